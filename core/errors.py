@@ -1,0 +1,78 @@
+"""What can go wrong inside the library.
+
+CoreError
+├── AudioRejected     a clip that cannot be used; carries the reason code of its quarantine row
+├── CodecError
+│   ├── CheckpointMismatch   model files that do not fit together or are not what they claim
+│   └── BadCodes             codes of the wrong layer count, length or range
+└── PromptError
+    ├── PromptTooLong        more token ids than the model's context holds
+    └── UnknownLabel         a label that the tokenizer or the label set does not know
+
+All of them are deterministic: trying again gives the same error, so nothing here is ever retried.
+"""
+
+from typing import Literal
+
+ReasonCode = Literal[
+    "too_large",
+    "unsupported",
+    "unreadable",
+    "truncated",
+    "empty",
+    "too_short",
+    "too_long",
+    "bad_rate",
+    "bad_channels",
+    "bomb",
+    "not_finite",
+    "silent",
+    "timeout",
+    "gone",
+    "prompt_too_long",
+]
+
+
+class CoreError(Exception):
+    """Root of every error that core raises on purpose."""
+
+
+class AudioRejected(CoreError):
+    """A clip that cannot be used. `reason` is stable and machine readable, the message is for people."""
+
+    def __init__(self, reason: ReasonCode, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class CodecError(CoreError):
+    """Root of the codec's errors."""
+
+
+class CheckpointMismatch(CodecError):
+    """Model files that do not fit together."""
+
+
+class BadCodes(CodecError):
+    """Codes of the wrong layer count, length or range."""
+
+
+class PromptError(CoreError):
+    """Root of the errors of prompts."""
+
+
+class PromptTooLong(PromptError):
+    """A prompt that needs more token ids than the context holds."""
+
+    def __init__(self, needed: int, limit: int) -> None:
+        super().__init__(
+            f"the prompt needs {needed} token ids, the context holds {limit}: "
+            "use fewer demonstrations, fewer repeats or a shorter window"
+        )
+        self.needed = needed
+        self.limit = limit
+
+
+class UnknownLabel(PromptError):
+    """A label outside the label set, or one that has no token ids."""
