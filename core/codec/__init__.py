@@ -1,0 +1,6 @@
+"""The LLM-Codec for inference."""
+
+from core.codec.config import CodecConfig
+from core.codec.model import LLMCodec
+
+__all__ = ["CodecConfig", "LLMCodec"]

@@ -1,0 +1,79 @@
+"""The shape of a codec, as `config.json` beside its weights states it."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import CheckpointMismatch
+
+PREPROCESSING_VERSION = 1
+"""Mono is the mean of the channels, windowed-sinc resampling, no loudness change, zeros on the right."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Field names are those of the released research code; the defaults are its released configuration."""
+
+    encoder_dim: int = 32
+    encoder_rates: tuple[int, ...] = (3, 4, 5, 8)
+    latent_dim: int = 512
+    decoder_dim: int = 1536
+    decoder_rates: tuple[int, ...] = (8, 5, 4, 3)
+    vq_strides: tuple[int, ...] = (4, 2, 1)
+    noise: bool = True
+    depthwise: bool = True
+    use_cblinear: bool = True
+    attn_window_size: int = 8
+    sample_rate: int = 16000
+    codebook_sizes: tuple[int, ...] = (3248, 32000, 32000)
+    codebook_dim: int = 4096
+    blocks: Literal["waveform", "mel"] = "waveform"
+    """`waveform`: the released convolutions over samples. `mel`: the mini codec's blocks at frame rate."""
+
+    def __post_init__(self) -> None:
+        if not self.use_cblinear:
+            raise CheckpointMismatch("use_cblinear is false: only codebooks behind a projection are known")
+        if len(self.codebook_sizes) != len(self.vq_strides):
+            raise CheckpointMismatch(
+                f"{len(self.codebook_sizes)} codebook sizes for {len(self.vq_strides)} vq strides"
+            )
+        if math.prod(self.encoder_rates) != math.prod(self.decoder_rates):
+            raise CheckpointMismatch(
+                f"encoder rates {self.encoder_rates} and decoder rates {self.decoder_rates} differ in product"
+            )
+
+    @classmethod
+    def from_json(cls, path: Path) -> "CodecConfig":
+        """Reads `config.json`; raises CheckpointMismatch for a field that is not known."""
+        values: dict[str, Any] = json.loads(path.read_text())
+        known = cls.__dataclass_fields__
+        if unknown := sorted(set(values) - set(known)):
+            raise CheckpointMismatch(f"{path}: unknown fields {unknown}; known are {sorted(known)}")
+        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        """Canonical text: sorted fields, so that equal configurations have equal bytes."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame."""
+        return math.prod(self.encoder_rates)
+
+    @property
+    def block_frames(self) -> int:
+        """Frames per block: what the attention window and every vq stride divide."""
+        return math.lcm(self.attn_window_size, *self.vq_strides)
+
+    @property
+    def block_length(self) -> int:
+        """Samples per block; a waveform is padded to a multiple of it (3,840 in the released shape)."""
+        return self.hop_length * self.block_frames
+
+    @property
+    def codes_per_block(self) -> tuple[int, ...]:
+        """Codes of each layer per block, coarse to fine (2, 4, 8 in the released shape)."""
+        return tuple(self.block_frames // stride for stride in self.vq_strides)

@@ -1,0 +1,146 @@
+"""The LLM-Codec: waveform to three layers of codes and back (PAPER section 1.1)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.codec import checkpoint
+from core.codec.config import CodecConfig
+from core.codec.layers import Decoder, Encoder
+from core.codec.mel import MelDecoder, MelEncoder
+from core.codec.quantize import ResidualVectorQuantize
+from core.codec.windows import Window, cut_windows
+from core.errors import BadCodes
+
+GPU_ROWS = 16
+"""Rows of a pass on a GPU, short batches filled with silence: one shape a length, so a clip's codes do not
+depend on its neighbours. On a CPU a pass is one row: larger ones were slower there (benchmarks/codec.py)."""
+
+
+class LLMCodec(nn.Module):
+    """Encodes (B, 1, T) float32 at `config.sample_rate` into codes, coarse to fine, and decodes them."""
+
+    def __init__(self, config: CodecConfig, words: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        checkpoint.check_words(words, config)
+        self.config = config
+        self.words = words
+        self.fingerprint = ""
+        self.encoder = Encoder(config) if config.blocks == "waveform" else MelEncoder(config)
+        self.quantizer = ResidualVectorQuantize(config)
+        self.decoder = Decoder(config) if config.blocks == "waveform" else MelDecoder(config)
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def from_directory(cls, path: Path | str, device: str = "cpu") -> "LLMCodec":
+        """Reads `config.json`, `model.safetensors` (released names or ours) and, where there, `words.txt`.
+
+        Raises:
+            CheckpointMismatch: a file is missing, or tensors, configuration and words do not fit.
+        """
+        config, tensors, words = checkpoint.read_directory(Path(path))
+        with torch.device("meta"):
+            codec = cls(config, words)
+        codec.to_empty(device="cpu")
+        codec.load_canonical(tensors)
+        return codec.to(device)
+
+    def load_canonical(self, tensors: dict[str, Tensor]) -> None:
+        """Takes canonical tensors (core.codec.checkpoint) and their fingerprint."""
+        checkpoint.check_shapes(tensors, self.canonical())
+        weights = {n: t for n, t in tensors.items() if not n.endswith(".table")}
+        self.load_state_dict(weights, strict=False)
+        for index, layer in enumerate(self.quantizer.layers):
+            layer.load_table(tensors[f"quantizer.quantizers.{index}.table"])
+        self.fingerprint = checkpoint.fingerprint(tensors, self.config, self.words, torch.float32)
+
+    def canonical(self) -> dict[str, Tensor]:
+        """The canonical tensors of this model, the codebooks as projected tables."""
+        state = self.state_dict()
+        tensors = {n: t for n, t in state.items() if not n.endswith((".directions", ".lengths"))}
+        for index, layer in enumerate(self.quantizer.layers):
+            table = layer.directions * layer.lengths.unsqueeze(-1)
+            tensors[f"quantizer.quantizers.{index}.table"] = table
+        return tensors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.quantizer.layers[0].lengths.device
+
+    @property
+    def rows(self) -> int:
+        """Rows of one encoder pass."""
+        return 1 if self.device.type == "cpu" else GPU_ROWS
+
+    def encode(self, waveform: Tensor) -> list[Tensor]:
+        """(B, 1, T) float32 to one int64 (B, T_l) tensor per layer, coarse to fine.
+
+        Zeros are added on the right up to a whole block. A row's codes do not depend on the other rows.
+        """
+        if waveform.dim() != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
+            raise ValueError(f"waveform is {tuple(waveform.shape)}, (B, 1, T) with T > 0 is needed")
+        clips = self.encode_clips([row] for row in waveform[:, 0])
+        return [torch.stack(layer) for layer in zip(*clips, strict=True)]
+
+    @torch.inference_mode()
+    def encode_clips(self, clips: Iterable[Iterable[Tensor]]) -> list[list[Tensor]]:
+        """Clips, each as 1-D float32 pieces of any size, to one int64 (T_l,) tensor per layer and clip.
+
+        Memory is bounded by windows, never by a clip; the codes are those of the whole clip at once. A clip
+        of no samples has no codes.
+        """
+        parts: list[list[tuple[Window, list[Tensor]]]] = []
+        waiting: dict[int, list[tuple[int, Window]]] = defaultdict(list)
+        for index, pieces in enumerate(clips):
+            parts.append([])
+            for window in cut_windows(pieces, self.config.block_length):
+                batch = waiting[len(window.samples)]
+                batch.append((index, window))
+                if len(batch) == self.rows:
+                    self._encode_windows(waiting.pop(len(window.samples)), parts)
+        for batch in waiting.values():
+            self._encode_windows(batch, parts)
+        return [_join(clip, len(self.config.vq_strides)) for clip in parts]
+
+    def _encode_windows(
+        self, batch: list[tuple[int, Window]], parts: list[list[tuple[Window, list[Tensor]]]]
+    ) -> None:
+        """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
+        samples = torch.stack([window.samples for _, window in batch])
+        samples = functional.pad(samples, (0, 0, 0, self.rows - len(batch))).unsqueeze(1)
+        codes = [layer.cpu() for layer in self.quantizer.encode(self.encoder(samples.to(self.device)))]
+        for row, (index, window) in enumerate(batch):
+            kept = [
+                layer[row, window.keep.start * per_block : window.keep.stop * per_block]
+                for layer, per_block in zip(codes, self.config.codes_per_block, strict=True)
+            ]
+            parts[index].append((window, kept))
+
+    @torch.inference_mode()
+    def decode(self, codes: Sequence[Tensor], seeds: Sequence[int] | None = None) -> Tensor:
+        """Codes, one (B, T_l) per layer, to a waveform (B, 1, T) of the padded length.
+
+        Each row draws its noise from its own seed (None: seed 0 for each), whatever the batch.
+        """
+        rows = codes[0].shape[0] if codes else 0
+        seeds = [0] * rows if seeds is None else seeds
+        if len(seeds) != rows:
+            raise BadCodes(f"{len(seeds)} seeds for {rows} rows of codes")
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        z_q = self.quantizer.decode([layer.to(self.device) for layer in codes])
+        waveform: Tensor = self.decoder(z_q, generators)
+        return waveform
+
+
+def _join(parts: list[tuple[Window, list[Tensor]]], layers: int) -> list[Tensor]:
+    """A clip's windows, in any order, as one tensor per layer."""
+    ordered = [codes for _, codes in sorted(parts, key=lambda part: part[0].start)]
+    return [
+        torch.cat([codes[i] for codes in ordered]) if ordered else torch.zeros(0, dtype=torch.int64)
+        for i in range(layers)
+    ]
