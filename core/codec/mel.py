@@ -44,8 +44,8 @@ class LogMel(nn.Module):
     def __init__(self, sample_rate: int, hop_length: int) -> None:
         super().__init__()
         self.hop_length = hop_length
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
-        self.register_buffer("filters", mel_filters(sample_rate), persistent=False)
+        self.register_buffer("window", torch.hann_window(N_FFT))
+        self.register_buffer("filters", mel_filters(sample_rate))
 
     def forward(self, waveform: Tensor) -> Tensor:
         padded = nn.functional.pad(waveform[:, 0], (N_FFT // 2, N_FFT // 2))
@@ -99,7 +99,7 @@ class MelDecoder(nn.Module):
         self.upsample = nn.ConvTranspose1d(dim, dim, UPSAMPLE, stride=UPSAMPLE)
         self.fine = nn.Sequential(*(ConvBlock(dim) for _ in range(3)))
         self.head = nn.Conv1d(dim, self.n_fft + 2, 1)
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.register_buffer("window", torch.hann_window(self.n_fft))
 
     def forward(self, z_q: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         h = self.fine(self.upsample(self.coarse(self.input(z_q))))
