@@ -1,0 +1,59 @@
+"""The codes of one clip: plain arrays, what the codec hands over and the language model's half takes.
+
+A block of 0.24 s is 2 semantic codes, 4 codes of the first acoustic layer and 8 of the second (PAPER.md 1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import BadCodes
+
+CODES_PER_BLOCK = (2, 4, 8)
+
+AudioCodes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+Int16Array = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ClipCodes:
+    """The codes of a whole clip of m blocks and how loud it is under each semantic code.
+
+    semantic (2m,), acoustic1 (4m,), acoustic2 (8m,): int16 codes, coarse to fine. levels (2m,): int16, the
+    level of the samples under each semantic code in tenths of a dB. Raises BadCodes on any other type, sign
+    or length.
+    """
+
+    semantic: Int16Array
+    acoustic1: Int16Array
+    acoustic2: Int16Array
+    levels: Int16Array
+
+    def __post_init__(self) -> None:
+        for layer, codes in enumerate(self.layers):
+            _check_array(f"layer {layer}", codes, CODES_PER_BLOCK[layer] * self.num_blocks)
+            if codes.min() < 0:
+                raise BadCodes(f"layer {layer} holds the code {codes.min()}: codes start at 0")
+        _check_array("levels", self.levels, CODES_PER_BLOCK[0] * self.num_blocks)
+
+    @property
+    def layers(self) -> tuple[Int16Array, Int16Array, Int16Array]:
+        """The three layers, coarse to fine."""
+        return self.semantic, self.acoustic1, self.acoustic2
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of 0.24 s, at least 1."""
+        return max(1, len(self.semantic) // CODES_PER_BLOCK[0])
+
+
+def _check_array(name: str, values: Int16Array, length: int) -> None:
+    if not isinstance(values, np.ndarray) or values.dtype != np.int16 or values.ndim != 1:
+        raise BadCodes(f"{name} must be a one-dimensional int16 array, got {type(values).__name__}")
+    if len(values) != length:
+        raise BadCodes(
+            f"{name} has {len(values)} values, expected {length}: a clip of m blocks has 2m semantic codes, "
+            "4m and 8m acoustic ones, and 2m levels"
+        )

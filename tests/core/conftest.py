@@ -1,0 +1,59 @@
+"""A small tokenizer and codec word list, made on the spot, for the tests of the language model's half."""
+
+import io
+from itertools import product
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+from core.vocabulary import TextTokenizer, Vocabulary
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SENTENCES = (
+    "For each of the following input output pairs, output is one of ['dog' or 'dog bark' or 'rain']",
+    "###\nInput: < above across after again >\nOutput: happy",
+    "###\nInput: < angry anger animal answer >\nOutput: sad",
+    "the dog barks in the rain, the cat and the bird are happy; the sheep is sad and angry",
+    " ".join(LETTERS) + "".join(LETTERS),
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SentencePiece model of LLAMA 2's kind (BPE, bytes as fallback, text as it is) of 420 pieces."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        num_threads=1,
+        minloglevel=2,
+    )
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
+    path.write_bytes(model.getvalue())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_path: Path) -> TextTokenizer:
+    return TextTokenizer(tokenizer_path)
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tokenizer: TextTokenizer) -> Vocabulary:
+    """40 words of one id and 40 of two, among them words that begin other words."""
+    pieces = [tokenizer.piece(token_id) for token_id in range(259, len(tokenizer))]
+    begins = [piece.removeprefix("▁") for piece in pieces if piece.startswith("▁") and piece[1:].isalpha()]
+    ends = [piece for piece in pieces if piece.isalpha() and piece.isascii()]
+    two = (a + b for a, b in product(begins, ends) if _pieces(tokenizer, a + b) == [f"▁{a}", b])
+    one = [word for word in begins if len(tokenizer.encode(word)) == 1]
+    return Vocabulary([*one[:40], *(word for word, _ in zip(two, range(40), strict=False))], tokenizer)
+
+
+def _pieces(tokenizer: TextTokenizer, text: str) -> list[str]:
+    return [tokenizer.piece(token_id) for token_id in tokenizer.encode(text)]

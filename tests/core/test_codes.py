@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from core.codes import ClipCodes
+from core.errors import BadCodes
+
+
+def int16(length: int, value: int = 0) -> np.ndarray:
+    return np.full(length, value, dtype=np.int16)
+
+
+def test_a_clip_of_m_blocks_has_2m_4m_8m_codes_and_2m_levels() -> None:
+    assert ClipCodes(int16(6), int16(12), int16(24), int16(6, -300)).num_blocks == 3
+
+
+@pytest.mark.parametrize(
+    "lengths", [(0, 0, 0, 0), (3, 6, 12, 3), (2, 4, 7, 2), (2, 2, 8, 2), (4, 4, 8, 4), (2, 4, 8, 4)]
+)
+def test_other_lengths_are_refused(lengths: tuple[int, int, int, int]) -> None:
+    with pytest.raises(BadCodes, match="2m semantic"):
+        ClipCodes(*map(int16, lengths))
+
+
+def test_a_negative_code_is_refused() -> None:
+    with pytest.raises(BadCodes, match="the code -1"):
+        ClipCodes(int16(2), int16(4, -1), int16(8), int16(2))
+
+
+@pytest.mark.parametrize("semantic", [[1, 2], np.zeros(2, dtype=np.int64), np.zeros((2, 1), dtype=np.int16)])
+def test_anything_but_one_dimensional_int16_is_refused(semantic: object) -> None:
+    with pytest.raises(BadCodes, match="int16"):
+        ClipCodes(semantic, int16(4), int16(8), int16(2))  # type: ignore[arg-type]
