@@ -17,8 +17,8 @@ from core.codec.windows import Window, cut_windows
 from core.errors import BadCodes
 
 GPU_ROWS = 16
-"""Rows of a pass on a GPU, short batches filled with silence: one shape a length, so a clip's codes do not
-depend on its neighbours. On a CPU a pass is one row: larger ones were slower there (benchmarks/codec.py)."""
+"""Rows of an encoder pass on a GPU, short batches filled with silence: one shape a length, so that a clip's
+codes do not depend on its neighbours. On a CPU a pass is one row: more were slower (benchmarks/codec.py)."""
 
 
 class LLMCodec(nn.Module):
@@ -30,6 +30,7 @@ class LLMCodec(nn.Module):
         self.config = config
         self.words = words
         self.fingerprint = ""
+        self.rows = 1
         self.encoder = Encoder(config) if config.blocks == "waveform" else MelEncoder(config)
         self.quantizer = ResidualVectorQuantize(config)
         self.decoder = Decoder(config) if config.blocks == "waveform" else MelDecoder(config)
@@ -43,10 +44,9 @@ class LLMCodec(nn.Module):
             CheckpointMismatch: a file is missing, or tensors, configuration and words do not fit.
         """
         config, tensors, words = checkpoint.read_directory(Path(path))
-        with torch.device("meta"):
-            codec = cls(config, words)
-        codec.to_empty(device="cpu")
+        codec = cls(config, words)
         codec.load_canonical(tensors)
+        codec.rows = 1 if torch.device(device).type == "cpu" else GPU_ROWS
         return codec.to(device)
 
     def load_canonical(self, tensors: dict[str, Tensor]) -> None:
@@ -71,11 +71,6 @@ class LLMCodec(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return self.quantizer.layers[0].lengths.device
-
-    @property
-    def rows(self) -> int:
-        """Rows of one encoder pass."""
-        return 1 if self.device.type == "cpu" else GPU_ROWS
 
     def encode(self, waveform: Tensor) -> list[Tensor]:
         """(B, 1, T) float32 to one int64 (B, T_l) tensor per layer, coarse to fine.

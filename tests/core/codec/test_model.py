@@ -1,0 +1,141 @@
+"""The codec against the released code's numbers, and the promise `same clip, same codes`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from core.codec import LLMCodec
+from core.codec.model import GPU_ROWS
+from core.errors import BadCodes
+
+
+@pytest.fixture(scope="module")
+def golden_codec(golden: Path) -> LLMCodec:
+    return LLMCodec.from_directory(golden / "codec")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("clip", ["clip0", "clip1", "clip2"])
+def test_codes_latents_and_audio_equal_the_released_code(
+    golden: Path, golden_codec: LLMCodec, clip: str
+) -> None:
+    vectors = load_file(golden / "codec" / "vectors.safetensors")
+    audio = vectors[f"{clip}.audio"]
+    codes = golden_codec.encode(audio[None, None])
+    for layer in range(3):
+        assert codes[layer][0].tolist() == vectors[f"{clip}.codes{layer}"].tolist()
+    padded = functional.pad(audio, (0, -len(audio) % golden_codec.config.block_length))
+    with torch.inference_mode():
+        latent = golden_codec.encoder(padded[None, None])[0]
+    torch.testing.assert_close(latent, vectors[f"{clip}.latent"], atol=1e-4, rtol=0)
+    decoded = golden_codec.decode(codes)[0, 0]
+    torch.testing.assert_close(decoded, vectors[f"{clip}.decoded"], atol=1e-4, rtol=0)
+
+
+def noise(length: int, seed: int) -> torch.Tensor:
+    return torch.randn(length, generator=torch.Generator().manual_seed(seed)) * 0.1
+
+
+def whole_file_codes(codec: LLMCodec, samples: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Codes without windows, and per layer whether the two best entries differ by more than rounding."""
+    padded = functional.pad(samples, (0, -len(samples) % codec.config.block_length))
+    codes, clear = [], []
+    with torch.inference_mode():
+        residual = codec.encoder(padded[None, None])
+        for layer in codec.quantizer.layers:
+            pooled = functional.avg_pool1d(residual, layer.stride)[0].T
+            best = (functional.normalize(pooled) @ layer.directions.T).topk(2).values
+            clear.append((best[:, 0] - best[:, 1]) > 1e-5)
+            codes.append(layer.encode(residual))
+            residual = residual - layer.decode(codes[-1])
+    return [c[0] for c in codes], clear
+
+
+def assert_same_but_for_ties(
+    codes: list[torch.Tensor], expected: list[torch.Tensor], clear: list[torch.Tensor]
+) -> None:
+    """A near-tie in a layer may change what finer layers quantize, so those are compared up to the first."""
+    if all(bool(c.all()) for c in clear):
+        assert [c.tolist() for c in codes] == [e.tolist() for e in expected]
+    else:
+        assert torch.equal(codes[0][clear[0]], expected[0][clear[0]])
+
+
+@settings(max_examples=12, deadline=None)
+@given(blocks=st.integers(30, 100), extra=st.integers(0, 3839), cut=st.integers(700, 50_000))
+def test_long_clips_in_windows_have_the_codes_of_the_whole_file(
+    codec: LLMCodec, blocks: int, extra: int, cut: int
+) -> None:
+    samples = noise(blocks * 3840 + extra, seed=blocks)
+    codes = codec.encode_clips([torch.split(samples, cut)])[0]
+    assert_same_but_for_ties(codes, *whole_file_codes(codec, samples))
+
+
+@settings(max_examples=15, deadline=None)
+@given(lengths=st.lists(st.integers(1, 40_000), min_size=1, max_size=6), rows=st.sampled_from([1, 2, 4]))
+def test_same_clip_same_codes_alone_and_in_any_batch(codec: LLMCodec, lengths: list[int], rows: int) -> None:
+    clips = [noise(length, seed) for seed, length in enumerate(lengths)]
+    alone = [codec.encode(clip[None, None]) for clip in clips]
+    codec.rows = rows
+    try:
+        together = codec.encode_clips([clip] for clip in clips)
+        backwards = codec.encode_clips([clip] for clip in reversed(clips))[::-1]
+    finally:
+        codec.rows = 1
+    for one, many, other in zip(alone, together, backwards, strict=True):
+        assert [c[0].tolist() for c in one] == [c.tolist() for c in many] == [c.tolist() for c in other]
+
+
+@pytest.mark.parametrize(("length", "blocks"), [(1, 1), (3840, 1), (3841, 2), (16_000, 5), (32_000, 9)])
+def test_a_block_gives_two_four_and_eight_codes(codec: LLMCodec, length: int, blocks: int) -> None:
+    codes = codec.encode(noise(length, 0)[None, None])
+    assert [c.shape[1] for c in codes] == [2 * blocks, 4 * blocks, 8 * blocks]
+
+
+def test_rows_of_one_call_are_independent_clips(codec: LLMCodec) -> None:
+    batch = torch.stack([noise(8000, 1), noise(8000, 2)])[:, None]
+    rows = codec.encode(batch)
+    for layer, alone in zip(rows, codec.encode(batch[1:]), strict=True):
+        assert torch.equal(layer[1:], alone)
+
+
+def test_decoding_is_repeatable_and_a_row_does_not_depend_on_its_batch(codec: LLMCodec) -> None:
+    codes = codec.encode(torch.stack([noise(8000, 1), noise(8000, 2)])[:, None])
+    both = codec.decode(codes, seeds=[7, 8])
+    assert torch.equal(both, codec.decode(codes, seeds=[7, 8]))
+    second = codec.decode([c[1:] for c in codes], seeds=[8])
+    torch.testing.assert_close(second[0], both[1], atol=1e-5, rtol=0)
+    assert not torch.allclose(both, codec.decode(codes, seeds=[9, 8]))
+
+
+def test_codes_that_do_not_fit_are_refused_with_their_range(codec: LLMCodec) -> None:
+    good = codec.encode(noise(3840, 0)[None, None])
+    with pytest.raises(BadCodes, match="outside 0 to 63"):
+        codec.decode([good[0] + 64, *good[1:]])
+    with pytest.raises(BadCodes, match="different numbers of frames"):
+        codec.decode([good[0][:, :1], *good[1:]])
+    with pytest.raises(BadCodes, match="2 layers"):
+        codec.decode(good[:2])
+
+
+def test_a_waveform_of_another_shape_is_refused(codec: LLMCodec) -> None:
+    with pytest.raises(ValueError, match=r"\(B, 1, T\)"):
+        codec.encode(torch.zeros(1, 2, 16_000))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_codes_of_the_cpu_up_to_ties(codec: LLMCodec) -> None:
+    samples = noise(40 * 3840, 3)
+    on_gpu = LLMCodec(codec.config)
+    on_gpu.load_canonical(codec.canonical())
+    on_gpu = on_gpu.to("cuda")
+    codes = on_gpu.encode_clips([[samples]] * (GPU_ROWS + 1))
+    expected, clear = whole_file_codes(codec, samples)
+    for clip in codes:
+        assert_same_but_for_ties(clip, expected, clear)
