@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench install clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/runs ## a night of labelling on clips made here: embedded Postgres, Prefect, table of answers
+	@$(BIN)/wordwave demo
+
+test: .venv/tests lint types ## every check: style, types, arrows between packages, tests
+	$(BIN)/python -m pytest
+
+lint: .venv/tests ## ruff and the arrows between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: .venv/tests ## mypy, strict
+	$(BIN)/mypy
+
+bench: .venv/tests ## the figures of the README
+	$(BIN)/python -m benchmarks.codec
+	$(BIN)/python -m benchmarks.labelling
+
+install: .venv/runs ## the environment in .venv, for use
+
+clean: ## removes the environment
+	rm -rf .venv
+
+.venv/runs: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	touch $@
+
+.venv/tests: .venv/runs
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[test]'
+	touch $@
