@@ -1,9 +1,25 @@
 """Where the real audio and the golden numbers lie, for the tests that need them."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("wordwave", deadline=None, print_blob=True)
+settings.load_profile("wordwave")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where WORDWAVE_NO_SKIP is set, only a missing GPU may skip a test; any other skip has failed."""
+    report = yield
+    if report.skipped and os.environ.get("WORDWAVE_NO_SKIP") and "gpu" not in item.keywords:
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(scope="session")
