@@ -1,0 +1,115 @@
+"""Which token ids may come next where only a label may be said.
+
+A trie over the ids of the labels: each label is a path closed by one more id, so that a label that begins
+another ("dog", "dog bark") is a choice of its own. Scoring closes labels by the first id of the piece that
+follows them in the prompt, paper mode by the end id. The released mask allows the ids of each position in any
+mixture (PAPER.md 3.2); a trie allows the labels and nothing else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from core.errors import PromptError
+
+ROOT = -1
+"""The node where nothing of a label has been said: the parent of every label's first id."""
+
+
+@dataclass(frozen=True)
+class LabelTrie:
+    """Labels as paths of nodes, each node one token id said after its parent.
+
+    token_ids and parents: one per node, parents before children. The nodes that labels pass through come
+    first; the last ones, one for each label in order, are the closing ids.
+    """
+
+    labels: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    parents: tuple[int, ...]
+
+    @property
+    def num_inner(self) -> int:
+        """How many nodes are ids of labels, the closing ids not counted."""
+        return len(self.token_ids) - len(self.labels)
+
+    @cached_property
+    def ancestors(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the nodes from the root to it, itself the last."""
+        paths: dict[int, tuple[int, ...]] = {ROOT: ()}
+        for node, parent in enumerate(self.parents):
+            paths[node] = (*paths[parent], node)
+        return tuple(paths[node] for node in range(len(self.parents)))
+
+    @property
+    def paths(self) -> tuple[tuple[int, ...], ...]:
+        """For each label its nodes, the closing one last: log P(label) is the sum over them."""
+        return self.ancestors[self.num_inner :]
+
+    @cached_property
+    def _children(self) -> dict[int, dict[int, int]]:
+        """For each node its children by token id, in ascending order of the ids."""
+        children: dict[int, dict[int, int]] = {node: {} for node in range(ROOT, len(self.parents))}
+        for node in sorted(range(len(self.parents)), key=self.token_ids.__getitem__):
+            children[self.parents[node]][self.token_ids[node]] = node
+        return children
+
+    def allowed(self, said: Sequence[int]) -> tuple[int, ...]:
+        """The ids that may follow those said so far, none once a label is closed.
+
+        Raises PromptError when what was said is the beginning of no label.
+        """
+        node = ROOT
+        for token_id in said:
+            if token_id not in self._children[node]:
+                raise PromptError(f"the token ids {list(said)} begin none of {len(self.labels)} labels")
+            node = self._children[node][token_id]
+        return tuple(self._children[node])
+
+    def greedy(self, log_probabilities: Sequence[float]) -> int:
+        """The index of the label that greedy decoding says, given each node's log probability.
+
+        Of equally probable ids the smallest is said, as an argmax over the whole vocabulary would.
+        """
+        node = ROOT
+        while children := self._children[node]:
+            node = max(children.values(), key=log_probabilities.__getitem__)
+        return node - self.num_inner
+
+
+def label_trie(label_ids: Mapping[str, Sequence[int]], closing_id: int) -> LabelTrie:
+    """The trie of labels with these token ids, each closed by `closing_id`.
+
+    Raises PromptError for a label without ids, one with the closing id in it, and two with the same ids.
+    """
+    _check_labels(label_ids, closing_id)
+    nodes = {prefix: node for node, prefix in enumerate(dict.fromkeys(_prefixes(label_ids)), start=ROOT)}
+    inner = list(nodes)[1:]
+    return LabelTrie(
+        labels=tuple(label_ids),
+        token_ids=(*(prefix[-1] for prefix in inner), *(closing_id for _ in label_ids)),
+        parents=(
+            *(nodes[prefix[:-1]] for prefix in inner),
+            *(nodes[tuple(ids)] for ids in label_ids.values()),
+        ),
+    )
+
+
+def _prefixes(label_ids: Mapping[str, Sequence[int]]) -> Iterator[tuple[int, ...]]:
+    yield ()
+    for ids in label_ids.values():
+        for end in range(1, len(ids) + 1):
+            yield tuple(ids[:end])
+
+
+def _check_labels(label_ids: Mapping[str, Sequence[int]], closing_id: int) -> None:
+    seen: dict[tuple[int, ...], str] = {}
+    for label, ids in label_ids.items():
+        if not ids or closing_id in ids:
+            raise PromptError(
+                f"the label {label!r} has the token ids {list(ids)}: it needs at least one, "
+                f"and none may be {closing_id}, which closes a label; use another word"
+            )
+        other = seen.setdefault(tuple(ids), label)
+        if other != label:
+            raise PromptError(f"the labels {other!r} and {label!r} have the same token ids: drop one")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.codes import ClipCodes
+from core.window import cut_window, loudest_window, window_starts
+
+
+@given(length=st.integers(1, 400), width=st.integers(1, 40), max_windows=st.integers(1, 6))
+def test_windows_lie_in_the_clip_and_cover_it_where_they_can(
+    length: int, width: int, max_windows: int
+) -> None:
+    starts = window_starts(length, width, max_windows)
+    assert 1 <= len(starts) <= max_windows
+    assert starts == tuple(sorted(set(starts)))
+    assert all(0 <= start <= max(0, length - width) for start in starts)
+    if length <= width * max_windows:
+        seen = {code for start in starts for code in range(start, start + width)}
+        assert seen >= set(range(length))
+
+
+@given(length=st.integers(1, 400), width=st.integers(1, 40), max_windows=st.integers(2, 6))
+def test_windows_are_evenly_spaced(length: int, width: int, max_windows: int) -> None:
+    gaps = np.diff(window_starts(length, width, max_windows))
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+def test_known_windows() -> None:
+    assert window_starts(16, 16, 3) == (0,)
+    assert window_starts(2, 16, 3) == (0,)
+    assert window_starts(42, 16, 3) == (0, 13, 26)
+    assert window_starts(100, 16, 1) == (42,)
+
+
+@pytest.mark.parametrize("wrong", [(0, 16, 3), (16, 0, 3), (16, 16, 0)])
+def test_windows_without_length_width_or_count_are_refused(wrong: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        window_starts(*wrong)
+
+
+def test_a_window_takes_the_acoustic_codes_under_it() -> None:
+    window = cut_window(numbered_clip(5), 3, 4)
+    assert window.semantic.tolist() == [3, 4, 5, 6]
+    assert window.acoustic1.tolist() == list(range(6, 14))
+    assert window.acoustic2.tolist() == list(range(12, 28))
+
+
+def test_a_window_ends_where_the_clip_ends() -> None:
+    window = cut_window(numbered_clip(1), 0, 16)
+    assert [len(codes) for codes in window.layers] == [2, 4, 8]
+
+
+@pytest.mark.parametrize(("start", "width"), [(-1, 4), (10, 4), (0, 0)])
+def test_a_window_outside_the_clip_is_refused(start: int, width: int) -> None:
+    with pytest.raises(ValueError, match="no window"):
+        cut_window(numbered_clip(5), start, width)
+
+
+def numbered_clip(num_blocks: int) -> ClipCodes:
+    layers = (np.arange(count * num_blocks, dtype=np.int16) for count in (2, 4, 8, 2))
+    return ClipCodes(*layers)
+
+
+@given(levels=st.lists(st.integers(-1000, 0), min_size=1, max_size=60), width=st.integers(1, 20))
+def test_no_window_is_louder_than_the_loudest(levels: list[int], width: int) -> None:
+    start = loudest_window(np.array(levels, dtype=np.int16), width)
+    starts = range(max(1, len(levels) - width + 1))
+    energies = [sum(10 ** (level / 100) for level in levels[at : at + width]) for at in starts]
+    assert start in starts
+    assert energies[start] == pytest.approx(max(energies), rel=1e-9)
+
+
+@given(before=st.lists(st.integers(-1000, -200), max_size=10), peak=st.integers(-150, 0))
+def test_the_earliest_of_equal_windows_is_taken(before: list[int], peak: int) -> None:
+    quiet = [-1000] * 8
+    levels = [*before, *quiet, peak, peak, *quiet, peak, peak, *quiet]
+    assert loudest_window(np.array(levels, dtype=np.int16), 2) == len(before) + 8
+
+
+def test_a_short_loud_event_beats_a_long_quiet_one() -> None:
+    levels = np.array([-400] * 16 + [-1000] * 15 + [-10], dtype=np.int16)
+    assert loudest_window(levels, 16) == 16
