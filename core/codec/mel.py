@@ -1,6 +1,7 @@
-"""Blocks of the mini codec, small enough to train on a CPU: log-mel frames in, an inverse STFT out.
+"""Blocks of the mini codec, small enough to train on a CPU: log-mel frames in, magnitudes of an STFT out.
 
-Convolutions run at frame rate instead of over samples; everything between encoder and decoder, the quantizer
+Convolutions run at frame rate instead of over samples, and the decoder learns magnitudes alone: their phase
+is found by Griffin-Lim, which costs no training at all. Everything between encoder and decoder, the quantizer
 and the directory format, is that of the released shape.
 """
 
@@ -16,23 +17,33 @@ N_FFT = 1024
 MEL_BANDS = 80
 MEL_FRAMES = 2
 """Log-mel frames that stand side by side in one frame of the codec."""
+DILATIONS = (1, 1, 2, 2, 3)
+"""Of the encoder's blocks: with the window of the log-mel frames, a frame sees 11 frames on each side."""
 UPSAMPLE = 3
 FLOOR = 1e-5
+PHASE_STEPS = 24
+MOMENTUM = 0.99
+"""Of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013)."""
 
 
 class ConvBlock(nn.Module):
     """Kernel-3 convolution and a pointwise one behind a norm over channels, with a skip."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, dilation: int = 1) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.conv = nn.Conv1d(dim, dim, 3, padding=1)
+        self.conv = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
         self.out = nn.Conv1d(dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        h = channel_norm(self.norm, x)
         out: Tensor = self.out(nn.functional.gelu(self.conv(h)))
         return x + out
+
+
+def channel_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    normed: Tensor = norm(x.transpose(1, 2)).transpose(1, 2)
+    return normed
 
 
 class LogMel(nn.Module):
@@ -45,7 +56,7 @@ class LogMel(nn.Module):
         super().__init__()
         self.hop_length = hop_length
         self.register_buffer("window", torch.hann_window(N_FFT))
-        self.register_buffer("filters", mel_filters(sample_rate))
+        self.register_buffer("filters", mel_filters(sample_rate, N_FFT, MEL_BANDS))
 
     def forward(self, waveform: Tensor) -> Tensor:
         padded = nn.functional.pad(waveform[:, 0], (N_FFT // 2, N_FFT // 2))
@@ -56,14 +67,18 @@ class LogMel(nn.Module):
         return (torch.clamp(self.filters @ frames, min=FLOOR).log() + 4.0) / 3.0
 
 
-def mel_filters(sample_rate: int) -> Tensor:
-    """Triangular filters (bands, N_FFT / 2 + 1), equally spaced on the mel scale, of unit sum each."""
+def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
+    """Triangular filters (bands, n_fft / 2 + 1), equally spaced on the mel scale, of unit sum each."""
     top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
-    edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, MEL_BANDS + 2, dtype=torch.float64) / 2595.0) - 1.0)
-    hertz = torch.linspace(0.0, sample_rate / 2, N_FFT // 2 + 1, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
+    hertz = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     rising = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
     filters = torch.minimum(rising, falling).clamp(min=0.0)
+    # a band narrower than a bin takes the nearest bin
+    nearest = (hertz - edges[1:-1, None]).abs().argmin(1, keepdim=True)
+    filters = torch.where(filters.sum(1, keepdim=True) > 0, filters, 0.0)
+    filters = filters.scatter_add(1, nearest, (filters.sum(1, keepdim=True) == 0).double())
     return (filters / filters.sum(1, keepdim=True)).float()
 
 
@@ -72,20 +87,23 @@ class MelEncoder(nn.Module):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
+        dim = config.encoder_dim
         self.mel = LogMel(config.sample_rate, config.hop_length // MEL_FRAMES)
-        self.input = nn.Conv1d(MEL_BANDS * MEL_FRAMES, config.encoder_dim, 1)
-        self.blocks = nn.Sequential(*(ConvBlock(config.encoder_dim) for _ in range(4)))
-        self.output = nn.Conv1d(config.encoder_dim, config.latent_dim, 1)
+        self.input = nn.Conv1d(MEL_BANDS * MEL_FRAMES, dim, 1)
+        self.blocks = nn.Sequential(*(ConvBlock(dim, dilation) for dilation in DILATIONS))
+        self.norm = nn.LayerNorm(dim)
+        self.output = nn.Conv1d(dim, config.latent_dim, 1)
 
     def forward(self, waveform: Tensor) -> Tensor:
         mel = self.mel(waveform)
         stacked = mel.unflatten(2, (-1, MEL_FRAMES)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 2 * bands, T)
-        latent: Tensor = self.output(self.blocks(self.input(stacked)))
+        # without the norm the latent collapses at the start of training
+        latent: Tensor = self.output(channel_norm(self.norm, self.blocks(self.input(stacked))))
         return latent
 
 
 class MelDecoder(nn.Module):
-    """(B, D, T) latents to (B, 1, T * hop_length) samples; it draws no noise."""
+    """(B, D, T) latents to (B, 1, T * hop_length) samples; the phase starts from each row's noise."""
 
     window: Tensor
 
@@ -98,17 +116,40 @@ class MelDecoder(nn.Module):
         self.coarse = nn.Sequential(*(ConvBlock(dim) for _ in range(3)))
         self.upsample = nn.ConvTranspose1d(dim, dim, UPSAMPLE, stride=UPSAMPLE)
         self.fine = nn.Sequential(*(ConvBlock(dim) for _ in range(3)))
-        self.head = nn.Conv1d(dim, self.n_fft + 2, 1)
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Conv1d(dim, self.n_fft // 2 + 1, 1)
         self.register_buffer("window", torch.hann_window(self.n_fft))
 
     def forward(self, z_q: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        h = self.fine(self.upsample(self.coarse(self.input(z_q))))
-        log_magnitude, phase = self.head(h).chunk(2, dim=1)
-        spectrum = torch.polar(log_magnitude.clamp(max=5.0).exp(), phase)
-        samples = self.hop_length * h.shape[-1]
+        magnitude = self.log_magnitude(z_q).exp()
         # one frame more than hops, so that the overlap-add covers the last samples too
-        spectrum = torch.cat((spectrum, spectrum[..., -1:]), dim=-1)
-        waveform: Tensor = torch.istft(
-            spectrum, self.n_fft, self.hop_length, window=self.window, length=samples
-        )
-        return waveform.unsqueeze(1)
+        magnitude = torch.cat((magnitude, magnitude[..., -1:]), dim=-1)
+        noise = torch.stack([torch.rand(magnitude.shape[1:], generator=g) for g in generators]).to(magnitude)
+        phase = self._find_phase(magnitude.detach(), torch.polar(torch.ones_like(noise), 2 * math.pi * noise))
+        return self._overlap_add(magnitude * phase).unsqueeze(1)
+
+    def log_magnitude(self, z_q: Tensor) -> Tensor:
+        """(B, D, T) latents to natural log magnitudes (B, n_fft / 2 + 1, 3 T), one frame each hop."""
+        h = self.fine(self.upsample(self.coarse(self.input(z_q))))
+        magnitude: Tensor = self.head(channel_norm(self.norm, h))
+        return magnitude.clamp(max=7.0)
+
+    def log_spectrum(self, waveform: Tensor) -> Tensor:
+        """What `log_magnitude` should say of (B, 1, T) samples; silence is held at -7."""
+        spectrum = torch.stft(waveform[:, 0], self.n_fft, self.hop_length, window=self.window, return_complex=True)
+        return spectrum.abs()[..., :-1].clamp(min=math.exp(-7.0)).log()
+
+    @torch.no_grad()
+    def _find_phase(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """Fast Griffin-Lim: unit complex numbers that make the magnitudes those of a real signal."""
+        previous = torch.zeros_like(phase)
+        for _ in range(PHASE_STEPS):
+            samples = self._overlap_add(magnitude * phase)
+            spectrum = torch.stft(samples, self.n_fft, self.hop_length, window=self.window, return_complex=True)
+            ahead = spectrum - MOMENTUM / (1 + MOMENTUM) * previous
+            phase, previous = ahead / ahead.abs().clamp(min=1e-9), spectrum
+        return phase
+
+    def _overlap_add(self, spectrum: Tensor) -> Tensor:
+        samples = self.hop_length * (spectrum.shape[-1] - 1)
+        return torch.istft(spectrum, self.n_fft, self.hop_length, window=self.window, length=samples)

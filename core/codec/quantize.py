@@ -36,7 +36,8 @@ class VectorQuantize(nn.Module):
         """(B, D, T) to codes (B, T / stride), int64. The query's own length does not change the argmax."""
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
-        codes = (rows @ self.directions.T).argmax(dim=-1)
+        # the table stands left, so that it is read once as it lies in memory
+        codes = (self.directions @ rows.T).argmax(dim=0)
         return codes.view(residual.shape[0], -1)
 
     def decode(self, codes: Tensor) -> Tensor:
