@@ -1,0 +1,169 @@
+"""What one process opens once and every stage shares: database, models, worker threads, the device's lock."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import local
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from core.decode import AudioLimits
+from core.decoder import Decoder
+from core.presets import preset_directory
+from db.engine import make_engine, session_scope
+from db.registry import ensure_codec, ensure_llm
+from flows.database import writer_url
+from flows.settings import Settings
+from flows.storage import Storage, open_storage
+
+if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
+    from core.codec import LLMCodec
+    from core.llama import FrozenLlama
+
+
+class Runtime:
+    """The shared parts of one process, each opened when it is first asked for; closed by `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._thread = local()
+        self._decoders: list[Decoder] = []
+
+    @cached_property
+    def database_url(self) -> str:
+        """Writer's address of the migrated database; the embedded server is started where none is set."""
+        return writer_url(self.settings)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Connections as writer."""
+        return make_engine(self.database_url)
+
+    def storage(self, place: str) -> Storage:
+        """The store of a place."""
+        return open_storage(place, self.settings)
+
+    @cached_property
+    def downloads(self) -> ThreadPoolExecutor:
+        """Threads that wait for storage."""
+        return ThreadPoolExecutor(self.settings.download_threads, thread_name_prefix="download")
+
+    @cached_property
+    def decoding(self) -> ThreadPoolExecutor:
+        """Threads that decode and resample, each with a decoding child process of its own."""
+        return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode", initializer=self._add_decoder)
+
+    def _add_decoder(self) -> None:
+        self._thread.decoder = Decoder(self.limits)
+        self._decoders.append(self._thread.decoder)
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder of this thread, which must be one of `decoding`."""
+        decoder: Decoder = self._thread.decoder
+        return decoder
+
+    @cached_property
+    def limits(self) -> AudioLimits:
+        """What audio must keep to."""
+        return AudioLimits(
+            **{field.name: getattr(self.settings, field.name) for field in fields(AudioLimits)}
+        )
+
+    @cached_property
+    def device(self) -> str:
+        """`auto` is CUDA where there is one."""
+        import torch
+
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def codec_directory(self) -> Path:
+        """Where the codec of the settings lies."""
+        return model_directory(self.settings.codec)
+
+    @cached_property
+    def codec(self) -> "LLMCodec":
+        """The codec of the settings."""
+        from core.codec import LLMCodec
+
+        return LLMCodec.from_directory(self.codec_directory, self.device)
+
+    @cached_property
+    def codec_id(self) -> int:
+        """Its row, made when the codec is new."""
+        config = asdict(self.codec.config)
+        words = (self.codec.words, *self._acoustic_words())
+        with session_scope(self.engine) as session:
+            return ensure_codec(session, self.codec.fingerprint, self.settings.codec, config, words)
+
+    def _acoustic_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The acoustic layers index the LLM's own pieces, where the codec directory names its tokenizer."""
+        from core.codec.checkpoint import TOKENIZER
+        from core.vocabulary import TextTokenizer
+
+        path = self.codec_directory / TOKENIZER
+        if not path.is_file():
+            return (), ()
+        tokenizer = TextTokenizer(path)
+        pieces = tuple(tokenizer.piece(token_id) for token_id in range(len(tokenizer)))
+        return pieces, pieces
+
+    @cached_property
+    def llama(self) -> "FrozenLlama | None":
+        """The LLM of the settings; None where labels come from nearest neighbour on tokens."""
+        if self.settings.llm is None:
+            return None
+        from core.llama import FrozenLlama
+
+        return FrozenLlama.from_directory(model_directory(self.settings.llm), device=self.device)
+
+    @cached_property
+    def llm_id(self) -> int | None:
+        """Its row, made when the LLM is new."""
+        if self.llama is None:
+            return None
+        with session_scope(self.engine) as session:
+            return ensure_llm(session, self.llama.fingerprint, str(self.settings.llm))
+
+    @contextmanager
+    def device_lock(self) -> Iterator[None]:
+        """One computation at a time on the device, over all processes of this machine.
+
+        The kernel frees a flock when its process dies, however it dies.
+        """
+        folder = self.settings.home / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"device-{self.device.replace(':', '-')}", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def close(self) -> None:
+        """Ends threads, child processes and connections."""
+        for name in ("downloads", "decoding"):
+            if name in self.__dict__:
+                getattr(self, name).shutdown(cancel_futures=True)
+        for decoder in self._decoders:
+            decoder.close()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+
+def model_directory(name: str) -> Path:
+    """A model's folder: a path as it is, else the preset of that name."""
+    path = Path(name).expanduser()
+    return path if path.is_dir() else preset_directory(name)
+
+
+@lru_cache(maxsize=1)
+def shared_runtime(settings: Settings) -> Runtime:
+    """The one runtime of this process: models are loaded once, however many tasks and flows run in it."""
+    return Runtime(settings)

@@ -1,0 +1,65 @@
+"""One recorded run of a partition: held by a lock, begun or taken up again, closed with its counts."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from db.engine import session_scope
+from db.locks import partition_lock
+from db.runs import FinalStatus, finish_run, start_run
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run under way; stages add to its counts."""
+
+    id: UUID
+    counts: Counts = field(default_factory=Counts)
+
+
+@contextmanager
+def recorded_run(
+    runtime: Runtime,
+    kind: str,
+    partition: str,
+    parameters: Mapping[str, Any],
+    *,
+    day: date | None = None,
+    flow_run_id: str | None = None,
+) -> Iterator[OpenRun]:
+    """Holds the partition, and closes the run as completed, failed or cancelled.
+
+    A run whose process was killed stays open, and the next one of equal parameters takes it up: it finds what
+    is left by unique keys, and writes under the same run id. Raises PartitionBusy when another process has
+    the partition.
+    """
+    key = f"{kind} {partition}"
+    with partition_lock(runtime.database_url, key):
+        with session_scope(runtime.engine) as session:
+            run_id = start_run(
+                session,
+                kind,
+                key,
+                parameters=parameters,
+                day=day,
+                flow_run_id=flow_run_id,
+                code_version=version("wordwave"),
+            )
+        run = OpenRun(run_id)
+        try:
+            yield run
+        except BaseException as error:
+            _finish(runtime, run, "failed" if isinstance(error, Exception) else "cancelled")
+            raise
+        _finish(runtime, run, "completed")
+
+
+def _finish(runtime: Runtime, run: OpenRun, status: FinalStatus) -> None:
+    with session_scope(runtime.engine) as session:
+        finish_run(session, run.id, run.counts, status)

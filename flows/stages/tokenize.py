@@ -1,0 +1,200 @@
+"""From objects to tokens: read, hash, decode, encode a batch of clips, and write it in one transaction.
+
+Nothing is read or decoded twice, and a clip that cannot be used costs one quarantine row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from core.decode import AudioInfo, AudioStream
+from core.decoder import Decoder
+from core.errors import AudioRejected
+from db.clips import ClipToTokenize, Selection, clips_to_tokenize, link_contents
+from db.engine import session_scope
+from db.quarantine import Rejected, quarantine_clips
+from db.tokens import TokenizedContent, known_contents, save_tokens
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.storage import Fetched, Storage, StorageDenied
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STAGE = "tokenize"
+HELD_SECONDS = 60.0
+"""Clips up to this length wait for the codec in memory; longer ones are decoded while they are encoded."""
+
+
+@dataclass
+class Work:
+    """A clip on its way through its batch."""
+
+    clip: ClipToTokenize
+    fetched: Fetched | None = None
+    info: AudioInfo | None = None
+    held: list[Tensor] | None = None
+    tokenized: TokenizedContent | None = None
+    rejected: AudioRejected | None = None
+
+
+def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
+    """Clips without tokens of the codec, in uri order, cut in batches; quarantined ones wait for replay."""
+    with session_scope(runtime.engine) as session:
+        clips = clips_to_tokenize(session, selection, runtime.codec_id)
+    return [clips[start : start + size] for start in range(0, len(clips), size)]
+
+
+def tokenize_batch(
+    runtime: Runtime, storage: Storage, clips: Sequence[ClipToTokenize], run_id: UUID
+) -> Counts:
+    """Tokenizes a batch and writes it in one transaction; safe to repeat, in part or whole."""
+    with ExitStack() as files:
+        batch = [Work(clip) for clip in clips]
+        _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
+        fresh = _first_of_each_content(batch, _known(runtime, batch))
+        _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
+        with runtime.device_lock():
+            _encode(runtime, [work for work in fresh if work.rejected is None])
+    _share_rejections(batch, fresh)
+    return _save(runtime, batch, run_id)
+
+
+def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[[Work], None]) -> None:
+    """One step over a batch; what is wrong with a clip is kept with it, any other error is raised."""
+
+    def guarded(work: Work) -> None:
+        try:
+            step(work)
+        except AudioRejected as rejected:
+            work.rejected = rejected
+
+    for _ in pool.map(guarded, batch):
+        pass
+
+
+def _fetch(storage: Storage, work: Work, files: ExitStack) -> None:
+    try:
+        work.fetched = files.enter_context(storage.read(work.clip.uri, work.clip.version_token))
+    except StorageDenied as denied:
+        raise AudioRejected("unreadable", str(denied)) from denied
+
+
+def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
+    """Contents that have tokens already: another clip, or an earlier run, had the same bytes."""
+    with session_scope(runtime.engine) as session:
+        contents = {work.fetched.sha256 for work in batch if work.fetched}
+        return known_contents(session, runtime.codec_id, contents)
+
+
+def _first_of_each_content(batch: Sequence[Work], known: set[bytes]) -> list[Work]:
+    first: dict[bytes, Work] = {}
+    for work in batch:
+        if work.fetched and work.fetched.sha256 not in known:
+            first.setdefault(work.fetched.sha256, work)
+    return list(first.values())
+
+
+def _decode(runtime: Runtime, work: Work) -> None:
+    """Holds a clip of ordinary length in memory; a longer one stays in its file."""
+    assert work.fetched
+    stream = runtime.decoder.open(work.fetched.path)
+    limit = int(HELD_SECONDS * runtime.codec.config.sample_rate)
+    held: list[Tensor] = []
+    for piece in _pieces(runtime, stream):
+        held.append(piece)
+        if sum(map(len, held)) > limit:
+            return
+    work.held, work.info = held, stream.info
+
+
+def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
+    """The stream at the codec's rate, as 1-D tensors."""
+    import torch
+
+    from core.audio import resample_blocks
+
+    rate = runtime.codec.config.sample_rate
+    yield from map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
+
+
+def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
+    """Codes and levels of each clip of the batch."""
+    from core.levels import LevelMeter
+
+    config = runtime.codec.config
+    span = config.block_length // config.codes_per_block[0]
+    meters = [LevelMeter(span, config.block_length) for _ in batch]
+    with Decoder(runtime.limits) as decoder:
+        streams = (
+            meter.measure(_waveform(runtime, decoder, work))
+            for work, meter in zip(batch, meters, strict=True)
+        )
+        encoded = runtime.codec.encode_clips(streams)
+    for work, meter, codes in zip(batch, meters, encoded, strict=True):
+        if work.rejected is None:
+            work.tokenized = _tokenized(work, [layer.tolist() for layer in codes], meter.levels.tolist())
+
+
+def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor]:
+    """A clip's pieces, held or, for a long one, from its file; a clip that fails half-way just ends."""
+    if work.held is not None:
+        yield from work.held
+        work.held = None
+        return
+    assert work.fetched
+    try:
+        stream = decoder.open(work.fetched.path)
+        yield from _pieces(runtime, stream)
+        work.info = stream.info
+    except AudioRejected as rejected:
+        work.rejected = rejected
+
+
+def _tokenized(work: Work, codes: list[list[int]], levels: list[int]) -> TokenizedContent:
+    assert work.fetched
+    assert work.info
+    semantic, acoustic1, acoustic2 = codes
+    return TokenizedContent(
+        clip_id=work.clip.id,
+        sha256=work.fetched.sha256,
+        sample_rate=work.info.sample_rate,
+        channels=work.info.channels,
+        num_samples=work.info.num_samples,
+        format=work.info.format,
+        peak=work.info.peak,
+        codes=(semantic, acoustic1, acoustic2),
+        levels=levels,
+    )
+
+
+def _share_rejections(batch: Sequence[Work], fresh: Sequence[Work]) -> None:
+    """Clips of the same bytes share their fate."""
+    rejected = {work.fetched.sha256: work.rejected for work in fresh if work.fetched and work.rejected}
+    for work in batch:
+        if work.fetched and work.rejected is None:
+            work.rejected = rejected.get(work.fetched.sha256)
+
+
+def _save(runtime: Runtime, batch: Sequence[Work], run_id: UUID) -> Counts:
+    """One transaction: contents and codes, each clip's link to its content, quarantine rows."""
+    tokenized = [work.tokenized for work in batch if work.tokenized]
+    rejected = [
+        Rejected(work.clip.id, work.rejected.reason, work.rejected.message) for work in batch if work.rejected
+    ]
+    same_bytes = {
+        work.clip.id: work.fetched.sha256
+        for work in batch
+        if work.fetched and not work.rejected and not work.tokenized
+    }
+    with session_scope(runtime.engine) as session:
+        save_tokens(session, runtime.codec_id, run_id, tokenized)
+        link_contents(session, same_bytes)
+        quarantine_clips(session, STAGE, run_id, rejected)
+    reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
+    return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons
