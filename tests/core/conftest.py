@@ -1,13 +1,19 @@
-"""A small tokenizer and codec word list, made on the spot, for the tests of the language model's half."""
+"""A small tokenizer, word list and LLAMA, made on the spot, for the tests of the language model's half."""
 
 import io
+import shutil
 from itertools import product
 from pathlib import Path
 
 import pytest
 import sentencepiece
+import torch
 
+from core.llama import FrozenLlama  # before transformers: it makes torchaudio importable
 from core.vocabulary import TextTokenizer, Vocabulary
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SENTENCES = (
@@ -57,3 +63,32 @@ def vocabulary(tokenizer: TextTokenizer) -> Vocabulary:
 
 def _pieces(tokenizer: TextTokenizer, text: str) -> list[str]:
     return [tokenizer.piece(token_id) for token_id in tokenizer.encode(text)]
+
+
+@pytest.fixture(scope="session")
+def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> Path:
+    """A random LLAMA with grouped keys and values, and the tokenizer beside it.
+
+    Its weights are larger than a fresh model's, so that its answers differ clearly from one another.
+    """
+    path = tmp_path_factory.mktemp("llama")
+    config = LlamaConfig(
+        vocab_size=420,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        LlamaForCausalLM(config).save_pretrained(path)
+    shutil.copy(tokenizer_path, path / "tokenizer.model")
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama(llama_path: Path) -> FrozenLlama:
+    return FrozenLlama.from_directory(llama_path)

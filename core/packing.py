@@ -1,0 +1,99 @@
+"""Many queries in one row behind one prefix.
+
+Each query and the label trie behind it is a block that sees the prefix and itself: inside it ids see what
+precedes them, and a node of the trie sees the query, its ancestors and itself. Positions count from the
+prefix in every block, so each query is scored as if it stood there alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.constraint import LabelTrie
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One row of the model. Masks are True where a position is seen.
+
+    token_ids and position_ids (1, S) int64; mask (1, 1, S, prefix + S) bool; states (queries, 1 + inner)
+    int64, where in the row the root and the inner nodes of each query's trie stand.
+    """
+
+    token_ids: Tensor
+    position_ids: Tensor
+    mask: Tensor
+    states: Tensor
+
+    def to(self, device: torch.device) -> "Pack":
+        """The same pack on a device."""
+        tensors = (self.token_ids, self.position_ids, self.mask, self.states)
+        return Pack(*(tensor.to(device) for tensor in tensors))
+
+
+def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_length: int) -> Pack:
+    """The queries, each followed by the inner nodes of the trie, as one row."""
+    inner = trie.token_ids[: trie.num_inner]
+    depths = [len(path) - 1 for path in trie.ancestors[: trie.num_inner]]
+    sees = _tree_mask(trie)
+    token_ids: list[int] = []
+    position_ids: list[int] = []
+    ends: list[int] = []
+    blocks: list[Tensor] = []
+    for query in queries:
+        ends.append(len(token_ids) + len(query))
+        token_ids += [*query, *inner]
+        position_ids += [*range(len(query)), *(len(query) + depth for depth in depths)]
+        blocks.append(_block_mask(len(query), sees))
+    return Pack(
+        token_ids=torch.tensor([token_ids]),
+        position_ids=torch.tensor([position_ids]) + prefix_length,
+        mask=_row_mask(blocks, prefix_length),
+        states=torch.tensor(ends)[:, None] + torch.arange(-1, len(inner)),
+    )
+
+
+def split_packs(
+    queries: Sequence[Sequence[int]], trie: LabelTrie, budget: int
+) -> Iterator[Sequence[Sequence[int]]]:
+    """The queries in order, in runs of at most `budget` ids; a query that is longer goes alone."""
+    start, total = 0, 0
+    for at, query in enumerate(queries):
+        length = len(query) + trie.num_inner
+        if at > start and total + length > budget:
+            yield queries[start:at]
+            start, total = at, 0
+        total += length
+    if queries:
+        yield queries[start:]
+
+
+def _tree_mask(trie: LabelTrie) -> Tensor:
+    """(inner, inner): which nodes a node sees."""
+    sees = torch.zeros(trie.num_inner, trie.num_inner, dtype=torch.bool)
+    for node, path in enumerate(trie.ancestors[: trie.num_inner]):
+        sees[node, list(path)] = True
+    return sees
+
+
+def _block_mask(query_length: int, sees: Tensor) -> Tensor:
+    """(query + inner, query + inner): what the ids of one query and its trie see of each other."""
+    length = query_length + len(sees)
+    mask = torch.ones(length, length, dtype=torch.bool).tril()
+    mask[query_length:, query_length:] = sees
+    return mask
+
+
+def _row_mask(blocks: Sequence[Tensor], prefix_length: int) -> Tensor:
+    """(1, 1, S, prefix + S): every block sees the prefix and itself."""
+    length = sum(map(len, blocks))
+    mask = torch.zeros(1, 1, length, prefix_length + length, dtype=torch.bool)
+    mask[..., :prefix_length] = True
+    start = 0
+    for block in blocks:
+        end = start + len(block)
+        mask[0, 0, start:end, prefix_length + start : prefix_length + end] = block
+        start = end
+    return mask

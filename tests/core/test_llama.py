@@ -1,0 +1,152 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.constraint import LabelTrie, label_trie
+from core.errors import PromptTooLong
+from core.llama import FrozenLlama
+
+# isort: split
+from transformers import LlamaForCausalLM
+
+CLOSING = 2
+PREFIX = [1, *range(40, 110)]
+
+queries_of_ids = st.lists(st.lists(st.integers(3, 419), min_size=1, max_size=20), min_size=1, max_size=6)
+label_sets = st.lists(
+    st.lists(st.integers(3, 6), min_size=1, max_size=4).map(tuple), min_size=1, max_size=8, unique=True
+).map(lambda sets: {f"label {at}": list(ids) for at, ids in enumerate(sets)})
+
+
+@pytest.fixture(scope="module")
+def plain(llama_path: Path) -> LlamaForCausalLM:
+    return LlamaForCausalLM.from_pretrained(llama_path).eval()
+
+
+@torch.inference_mode()
+def plain_scores(
+    model: LlamaForCausalLM, prefix: list[int], queries: list[list[int]], trie: LabelTrie
+) -> torch.Tensor:
+    """One full forward pass for each query and label, as the definition has it."""
+    scores = torch.empty(len(queries), len(trie.labels))
+    for row, query in enumerate(queries):
+        for column, path in enumerate(trie.paths):
+            spelled = [trie.token_ids[node] for node in path]
+            ids = torch.tensor([[*prefix, *query, *spelled]])
+            log_p = model(ids).logits[0].log_softmax(dim=-1)
+            ends = range(ids.shape[1] - len(spelled) - 1, ids.shape[1] - 1)
+            scores[row, column] = sum(log_p[at, ids[0, at + 1]] for at in ends)
+    return scores
+
+
+@settings(max_examples=30, deadline=None)
+@given(queries=queries_of_ids, label_ids=label_sets)
+def test_packed_scores_are_those_of_plain_full_prompts(
+    llama: FrozenLlama, plain: LlamaForCausalLM, queries: list[list[int]], label_ids: dict[str, list[int]]
+) -> None:
+    trie = label_trie(label_ids, CLOSING)
+    scores = llama.score(llama.prefill(PREFIX), queries, trie)
+    expected = plain_scores(plain, PREFIX, queries, trie)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.softmax(dim=1), expected.softmax(dim=1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(queries=queries_of_ids, label_ids=label_sets, budget=st.integers(1, 120))
+def test_scores_do_not_depend_on_how_queries_are_packed(
+    llama: FrozenLlama, queries: list[list[int]], label_ids: dict[str, list[int]], budget: int
+) -> None:
+    trie = label_trie(label_ids, CLOSING)
+    prefix = llama.prefill(PREFIX)
+    alone = torch.cat([llama.score_nodes(prefix, [query], trie) for query in queries])
+    packed = llama.score_nodes(prefix, queries, trie, pack_budget=budget)
+    torch.testing.assert_close(packed.exp(), alone.exp(), rtol=0, atol=1e-5)
+
+
+def test_a_prefix_is_as_it_was_after_scoring(llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "dog bark": [7, 8]}, CLOSING)
+    prefix = llama.prefill(PREFIX)
+    keys = prefix.kv_cache.layers[0].keys.clone()
+    first = llama.score(prefix, [[9, 10], [11]], trie)
+    assert torch.equal(prefix.kv_cache.layers[0].keys, keys)
+    assert torch.equal(llama.score(prefix, [[9, 10], [11]], trie), first)
+
+
+def test_a_prefix_is_as_it_was_after_a_pass_that_failed(llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "cat": [8]}, CLOSING)
+    prefix = llama.prefill(PREFIX)
+    expected = llama.score(prefix, [[9, 10]], trie)
+    last_layer = llama._model.model.layers[-1]
+    hook = last_layer.register_forward_hook(lambda *_: (_ for _ in ()).throw(MemoryError("full")))
+    with pytest.raises(MemoryError):
+        llama.score(prefix, [[9, 10]], trie)
+    hook.remove()
+    assert torch.equal(llama.score(prefix, [[9, 10]], trie), expected)
+
+
+def test_no_query_gives_no_score(llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "cat": [8]}, CLOSING)
+    assert llama.score(llama.prefill(PREFIX), [], trie).shape == (0, 2)
+
+
+def test_too_long_a_query_is_refused_before_anything_runs(llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "cat bird": [8, 9]}, CLOSING)
+    prefix = llama.prefill([5] * 500)
+    assert llama.score(prefix, [[5] * 9], trie).shape == (1, 2)
+    with pytest.raises(PromptTooLong) as error:
+        llama.score(prefix, [[5], [5] * 10], trie)
+    assert (error.value.needed, error.value.limit) == (513, 512)
+    with pytest.raises(PromptTooLong):
+        llama.prefill([5] * 513)
+
+
+def test_half_precision_stays_near_full_precision(llama_path: Path, llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, CLOSING)
+    half = FrozenLlama.from_directory(llama_path, dtype="bfloat16")
+    queries = [[9, 10], [11, 12, 13]]
+    scores = half.score(half.prefill(PREFIX), queries, trie)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, llama.score(llama.prefill(PREFIX), queries, trie), rtol=0.2, atol=0.2)
+    assert half.fingerprint != llama.fingerprint
+
+
+def test_the_model_is_frozen_and_knows_its_sizes(llama: FrozenLlama) -> None:
+    assert not any(parameter.requires_grad for parameter in llama._model.parameters())
+    assert not llama._model.training
+    assert (llama.vocab_size, llama.context_length) == (420, 512)
+    assert llama.tokenizer is not None
+    assert len(llama.tokenizer) == 420
+
+
+@settings(max_examples=15, deadline=None)
+@given(query=st.lists(st.integers(3, 419), min_size=1, max_size=20), label_ids=label_sets)
+def test_constrained_generation_says_the_label_that_greedy_scoring_finds(
+    llama: FrozenLlama, query: list[int], label_ids: dict[str, list[int]]
+) -> None:
+    trie = label_trie(label_ids, CLOSING)
+    said = llama.generate([*PREFIX, *query], max_new_tokens=16, allowed=trie.allowed)
+    nodes = llama.score_nodes(llama.prefill(PREFIX), [query], trie)
+    assert said == [*label_ids[trie.labels[trie.greedy(nodes[0].tolist())]], CLOSING]
+
+
+def test_generation_stops_at_its_limit_or_where_nothing_is_allowed(llama: FrozenLlama) -> None:
+    assert len(llama.generate([1], max_new_tokens=5)) == 5
+    assert llama.generate([1], max_new_tokens=5, allowed=lambda said: [9, 8][len(said) :])[1:] == [8]
+    assert llama.generate([1], max_new_tokens=5, allowed=lambda said: []) == []
+    with pytest.raises(PromptTooLong):
+        llama.generate([1], max_new_tokens=512)
+
+
+@pytest.mark.data
+def test_a_trained_model_tells_its_recorded_story(test_data: Path) -> None:
+    recorded: dict[str, Any] = json.loads((test_data / "lm" / "golden_greedy.json").read_text())
+    stories = FrozenLlama.from_directory(test_data / "lm" / "hf_stories260K")
+    assert stories.tokenizer is None
+    said = stories.generate([recorded["bos"]], max_new_tokens=len(recorded["ids"]))
+    assert said == recorded["ids"]

@@ -1,0 +1,46 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.constraint import label_trie
+from core.packing import pack_queries, split_packs
+
+TRIE = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, closing_id=2)
+
+queries_of_ids = st.lists(st.lists(st.integers(3, 9), min_size=1, max_size=12), max_size=20)
+
+
+@given(queries=queries_of_ids, budget=st.integers(1, 40))
+def test_packs_hold_all_queries_in_order_and_keep_to_the_budget(
+    queries: list[list[int]], budget: int
+) -> None:
+    packs = list(split_packs(queries, TRIE, budget))
+    assert [query for pack in packs for query in pack] == queries
+    for pack in packs:
+        assert len(pack) == 1 or sum(len(query) + TRIE.num_inner for query in pack) <= budget
+
+
+def test_a_query_is_followed_by_the_trie_at_the_positions_it_would_have_alone() -> None:
+    pack = pack_queries([[10, 11], [12]], TRIE, prefix_length=100)
+    assert pack.token_ids.tolist() == [[10, 11, 7, 8, 5, 12, 7, 8, 5]]
+    assert pack.position_ids.tolist() == [[100, 101, 102, 103, 102, 100, 101, 102, 101]]
+    assert pack.states.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_an_id_sees_the_prefix_what_precedes_it_in_its_query_and_its_ancestors() -> None:
+    mask = pack_queries([[10, 11], [12]], TRIE, prefix_length=3).mask
+    assert mask.shape == (1, 1, 9, 12)
+    assert mask[..., :3].all()
+    first = torch.tensor(
+        [  # 10 11 dog bark rain
+            [1, 0, 0, 0, 0],
+            [1, 1, 0, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 0, 0, 1],
+        ]
+    ).bool()
+    assert torch.equal(mask[0, 0, :5, 3:8], first)
+    assert torch.equal(mask[0, 0, 5:, 8:], first[1:, 1:])
+    assert not mask[0, 0, :5, 8:].any()
+    assert not mask[0, 0, 5:, 3:8].any()
