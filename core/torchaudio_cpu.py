@@ -1,7 +1,7 @@
 """Makes `import torchaudio` work beside a torch that has no CUDA libraries.
 
-Import this module for its effect, before torchaudio, and before transformers, which imports torchaudio
-when it is installed. torchaudio's wheel is linked against CUDA, so beside CPU torch its compiled extension
+Import torchaudio from here, and import this module before transformers, which imports torchaudio when it is
+installed. torchaudio's wheel is linked against CUDA, so beside CPU torch its compiled extension
 cannot be loaded (OSError), and beside another CUDA version it refuses to be (RuntimeError). What this
 project uses of it is plain Python, so the extension is declared absent and the import tried again.
 """
@@ -38,9 +38,11 @@ def _forget_torchaudio() -> None:
         del sys.modules[name]
 
 
+__all__ = ["torchaudio"]
+
 try:
     import torchaudio
 except (OSError, RuntimeError):
     _forget_torchaudio()
     sys.modules["torchaudio._extension"] = _absent_extension()
-    import torchaudio  # noqa: F401
+    import torchaudio
