@@ -1,0 +1,96 @@
+"""What costs nothing: the answers that a language model has to beat.
+
+Chance, the majority of the demonstrations, and the nearest neighbour on the codes themselves: how alike two
+clips are is the mean over the three layers of the cosine between the square roots of their code histograms.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.codes import ClipCodes, Int16Array
+from core.demonstrations import LabeledClip
+
+NEAREST_TEMPERATURE = 0.05
+"""Likenesses lie between 0 and 1 and seldom far apart: 0.05 more makes a label e times as probable."""
+
+QUERIES_AT_ONCE = 256
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A baseline's answer."""
+
+    label: str
+    probability: float
+
+
+def chance(labels: Sequence[str]) -> Guess:
+    """A blind guess. It names the first label; what counts is its probability."""
+    return Guess(labels[0], 1 / len(labels))
+
+
+def majority(labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> Guess:
+    """The label with the most demonstrations and its share of them, the first of equals."""
+    counts = Counter(demonstration.label for demonstration in demonstrations)
+    label = max(labels, key=lambda label: counts[label])
+    return Guess(label, counts[label] / len(demonstrations))
+
+
+class NearestNeighbour:
+    """Compares whole clips with the demonstrations by their code histograms."""
+
+    def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
+        clips = [demonstration.codes for demonstration in demonstrations]
+        self.labels = tuple(labels)
+        self._layers = [_LayerHistograms([clip.layers[layer] for clip in clips]) for layer in range(3)]
+        shown = [demonstration.label for demonstration in demonstrations]
+        self._columns = [[at for at, one in enumerate(shown) if one == label] for label in labels]
+
+    def similarities(self, queries: Sequence[ClipCodes]) -> FloatArray:
+        """(queries, labels): how alike a query and the nearest demonstration of each label are, 0 to 1."""
+        starts = range(0, len(queries), QUERIES_AT_ONCE)
+        parts = [self._compare(queries[start : start + QUERIES_AT_ONCE]) for start in starts]
+        return np.concatenate([np.empty((0, len(self.labels))), *parts])
+
+    def probabilities(self, queries: Sequence[ClipCodes]) -> FloatArray:
+        """(queries, labels): softmax of the similarities over NEAREST_TEMPERATURE."""
+        logits = self.similarities(queries) / NEAREST_TEMPERATURE
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: FloatArray = weights / weights.sum(axis=1, keepdims=True)
+        return shares
+
+    def _compare(self, queries: Sequence[ClipCodes]) -> FloatArray:
+        layers = enumerate(self._layers)
+        cosines = [layer.cosines([query.layers[at] for query in queries]) for at, layer in layers]
+        # rounded, so that equal demonstrations are equally near whatever order their terms were added in
+        mean = np.mean(cosines, axis=0).round(12)
+        return np.stack([mean[:, columns].max(axis=1) for columns in self._columns], axis=1)
+
+
+class _LayerHistograms:
+    """The demonstrations' codes in one layer, as square roots of their shares: vectors of length 1."""
+
+    def __init__(self, clips: Sequence[Int16Array]) -> None:
+        self._known = np.unique(np.concatenate(clips))
+        self._roots = self._square_roots(clips)
+
+    def cosines(self, clips: Sequence[Int16Array]) -> FloatArray:
+        """(clips, demonstrations)."""
+        return self._square_roots(clips) @ self._roots.T
+
+    def _square_roots(self, clips: Sequence[Int16Array]) -> FloatArray:
+        """(clips, known codes). Codes that no demonstration has meet nothing but count in the length."""
+        lengths = np.array([len(clip) for clip in clips])
+        codes = np.concatenate(clips)
+        columns = np.searchsorted(self._known, codes).clip(max=len(self._known) - 1)
+        cells = np.repeat(np.arange(len(clips)), lengths) * len(self._known) + columns
+        cells = cells[self._known[columns] == codes]
+        counts = np.bincount(cells, minlength=len(clips) * len(self._known)).reshape(len(clips), -1)
+        roots: FloatArray = np.sqrt(counts / lengths[:, None])
+        return roots
