@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.fixtures_postgres"]
+
 settings.register_profile("wordwave", deadline=None, print_blob=True)
 settings.load_profile("wordwave")
 

@@ -1,0 +1,198 @@
+"""Which audio objects there are, which version of each is current, and which of them wait for a stage."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    LargeBinary,
+    ScalarSelect,
+    Text,
+    any_,
+    cast,
+    column,
+    exists,
+    func,
+    select,
+    update,
+    values,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.models import Clip, QuarantineRow, TokenSequence
+
+Selection = str | Collection[str]
+"""The clips a request means: a string is a folder (s3://bucket/day, with or without a slash at its end: what
+lies in it, and the object of that very name), a collection is the uris themselves."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One object of a listing. `size` in bytes."""
+
+    uri: str
+    version_token: str
+    size: int
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class ListingCounts:
+    """What a listing changed: versions first seen, versions already current or back, uris that are gone."""
+
+    new: int
+    known: int
+    gone: int
+
+
+@dataclass(frozen=True)
+class ClipToTokenize:
+    """A current clip that has no tokens of some codec yet. `size` in bytes."""
+
+    id: int
+    uri: str
+    version_token: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ClipWithTokens:
+    """A current clip whose content has tokens of some codec."""
+
+    id: int
+    uri: str
+    content_sha256: bytes
+
+
+def selected(selection: Selection) -> ColumnElement[bool]:
+    """Condition on clips: current versions of the uris that the selection means."""
+    return Clip.missing_since.is_(None) & _meant(selection)
+
+
+def _meant(selection: Selection) -> ColumnElement[bool]:
+    if isinstance(selection, str):
+        folder = selection.rstrip("/")
+        return (Clip.uri == folder) | func.starts_with(Clip.uri, folder + "/")
+    return Clip.uri == any_(cast(sorted(selection), ARRAY(Text)))
+
+
+def _means(selection: Selection, uri: str) -> bool:
+    if isinstance(selection, str):
+        folder = selection.rstrip("/")
+        return uri == folder or uri.startswith(folder + "/")
+    return uri in selection
+
+
+def add_clips(session: Session, listed: Iterable[Listed], selection: Selection) -> ListingCounts:
+    """Records a complete listing of a folder or of uris: exactly the listed versions become the current ones.
+
+    A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced;
+    one that is back loses it. A listing that changed nothing writes nothing. Raises ValueError for an object
+    outside the selection, since what is in the selection and not listed counts as gone.
+    """
+    unseen = _versions_of(session, selection)
+    new, back, total = [], [], 0
+    for clip in listed:
+        if not _means(selection, clip.uri):
+            raise ValueError(f"{clip.uri} was listed, and is outside of {selection}")
+        total += 1
+        row = unseen.pop((clip.uri, clip.version_token), None)
+        if row is None:
+            new.append(clip)
+        elif row.is_missing:
+            back.append((row.id, clip.uri))
+    missing = {row.id: uri for (uri, _), row in unseen.items() if not row.is_missing}
+    _set_missing(session, missing, func.now())
+    _set_missing(session, [clip_id for clip_id, _ in back], None)
+    _insert_clips(session, new)
+    still_there = {clip.uri for clip in new} | {uri for _, uri in back}
+    return ListingCounts(len(new), total - len(new), len(set(missing.values()) - still_there))
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    id: int
+    is_missing: bool
+
+
+def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str], _Version]:
+    rows = session.execute(
+        select(Clip.uri, Clip.version_token, Clip.id, Clip.missing_since.is_not(None)).where(
+            _meant(selection)
+        )
+    )
+    return {(uri, token): _Version(clip_id, is_missing) for uri, token, clip_id, is_missing in rows}
+
+
+def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
+    """Rows locked by rising id, so that two writers of the same clips wait instead of deadlocking."""
+    ids = cast(sorted(clip_ids), ARRAY(BigInteger))
+    return select(Clip.id).where(Clip.id == any_(ids)).order_by(Clip.id).with_for_update().scalar_subquery()
+
+
+def _set_missing(session: Session, clip_ids: Collection[int], since: ColumnElement[datetime] | None) -> None:
+    if clip_ids:
+        session.execute(update(Clip).where(Clip.id.in_(_in_order(clip_ids))).values(missing_since=since))
+
+
+def _insert_clips(session: Session, clips: Iterable[Listed]) -> None:
+    rows = [
+        {
+            "uri": clip.uri,
+            "version_token": clip.version_token,
+            "size": clip.size,
+            "last_modified": clip.last_modified,
+        }
+        for clip in sorted(clips, key=lambda clip: clip.uri)
+    ]
+    if rows:
+        session.execute(insert(Clip).on_conflict_do_nothing(), rows)
+
+
+def _has_tokens(codec_id: int) -> ColumnElement[bool]:
+    return exists().where(
+        TokenSequence.content_sha256 == Clip.content_sha256, TokenSequence.codec_id == codec_id
+    )
+
+
+def _is_quarantined() -> ColumnElement[bool]:
+    return exists().where(QuarantineRow.clip_id == Clip.id, QuarantineRow.resolved_at.is_(None))
+
+
+def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> list[ClipToTokenize]:
+    """Current clips without tokens of the codec and without an open quarantine row, in uri order."""
+    rows = session.execute(
+        select(Clip.id, Clip.uri, Clip.version_token, Clip.size)
+        .where(selected(selection), ~_has_tokens(codec_id), ~_is_quarantined())
+        .order_by(Clip.uri)
+    )
+    return [ClipToTokenize(*row) for row in rows]
+
+
+def clips_with_tokens(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
+    """Current clips with tokens of the codec and without an open quarantine row, in uri order."""
+    rows = session.execute(
+        select(Clip.id, Clip.uri, Clip.content_sha256)
+        .where(selected(selection), _has_tokens(codec_id), ~_is_quarantined())
+        .order_by(Clip.uri)
+    )
+    return [ClipWithTokens(clip_id, uri, sha256) for clip_id, uri, sha256 in rows if sha256 is not None]
+
+
+def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
+    """Says which stored content each clip id has."""
+    if not contents:
+        return
+    links = values(column("clip_id", BigInteger), column("sha256", LargeBinary), name="links").data(
+        list(contents.items())
+    )
+    session.execute(
+        update(Clip)
+        .where(Clip.id == links.c.clip_id, Clip.id.in_(_in_order(contents)))
+        .where(Clip.content_sha256.is_distinct_from(links.c.sha256))
+        .values(content_sha256=links.c.sha256)
+    )

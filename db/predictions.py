@@ -1,0 +1,152 @@
+"""Answers: written once per work key, found again by selection or by run, retracted but never deleted."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.clips import Selection, selected
+from db.models import Clip, Prediction, Promotion
+
+
+@dataclass(frozen=True)
+class NewPrediction:
+    """An answer to store. `probabilities` has the label; `baselines` has what the free baselines say.
+
+    Keys of `baselines` that the analysts' view shows: chance (a number), majority and nearest (labels).
+    `llm_id` is None for a labeler that asks no language model.
+    """
+
+    work_key: bytes
+    content_sha256: bytes
+    task: str
+    demonstration_set_id: int
+    codec_id: int
+    llm_id: int | None
+    labeler: str
+    label: str
+    probabilities: Mapping[str, float]
+    margin: float
+    min_margin: float
+    baselines: Mapping[str, Any]
+    is_demonstration: bool
+    provenance: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stored answer, for one current clip that has the answered content."""
+
+    uri: str
+    content_sha256: bytes
+    work_key: bytes
+    task: str
+    labeler: str
+    label: str
+    probabilities: Mapping[str, float]
+    margin: float
+    min_margin: float
+    baselines: Mapping[str, Any]
+    is_demonstration: bool
+    run_id: UUID
+    created_at: datetime
+
+    @property
+    def probability(self) -> float:
+        return self.probabilities[self.label]
+
+    @property
+    def status(self) -> Literal["labeled", "uncertain"]:
+        return "uncertain" if self.margin < self.min_margin else "labeled"
+
+
+def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
+    """Answers of these work keys that are not retracted."""
+    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
+    return (Prediction.work_key == any_(keys)) & Prediction.retracted_by_run.is_(None)
+
+
+def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
+    """Those of the work keys that are answered and not retracted."""
+    return set(session.scalars(select(Prediction.work_key).where(_standing(work_keys))))
+
+
+def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
+    """Writes the answers whose work key has none, and returns how many those were."""
+    if not predictions:
+        return 0
+    ordered = sorted(predictions, key=lambda prediction: prediction.work_key)
+    written = session.scalars(
+        insert(Prediction)
+        .on_conflict_do_nothing(
+            index_elements=[Prediction.work_key], index_where=Prediction.retracted_by_run.is_(None)
+        )
+        .returning(Prediction.id),
+        [asdict(prediction) | {"run_id": run_id} for prediction in ordered],
+    )
+    return len(written.all())
+
+
+def get_answers(session: Session, selection: Selection, work_keys: Collection[bytes]) -> list[Answer]:
+    """The answers of these work keys for the selected current clips, in uri order."""
+    return _answers(session, selected(selection) & _standing(work_keys))
+
+
+def get_run_answers(session: Session, run_id: UUID) -> list[Answer]:
+    """The standing answers that a run wrote, for every current clip of their contents, in uri order."""
+    written = (Prediction.run_id == run_id) & Prediction.retracted_by_run.is_(None)
+    return _answers(session, written & Clip.missing_since.is_(None))
+
+
+def _answers(session: Session, condition: ColumnElement[bool]) -> list[Answer]:
+    stored = Prediction
+    rows = session.execute(
+        select(
+            Clip.uri,
+            stored.content_sha256,
+            stored.work_key,
+            stored.task,
+            stored.labeler,
+            stored.label,
+            stored.probabilities,
+            stored.margin,
+            stored.min_margin,
+            stored.baselines,
+            stored.is_demonstration,
+            stored.run_id,
+            stored.created_at,
+        )
+        .join(stored, stored.content_sha256 == Clip.content_sha256)
+        .where(condition)
+        .order_by(Clip.uri, stored.id)
+    )
+    return [Answer(*row) for row in rows]
+
+
+def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
+    """Retracts the standing answers of a run in the name of another run; returns how many those were."""
+    retracted = session.scalars(
+        update(Prediction)
+        .where(Prediction.run_id == run_id, Prediction.retracted_by_run.is_(None))
+        .values(retracted_by_run=by_run)
+        .returning(Prediction.id)
+    )
+    return len(retracted.all())
+
+
+def promote(
+    session: Session, task: str, demonstration_set_id: int, codec_id: int, llm_id: int | None
+) -> None:
+    """Makes the answers of this library version, codec and language model the current ones of the task."""
+    whose = {"demonstration_set_id": demonstration_set_id, "codec_id": codec_id, "llm_id": llm_id}
+    session.execute(
+        insert(Promotion)
+        .values(task=task, **whose)
+        .on_conflict_do_update(index_elements=[Promotion.task], set_=whose)
+    )

@@ -1,0 +1,102 @@
+"""Clips that a stage could not use: one open row per clip and stage, until it is resolved."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, any_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.clips import Selection, selected
+from db.models import Clip, QuarantineRow
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A clip and why it cannot be used: a stable reason code and a message for people."""
+
+    clip_id: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An open quarantine row of a current clip."""
+
+    clip_id: int
+    uri: str
+    stage: str
+    reason: str
+    message: str
+    attempts: int
+    last_run: UUID
+    first_seen: datetime
+    last_seen: datetime
+
+
+def quarantine_clips(session: Session, stage: str, run_id: UUID, rejected: Sequence[Rejected]) -> None:
+    """Opens a row for each clip, or counts another attempt on its open row. The last of a clip's counts."""
+    latest = {clip.clip_id: clip for clip in rejected}
+    if not latest:
+        return
+    row = insert(QuarantineRow)
+    upsert = row.on_conflict_do_update(
+        index_elements=[QuarantineRow.clip_id, QuarantineRow.stage],
+        index_where=QuarantineRow.resolved_at.is_(None),
+        set_={
+            "reason": row.excluded.reason,
+            "message": row.excluded.message,
+            "attempts": QuarantineRow.attempts + 1,
+            "last_run": row.excluded.last_run,
+            "last_seen": func.now(),
+        },
+    )
+    session.execute(upsert, [_row(latest[clip_id], stage, run_id) for clip_id in sorted(latest)])
+
+
+def _row(clip: Rejected, stage: str, run_id: UUID) -> dict[str, object]:
+    return {
+        "clip_id": clip.clip_id,
+        "stage": stage,
+        "reason": clip.reason,
+        "message": clip.message,
+        "first_run": run_id,
+        "last_run": run_id,
+    }
+
+
+def open_quarantine(session: Session, selection: Selection) -> list[Quarantined]:
+    """The open rows of the selected current clips, in uri order."""
+    stored = QuarantineRow
+    rows = session.execute(
+        select(
+            stored.clip_id,
+            Clip.uri,
+            stored.stage,
+            stored.reason,
+            stored.message,
+            stored.attempts,
+            stored.last_run,
+            stored.first_seen,
+            stored.last_seen,
+        )
+        .join(Clip, Clip.id == stored.clip_id)
+        .where(selected(selection), stored.resolved_at.is_(None))
+        .order_by(Clip.uri, stored.stage)
+    )
+    return [Quarantined(*row) for row in rows]
+
+
+def resolve(session: Session, stage: str, clip_ids: Collection[int]) -> int:
+    """Closes the open rows of these clips at a stage, which lets the stage try again; returns how many."""
+    closed = session.scalars(
+        update(QuarantineRow)
+        .where(QuarantineRow.stage == stage, QuarantineRow.resolved_at.is_(None))
+        .where(QuarantineRow.clip_id == any_(cast(sorted(clip_ids), ARRAY(BigInteger))))
+        .values(resolved_at=func.now())
+        .returning(QuarantineRow.id)
+    )
+    return len(closed.all())

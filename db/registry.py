@@ -1,0 +1,58 @@
+"""The models whose fingerprints rows name: codecs with the words of their codebooks, and language models."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, Integer, SmallInteger, Text, cast, column, func, literal, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.models import CodebookWord, Codec, Llm
+
+
+def ensure_codec(
+    session: Session, fingerprint: str, name: str, config: Mapping[str, Any], words: Sequence[Sequence[str]]
+) -> int:
+    """The id of the codec with this fingerprint, registered with its words when it is new.
+
+    `config` has the codec's config.json fields, of which sample_rate, codebook_sizes, encoder_rates and
+    vq_strides are read; `words[layer][code]` is a code's word, an empty layer has none to tell.
+    """
+    hop_length = math.prod(config["encoder_rates"])
+    new_id = session.scalar(
+        insert(Codec)
+        .values(
+            fingerprint=fingerprint,
+            name=name,
+            config=dict(config),
+            sample_rate=config["sample_rate"],
+            codebook_sizes=list(config["codebook_sizes"]),
+            code_samples=[hop_length * stride for stride in config["vq_strides"]],
+        )
+        .on_conflict_do_nothing()
+        .returning(Codec.id)
+    )
+    if new_id is None:
+        return session.scalars(select(Codec.id).where(Codec.fingerprint == fingerprint)).one()
+    for layer, spelled in enumerate(words):
+        _insert_words(session, new_id, layer, spelled)
+    return new_id
+
+
+def _insert_words(session: Session, codec_id: int, layer: int, words: Sequence[str]) -> None:
+    """One statement for a whole layer: 32,000 rows as one array are far cheaper than as rows."""
+    spelled = (
+        func.unnest(cast(list(words), ARRAY(Text)))
+        .table_valued(column("word", Text), with_ordinality="position", name="spelled")
+        .render_derived()
+    )
+    code = cast(spelled.c.position - 1, SmallInteger)
+    rows = select(literal(codec_id, Integer), literal(layer, SmallInteger), code, spelled.c.word)
+    session.execute(insert(CodebookWord).from_select(["codec_id", "layer", "code", "word"], rows))
+
+
+def ensure_llm(session: Session, fingerprint: str, name: str) -> int:
+    """The id of the language model with this fingerprint, registered when it is new."""
+    session.execute(insert(Llm).values(fingerprint=fingerprint, name=name).on_conflict_do_nothing())
+    return session.scalars(select(Llm.id).where(Llm.fingerprint == fingerprint)).one()

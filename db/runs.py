@@ -1,0 +1,66 @@
+"""Runs: begun once, taken up again when their process died, finished with counts."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Run
+
+FinalStatus = Literal["completed", "failed", "cancelled"]
+
+
+def start_run(
+    session: Session,
+    kind: str,
+    partition_key: str,
+    *,
+    parameters: Mapping[str, Any],
+    day: date | None,
+    flow_run_id: str | None,
+    code_version: str,
+) -> UUID:
+    """The id of a new run, or of the same one that was never finished, with one attempt more.
+
+    The same run has equal kind, partition, parameters and code version (a run's rows have one origin). The
+    caller holds the partition's lock, so a run still marked running is one whose process died.
+    """
+    unfinished = session.scalar(
+        select(Run)
+        .where(Run.status == "running", Run.kind == kind, Run.partition_key == partition_key)
+        .where(Run.parameters == dict(parameters), Run.code_version == code_version)
+        .order_by(Run.started_at.desc())
+        .limit(1)
+    )
+    if unfinished is not None:
+        unfinished.attempts += 1
+        unfinished.flow_run_id = flow_run_id
+        session.flush()
+        return unfinished.id
+    run = Run(
+        id=uuid4(),
+        kind=kind,
+        partition_key=partition_key,
+        parameters=dict(parameters),
+        day=day,
+        flow_run_id=flow_run_id,
+        code_version=code_version,
+    )
+    session.add(run)
+    session.flush()
+    return run.id
+
+
+def finish_run(session: Session, run_id: UUID, counts: Mapping[str, int], status: FinalStatus) -> None:
+    """Closes a run with its counts; LookupError when there is no such run."""
+    finished = session.scalar(
+        update(Run)
+        .where(Run.id == run_id)
+        .values(status=status, counts=dict(counts), finished_at=func.now())
+        .returning(Run.id)
+    )
+    if finished is None:
+        raise LookupError(f"run {run_id} is not in the table runs: it was never started here")

@@ -1,0 +1,29 @@
+"""Migrates a database from Python, from a checkout or an installed wheel alike."""
+
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's settings for the database of this owner's address; its messages go to stderr."""
+    config = Config(stdout=sys.stderr, attributes={"url": url})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Brings the database up to a revision; does nothing when it is there already."""
+    command.upgrade(alembic_config(url), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Takes the database back to a revision, `base` for an empty one. Data of dropped tables is gone."""
+    command.downgrade(alembic_config(url), revision)
+
+
+def check(url: str) -> None:
+    """Raises alembic's CommandError when the database is behind, or its tables differ from the models."""
+    command.check(alembic_config(url))
