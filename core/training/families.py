@@ -78,8 +78,9 @@ def burst(values: Values, rng: Generator, num_samples: int) -> Samples:
     low = shaped_noise(rng, num_samples, _bump(num_samples, values["centre"], values["width"]))
     upper = _bump(num_samples, values["centre"] * values["ratio"], values["width"])
     high = shaped_noise(rng, num_samples, upper)
-    dying = np.exp(-seconds / values["decay"])
-    return np.asarray(low * dying + high * dying**3, dtype=np.float32)
+    low *= np.exp(-seconds / values["decay"])
+    high *= np.exp(-3 * seconds / values["decay"])
+    return low + high
 
 
 def modal(values: Values, rng: Generator, num_samples: int) -> Samples:

@@ -70,11 +70,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class SoundClass:
-    """A kind of sound. `jitter` is how far the parameters of two takes lie apart, as a share."""
+    """A kind of sound.
+
+    `jitter` is how far the parameters of two takes lie apart, as a share; the background of a take lies
+    within `snr_db` below it.
+    """
 
     name: str
     layers: tuple[Layer, ...]
     jitter: float = 0.05
+    snr_db: tuple[float, float] = (5.0, 50.0)
 
     def render(self, seed: int, duration: float = 1.92) -> Samples:
         """One take: (round(duration * 16000),) float32, mono, peak at most 0.9."""
@@ -85,7 +90,7 @@ class SoundClass:
         dry = np.zeros(num_samples, dtype=np.float32)
         for layer in self.layers:
             dry += layer.gain * _render_layer(layer, self.jitter, num_samples, rng)
-        heard = _add_background(_through_a_room(dry, rng), rng)
+        heard = _add_background(_through_a_room(dry, rng), self.snr_db, rng)
         loudness = REFERENCE_PEAK * 10 ** (rng.uniform(-24, 0) / 20)
         return (heard * (loudness / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
 
@@ -188,10 +193,10 @@ def _through_a_room(dry: Samples, rng: Generator) -> Samples:
     return np.fft.irfft(spectrum, size)[:num_samples].astype(np.float32)
 
 
-def _add_background(signal: Samples, rng: Generator) -> Samples:
-    """Sloping noise, 5 to 50 dB below the sound."""
+def _add_background(signal: Samples, snr_db: tuple[float, float], rng: Generator) -> Samples:
+    """Sloping noise, somewhere within `snr_db` below the sound."""
     if not signal.any():
         return signal
     frequencies = np.maximum(np.fft.rfftfreq(len(signal), 1 / SAMPLE_RATE), 50)
     noise = shaped_noise(rng, len(signal), (frequencies / 1000) ** -rng.uniform(0, 1))
-    return add_noise(signal, noise, rng.uniform(5, 50))
+    return add_noise(signal, noise, rng.uniform(*snr_db))

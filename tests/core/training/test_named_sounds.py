@@ -10,8 +10,3 @@ def test_the_parameters_of_a_named_sound_are_complete_and_in_range(label: str) -
         ranges = FAMILIES[layer.family].ranges
         assert list(layer.values) == list(ranges)
         assert all(ranges[name].low <= value <= ranges[name].high for name, value in layer.values.items())
-
-
-@pytest.mark.parametrize("label", NAMED_SOUNDS)
-def test_a_named_sound_is_called_by_its_label(label: str) -> None:
-    assert NAMED_SOUNDS[label].name == label

@@ -1,0 +1,29 @@
+"""Records the demonstration's speech: `python -m flows.demo.record_speech`, with espeak-ng on the PATH.
+
+One FLAC for each row of speech.jsonl, where the sentences, voices and speeds are written down. It was run
+once and its output is kept, so that the demonstration needs no espeak-ng.
+"""
+
+import json
+from pathlib import Path
+
+import soundfile
+
+from core.training.families import SAMPLE_RATE
+from core.training.speech import speak
+
+SENTENCES = Path(__file__).with_name("speech.jsonl")
+
+
+def record(sentences: Path, folder: Path) -> None:
+    """Writes folder/01.flac and so on, one per row {"text", "voice", "speed", "pitch"}."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, line in enumerate(sentences.read_text(encoding="utf-8").splitlines(), start=1):
+        row = json.loads(line)
+        samples = speak(row.pop("text"), **row)
+        path = folder / f"{number:02}.flac"
+        soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+
+
+if __name__ == "__main__":
+    record(SENTENCES, SENTENCES.with_name("speech"))
