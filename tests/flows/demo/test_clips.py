@@ -50,7 +50,7 @@ def test_names_and_order_of_the_clips_do_not_give_the_labels_away(written: DemoC
     assert [row["path"] for row in truth] == [
         f"clips/{number:03}.flac" for number in range(1, len(truth) + 1)
     ]
-    changes = sum(one["label"] != other["label"] for one, other in zip(truth, truth[1:], strict=False))
+    changes = sum(one["label"] != other["label"] for one, other in pairwise(truth))
     assert changes > len(truth) / 2
 
 
