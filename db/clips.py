@@ -153,6 +153,11 @@ def _insert_clips(session: Session, clips: Iterable[Listed]) -> None:
         session.execute(insert(Clip).on_conflict_do_nothing(), rows)
 
 
+def listed_uris(session: Session, selection: Selection) -> list[str]:
+    """The uris of the selected current clips, in their order."""
+    return list(session.scalars(select(Clip.uri).where(selected(selection)).order_by(Clip.uri)))
+
+
 def _has_tokens(codec_id: int) -> ColumnElement[bool]:
     return exists().where(
         TokenSequence.content_sha256 == Clip.content_sha256, TokenSequence.codec_id == codec_id

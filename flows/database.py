@@ -6,10 +6,25 @@ from migrations.upgrade import upgrade
 
 
 def writer_url(settings: Settings) -> str:
-    """The writer's address. The embedded server is started and migrated here; an external one by `wordwave
-    migrate`, as its owner."""
+    """The writer's address. The embedded server is started and migrated on the way."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     server = start(settings.home)
     upgrade(server.url("owner"))
     return server.url("writer")
+
+
+def migrate(settings: Settings) -> None:
+    """Brings the database to this version's schema, as its owner.
+
+    Raises ValueError when an external database is set without its owner's address.
+    """
+    if settings.database_url is None:
+        upgrade(start(settings.home).url("owner"))
+    elif settings.owner_database_url is not None:
+        upgrade(settings.owner_database_url.get_secret_value())
+    else:
+        raise ValueError(
+            "WORDWAVE_DATABASE_URL is set without WORDWAVE_OWNER_DATABASE_URL: the schema is changed by the "
+            "owner's role, which the flows do not have"
+        )

@@ -25,6 +25,7 @@ from flows.storage import Storage, open_storage
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
     from core.llama import FrozenLlama
+    from core.vocabulary import TextTokenizer, Vocabulary
 
 
 class Runtime:
@@ -105,16 +106,39 @@ class Runtime:
         with session_scope(self.engine) as session:
             return ensure_codec(session, self.codec.fingerprint, self.settings.codec, config, words)
 
-    def _acoustic_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The acoustic layers index the LLM's own pieces, where the codec directory names its tokenizer."""
+    @cached_property
+    def vocabulary(self) -> "Vocabulary":
+        """The codec's words as ids of the LLM's tokenizer.
+
+        Raises CheckpointMismatch when codec and LLM come with different tokenizers, or the LLM with none.
+        """
+        from core.errors import CheckpointMismatch
+        from core.vocabulary import Vocabulary
+
+        tokenizer = self.llama.tokenizer if self.llama else None
+        if tokenizer is None:
+            raise CheckpointMismatch(f"{self.settings.llm} has no tokenizer.model: prompts need LLAMA's own")
+        if self.tokenizer and self.tokenizer.sha256 != tokenizer.sha256:
+            raise CheckpointMismatch(
+                f"the codec {self.settings.codec} and the LLM {self.settings.llm} have different tokenizers: "
+                "their ids mean different words"
+            )
+        return Vocabulary(self.codec.words, tokenizer)
+
+    @cached_property
+    def tokenizer(self) -> "TextTokenizer | None":
+        """The tokenizer whose pieces the codec's acoustic layers index, where its directory has it."""
         from core.codec.checkpoint import TOKENIZER
         from core.vocabulary import TextTokenizer
 
         path = self.codec_directory / TOKENIZER
-        if not path.is_file():
+        return TextTokenizer(path) if path.is_file() else None
+
+    def _acoustic_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The acoustic layers index the LLM's own pieces."""
+        if self.tokenizer is None:
             return (), ()
-        tokenizer = TextTokenizer(path)
-        pieces = tuple(tokenizer.piece(token_id) for token_id in range(len(tokenizer)))
+        pieces = tuple(map(self.tokenizer.piece, range(len(self.tokenizer))))
         return pieces, pieces
 
     @cached_property

@@ -104,17 +104,13 @@ def _resolve(manifest: str, path: str) -> str:
 
 def _ingest_rows(runtime: Runtime, uris: Sequence[str]) -> None:
     """Records the clips of the rows; a uri that is not there is an error of the manifest."""
-    missing = []
-    for uri in sorted(set(uris)):
-        found = next(iter(runtime.storage(uri).list(uri)), None)
-        if found is None or found.uri != uri:
-            missing.append(uri)
-            continue
-        listed = Listed(found.uri, found.version_token, found.size, found.last_modified)
-        with session_scope(runtime.engine) as session:
-            add_clips(session, [listed], uri)
-    if missing:
+    found = {uri: next(iter(runtime.storage(uri).list(uri)), None) for uri in sorted(set(uris))}
+    listed = [o for uri, o in found.items() if o is not None and o.uri == uri]
+    if missing := sorted(set(uris) - {o.uri for o in listed}):
         raise ManifestError(f"{len(missing)} clips of the manifest are not there: {', '.join(missing[:5])}")
+    clips = [Listed(o.uri, o.version_token, o.size, o.last_modified) for o in listed]
+    with session_scope(runtime.engine) as session:
+        add_clips(session, clips, set(uris))
 
 
 def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """One recorded run of a partition: held by a lock, begun or taken up again, closed with its counts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,12 +15,18 @@ from flows.runtime import Runtime
 from flows.stages.counts import Counts
 
 
-@dataclass(frozen=True)
+@dataclass
 class OpenRun:
     """A run under way; stages add to its counts."""
 
     id: UUID
     counts: Counts = field(default_factory=Counts)
+    manifest: str | None = None
+
+    def count(self, stage: str, counted: Iterable[Counts]) -> None:
+        """Adds what the batches of a stage counted, as `stage.name`."""
+        for counts in counted:
+            self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
 
 
 @contextmanager

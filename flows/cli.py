@@ -1,0 +1,201 @@
+"""The command line. Commands import what they need when they run, so that help and errors come at once."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from flows.runtime import Runtime
+
+
+def main() -> None:
+    """Runs a command; what went wrong on purpose is one line on stderr and exit status 1."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    wordwave()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="wordwave")
+def wordwave() -> None:
+    """Turns audio into words of an LLM's vocabulary and labels it in context."""
+
+
+@contextmanager
+def runtime_for(*places: str) -> Iterator["Runtime"]:
+    """A runtime that may read the places named on the command line; expected errors become plain ones."""
+    from core.errors import CoreError
+    from db.library import LibraryNotFound
+    from db.locks import PartitionBusy
+    from flows.runtime import Runtime
+    from flows.settings import Settings
+    from flows.storage import StorageError
+
+    expected = (CoreError, StorageError, LibraryNotFound, PartitionBusy, ValueError, FileNotFoundError)
+    runtime = Runtime(Settings().reading(*places))
+    try:
+        yield runtime
+    except expected as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        runtime.close()
+
+
+def echo_json(value: Any) -> None:
+    """One JSON object on one line of stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+@wordwave.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations.")
+@click.option("--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--k-shot", type=click.IntRange(1, 64), help="Demonstrations of each label; all if not given.")
+@click.option(
+    "--layers",
+    type=click.Choice(["semantic", "semantic+acoustic"]),
+    default="semantic",
+    show_default=True,
+    help="Codes that the LLM is shown.",
+)
+@click.option(
+    "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
+)
+@click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--min-margin",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Answers that lead by less are uncertain.",
+)
+def label(place: str, layout: str, **options: Any) -> None:
+    """Label every clip of a folder or S3 prefix, in listing order.
+
+    Clips that cannot be used are listed with the reason. A second run does nothing that is done.
+    """
+    from flows.stages.job import run_night, with_bar
+    from flows.stages.label import LabelRequest
+    from flows.stages.report import clip_answers, json_rows, table_lines
+    from flows.storage.location import canonical
+
+    with runtime_for(place) as runtime:
+        request = LabelRequest(**options)
+        labelling, _ = run_night(runtime, place, request, with_bar, kind="label", export=False)
+        answers = clip_answers(labelling, canonical(place))
+    if layout == "json":
+        for row in json_rows(answers):
+            echo_json(row)
+    else:
+        click.echo("\n".join(table_lines(answers)))
+
+
+@wordwave.group()
+def library() -> None:
+    """Demonstrations that stand in the prompt."""
+
+
+@library.command("import")
+@click.argument("name")
+@click.argument("manifest", metavar="MANIFEST.jsonl")
+@click.option("--task", type=click.Choice(["label"]), default="label", show_default=True)
+@click.option("--allow", multiple=True, metavar="PLACE", help="A further place that rows may name.")
+def library_import(name: str, manifest: str, task: str, allow: tuple[str, ...]) -> None:
+    """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
+
+    A row is {"path": ..., "label": ...}, the path relative to the manifest. Equal content keeps its version.
+    """
+    from flows.stages.job import import_manifest
+
+    folder = manifest.rpartition("/")[0] or "."
+    with runtime_for(folder, *allow) as runtime:
+        version = import_manifest(runtime, name, manifest, task)
+    labels = {row.label for row in version.demonstrations}
+    size = f"{len(version.demonstrations)} clips, {len(labels)} labels"
+    click.echo(f"{version.name}@{version.version}: {size}", err=True)
+    echo_json({"library": version.name, "version": version.version})
+
+
+@wordwave.group()
+def models() -> None:
+    """Model files."""
+
+
+@models.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--words", type=click.Path(exists=True, path_type=Path), help="layer1.npy, or one word a line.")
+@click.option("--llama-embeddings", type=click.Path(exists=True, path_type=Path), help="embed_llama2.pt")
+@click.option("--word-embeddings", type=click.Path(exists=True, path_type=Path), help="layer1.pth")
+@click.option("--tokenizer", type=click.Path(exists=True, path_type=Path), help="LLAMA 2's: words in SQL.")
+@click.option("--config", type=click.Path(exists=True, path_type=Path), help="config.json of another shape.")
+@click.option(
+    "--first-codebook",
+    type=click.Choice(["words", "llama"]),
+    default="words",
+    show_default=True,
+    help="llama: the other published checkpoint, whose semantic layer has 32,000 rows.",
+)
+def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | None, **files: Any) -> None:
+    """Turn the released LLM-Codec files into a directory with a fingerprint."""
+    from core.codec import CodecConfig
+    from core.codec.convert import ReleasedFiles
+    from core.codec.convert import convert as convert_files
+
+    shape = CodecConfig.from_json(config) if config else CodecConfig()
+    with runtime_for():
+        codec = convert_files(ReleasedFiles(checkpoint, **files), output, config=shape, first=first_codebook)
+    echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
+
+
+@wordwave.command()
+def doctor() -> None:
+    """Check settings, database, storage, models and device; say what to do about what is wrong."""
+    from flows.settings import Settings
+    from flows.stages.doctor import examine
+
+    healthy = True
+    for name, value in Settings().describe().items():
+        click.echo(f"  {name:<34}{value}")
+    for check in examine(Settings()):
+        healthy = healthy and check.passed
+        click.echo(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}")
+        if not check.passed:
+            click.echo(f"     {'':<12} -> {check.remedy}")
+    sys.exit(0 if healthy else 1)
+
+
+@wordwave.command()
+def migrate() -> None:
+    """Bring the database to this version's schema (WORDWAVE_OWNER_DATABASE_URL, or the embedded one)."""
+    from flows.database import migrate as migrate_database
+    from flows.settings import Settings
+
+    migrate_database(Settings())
+
+
+@wordwave.command()
+def down() -> None:
+    """Stop the embedded Postgres; its data stays."""
+    from db.embedded import stop
+    from flows.settings import Settings
+
+    stopped = stop(Settings().home)
+    click.echo("stopped" if stopped else "the embedded Postgres was not running", err=True)
+
+
+@wordwave.command()
+def demo() -> None:
+    """A night on clips made here: embedded Postgres, Prefect flows, a table of answers."""
+    from flows.demo.show import run_demo
+
+    run_demo()
+
+
+if __name__ == "__main__":
+    main()

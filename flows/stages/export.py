@@ -1,0 +1,135 @@
+"""Labels as files for people without a database: Parquet and JSON lines, and a manifest that comes last.
+
+Equal rows give equal bytes, so an export that was cut off is repeated over what it left. Whoever finds the
+manifest finds all that it names.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import UnionType
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.storage import Storage, Stored
+
+SCHEMA_VERSION = 1
+ROWS_PER_GROUP = 10_000  # what is held in memory, and one row group of the Parquet file
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of the view analytics.labels."""
+
+    uri: str
+    content_sha256: str
+    task: str
+    label: str
+    probability: float
+    margin: float
+    status: str
+    chance: float
+    majority_label: str | None
+    nearest_label: str | None
+    probabilities: Mapping[str, float]
+    is_demonstration: bool
+    library: str
+    version: int
+    labeler: str
+    llm: str | None
+    codec: str
+    is_promoted: bool
+    run: str
+    created_at: datetime
+
+
+_TYPES = {
+    str: pa.string(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    int: pa.int32(),
+    datetime: pa.timestamp("us", "UTC"),
+    Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where the manifest is, and the hex sha256 of each file that it names."""
+
+    uri: str
+    num_rows: int
+    sha256s: Mapping[str, str]
+
+
+def export_labels(rows: Iterable[LabelRow], storage: Storage, run_id: UUID) -> Exported:
+    """Write labels.parquet, labels.jsonl and manifest.json, in this order, under runs/<run id>/.
+
+    `storage` is open where results go. Rows are read once and written in the order they come in; ValueError
+    for a number that is not finite.
+    """
+    folder = f"runs/{run_id}"
+    with TemporaryDirectory(prefix="wordwave-") as scratch:
+        files = [Path(scratch, "labels.parquet"), Path(scratch, "labels.jsonl")]
+        num_rows = _write_files(rows, *files)
+        stored = {path.name: storage.write(f"{folder}/{path.name}", path) for path in files}
+    manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, num_rows, stored))
+    return Exported(manifest.uri, num_rows, {name: file.sha256.hex() for name, file in stored.items()})
+
+
+def _write_files(rows: Iterable[LabelRow], parquet: Path, jsonl: Path) -> int:
+    num_rows, schema = 0, _schema()
+    with pq.ParquetWriter(parquet, schema, compression="zstd") as table, jsonl.open("wb") as lines:
+        for group in _groups(rows):
+            records = [_record(row) for row in group]
+            lines.writelines(_line(record) for record in records)
+            table.write_table(pa.Table.from_pylist([_columns(record) for record in records], schema=schema))
+            num_rows += len(records)
+    return num_rows
+
+
+def _schema() -> pa.Schema:
+    """A column for each field of LabelRow; only those that may be None are nullable."""
+    hints = get_type_hints(LabelRow)
+    kinds = {name: hint.__args__[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
+    return pa.schema([pa.field(name, _TYPES[kinds[name]], kinds[name] is not hints[name]) for name in hints])
+
+
+def _groups(rows: Iterable[LabelRow]) -> Iterator[list[LabelRow]]:
+    iterator = iter(rows)
+    while group := list(islice(iterator, ROWS_PER_GROUP)):
+        yield group
+
+
+def _record(row: LabelRow) -> dict[str, Any]:
+    """The row with everything that has several spellings in one of them."""
+    probabilities = dict(sorted(row.probabilities.items()))
+    return {**vars(row), "probabilities": probabilities, "created_at": row.created_at.astimezone(UTC)}
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=datetime.isoformat)
+    return line.encode() + b"\n"
+
+
+def _columns(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "probabilities": list(record["probabilities"].items())}
+
+
+def _manifest(run_id: UUID, num_rows: int, files: Mapping[str, Stored]) -> bytes:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "run": str(run_id),
+        "num_rows": num_rows,
+        "files": [
+            {"name": name, "size": file.size, "sha256": file.sha256.hex()} for name, file in files.items()
+        ],
+    }
+    return json.dumps(manifest, indent=2).encode() + b"\n"

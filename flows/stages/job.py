@@ -1,0 +1,91 @@
+"""Whole jobs, each one recorded run. Who runs them passes `each`, which carries a stage over its batches:
+one after another with a progress bar on the command line, as Prefect tasks in a flow.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from db.library import LibraryVersion
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.ingest import ingest
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.library import build_library
+from flows.stages.results import export_results
+from flows.stages.run import OpenRun, recorded_run
+from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+from flows.storage.location import canonical
+
+Step = Callable[[Any], Counts]
+Batches = Sequence[Sequence[object]]
+
+
+class Each(Protocol):
+    """Carries a step over the batches of a stage and yields what each one counted."""
+
+    def __call__(self, stage: str, step: Step, batches: Batches) -> Iterable[Counts]: ...
+
+
+def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
+    """One batch after another, with a bar of clips on stderr where a person watches."""
+    with tqdm(desc=stage, total=sum(map(len, batches)), unit="clip", disable=None) as bar:
+        for batch in batches:
+            yield step(batch)
+            bar.update(len(batch))
+
+
+def ingest_place(runtime: Runtime, place: str, run: OpenRun) -> None:
+    """Lists the place."""
+    run.count("ingest", [ingest(runtime, place)])
+
+
+def tokenize_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
+    """Tokenizes every clip of the place that has no tokens yet."""
+    storage = runtime.storage(place)
+    batches = batches_to_tokenize(runtime, place, runtime.settings.batch_size)
+    run.count(
+        "tokenize", each("tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.id), batches)
+    )
+
+
+def label_place(runtime: Runtime, place: str, labelling: Labelling, run: OpenRun, each: Each) -> None:
+    """Answers the request for every tokenized clip of the place that has no answer to it yet."""
+    labelling.prepare(run.id)
+    batches = labelling.batches(place)
+    run.count("label", each("label", lambda batch: labelling.label_batch(batch, run.id), batches))
+
+
+def run_night(
+    runtime: Runtime,
+    place: str,
+    request: LabelRequest,
+    each: Each,
+    *,
+    kind: str,
+    export: bool,
+    day: date | None = None,
+    flow_run_id: str | None = None,
+) -> tuple[Labelling, OpenRun]:
+    """Lists, tokenizes, labels and, if asked, exports a place as one run."""
+    place = canonical(place)
+    with recorded_run(runtime, kind, place, asdict(request), day=day, flow_run_id=flow_run_id) as run:
+        labelling = Labelling(runtime, request)  # an unknown library fails before any work
+        ingest_place(runtime, place, run)
+        tokenize_place(runtime, place, run, each)
+        label_place(runtime, place, labelling, run, each)
+        if export:
+            run.count("export", [export_results(runtime, place, labelling.library.name, run)])
+    return labelling, run
+
+
+def import_manifest(runtime: Runtime, name: str, manifest: str, task: str) -> LibraryVersion:
+    """Makes a library version from a manifest."""
+    parameters = {"manifest": canonical(manifest), "task": task}
+    with recorded_run(runtime, "build-library", name, parameters) as run:
+        version = build_library(runtime, name, manifest, task, run.id)
+        run.count("library", [Counts(demonstrations=len(version.demonstrations))])
+    return version

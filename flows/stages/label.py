@@ -1,0 +1,188 @@
+"""From tokens to labels: demonstrations of a library in the prompt, one answer per content and work key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from core.errors import PromptError
+from db.clips import ClipWithTokens, Selection, clips_with_tokens
+from db.engine import session_scope
+from db.library import get_library
+from db.predictions import Answer, NewPrediction, existing_work_keys, get_answers, save_predictions
+from db.tokens import TokensOfContent, get_token_sequences
+from flows.parameters import split_library_name
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+
+if TYPE_CHECKING:
+    from core.codes import ClipCodes
+    from core.demonstrations import LabeledClip
+    from core.few_shot import FewShotSettings
+    from core.understand import Labeler, Prediction
+
+TASK = "label"
+NOT_DECODING = {"library", "min_margin"}
+"""Fields of a request that change no answer: the library stands in the key, the bound is for readers."""
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What decides the answers, beside the models: the library version and how it is shown and asked.
+
+    `k_shot` None shows every demonstration; `min_margin` is the bound under which an answer is uncertain.
+    """
+
+    library: str
+    k_shot: int | None = None
+    layers: Literal["semantic", "semantic+acoustic"] = "semantic"
+    repeats: int = 0
+    max_windows: int = 3
+    min_margin: float = 0.0
+
+
+class Labelling:
+    """A request made ready once per process: library, prompt and models; then batch after batch."""
+
+    def __init__(self, runtime: Runtime, request: LabelRequest) -> None:
+        self.runtime = runtime
+        self.request = request
+        with session_scope(runtime.engine) as session:
+            self.library = get_library(session, *split_library_name(request.library))
+        if self.library.task != TASK:
+            raise PromptError(f"library {self.library.name} is for {self.library.task}, not for labels")
+        self.method = "nearest-neighbour" if runtime.settings.llm is None else "few-shot"
+        self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
+
+    def prepare(self, run_id: UUID) -> None:
+        """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
+        uris = {row.uri for row in self.library.demonstrations}
+        for batch in batches_to_tokenize(self.runtime, uris, self.runtime.settings.batch_size):
+            tokenize_batch(self.runtime, self.runtime.storage(batch[0].uri), batch, run_id)
+        _ = self.labeler
+
+    @cached_property
+    def labeler(self) -> Labeler:
+        """Few-shot in the LLM, or nearest neighbour on tokens where no LLM is set."""
+        from core.demonstrations import label_set
+        from core.understand import FewShotLabeler, NearestNeighbourLabeler
+
+        shown = self._shown()
+        labels = label_set(sorted({clip.label for clip in shown}))
+        if self.runtime.llama is None:
+            return NearestNeighbourLabeler(labels, shown)
+        return FewShotLabeler(self.runtime.llama, self.runtime.vocabulary, labels, shown, self._settings())
+
+    def _shown(self) -> list[LabeledClip]:
+        """The demonstrations of the prompt: all in library order, or `k_shot` of each label."""
+        from core.demonstrations import LabeledClip, select_demonstrations
+
+        with session_scope(self.runtime.engine) as session:
+            stored = get_token_sequences(session, self.runtime.codec_id, self.demonstrated)
+        rows = self.library.demonstrations
+        library = [LabeledClip(clip_codes(stored[row.content_sha256]), row.label) for row in rows]
+        if self.request.k_shot is None:
+            return library
+        labels = sorted({clip.label for clip in library})
+        return select_demonstrations(library, labels, self.request.k_shot)
+
+    def _settings(self) -> FewShotSettings:
+        from core.few_shot import FewShotSettings
+
+        request = self.request
+        return FewShotSettings(
+            layers=request.layers, repeats=request.repeats, max_windows=request.max_windows
+        )
+
+    def work_key(self, content_sha256: bytes) -> bytes:
+        """Names the work of answering one content: equal keys have equal answers (DESIGN: work key)."""
+        runtime, library = self.runtime, self.library
+        decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
+        parts = [
+            content_sha256.hex(),
+            runtime.codec.fingerprint,
+            runtime.llama.fingerprint if runtime.llama else self.method,
+            f"{library.name}@{library.version}",
+            self.labeler.prompt_hash,
+            TASK,
+            json.dumps(decoding, sort_keys=True),
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).digest()
+
+    def clips(self, selection: Selection) -> list[ClipWithTokens]:
+        """Current clips of the selection that have tokens, in uri order."""
+        with session_scope(self.runtime.engine) as session:
+            return clips_with_tokens(session, selection, self.runtime.codec_id)
+
+    def batches(self, selection: Selection) -> list[list[bytes]]:
+        """Contents of the selection that have no standing answer to this request, cut in batches."""
+        contents = list(dict.fromkeys(clip.content_sha256 for clip in self.clips(selection)))
+        keys = {self.work_key(content): content for content in contents}
+        with session_scope(self.runtime.engine) as session:
+            done = {keys[key] for key in existing_work_keys(session, keys)}
+        todo = [content for content in contents if content not in done]
+        size = self.runtime.settings.batch_size
+        return [todo[start : start + size] for start in range(0, len(todo), size)]
+
+    def label_batch(self, contents: Sequence[bytes], run_id: UUID) -> Counts:
+        """Answers a batch and writes it in one transaction; safe to repeat."""
+        with session_scope(self.runtime.engine) as session:
+            stored = get_token_sequences(session, self.runtime.codec_id, contents)
+        with self.runtime.device_lock():
+            predictions = self.labeler.label([clip_codes(stored[content]) for content in contents])
+        rows = [self._row(c, p) for c, p in zip(contents, predictions, strict=True)]
+        with session_scope(self.runtime.engine) as session:
+            written = save_predictions(session, run_id, rows)
+        uncertain = sum(row.margin < row.min_margin for row in rows)
+        return Counts(labeled=written, uncertain=uncertain)
+
+    def _row(self, content: bytes, prediction: Prediction) -> NewPrediction:
+        return NewPrediction(
+            work_key=self.work_key(content),
+            content_sha256=content,
+            task=TASK,
+            demonstration_set_id=self.library.id,
+            codec_id=self.runtime.codec_id,
+            llm_id=self.runtime.llm_id,
+            labeler=self.method,
+            label=prediction.label,
+            probabilities=prediction.probabilities,
+            margin=prediction.margin,
+            min_margin=self.request.min_margin,
+            baselines=_baselines(prediction),
+            is_demonstration=content in self.demonstrated,
+            provenance={"device": self.runtime.device, "prompt_hash": self.labeler.prompt_hash},
+            seed=0,
+        )
+
+    def answers(self, selection: Selection) -> list[Answer]:
+        """The standing answers to this request, for the clips of the selection, in uri order."""
+        keys = [self.work_key(clip.content_sha256) for clip in self.clips(selection)]
+        with session_scope(self.runtime.engine) as session:
+            return get_answers(session, selection, keys)
+
+
+def _baselines(prediction: Prediction) -> dict[str, str | float]:
+    """What the free baselines say of the same clip, flat, as the analysts' view reads it."""
+    guesses = prediction.baselines
+    return {
+        "chance": guesses["chance"]["probability"],
+        "majority": guesses["majority"]["label"],
+        "nearest": guesses["nearest"]["label"],
+        "nearest_probability": guesses["nearest"]["probability"],
+    }
+
+
+def clip_codes(stored: TokensOfContent) -> ClipCodes:
+    """Stored arrays as the labellers take them."""
+    import numpy as np
+
+    from core.codes import ClipCodes
+
+    return ClipCodes(*(np.array(layer, np.int16) for layer in (*stored.codes, stored.levels)))

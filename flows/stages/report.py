@@ -1,0 +1,63 @@
+"""What a person or a program reads of a labelled place: one row per clip, in listing order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from db.clips import listed_uris
+from db.engine import session_scope
+from db.predictions import Answer
+from db.quarantine import open_quarantine
+from flows.stages.label import Labelling
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """A clip's answer, or why it has none."""
+
+    uri: str
+    status: Literal["labeled", "uncertain", "quarantined"]
+    answer: Answer | None = None
+    reason: str | None = None
+
+
+def clip_answers(labelling: Labelling, place: str) -> list[ClipAnswer]:
+    """Every current clip of the place: answered by this request, or quarantined."""
+    with session_scope(labelling.runtime.engine) as session:
+        uris = listed_uris(session, place)
+        reasons = {row.uri: row.reason for row in open_quarantine(session, place)}
+    answers = {answer.uri: answer for answer in labelling.answers(place)}
+    return [_clip_answer(labelling, uri, answers.get(uri), reasons.get(uri)) for uri in uris]
+
+
+def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: str | None) -> ClipAnswer:
+    if answer is None:
+        return ClipAnswer(uri, "quarantined", reason=reason)
+    uncertain = answer.margin < labelling.request.min_margin
+    return ClipAnswer(uri, "uncertain" if uncertain else "labeled", answer)
+
+
+def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
+    """Rows of the JSON form: uri, label, probability, margin, status, and reason where quarantined."""
+    for clip in answers:
+        row: dict[str, object] = {"uri": clip.uri, "label": None, "probability": None, "margin": None}
+        if clip.answer:
+            row |= {
+                "label": clip.answer.label,
+                "probability": clip.answer.probability,
+                "margin": clip.answer.margin,
+            }
+        row["status"] = clip.status
+        if clip.reason:
+            row["reason"] = clip.reason
+        yield row
+
+
+def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
+    """The same for people: columns, the clip's name last since it may be long."""
+    yield f"{'label':<16}{'probability':>11}{'margin':>8}  {'status':<12} clip"
+    for clip in answers:
+        shown = f"{clip.answer.probability:>11.3f}{clip.answer.margin:>8.3f}" if clip.answer else f"{'':>19}"
+        label = clip.answer.label if clip.answer else "-"
+        status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
+        yield f"{label:<16}{shown}  {status:<12} {clip.uri}"
