@@ -6,7 +6,7 @@ clips are is the mean over the three layers of the cosine between the square roo
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ QUERIES_AT_ONCE = 256
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(TypedDict):
     """A baseline's answer."""
 
     label: str
@@ -32,14 +31,14 @@ class Guess:
 
 def chance(labels: Sequence[str]) -> Guess:
     """A blind guess. It names the first label; what counts is its probability."""
-    return Guess(labels[0], 1 / len(labels))
+    return Guess(label=labels[0], probability=1 / len(labels))
 
 
 def majority(labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> Guess:
     """The label with the most demonstrations and its share of them, the first of equals."""
     counts = Counter(demonstration.label for demonstration in demonstrations)
     label = max(labels, key=lambda label: counts[label])
-    return Guess(label, counts[label] / len(demonstrations))
+    return Guess(label=label, probability=counts[label] / len(demonstrations))
 
 
 class NearestNeighbour:
@@ -71,6 +70,24 @@ class NearestNeighbour:
         # rounded, so that equal demonstrations are equally near whatever order their terms were added in
         mean = np.mean(cosines, axis=0).round(12)
         return np.stack([mean[:, columns].max(axis=1) for columns in self._columns], axis=1)
+
+
+class Baselines:
+    """What chance, the majority and the nearest neighbour say of each query."""
+
+    def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
+        self.labels = tuple(labels)
+        self.nearest = NearestNeighbour(labels, demonstrations)
+        self._chance = chance(labels)
+        self._majority = majority(labels, demonstrations)
+
+    def guesses(self, nearest: FloatArray) -> list[dict[str, Guess]]:
+        """For each query the guesses by the name of the baseline.
+
+        nearest (queries, labels): the nearest neighbour's probabilities; of equal labels the first is said.
+        """
+        best = [Guess(label=self.labels[row.argmax()], probability=float(row.max())) for row in nearest]
+        return [{"chance": self._chance, "majority": self._majority, "nearest": one} for one in best]
 
 
 class _LayerHistograms:

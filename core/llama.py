@@ -72,8 +72,7 @@ class FrozenLlama:
 
     def score(self, prefix: SharedPrefix, queries: Sequence[Sequence[int]], trie: LabelTrie) -> Tensor:
         """(queries, labels) float32: log P of each label and its closing id after prefix and query."""
-        nodes = self.score_nodes(prefix, queries, trie)
-        return torch.stack([nodes[:, list(path)].sum(dim=1) for path in trie.paths], dim=1)
+        return label_scores(self.score_nodes(prefix, queries, trie), trie)
 
     @torch.inference_mode()
     def score_nodes(
@@ -155,6 +154,11 @@ class FrozenLlama:
 
     def _row(self, token_ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(token_ids)], device=self.device)
+
+
+def label_scores(nodes: Tensor, trie: LabelTrie) -> Tensor:
+    """(queries, labels): log P of each label, the sum over its nodes; nodes (queries, nodes)."""
+    return torch.stack([nodes[:, list(path)].sum(dim=1) for path in trie.paths], dim=1)
 
 
 def _crop(kv_cache: DynamicCache, length: int) -> None:

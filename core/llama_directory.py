@@ -37,11 +37,11 @@ def model_fingerprint(directory: str | Path, dtype: DType) -> str:
 def model_files(directory: str | Path) -> list[Path]:
     """The files that the fingerprint is made of, by name. Raises CheckpointMismatch when one is missing."""
     folder = Path(directory)
-    weights = sorted(folder.glob("*.safetensors*")) or sorted(folder.glob("pytorch_model*.bin*"))
+    weights = sorted(folder.glob("model*.safetensors*")) or sorted(folder.glob("pytorch_model*.bin*"))
     config, tokenizer = folder / "config.json", folder / "tokenizer.model"
     if not config.is_file() or not weights:
         raise CheckpointMismatch(
-            f"{folder} is no Hugging Face LLAMA directory: it needs config.json and *.safetensors "
+            f"{folder} is no Hugging Face LLAMA directory: it needs config.json and model*.safetensors "
             "(or pytorch_model*.bin)"
         )
     return [config, *weights, *([tokenizer] if tokenizer.is_file() else [])]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.baselines import NEAREST_TEMPERATURE, Guess, NearestNeighbour, chance, majority
+from core.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbour, chance, majority
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip
 
@@ -91,10 +91,20 @@ def test_a_query_of_unknown_codes_is_like_nothing() -> None:
 
 
 def test_chance_is_one_in_so_many() -> None:
-    assert chance(LABELS) == Guess("cat", pytest.approx(1 / 3))
+    assert chance(LABELS) == {"label": "cat", "probability": pytest.approx(1 / 3)}
 
 
 def test_the_majority_is_the_most_shown_label_the_first_of_equals() -> None:
     library = random_library(np.random.default_rng(1))
-    assert majority(LABELS, library) == Guess("cat", pytest.approx(1 / 3))
-    assert majority(LABELS, library[2:]) == Guess("rain", 0.5)
+    assert majority(LABELS, library) == {"label": "cat", "probability": pytest.approx(1 / 3)}
+    assert majority(LABELS, library[2:]) == {"label": "rain", "probability": 0.5}
+
+
+def test_every_query_gets_each_baselines_guess_the_first_label_where_labels_are_equal() -> None:
+    baselines = Baselines(LABELS, random_library(np.random.default_rng(1)))
+    guesses = baselines.guesses(np.array([[0.2, 0.4, 0.4], [0.6, 0.3, 0.1]]))
+    assert [guess["nearest"] for guess in guesses] == [
+        {"label": "dog", "probability": 0.4},
+        {"label": "cat", "probability": 0.6},
+    ]
+    assert all(guess.keys() == {"chance", "majority", "nearest"} for guess in guesses)

@@ -44,7 +44,7 @@ def plain_scores(
     return scores
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(queries=queries_of_ids, label_ids=label_sets)
 def test_packed_scores_are_those_of_plain_full_prompts(
     llama: FrozenLlama, plain: LlamaForCausalLM, queries: list[list[int]], label_ids: dict[str, list[int]]
@@ -57,7 +57,7 @@ def test_packed_scores_are_those_of_plain_full_prompts(
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(queries=queries_of_ids, label_ids=label_sets, budget=st.integers(1, 120))
 def test_scores_do_not_depend_on_how_queries_are_packed(
     llama: FrozenLlama, queries: list[list[int]], label_ids: dict[str, list[int]], budget: int
@@ -124,7 +124,7 @@ def test_the_model_is_frozen_and_knows_its_sizes(llama: FrozenLlama) -> None:
     assert len(llama.tokenizer) == 420
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(query=st.lists(st.integers(3, 419), min_size=1, max_size=20), label_ids=label_sets)
 def test_constrained_generation_says_the_label_that_greedy_scoring_finds(
     llama: FrozenLlama, query: list[int], label_ids: dict[str, list[int]]

@@ -1,0 +1,120 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.codes import ClipCodes
+from core.demonstrations import LabeledClip
+from core.errors import PromptError, PromptTooLong, UnknownLabel
+from core.few_shot import FewShotPrompt, FewShotSettings
+from core.prompt import PromptTemplate, Query
+from core.vocabulary import Vocabulary
+from core.window import cut_window
+
+LABELS = ("rain", "dog", "dog bark")
+
+
+def clip(num_blocks: int, seed: int = 0) -> ClipCodes:
+    generator = np.random.default_rng(seed)
+    layers = (
+        generator.integers(0, size, count * num_blocks).astype(np.int16)
+        for size, count in ((80, 2), (420, 4), (420, 8))
+    )
+    return ClipCodes(*layers, generator.integers(-900, 0, 2 * num_blocks).astype(np.int16))
+
+
+LIBRARY = [LabeledClip(clip(12, seed), label) for seed, label in enumerate(LABELS)]
+
+
+def prompt(
+    vocabulary: Vocabulary, labels: Any = LABELS, library: Any = None, **settings: Any
+) -> FewShotPrompt:
+    return FewShotPrompt(vocabulary, labels, library or LIBRARY, FewShotSettings(**settings))
+
+
+def test_a_query_is_asked_in_evenly_spaced_windows(vocabulary: Vocabulary) -> None:
+    template = PromptTemplate(vocabulary)
+    asked = prompt(vocabulary, window=8, max_windows=3).query_ids(clip(20))
+    assert asked == [template.query_ids(Query(cut_window(clip(20), start, 8))) for start in (0, 16, 32)]
+
+
+def test_a_demonstration_shows_its_loudest_window(vocabulary: Vocabulary) -> None:
+    codes = clip(12)
+    codes.levels[:] = -800
+    codes.levels[10:14] = -20
+    shown = PromptTemplate(vocabulary).query_ids(Query(cut_window(codes, 10, 4)))
+    ids = prompt(vocabulary, library=[LabeledClip(codes, "rain"), *LIBRARY[1:]], window=4).prefix_ids
+    assert any(ids[at : at + len(shown)] == shown for at in range(len(ids)))
+
+
+@given(blocks=st.integers(1, 30))
+@pytest.mark.parametrize("layers", ["semantic", "semantic+acoustic"])
+def test_no_prompt_is_longer_than_was_checked_before(
+    vocabulary: Vocabulary, layers: str, blocks: int
+) -> None:
+    few_shot = prompt(vocabulary, layers=layers)
+    label = max(len(path) for path in few_shot.trie.paths)
+    for query in few_shot.query_ids(clip(blocks, seed=blocks)):
+        assert len(few_shot.prefix_ids) + len(query) + label <= few_shot.longest
+    few_shot.check_budget(few_shot.longest)
+    with pytest.raises(PromptTooLong):
+        few_shot.check_budget(few_shot.longest - 1)
+
+
+def test_the_prompt_does_not_depend_on_the_order_of_the_labels(vocabulary: Vocabulary) -> None:
+    base = prompt(vocabulary)
+    other = prompt(vocabulary, labels=LABELS[::-1])
+    assert base.labels == ("dog", "dog bark", "rain")
+    assert (base.prompt_hash, base.trie) == (other.prompt_hash, other.trie)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": "semantic+acoustic"},
+        {"repeats": 1},
+        {"instruction": False},
+        {"window": 8},
+        {"max_windows": 1},
+        {"library": LIBRARY[::-1]},
+        {"library": [*LIBRARY, LabeledClip(clip(3, 9), "dog")]},
+    ],
+)
+def test_whatever_changes_the_question_changes_the_prompt_hash(
+    vocabulary: Vocabulary, change: dict[str, Any]
+) -> None:
+    assert prompt(vocabulary, **change).prompt_hash != prompt(vocabulary).prompt_hash
+
+
+def test_how_the_answer_is_read_does_not_change_the_prompt_hash(vocabulary: Vocabulary) -> None:
+    service, paper = prompt(vocabulary), prompt(vocabulary, mode="paper")
+    assert paper.prompt_hash == service.prompt_hash
+    assert paper.trie.token_ids[-1] == vocabulary.tokenizer.eos_id
+    assert service.trie.token_ids[-1] == PromptTemplate(vocabulary).following_id
+
+
+@pytest.mark.parametrize(
+    ("labels", "error"),
+    [
+        (("dog",), PromptError),
+        ((*LABELS, "dog"), PromptError),
+        ((*LABELS, ""), PromptError),
+        ((*LABELS, "bird"), PromptError),
+        (LABELS[:2], UnknownLabel),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    vocabulary: Vocabulary, labels: tuple[str, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        prompt(vocabulary, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"layers": "acoustic"}, {"mode": "fast"}, {"repeats": -1}, {"window": 0}, {"max_windows": 0}]
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        FewShotSettings(**wrong)
