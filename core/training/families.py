@@ -49,10 +49,8 @@ class Family:
     def jitter(self, values: Values, strength: float, rng: Generator) -> dict[str, float]:
         """Each value times a factor of about 1 ± strength, kept inside its range."""
         factors = np.exp(strength * rng.standard_normal(len(values)))
-        return {
-            name: self.ranges[name].clip(value * float(factor))
-            for (name, value), factor in zip(values.items(), factors, strict=True)
-        }
+        moved = {name: values[name] * float(factor) for name, factor in zip(values, factors, strict=True)}
+        return {name: self.ranges[name].clip(value) for name, value in moved.items()}
 
 
 def harmonic(values: Values, rng: Generator, num_samples: int) -> Samples:
@@ -75,9 +73,8 @@ def chirp(values: Values, rng: Generator, num_samples: int) -> Samples:
 def burst(values: Values, rng: Generator, num_samples: int) -> Samples:
     """Dying noise with two broad peaks, the upper one dying first."""
     seconds = _seconds(num_samples)
-    low = shaped_noise(rng, num_samples, _bump(num_samples, values["centre"], values["width"]))
-    upper = _bump(num_samples, values["centre"] * values["ratio"], values["width"])
-    high = shaped_noise(rng, num_samples, upper)
+    centres = (values["centre"], values["centre"] * values["ratio"])
+    low, high = (shaped_noise(rng, num_samples, _bump(num_samples, c, values["width"])) for c in centres)
     low *= np.exp(-seconds / values["decay"])
     high *= np.exp(-3 * seconds / values["decay"])
     return low + high
@@ -127,10 +124,8 @@ def voice(values: Values, rng: Generator, num_samples: int) -> Samples:
     pitch = values["pitch"] * values["glide"] ** x * wander
     pulses = np.exp(-8 * (_cycles(pitch) % 1)) - 0.125
     source = pulses + values["breath"] * rng.standard_normal(num_samples, dtype=np.float32)
-    formants = sum(
-        level * _bump(num_samples, values[f"formant{number}"], 0.12)
-        for number, level in ((1, 1.0), (2, 0.6), (3, 0.3))
-    )
+    levels = {"formant1": 1.0, "formant2": 0.6, "formant3": 0.3}
+    formants = sum(level * _bump(num_samples, values[name], 0.12) for name, level in levels.items())
     return np.fft.irfft(np.fft.rfft(source) * (formants + 0.01), num_samples).astype(np.float32)
 
 
@@ -157,8 +152,8 @@ def siren(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 def shaped_noise(rng: Generator, num_samples: int, gain: NDArray[np.floating]) -> Samples:
     """Gaussian noise with the given gain per frequency, (num_samples // 2 + 1,)."""
-    parts = rng.standard_normal((2, num_samples // 2 + 1), dtype=np.float32) * gain
-    return _normalized(np.fft.irfft(parts[0] + 1j * parts[1], num_samples))
+    real, imaginary = rng.standard_normal((2, num_samples // 2 + 1), dtype=np.float32) * gain
+    return _normalized(np.fft.irfft(real + 1j * imaginary, num_samples))
 
 
 def _partials(frequency: NDArray[np.floating], count: int, tilt: float, *, even: float = 1.0) -> Samples:
