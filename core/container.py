@@ -25,7 +25,7 @@ _SUPPORTED = "wav, aiff, au, caf, sphere, flac, ogg (vorbis, opus) and mp3"
 _SIZE_UNKNOWN = 0x7FFF0000
 
 _OGG_PAGE_LIMIT = 65_307
-_OGG_FLAGS, _OGG_END_OF_STREAM = 5, 0x04
+_OGG_HEADER, _OGG_END_OF_STREAM = 27, 0x04
 
 
 def check_container(descriptor: int, size: int) -> None:
@@ -79,7 +79,14 @@ def _chunks(descriptor: int, byte_order: str) -> Iterator[tuple[bytes, int, int]
 def _check_last_page(descriptor: int, size: int) -> None:
     """Ogg has no count of frames to break, but the page that ends a stream says so (RFC 3533)."""
     tail = os.pread(descriptor, _OGG_PAGE_LIMIT, max(0, size - _OGG_PAGE_LIMIT))
-    last_page = tail.rfind(b"OggS")
-    flags = tail[last_page + _OGG_FLAGS : last_page + _OGG_FLAGS + 1] or b"\0"
-    if last_page >= 0 and not flags[0] & _OGG_END_OF_STREAM:
-        raise AudioRejected("truncated", "the last Ogg page does not end its stream")
+    start = tail.rfind(b"OggS")
+    if start >= 0 and not _ends_stream(tail[start:]):
+        raise AudioRejected("truncated", "the last Ogg page is cut, or does not end its stream")
+
+
+def _ends_stream(page: bytes) -> bool:
+    if len(page) < _OGG_HEADER:
+        return False
+    flags, segments = page[5], page[26]
+    length = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
+    return bool(flags & _OGG_END_OF_STREAM) and len(page) >= length

@@ -96,9 +96,7 @@ class AudioStream:
     def info(self) -> AudioInfo:
         """Known once the last block was read."""
         if self._info is None:
-            raise ValueError(
-                "a clip's info is known when all its blocks are read: iterate over the stream first"
-            )
+            raise ValueError("a clip's info is known when all its blocks are read: iterate over it first")
         return self._info
 
 
@@ -172,9 +170,8 @@ def _read_block(sound: _ForwardSound, position: int) -> Samples:
         # A FLAC that breaks off is read to its end before libsndfile gives up, a damaged one is not.
         if sound.format == "FLAC" and sound.all_read:
             _check_count(sound, position)
-        raise AudioRejected(
-            "unreadable", f"libsndfile: {error.error_string}, after {position} frames"
-        ) from error
+        message = f"libsndfile: {error.error_string} (after {position} frames)"
+        raise AudioRejected("unreadable", message) from error
     return block
 
 
@@ -185,9 +182,7 @@ def _check_count(sound: _ForwardSound, num_samples: int) -> None:
     libsndfile made of the bytes there are (core.container holds them to their promise).
     """
     if sound.format == "FLAC" and num_samples < sound.frames != _UNKNOWN_FRAMES:
-        raise AudioRejected(
-            "truncated", f"the header promises {sound.frames} frames, the file ends before them"
-        )
+        raise AudioRejected("truncated", f"the header promises {sound.frames} frames, the file holds fewer")
 
 
 def _check_growth(sound: _ForwardSound, num_samples: int, encoded_bytes: int, limits: AudioLimits) -> None:
@@ -196,7 +191,7 @@ def _check_growth(sound: _ForwardSound, num_samples: int, encoded_bytes: int, li
     decoded_bytes = num_samples * sound.channels * np.float32().itemsize
     if decoded_bytes > max(limits.min_bomb_bytes, limits.max_expansion * encoded_bytes):
         message = (
-            f"{encoded_bytes} bytes decode to over {decoded_bytes}; the limit is {limits.max_expansion} times"
+            f"{encoded_bytes} bytes decode to {decoded_bytes} and more, the limit is {limits.max_expansion}x"
         )
         raise AudioRejected("bomb", message)
 

@@ -78,6 +78,11 @@ class Decoder:
             facts, block = self._ask([file.fileno()])
         return AudioStream(facts["sample_rate"], self._blocks(self._clip, facts, block))
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, if there is one: its memory is in /proc."""
+        return self._child.pid if self._child else None
+
     def close(self) -> None:
         """End the child; the next clip would start another."""
         if self._child:
@@ -157,6 +162,10 @@ class _Child:
         except (OSError, EOFError) as error:
             status = self.end(patience=5.0)
             raise ChildProcessError(f"the decoding process did not start (exit status {status})") from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
