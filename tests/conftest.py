@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures_postgres"]
+pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_s3", "tests.fixtures_storage"]
 
 settings.register_profile("wordwave", deadline=None, print_blob=True)
 settings.load_profile("wordwave")

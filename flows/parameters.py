@@ -1,0 +1,130 @@
+"""What people ask for: the types of the flows' parameters, which Prefect turns into forms.
+
+Each is flat and says its title, help and bounds, so that the form, the API and the flow check the same
+things. Parameters are stored and shown in clear: they name things and never hold a credential. Patterns
+that forbid something stand in the JSON schema too, where the API applies them before anything is stored.
+"""
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal, cast
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic.fields import FieldInfo
+
+from flows.credentials import CREDENTIAL, refuse_credentials
+
+DAY = "{day}"
+_PREFIX = (
+    rf"^(?!.*(?:{CREDENTIAL}))"
+    r"(?!.*\{(?!day\})[a-z_]*\})"  # {date} would be taken for a folder of that name
+    r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
+)
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+_DAY = r"^(?:today|yesterday|\d{4}-\d{2}-\d{2})$"
+
+
+def _check_prefix(prefix: str) -> str:
+    refuse_credentials(prefix)
+    if not re.fullmatch(_PREFIX, prefix):
+        raise ValueError(
+            "write s3://bucket/folder or an absolute folder; {day} is the only part that is filled in"
+        )
+    return prefix
+
+
+def _check_day(day: str) -> str:
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
+        date.fromisoformat(day)
+    return day
+
+
+def _check_timezone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin or UTC")
+    return name
+
+
+def _form(title: str, description: str, **schema: JsonValue) -> FieldInfo:
+    """Title and help of a form's field. Prefect sets its own over pydantic's, but leaves extras alone."""
+    extra: dict[str, JsonValue] = {"title": title, "description": description, **schema}
+    return cast(FieldInfo, Field(json_schema_extra=extra))
+
+
+Prefix = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_check_prefix),
+    _form(
+        "Prefix",
+        "Folder of the clips: s3://bucket/folder or an absolute path. {day} becomes the day, as in "
+        "s3://calls/incoming/{day}. No keys or passwords: this text is stored as it is.",
+        pattern=_PREFIX,
+    ),
+]
+LibraryName = Annotated[
+    str,
+    Field(pattern=rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"),
+    _form("Library", "Library of demonstrations: NAME for its newest version, or NAME@VERSION."),
+]
+NewLibraryName = Annotated[
+    str,
+    Field(pattern=rf"^{_NAME}$"),
+    _form("Library", "Name of the library; equal content keeps its version, other content makes the next."),
+]
+Task = Annotated[
+    Literal["label", "speech", "sound", "denoise"], _form("Task", "What the library demonstrates.")
+]
+KShot = Annotated[int, Field(ge=1, le=64), _form("Shots", "Demonstrations of each label in the prompt.")]
+Repeats = Annotated[
+    int, Field(ge=1, le=16), _form("Repeats", "How often the prompt says its demonstrations over.")
+]
+Layers = Annotated[
+    Literal["semantic", "all"],
+    _form("Layers", "Codes shown to the LLM: the semantic layer, or all three."),
+]
+MaxWindows = Annotated[
+    int,
+    Field(ge=1, le=100),
+    _form("Windows", "A clip longer than a window is scored on up to this many, evenly spaced."),
+]
+MinMargin = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form("Least margin", "An answer that leads the next label by less is marked uncertain."),
+]
+BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
+Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
+DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
+Day = Annotated[
+    str,
+    Field(pattern=_DAY),
+    AfterValidator(_check_day),
+    _form("Day", "today, yesterday or YYYY-MM-DD in the time zone; today is the day the run is due."),
+]
+Timezone = Annotated[
+    str,
+    Field(max_length=64),
+    AfterValidator(_check_timezone),
+    _form("Time zone", "Where days begin, such as Europe/Berlin."),
+]
+
+
+def resolve_day(day: str, timezone: str, now: datetime) -> date:
+    """The date that `day` means. `now` is when the run was due, so that a late run keeps its day."""
+    today = now.astimezone(ZoneInfo(timezone)).date()
+    if day == "today":
+        return today
+    return today - timedelta(days=1) if day == "yesterday" else date.fromisoformat(day)
+
+
+def render_day(prefix: str, day: str, timezone: str, now: datetime) -> str:
+    """The prefix with each {day} filled in as YYYY-MM-DD; days as for resolve_day."""
+    return prefix.replace(DAY, resolve_day(day, timezone, now).isoformat())
+
+
+def split_library_name(name: str) -> tuple[str, int | None]:
+    """(name, version) of NAME@VERSION; the version of a bare NAME is None, which means the newest."""
+    bare, _, version = name.partition("@")
+    return bare, int(version) if version else None

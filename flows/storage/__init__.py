@@ -1,0 +1,30 @@
+"""Where clips are read and results are written: S3 or local folders, with the same behaviour."""
+
+from db.clips import Listed
+from flows.storage.contract import (
+    Fetched,
+    Storage,
+    StorageDenied,
+    StorageError,
+    StorageMissing,
+    StorageRefused,
+    Stored,
+)
+from flows.storage.location import below, canonical
+from flows.storage.select import open_storage
+from flows.storage.transient import is_transient
+
+__all__ = [
+    "Fetched",
+    "Listed",
+    "Storage",
+    "StorageDenied",
+    "StorageError",
+    "StorageMissing",
+    "StorageRefused",
+    "Stored",
+    "below",
+    "canonical",
+    "is_transient",
+    "open_storage",
+]

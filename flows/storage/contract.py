@@ -1,0 +1,91 @@
+"""What every storage does, and what can go wrong with it.
+
+StorageError
+├── StorageRefused   a place outside the allow-list, or not a place at all
+├── StorageMissing   a bucket or a root folder that is not there: nothing may be concluded from its absence
+└── StorageDenied    the credentials or the file's mode do not let us in
+A single object that cannot be used is no StorageError: it is core.errors.AudioRejected, one clip's row.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from db.clips import Listed
+
+
+class StorageError(Exception):
+    """Root of what storage raises on purpose; none of it gets better by trying again."""
+
+
+class StorageRefused(StorageError):
+    """A place that the allow-list does not hold."""
+
+
+class StorageMissing(StorageError):
+    """A bucket or root folder that does not exist (or is not mounted)."""
+
+
+class StorageDenied(StorageError):
+    """Access denied by the store itself."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A private copy of an object's bytes, for as long as the `with` block that made it."""
+
+    path: Path
+    sha256: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object that was written or, with created False, was found in its place and is described."""
+
+    uri: str
+    sha256: bytes
+    size: int
+    created: bool
+
+
+class Storage(Protocol):
+    """A store opened at one place. Methods may be called from several threads.
+
+    Places are URIs: `s3://bucket/key` with the key verbatim, `file:///path` with the path percent-encoded.
+    An equal version token means equal bytes: such an object need not be read again.
+    """
+
+    def list(self, place: str) -> Iterator[Listed]:
+        """The object of that name, then all below the folder of that name, in the order of their URIs.
+
+        Each URI is canonical(place), or starts with it and a slash. A place that is not there lists nothing.
+        Raises StorageRefused, StorageMissing, StorageDenied.
+        """
+        ...
+
+    def find(self, uri: str) -> Listed | None:
+        """The object of that name alone, None where there is none; raises as list."""
+        ...
+
+    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
+        """A private copy of exactly the listed bytes, hashed on the way.
+
+        Raises AudioRejected `gone` (missing, or no longer that version) and `too_large`, StorageRefused,
+        StorageDenied.
+        """
+        ...
+
+    def write(self, key: str, data: bytes | Path) -> Stored:
+        """Put bytes or a file under `key` (relative to where the store was opened), whole or not at all."""
+        ...
+
+    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
+        """As write, but an object that is already there stays, and is what the answer describes."""
+        ...
+
+    def exists(self, uri: str) -> bool:
+        """Whether an object is there."""
+        ...

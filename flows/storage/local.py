@@ -1,0 +1,219 @@
+"""Local folders as a storage: what a laptop, a test or a mounted share has in the place of S3."""
+
+import logging
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from errno import ELOOP, ENOENT, ENOTDIR
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+from urllib.parse import quote_from_bytes
+from uuid import uuid4
+
+from core.errors import AudioRejected
+from db.clips import Listed
+from flows.storage.access import Access
+from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
+from flows.storage.location import canonical, file_path, file_uri, own_key
+from flows.storage.spool import CHUNK, check_size, sha256_of, spool
+
+log = logging.getLogger(__name__)
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_LAST_SECOND = 253_402_300_799  # of the year 9999: a file's time may be any number, a datetime may not
+_PARTIAL = ".partial"  # beside the results, so that a finished file can be renamed into its place
+
+
+class LocalStorage:
+    """Folders of this machine. The version token is size, mtime and inode."""
+
+    def __init__(self, base: str, access: Access, max_bytes: int) -> None:
+        self._base, self._access, self._max_bytes = base, access, max_bytes
+
+    def list(self, place: str) -> Iterator[Listed]:
+        """See Storage. Links to files are followed inside the allow-list; links to folders are not."""
+        return self._walk(str(file_path(self._place(place))))
+
+    def find(self, uri: str) -> Listed | None:
+        """See Storage."""
+        self._place(uri)
+        path = file_path(uri)
+        folder = file_path(canonical(file_uri(path.parent)))
+        with _denied(uri):
+            return self._listed(str(folder / path.name))
+
+    def _place(self, uri: str) -> str:
+        """The canonical form of what may be read, StorageMissing where the whole root is missing."""
+        place = canonical(uri)
+        root = file_path(self._access.root(place))
+        if not root.exists():
+            raise StorageMissing(f"{str(root)!r} does not exist: is it mounted?")
+        return place
+
+    def _walk(self, start: str) -> Iterator[Listed]:
+        pending = [start]
+        while pending:
+            path = pending.pop()
+            with _denied(path):
+                children = _children(path)
+                listed = None if children else self._listed(path)
+            pending += children
+            if listed:
+                yield listed
+
+    def _listed(self, path: str) -> Listed | None:
+        if os.path.islink(path) and not self._link_allowed(path):
+            return None
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if error.errno in {ENOENT, ENOTDIR, ELOOP}:
+                return None  # gone since its folder was read, or a link to nothing
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_SECOND), UTC)
+        return Listed(file_uri(path), _token(status), status.st_size, modified)
+
+    def _link_allowed(self, path: str) -> bool:
+        try:
+            self._access.root(canonical(path))
+        except StorageRefused as refusal:
+            log.warning("left out the link %r: %s", path, refusal)
+            return False
+        if os.path.isdir(path):
+            log.warning("left out %r: links to folders are not followed; name the folder itself", path)
+        return True
+
+    @contextmanager
+    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
+        """See Storage."""
+        place = self._place(uri)
+        with NamedTemporaryFile(prefix="wordwave-") as file:
+            with _denied(uri):
+                fetched = self._copy(file_path(place), file, uri, version_token)
+            yield fetched
+
+    def _copy(self, path: Path, file: IO[bytes], uri: str, token: str) -> Fetched:
+        try:
+            with open(path, "rb", buffering=0, opener=_open_at_once) as source:
+                _check_unchanged(source, uri, token)
+                check_size(uri, os.fstat(source.fileno()).st_size, self._max_bytes)
+                fetched = spool(iter(lambda: source.read(CHUNK), b""), file, uri, self._max_bytes)
+                _check_unchanged(source, uri, token)
+        except _GONE as error:
+            raise AudioRejected("gone", f"{uri!r} is not there any more") from error
+        return fetched
+
+    def write(self, key: str, data: bytes | Path) -> Stored:
+        """See Storage."""
+        target = self._target(key)
+        with self._partial(data) as partial:
+            os.replace(partial.path, target)
+            self._keep_names(target)
+        return Stored(file_uri(target), partial.sha256, partial.size, created=True)
+
+    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
+        """See Storage. A hard link is the one call that places a whole file and fails where one is."""
+        target = self._target(key)
+        with self._partial(data) as partial:
+            try:
+                os.link(partial.path, target)
+            except FileExistsError:
+                return Stored(file_uri(target), sha256_of(target), target.stat().st_size, created=False)
+            self._keep_names(target)
+        return Stored(file_uri(target), partial.sha256, partial.size, created=True)
+
+    def exists(self, uri: str) -> bool:
+        """See Storage."""
+        place = canonical(uri)
+        self._access.root(place)
+        return file_path(place).is_file()
+
+    def _target(self, key: str) -> Path:
+        place = canonical(f"{file_path(self._base)}/{own_key(key)}")
+        self._access.check_write(place)
+        target = file_path(place)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    @contextmanager
+    def _partial(self, data: bytes | Path) -> Iterator[Fetched]:
+        """The data on disk, whole, under a name that no reader looks at."""
+        folder = file_path(self._access.write_root) / _PARTIAL
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / uuid4().hex
+        try:
+            with path.open("xb") as file:
+                written = spool(_chunks(data), file, str(path), sys.maxsize)
+                os.fsync(file.fileno())
+            yield written
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _keep_names(self, target: Path) -> None:
+        """Make the file's name, and those of new folders above it, last through a power cut."""
+        root = file_path(self._access.write_root)
+        for folder in target.parents:
+            _fsync_folder(folder)
+            if folder == root:
+                break
+
+
+def _children(path: str) -> list[str]:
+    """What a folder holds, against the order of the URIs; nothing for a file, a link or what is gone."""
+    if os.path.islink(path):
+        return []
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in sorted(entries, key=_order, reverse=True)]
+    except _GONE:
+        return []
+
+
+def _order(entry: os.DirEntry[str]) -> str:
+    # All in folder `a` comes after `a.wav`, since "." sorts before the "/" that follows a folder's name.
+    slash = "/" if entry.is_dir(follow_symlinks=False) else ""
+    return quote_from_bytes(os.fsencode(entry.name)) + slash
+
+
+def _token(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+
+
+def _check_unchanged(source: IO[bytes], uri: str, token: str) -> None:
+    found = _token(os.fstat(source.fileno()))
+    if found != token:
+        raise AudioRejected("gone", f"{uri!r} changed since it was listed (was {token}, is {found})")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a named pipe that took a file's place would wait for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _chunks(data: bytes | Path) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+        return
+    with data.open("rb") as source:
+        yield from iter(lambda: source.read(CHUNK), b"")
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _denied(place: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise StorageDenied(f"{place!r} may not be read by this user: {error.strerror}") from error

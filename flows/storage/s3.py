@@ -1,0 +1,266 @@
+"""S3, and the stores that speak its protocol, through boto3.
+
+The version token is the VersionId where the bucket keeps versions, since `list_object_versions` gives it
+for a whole page of objects in one request; elsewhere ETag, size and LastModified, which every listing has.
+An object written before its bucket kept versions has the VersionId "null", which a later one may take over,
+so it is known by its ETag as well.
+"""
+
+import base64
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    ClientError,
+    FlexibleChecksumError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from core.errors import AudioRejected
+from db.clips import Listed
+from flows.settings import Settings
+from flows.storage.access import Access
+from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
+from flows.storage.location import S3, below, canonical, has_dot_segment, own_key, split_s3
+from flows.storage.spool import CHUNK, check_size, sha256_of, spool
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, ObjectTypeDef, ObjectVersionTypeDef
+
+    _Entry = ObjectTypeDef | ObjectVersionTypeDef
+
+log = logging.getLogger(__name__)
+_PAGE = 1000
+_NO_VERSION = "null"
+_VERSION, _ETAG = "version:", "etag:"
+
+_ATTEMPTS = 3  # of a download whose body breaks off; boto3 repeats requests, not bodies
+_BROKEN = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError, FlexibleChecksumError)
+_LARGEST_PUT = 5 * 2**30
+# How stores answer to a request or a header that they do not know.
+_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "501", "405"}
+
+
+def make_client(settings: Settings) -> "S3Client":
+    """A client for all threads of this process: bounded attempts, bounded waits, a connection per thread."""
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=settings.download_threads + 2,
+        # We send our own SHA-256; what boto3 would add by default, older stores refuse.
+        request_checksum_calculation="when_required",
+    )
+    return boto3.session.Session().client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
+
+
+class S3Storage:
+    """Objects of an S3 store."""
+
+    def __init__(self, client: "S3Client", base: str, access: Access, max_bytes: int) -> None:
+        self._client, self._base, self._access, self._max_bytes = client, base, access, max_bytes
+
+    def list(self, place: str) -> Iterator[Listed]:
+        """See Storage."""
+        place = canonical(place)
+        self._access.root(place)
+        return chain(self._named(place), self._starting_with(below(place), _PAGE))
+
+    def find(self, uri: str) -> Listed | None:
+        """See Storage."""
+        self._access.root(uri)
+        return next(self._named(uri), None)
+
+    def _named(self, uri: str) -> Iterator[Listed]:
+        """The object itself, if any: of all keys that start with its key it comes first."""
+        first = islice(self._starting_with(uri, page_size=1), 1)
+        return (listed for listed in first if listed.uri == uri)
+
+    def _starting_with(self, prefix: str, page_size: int) -> Iterator[Listed]:
+        bucket, key_prefix = split_s3(prefix)
+        with _translated(prefix):
+            pages = _version_pages if self._keeps_versions(bucket) else _object_pages
+            for page in pages(self._client, bucket, key_prefix, page_size):
+                yield from page
+
+    def _keeps_versions(self, bucket: str) -> bool:
+        try:
+            return "Status" in self._client.get_bucket_versioning(Bucket=bucket)
+        except ClientError as error:
+            if _status(error) == 403 or _code(error) in _UNKNOWN:
+                return False
+            raise
+
+    @contextmanager
+    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
+        """See Storage."""
+        self._access.root(uri)
+        _, key = split_s3(uri)
+        if not key or has_dot_segment(key):
+            raise AudioRejected("unsupported", f'{uri!r} has no name, or "." or ".." as a folder')
+        with NamedTemporaryFile(prefix="wordwave-") as file:
+            with _translated(uri):
+                fetched = self._download(uri, _condition(version_token), file, self._max_bytes)
+            yield fetched
+
+    def _download(self, uri: str, condition: dict[str, Any], file: IO[bytes], limit: int) -> Fetched:
+        for attempt in range(1, _ATTEMPTS + 1):
+            response = self._get(uri, condition)
+            with closing(response["Body"]) as body:
+                check_size(uri, response["ContentLength"], limit)
+                try:
+                    return spool(body.iter_chunks(CHUNK), file, uri, limit)
+                except _BROKEN:
+                    if attempt == _ATTEMPTS:
+                        raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _get(self, uri: str, condition: dict[str, Any]) -> "GetObjectOutputTypeDef":
+        bucket, key = split_s3(uri)
+        try:
+            response = self._client.get_object(Bucket=bucket, Key=key, **condition)
+        except ClientError as error:
+            if _code(error) == "InvalidObjectState":
+                raise AudioRejected("unreadable", f"{uri!r} is archived: restore it, then replay") from error
+            if _status(error) in {404, 412} and _code(error) != "NoSuchBucket":
+                raise AudioRejected("gone", f"{uri!r} is missing or changed ({_code(error)})") from error
+            raise
+        # Some stores ignore the condition.
+        if response["ETag"] != condition.get("IfMatch", response["ETag"]):
+            raise AudioRejected("gone", f"{uri!r} changed since it was listed")
+        return response
+
+    def write(self, key: str, data: bytes | Path) -> Stored:
+        """See Storage."""
+        with _translated(self._uri(key)):
+            return self._put(key, data, {})
+
+    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
+        """See Storage. A store that ignores the condition overwrites; one that refuses it is asked first."""
+        with _translated(self._uri(key)):
+            try:
+                return self._put(key, data, {"IfNoneMatch": "*"})
+            except ClientError as error:
+                if _status(error) != 412 and _code(error) not in _UNKNOWN:
+                    raise
+            if self._is_there(self._uri(key)):
+                return self._found(self._uri(key))
+            return self._put(key, data, {})
+
+    def exists(self, uri: str) -> bool:
+        """See Storage."""
+        self._access.root(uri)
+        with _translated(uri):
+            return self._is_there(uri)
+
+    def _uri(self, key: str) -> str:
+        return f"{self._base}/{own_key(key)}"
+
+    def _put(self, key: str, data: bytes | Path, condition: dict[str, Any]) -> Stored:
+        uri = self._uri(key)
+        self._access.check_write(uri)
+        bucket, full_key = split_s3(uri)
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        if size > _LARGEST_PUT:
+            raise StorageRefused(
+                f"{uri!r} would have {size} bytes, S3 takes {_LARGEST_PUT}: write it in parts"
+            )
+        digest = sha256_of(data)
+        checksum = base64.b64encode(digest).decode()
+        with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as body:
+            self._client.put_object(
+                Bucket=bucket, Key=full_key, Body=body, ChecksumSHA256=checksum, **condition
+            )
+        return Stored(uri, digest, size, created=True)
+
+    def _is_there(self, uri: str) -> bool:
+        bucket, key = split_s3(uri)
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:
+                return False
+            raise
+        return True
+
+    def _found(self, uri: str) -> Stored:
+        with NamedTemporaryFile(prefix="wordwave-") as file:
+            fetched = self._download(uri, {}, file, sys.maxsize)
+        return Stored(uri, fetched.sha256, fetched.size, created=False)
+
+
+def _object_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
+    )
+    for page in pages:
+        yield [_listed(bucket, entry) for entry in page.get("Contents", []) if _is_object(entry)]
+
+
+def _version_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
+    pages = client.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
+    )
+    for page in pages:
+        latest = (entry for entry in page.get("Versions", []) if entry["IsLatest"])
+        yield [_listed(bucket, entry) for entry in latest if _is_object(entry)]
+
+
+def _is_object(entry: "_Entry") -> bool:
+    if "\0" in entry["Key"]:
+        log.warning("left out %r: no database stores a zero byte in a text", entry["Key"])
+        return False
+    return not entry["Key"].endswith("/")  # what consoles put in the place of a folder
+
+
+def _listed(bucket: str, entry: "_Entry") -> Listed:
+    """The row of one entry of a page, of either kind."""
+    version = entry.get("VersionId", _NO_VERSION)
+    modified = entry["LastModified"]
+    token = f"{_VERSION}{version}"
+    if version == _NO_VERSION:
+        token = f"{_ETAG}{entry['ETag']}:{entry['Size']}:{int(modified.timestamp())}"
+    return Listed(f"{S3}{bucket}/{entry['Key']}", token, entry["Size"], modified)
+
+
+def _condition(version_token: str) -> dict[str, Any]:
+    """What makes a GET answer with the listed bytes or not at all."""
+    if version_token.startswith(_VERSION):
+        return {"VersionId": version_token.removeprefix(_VERSION)}
+    return {"IfMatch": version_token.removeprefix(_ETAG).rsplit(":", 2)[0]}
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+@contextmanager
+def _translated(place: str) -> Iterator[None]:
+    """Say what to do about a bucket that is not there and about access that was denied."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) == "NoSuchBucket":
+            raise StorageMissing(f"{place!r}: there is no such bucket") from error
+        if _status(error) == 403:
+            raise StorageDenied(
+                f"{place!r}: {error.operation_name} was denied ({_code(error)}): give the worker's role that "
+                "permission, or the worker other credentials"
+            ) from error
+        raise

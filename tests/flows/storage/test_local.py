@@ -1,0 +1,179 @@
+"""What only local folders can do to us."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from core.errors import AudioRejected
+from flows.settings import Settings
+from flows.storage import Listed, Storage, StorageRefused, open_storage
+from flows.storage.location import file_uri
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def storage(tmp_path: Path, clips: Path) -> Storage:
+    results = str(tmp_path / "results")
+    return open_storage(results, Settings(home=tmp_path, storage_uri=results, read_roots=(str(clips),)))
+
+
+def names(storage: Storage, folder: Path) -> list[str]:
+    return [Path(clip.uri).name for clip in storage.list(str(folder))]
+
+
+def test_names_that_are_no_text_and_names_with_newlines_are_listed_and_read(
+    storage: Storage, clips: Path
+) -> None:
+    for name in [b"\xff\xfe.wav", b"new\nline.wav"]:
+        Path(os.fsdecode(os.fsencode(clips) + b"/" + name)).write_bytes(name)
+    found = list(storage.list(str(clips)))
+    assert [clip.uri.rsplit("/", 1)[1] for clip in found] == ["%FF%FE.wav", "new%0Aline.wav"]
+    for clip, content in zip(found, [b"\xff\xfe.wav", b"new\nline.wav"], strict=True):
+        with storage.read(clip.uri, clip.version_token) as fetched:
+            assert fetched.path.read_bytes() == content
+
+
+def test_a_link_out_of_the_read_roots_is_left_out_with_a_warning_and_never_read(
+    storage: Storage, clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (clips / "link.wav").symlink_to(secret)
+    with caplog.at_level(logging.WARNING):
+        assert names(storage, clips) == []
+    assert "WORDWAVE_READ_ROOTS" in caplog.text
+    with pytest.raises(StorageRefused), storage.read(file_uri(clips / "link.wav"), "0:0:0"):
+        pass
+
+
+def test_a_link_inside_the_read_roots_is_a_clip_of_its_own(storage: Storage, clips: Path) -> None:
+    (clips / "a.wav").write_bytes(b"x")
+    (clips / "b.wav").symlink_to("a.wav")
+    assert names(storage, clips) == ["a.wav", "b.wav"]
+
+
+def test_a_file_swapped_for_a_link_after_the_listing_is_not_read(
+    storage: Storage, clips: Path, tmp_path: Path
+) -> None:
+    (clips / "a.wav").write_bytes(b"12345")
+    (clip,) = storage.list(str(clips))
+    (clips / "other").write_bytes(b"54321")
+    (clips / "a.wav").unlink()
+    (clips / "a.wav").symlink_to("other")
+    with pytest.raises(AudioRejected, match="gone"), storage.read(clip.uri, clip.version_token):
+        pass
+
+
+def test_links_to_folders_and_links_in_circles_end_no_listing(
+    storage: Storage, clips: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (clips / "a.wav").write_bytes(b"x")
+    (clips / "folder").symlink_to(".")
+    (clips / "circle").symlink_to("circle")
+    (clips / "nothing").symlink_to("not-there")
+    with caplog.at_level(logging.WARNING):
+        assert names(storage, clips) == ["a.wav"]
+    assert "name the folder itself" in caplog.text
+
+
+def test_a_named_pipe_is_no_clip_and_does_not_make_anyone_wait(storage: Storage, clips: Path) -> None:
+    os.mkfifo(clips / "pipe.wav")
+    assert names(storage, clips) == []
+    status = (clips / "pipe.wav").stat()
+    token = f"{status.st_size}:{status.st_mtime_ns + 1}:{status.st_ino}"
+    with pytest.raises(AudioRejected, match="gone"), storage.read(file_uri(clips / "pipe.wav"), token):
+        pass
+
+
+def test_a_folder_in_a_files_place_is_gone(storage: Storage, clips: Path) -> None:
+    (clips / "a.wav").write_bytes(b"x")
+    (clip,) = storage.list(str(clips))
+    (clips / "a.wav").unlink()
+    (clips / "a.wav").mkdir()
+    with pytest.raises(AudioRejected, match="gone"), storage.read(clip.uri, clip.version_token):
+        pass
+
+
+def test_folders_nested_a_thousand_deep_are_listed(storage: Storage, clips: Path) -> None:
+    folders = [f"{clips}{'/d' * depth}" for depth in range(1, 1201)]
+    for folder in folders:
+        os.mkdir(folder)
+    Path(folders[-1], "a.wav").write_bytes(b"x")
+    try:
+        assert names(storage, clips) == ["a.wav"]
+    finally:  # pytest would remove them by recursion
+        os.unlink(f"{folders[-1]}/a.wav")
+        for folder in reversed(folders):
+            os.rmdir(folder)
+
+
+def test_a_time_that_no_calendar_has_is_still_listed(storage: Storage, clips: Path) -> None:
+    for name, seconds in [("before.wav", -(10**10)), ("after.wav", 10**10)]:
+        (clips / name).write_bytes(b"x")
+        os.utime(clips / name, (seconds, seconds))
+    assert [clip.last_modified.year for clip in storage.list(str(clips))] == [2286, 1970]
+
+
+def test_a_large_file_is_copied_in_bounded_memory(storage: Storage, clips: Path) -> None:
+    with (clips / "large.wav").open("wb") as file:
+        file.truncate(32 * 2**20)
+    (clip,) = storage.list(str(clips))
+    tracemalloc.start()
+    with storage.read(clip.uri, clip.version_token) as fetched:
+        assert fetched.size == 32 * 2**20
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+def test_a_writer_that_is_killed_leaves_no_torn_object(storage: Storage, tmp_path: Path) -> None:
+    pipe = tmp_path / "endless"
+    os.mkfifo(pipe)
+    code = (
+        "import sys; from pathlib import Path; from flows.settings import Settings; "
+        "from flows.storage import open_storage; "
+        "open_storage(sys.argv[1], Settings(home=sys.argv[2], storage_uri=sys.argv[1]))"
+        ".write('runs/1/big', Path(sys.argv[3]))"
+    )
+    results = tmp_path / "results"
+    writer = subprocess.Popen([sys.executable, "-c", code, str(results), str(tmp_path), str(pipe)])
+    with pipe.open("wb") as feed:  # opens when the writer reads
+        feed.write(bytes(2**20 + 1))
+        feed.flush()
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+    assert (results / "runs" / "1").is_dir()
+    assert list(storage.list(str(results / "runs"))) == []
+    assert storage.write("runs/1/big", b"whole").size == 5
+    (found,) = storage.list(str(results / "runs"))
+    assert isinstance(found, Listed)
+    assert found.size == 5
+
+
+def test_a_result_is_readable_by_others_as_the_umask_says(storage: Storage) -> None:
+    before = os.umask(0o027)
+    try:
+        path = Path(storage.write("a", b"x").uri.removeprefix("file://"))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_among_the_results_does_not_lead_a_write_astray(storage: Storage, tmp_path: Path) -> None:
+    storage.write("a", b"x")
+    (tmp_path / "results" / "runs").symlink_to(tmp_path / "clips")
+    with pytest.raises(StorageRefused):
+        storage.write("runs/a", b"x")
+    assert list((tmp_path / "clips").iterdir()) == []
