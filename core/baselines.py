@@ -29,6 +29,13 @@ class Guess(TypedDict):
     probability: float
 
 
+def softmax(logits: FloatArray) -> FloatArray:
+    """Probabilities over the last axis."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: FloatArray = weights / weights.sum(axis=-1, keepdims=True)
+    return shares
+
+
 def chance(labels: Sequence[str]) -> Guess:
     """A blind guess. It names the first label; what counts is its probability."""
     return Guess(label=labels[0], probability=1 / len(labels))
@@ -59,10 +66,7 @@ class NearestNeighbour:
 
     def probabilities(self, queries: Sequence[ClipCodes]) -> FloatArray:
         """(queries, labels): softmax of the similarities over NEAREST_TEMPERATURE."""
-        logits = self.similarities(queries) / NEAREST_TEMPERATURE
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares: FloatArray = weights / weights.sum(axis=1, keepdims=True)
-        return shares
+        return softmax(self.similarities(queries) / NEAREST_TEMPERATURE)
 
     def _compare(self, queries: Sequence[ClipCodes]) -> FloatArray:
         layers = enumerate(self._layers)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.baselines import FloatArray
+from core.calibrate import TEMPERATURES, apply_temperature, fit_temperature
+from core.metrics import expected_calibration_error
+
+
+def answers_at(temperature: float, seed: int, count: int = 4000) -> tuple[FloatArray, list[int]]:
+    """Probabilities that are honest at this temperature, and labels drawn from the honest ones."""
+    generator = np.random.default_rng(seed)
+    honest = generator.dirichlet(np.ones(4), size=count)
+    gold = [int(generator.choice(4, p=row)) for row in honest]
+    return apply_temperature(honest, 1 / temperature), gold
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_fit_finds_the_temperature_that_answers_were_made_with(temperature: float) -> None:
+    probabilities, gold = answers_at(temperature, seed=1)
+    assert fit_temperature(probabilities, gold) == pytest.approx(temperature, rel=0.1)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_a_fit_on_some_answers_calibrates_others(temperature: float) -> None:
+    fitted = fit_temperature(*answers_at(temperature, seed=1))
+    probabilities, gold = answers_at(temperature, seed=2)
+    errors = [
+        expected_calibration_error(some.max(axis=1).tolist(), (some.argmax(axis=1) == gold).tolist())
+        for some in (probabilities, apply_temperature(probabilities, fitted))
+    ]
+    assert errors[1] < 0.03 < errors[0]
+
+
+@given(seed=st.integers(0, 10**6), temperature=st.floats(*TEMPERATURES))
+def test_calibration_keeps_the_order_and_the_sum(seed: int, temperature: float) -> None:
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), size=5)
+    calibrated = apply_temperature(probabilities, temperature)
+    np.testing.assert_allclose(calibrated.sum(axis=1), 1)
+    assert np.array_equal(calibrated.argmax(axis=1), probabilities.argmax(axis=1))
+
+
+def test_answers_that_are_all_right_or_all_wrong_give_a_bounded_temperature() -> None:
+    certain = np.array([[0.9, 0.1]] * 3)
+    assert fit_temperature(certain, [0, 0, 0]) == pytest.approx(TEMPERATURES[0])
+    assert fit_temperature(certain, [1, 1, 1]) == pytest.approx(TEMPERATURES[1])
+    assert np.isfinite(apply_temperature(np.array([[1.0, 0.0]]), TEMPERATURES[0])).all()
+
+
+def test_without_answers_there_is_nothing_to_fit() -> None:
+    with pytest.raises(ValueError, match="cannot be fitted"):
+        fit_temperature(np.empty((0, 3)), [])
