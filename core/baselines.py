@@ -14,8 +14,9 @@ import numpy.typing as npt
 from core.codes import ClipCodes, Int16Array
 from core.demonstrations import LabeledClip
 
-NEAREST_TEMPERATURE = 0.05
-"""Likenesses lie between 0 and 1 and seldom far apart: 0.05 more makes a label e times as probable."""
+NEAREST_TEMPERATURE = 0.15
+"""Likenesses lie between 0 and 1: 0.15 more makes a label e times as probable. On real sounds, animals and
+feelings, two to five labels, 0.1 to 0.2 gave the right ones the highest likelihood; 0.05 was overconfident."""
 
 QUERIES_AT_ONCE = 256
 
