@@ -16,7 +16,7 @@ from core.demonstrations import LabeledClip
 
 NEAREST_TEMPERATURE = 0.15
 """Likenesses lie between 0 and 1: 0.15 more makes a label e times as probable. On real sounds, animals and
-feelings, two to five labels, 0.1 to 0.2 gave the right ones the highest likelihood; 0.05 was overconfident."""
+feelings, two to five labels, 0.1 to 0.2 made the right ones most probable; 0.05 was overconfident."""
 
 QUERIES_AT_ONCE = 256
 
