@@ -55,7 +55,7 @@ def echo_json(value: Any) -> None:
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations.")
 @click.option("--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--k-shot", type=click.IntRange(1, 64), help="Demonstrations of each label; all if not given.")
+@click.option("--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all.")
 @click.option(
     "--layers",
     type=click.Choice(["semantic", "semantic+acoustic"]),
@@ -114,7 +114,7 @@ def library_import(name: str, manifest: str, task: str, allow: tuple[str, ...]) 
 
     folder = manifest.rpartition("/")[0] or "."
     with runtime_for(folder, *allow) as runtime:
-        version = import_manifest(runtime, name, manifest, task)
+        version, _ = import_manifest(runtime, name, manifest, task)
     labels = {row.label for row in version.demonstrations}
     size = f"{len(version.demonstrations)} clips, {len(labels)} labels"
     click.echo(f"{version.name}@{version.version}: {size}", err=True)

@@ -63,6 +63,16 @@ Prefix = Annotated[
         pattern=_PREFIX,
     ),
 ]
+ManifestUri = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_check_prefix),
+    _form(
+        "Manifest",
+        "JSONL or CSV file of rows with path (relative to it) and label: s3://bucket/file or a path.",
+        pattern=_PREFIX,
+    ),
+]
 LibraryName = Annotated[
     str,
     Field(pattern=rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"),
@@ -76,12 +86,14 @@ NewLibraryName = Annotated[
 Task = Annotated[
     Literal["label", "speech", "sound", "denoise"], _form("Task", "What the library demonstrates.")
 ]
-KShot = Annotated[int, Field(ge=1, le=64), _form("Shots", "Demonstrations of each label in the prompt.")]
+KShot = Annotated[
+    int, Field(ge=0, le=64), _form("Shots", "Demonstrations of each label in the prompt; 0 shows them all.")
+]
 Repeats = Annotated[
-    int, Field(ge=1, le=16), _form("Repeats", "How often the prompt says its demonstrations over.")
+    int, Field(ge=0, le=16), _form("Repeats", "Further passes of the prompt over its demonstrations.")
 ]
 Layers = Annotated[
-    Literal["semantic", "all"],
+    Literal["semantic", "semantic+acoustic"],
     _form("Layers", "Codes shown to the LLM: the semantic layer, or all three."),
 ]
 MaxWindows = Annotated[

@@ -82,10 +82,12 @@ def run_night(
     return labelling, run
 
 
-def import_manifest(runtime: Runtime, name: str, manifest: str, task: str) -> LibraryVersion:
+def import_manifest(
+    runtime: Runtime, name: str, manifest: str, task: str, *, flow_run_id: str | None = None
+) -> tuple[LibraryVersion, OpenRun]:
     """Makes a library version from a manifest."""
     parameters = {"manifest": canonical(manifest), "task": task}
-    with recorded_run(runtime, "build-library", name, parameters) as run:
+    with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
         version = build_library(runtime, name, manifest, task, run.id)
         run.count("library", [Counts(demonstrations=len(version.demonstrations))])
-    return version
+    return version, run

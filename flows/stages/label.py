@@ -36,11 +36,11 @@ NOT_DECODING = {"library", "min_margin"}
 class LabelRequest:
     """What decides the answers, beside the models: the library version and how it is shown and asked.
 
-    `k_shot` None shows every demonstration; `min_margin` is the bound under which an answer is uncertain.
+    `k_shot` 0 shows every demonstration; `min_margin` is the bound under which an answer is uncertain.
     """
 
     library: str
-    k_shot: int | None = None
+    k_shot: int = 0
     layers: Literal["semantic", "semantic+acoustic"] = "semantic"
     repeats: int = 0
     max_windows: int = 3
@@ -87,7 +87,7 @@ class Labelling:
             stored = get_token_sequences(session, self.runtime.codec_id, self.demonstrated)
         rows = self.library.demonstrations
         library = [LabeledClip(clip_codes(stored[row.content_sha256]), row.label) for row in rows]
-        if self.request.k_shot is None:
+        if self.request.k_shot == 0:
             return library
         labels = sorted({clip.label for clip in library})
         return select_demonstrations(library, labels, self.request.k_shot)

@@ -1,0 +1,23 @@
+"""build-library: labelled clips become a frozen version of a library."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_summary
+from flows.parameters import ManifestUri, NewLibraryName, Task
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.job import import_manifest
+
+
+@flow(
+    name="build-library",
+    flow_run_name="library {library}",
+    description="Freeze the clips of a JSONL or CSV manifest as the next version of a library.",
+)
+def build_library(library: NewLibraryName, manifest: ManifestUri, task: Task = "label") -> dict[str, int]:
+    """Equal content keeps its version, other content makes the next one."""
+    runtime = shared_runtime(Settings())
+    version, run = import_manifest(runtime, library, manifest, task, flow_run_id=flow_run.id)
+    publish_summary("build-library", f"{version.name}@{version.version}", run)
+    return {"version": version.version, **run.counts}

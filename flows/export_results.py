@@ -1,0 +1,27 @@
+"""export-results: current answers as Parquet and JSON lines."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_summary
+from flows.parameters import NewLibraryName, Prefix
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.results import export_results as export
+from flows.stages.run import recorded_run
+from flows.storage.location import canonical
+
+
+@flow(
+    name="export-results",
+    flow_run_name="export {prefix} by {library}",
+    description="Write the current answers of a place under the run's prefix, the manifest last.",
+)
+def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, int]:
+    """The same answers are never written twice."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    parameters = {"library": library}
+    with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
+        run.count("export", [export(runtime, place, library, run)])
+    publish_summary("export-results", place, run)
+    return dict(run.counts)

@@ -1,0 +1,22 @@
+"""ingest-clips: which clips there are."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_summary
+from flows.parameters import Prefix
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.job import ingest_place
+from flows.stages.run import recorded_run
+from flows.storage.location import canonical
+
+
+@flow(name="ingest-clips", flow_run_name="ingest {prefix}", description="List a folder or S3 prefix.")
+def ingest_clips(prefix: Prefix) -> dict[str, int]:
+    """Lists a place and records its clips; no object is read."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
+        ingest_place(runtime, place, run)
+    publish_summary("ingest-clips", place, run)
+    return dict(run.counts)

@@ -1,0 +1,43 @@
+"""label-clips: a library's demonstrations in the prompt, an answer for every tokenized clip."""
+
+from dataclasses import asdict
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_answers, publish_summary
+from flows.parameters import KShot, Layers, LibraryName, MaxWindows, MinMargin, Prefix, Repeats
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.job import label_place
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.report import clip_answers
+from flows.stages.run import recorded_run
+from flows.storage.location import canonical
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="label-clips",
+    flow_run_name="label {prefix} by {library}",
+    description="Label the tokenized clips that have no answer to this request yet.",
+    task_runner=batch_threads(),
+)
+def label_clips(
+    prefix: Prefix,
+    library: LibraryName,
+    k_shot: KShot = 0,
+    layers: Layers = "semantic",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    min_margin: MinMargin = 0.0,
+) -> dict[str, int]:
+    """Labels what tokenize-clips tokenized."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, min_margin)
+    with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
+        labelling = Labelling(runtime, request)
+        label_place(runtime, place, labelling, run, in_tasks)
+    publish_summary("label-clips", place, run)
+    publish_answers("label-clips", clip_answers(labelling, place))
+    return dict(run.counts)

@@ -1,0 +1,62 @@
+"""nightly-labeling: the whole job for one day's folder, as it is scheduled."""
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_answers, publish_summary
+from flows.parameters import (
+    Day,
+    KShot,
+    Layers,
+    LibraryName,
+    MaxWindows,
+    MinMargin,
+    Prefix,
+    Repeats,
+    Timezone,
+    render_day,
+    resolve_day,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.job import run_night
+from flows.stages.label import LabelRequest
+from flows.stages.report import clip_answers
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="nightly-labeling",
+    flow_run_name="nightly {prefix} by {library}, {day}",
+    description="List, tokenize, label and export one folder; done work is skipped, bad clips are set aside.",
+    task_runner=batch_threads(),
+)
+def nightly_labeling(
+    prefix: Prefix,
+    library: LibraryName,
+    day: Day = "today",
+    timezone: Timezone = "UTC",
+    k_shot: KShot = 0,
+    layers: Layers = "semantic",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    min_margin: MinMargin = 0.0,
+) -> dict[str, int]:
+    """One run of one partition; `{day}` in the prefix is filled in, in the time zone."""
+    runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
+    place = render_day(prefix, day, timezone, due)
+    labelling, run = run_night(
+        runtime,
+        place,
+        LabelRequest(library, k_shot, layers, repeats, max_windows, min_margin),
+        in_tasks,
+        kind="nightly-labeling",
+        export=True,
+        day=resolve_day(day, timezone, due),
+        flow_run_id=flow_run.id,
+    )
+    publish_summary("nightly-labeling", place, run)
+    publish_answers("nightly-labeling", clip_answers(labelling, place))
+    return dict(run.counts)

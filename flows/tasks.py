@@ -1,0 +1,53 @@
+"""Batches as Prefect tasks, retried where a second try can help; what they did is counted in our tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from sqlalchemy.exc import OperationalError
+
+from flows.stages.counts import Counts
+from flows.stages.job import Batches, Step
+from flows.storage import is_transient
+
+BATCHES_AT_ONCE = 2
+"""One batch computes under the device's lock while another reads and decodes."""
+
+
+def batch_threads() -> ThreadPoolTaskRunner[Any]:
+    """The task runner of a flow that works on batches."""
+    return ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE)
+
+
+def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Storage that stutters and a database that went away may come back; everything else is as it is."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OperationalError) or (isinstance(error, BaseException) and is_transient(error))
+
+
+@task(
+    task_run_name="{stage} {number}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_retrying,
+)
+def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> Counts:
+    """One step over one batch."""
+    counts = step(batch)
+    get_run_logger().info("%s of %d clips: %s", stage, len(batch), dict(counts))
+    return counts
+
+
+def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
+    """The batches of a stage as tasks of the running flow, a few at once."""
+    futures = [run_batch.submit(stage, number, step, batch) for number, batch in enumerate(batches, start=1)]
+    for future in futures:
+        yield future.result()

@@ -1,0 +1,29 @@
+"""tokenize-clips: audio to words."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_summary
+from flows.parameters import Prefix
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.job import tokenize_place
+from flows.stages.run import recorded_run
+from flows.storage.location import canonical
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="tokenize-clips",
+    flow_run_name="tokenize {prefix}",
+    description="Read, decode and tokenize the listed clips that have no tokens of the codec yet.",
+    task_runner=batch_threads(),
+)
+def tokenize_clips(prefix: Prefix) -> dict[str, int]:
+    """Tokenizes what ingest-clips listed."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    parameters = {"codec": runtime.codec.fingerprint}
+    with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
+        tokenize_place(runtime, place, run, in_tasks)
+    publish_summary("tokenize-clips", place, run)
+    return dict(run.counts)
