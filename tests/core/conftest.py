@@ -4,16 +4,15 @@ import io
 import shutil
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sentencepiece
-import torch
 
-from core.llama import FrozenLlama  # before transformers: it makes torchaudio importable
 from core.vocabulary import TextTokenizer, Vocabulary
 
-# isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
+if TYPE_CHECKING:
+    from core.llama import FrozenLlama
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SENTENCES = (
@@ -71,6 +70,13 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -
 
     Its weights are larger than a fresh model's, so that its answers differ clearly from one another.
     """
+    # imported here, so that tests without a language model need not wait for transformers
+    import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+    # isort: split
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     path = tmp_path_factory.mktemp("llama")
     config = LlamaConfig(
         vocab_size=420,
@@ -90,5 +96,7 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -
 
 
 @pytest.fixture(scope="session")
-def llama(llama_path: Path) -> FrozenLlama:
+def llama(llama_path: Path) -> "FrozenLlama":
+    from core.llama import FrozenLlama
+
     return FrozenLlama.from_directory(llama_path)
