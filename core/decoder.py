@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -121,6 +120,9 @@ class Decoder:
             raise AudioRejected("timeout", self._describe_timeout()) from None
         except (OSError, EOFError) as error:
             raise self._death() from error
+        except BaseException:  # an interrupt would leave half an answer for the next clip
+            self.close()
+            raise
         self._seconds_waited += time.monotonic() - started
         if "rejected" in facts:
             raise AudioRejected(*facts["rejected"])
@@ -149,12 +151,11 @@ class _Child:
         self._channel, child_end = socket.socketpair()
         with child_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.decoder", json.dumps(asdict(limits))],
+                [sys.executable, "-P", "-m", "core.decoder", json.dumps(asdict(limits))],
                 stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
-                cwd=Path(__file__).parents[1],
                 # No secret for hostile bytes to find, and no threads whose stacks fill the address space.
-                env={"OPENBLAS_NUM_THREADS": "1"},
+                env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # a Ctrl-C for the parent is not a crash of the clip
             )
         try:

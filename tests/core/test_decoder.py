@@ -185,6 +185,24 @@ def test_a_child_that_stalls_is_killed_and_replaced(clip: Path, long_clip: Path,
         np.testing.assert_array_equal(read(decoder, clip)[0], NOISE)
 
 
+def test_an_interrupt_while_waiting_leaves_nothing_for_the_next_clip(clip: Path, long_clip: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Decoder() as decoder:
+            blocks = iter(decoder.open(long_clip))
+            assert decoder.pid
+            os.kill(decoder.pid, signal.SIGSTOP)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                list(blocks)
+            np.testing.assert_array_equal(read(decoder, clip)[0], NOISE)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+
 def test_a_file_that_is_not_there_is_no_verdict_on_a_clip(decoder: Decoder, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         decoder.open(tmp_path / "nothing")
