@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from flows.storage import Storage, Stored
 
 SCHEMA_VERSION = 1
-ROWS_PER_GROUP = 10_000  # what is held in memory, and one row group of the Parquet file
+ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def test_a_folder_in_a_files_place_is_gone(storage: Storage, clips: Path) -> Non
 
 
 def test_folders_nested_a_thousand_deep_are_listed(storage: Storage, clips: Path) -> None:
-    folders = [f"{clips}{'/d' * depth}" for depth in range(1, 1201)]
+    folders = [f"{clips}{'/d' * depth}" for depth in range(1, 1011)]
     for folder in folders:
         os.mkdir(folder)
     Path(folders[-1], "a.wav").write_bytes(b"x")
