@@ -25,7 +25,7 @@ from sqlalchemy.exc import OperationalError
 
 from db.bootstrap import BOOTSTRAP_SQL, ROLES, Role, bootstrap, role_name
 from db.engine import CONNECT_TIMEOUT_SECONDS, DRIVER
-from db.postgres_host import Host
+from db.postgres_host import SOCKET, Host
 
 DATABASE = "wordwave"
 ADMINISTRATOR = "postgres"
@@ -175,8 +175,9 @@ def _launch(host: Host, socket_folder: Path) -> None:
     with host.alive_lock.open("w") as alive:
         if not _try_lock(alive):
             return
-        # Nobody holds the lock, so the pid in the file is dead, or meanwhile that of a stranger.
-        (host.data / "postmaster.pid").unlink(missing_ok=True)
+        # Nobody holds the lock, so the pids in these files are dead, or meanwhile those of strangers.
+        for stale in (host.data / "postmaster.pid", socket_folder / f"{SOCKET}.lock"):
+            stale.unlink(missing_ok=True)
         host.log.touch(mode=0o600)
         host.hand_over(host.log)
         where = host.socket_option(socket_folder)

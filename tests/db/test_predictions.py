@@ -1,0 +1,120 @@
+"""One standing answer per work key; retraction makes room for another and deletes nothing."""
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.clips import add_clips, link_contents
+from db.library import LibraryVersion
+from db.models import Prediction
+from db.predictions import (
+    existing_work_keys,
+    get_answers,
+    get_run_answers,
+    promote,
+    retract_run,
+    save_predictions,
+)
+from tests.db.rows import (
+    FOLDER,
+    clip_id,
+    listed,
+    make_library,
+    make_llm,
+    make_run,
+    make_tokenized_clips,
+    prediction,
+    sha256,
+)
+
+
+@pytest.fixture
+def codec_id(session: Session) -> int:
+    return make_tokenized_clips(session, "a.wav", "b.wav")
+
+
+@pytest.fixture
+def library(session: Session, codec_id: int) -> LibraryVersion:
+    return make_library(session, codec_id)
+
+
+def test_a_second_answer_to_the_same_work_is_not_written(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    llm_id, first = make_llm(session), make_run(session, attempt=1)
+    answers = [prediction(name, library, codec_id, llm_id) for name in ("b.wav", "a.wav")]
+    assert save_predictions(session, first, answers[:1]) == 1
+    assert save_predictions(session, make_run(session, attempt=2), answers) == 1
+    assert save_predictions(session, first, []) == 0
+    keys = [answer.work_key for answer in answers]
+    assert existing_work_keys(session, [*keys, sha256("other")]) == set(keys)
+
+
+def test_answers_come_in_uri_order_for_every_clip_of_a_content(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    add_clips(session, map(listed, ["a.wav", "b.wav", "0.wav"]), FOLDER)
+    link_contents(session, {clip_id(session, "0.wav"): sha256("b.wav")})
+    run_id = make_run(session)
+    batch = [prediction(name, library, codec_id, None) for name in ("a.wav", "b.wav")]
+    save_predictions(session, run_id, batch)
+    answers = get_answers(session, FOLDER, [answer.work_key for answer in batch])
+    assert [answer.uri for answer in answers] == [f"{FOLDER}/{name}" for name in ("0.wav", "a.wav", "b.wav")]
+    assert answers == get_run_answers(session, run_id)
+    assert get_answers(session, {f"{FOLDER}/a.wav"}, [batch[1].work_key]) == []
+    assert (answers[0].probability, answers[0].status) == (0.75, "labeled")
+
+
+def test_an_answer_under_the_asked_margin_is_uncertain(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    run_id = make_run(session)
+    save_predictions(session, run_id, [prediction("a.wav", library, codec_id, None, margin=0.09)])
+    assert [answer.status for answer in get_run_answers(session, run_id)] == ["uncertain"]
+
+
+def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    wrong, undo = make_run(session, attempt=1), make_run(session, "undo")
+    answer = prediction("a.wav", library, codec_id, None)
+    save_predictions(session, wrong, [answer])
+    assert retract_run(session, wrong, undo) == 1
+    assert retract_run(session, wrong, undo) == 0
+    assert existing_work_keys(session, [answer.work_key]) == set()
+    assert get_run_answers(session, wrong) == []
+    assert save_predictions(session, make_run(session, attempt=2), [answer]) == 1
+    assert session.scalar(select(func.count()).select_from(Prediction)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "constraint"),
+    [
+        ({"margin": float("nan")}, "margin"),
+        ({"margin": -0.1}, "margin"),
+        ({"label": "wolf"}, "probability"),
+        ({"work_key": b"short"}, "work_key_length"),
+        ({"baselines": {"chance": "half"}}, "chance"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_refused(
+    session: Session, codec_id: int, library: LibraryVersion, changes: dict[str, object], constraint: str
+) -> None:
+    wrong = (
+        prediction("a.wav", library, codec_id, None, probabilities={"dog": 0.75}, **changes)
+        if False
+        else None
+    )
+    values = {"probabilities": {"dog": 0.75}} | changes
+    values = {"probabilities": {"dog": 0.75}} | changes
+    wrong = prediction("a.wav", library, codec_id, None, **values)  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError, match=f"ck_predictions_{constraint}"):
+        save_predictions(session, make_run(session), [wrong])
+
+
+def test_promoting_again_replaces_the_promotion(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    promote(session, "label", library.id, codec_id, make_llm(session))
+    promote(session, "label", library.id, codec_id, None)

@@ -1,0 +1,60 @@
+"""One open row per clip and stage, counted up until it is resolved."""
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.clips import add_clips
+from db.models import QuarantineRow
+from db.quarantine import Rejected, open_quarantine, quarantine_clips, resolve
+from tests.db.rows import FOLDER, clip_id, listed, make_run
+
+
+@pytest.fixture
+def clips(session: Session) -> dict[str, int]:
+    names = ["a.wav", "b.wav"]
+    add_clips(session, map(listed, names), FOLDER)
+    return {name: clip_id(session, name) for name in names}
+
+
+def test_the_same_clip_again_is_another_attempt_of_its_open_row(
+    session: Session, clips: dict[str, int]
+) -> None:
+    first, second = make_run(session, attempt=1), make_run(session, attempt=2)
+    quarantine_clips(session, "tokenize", first, [Rejected(clips["a.wav"], "timeout", "30 s")])
+    quarantine_clips(session, "tokenize", second, [Rejected(clips["a.wav"], "silent", "-90 dBFS")])
+    (row,) = open_quarantine(session, FOLDER)
+    assert (row.reason, row.message, row.attempts, row.last_run) == ("silent", "-90 dBFS", 2, second)
+    assert session.scalar(select(QuarantineRow.first_run)) == first
+
+
+def test_rows_come_in_uri_order_for_the_selection(session: Session, clips: dict[str, int]) -> None:
+    run_id = make_run(session)
+    rejected = [Rejected(clips[name], "empty", "0 bytes") for name in ("b.wav", "a.wav", "a.wav")]
+    quarantine_clips(session, "tokenize", run_id, rejected)
+    quarantine_clips(session, "tokenize", run_id, [])
+    assert [row.uri for row in open_quarantine(session, FOLDER)] == [f"{FOLDER}/a.wav", f"{FOLDER}/b.wav"]
+    assert [row.uri for row in open_quarantine(session, [f"{FOLDER}/b.wav"])] == [f"{FOLDER}/b.wav"]
+    assert open_quarantine(session, "s3://bucket/other") == []
+
+
+def test_a_resolved_row_is_history_and_the_next_one_starts_at_one(
+    session: Session, clips: dict[str, int]
+) -> None:
+    bad = Rejected(clips["a.wav"], "unreadable", "no frames")
+    quarantine_clips(session, "tokenize", make_run(session), [bad])
+    assert resolve(session, "label", [bad.clip_id]) == 0
+    assert resolve(session, "tokenize", [bad.clip_id]) == 1
+    assert open_quarantine(session, FOLDER) == []
+    quarantine_clips(session, "tokenize", make_run(session), [bad])
+    assert [row.attempts for row in open_quarantine(session, FOLDER)] == [1]
+    assert session.scalar(select(func.count()).select_from(QuarantineRow)) == 2
+
+
+def test_a_replaced_clip_leaves_the_quarantine_with_its_version(
+    session: Session, clips: dict[str, int]
+) -> None:
+    bad = Rejected(clips["a.wav"], "unreadable", "no frames")
+    quarantine_clips(session, "tokenize", make_run(session), [bad])
+    add_clips(session, [listed("a.wav", "v2"), listed("b.wav")], FOLDER)
+    assert open_quarantine(session, FOLDER) == []

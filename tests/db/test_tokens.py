@@ -1,0 +1,90 @@
+"""Tokens are stored once per content and codec, whoever writes them and however often."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.clips import add_clips
+from db.engine import make_engine, session_scope
+from db.models import Clip, Content, TokenSequence
+from db.tokens import TokenizedContent, get_token_sequences, known_contents, save_tokens
+from tests.db.rows import FOLDER, clip_id, listed, make_codec, make_run, sha256, tokenized
+
+
+def test_what_is_saved_is_what_comes_back(session: Session) -> None:
+    codec_id, run_id = make_codec(session), make_run(session)
+    add_clips(session, [listed("a.wav")], FOLDER)
+    save_tokens(session, codec_id, run_id, [tokenized(clip_id(session, "a.wav"), "bytes", blocks=3)])
+    stored = get_token_sequences(session, codec_id, [sha256("bytes"), sha256("unknown")])
+    assert list(stored) == [sha256("bytes")]
+    tokens = stored[sha256("bytes")]
+    assert tokens.codes == ((0, 2) * 3, (1,) * 12, (7,) * 24)
+    assert tokens.levels == (-200, -123) * 3
+    assert tokens.duration == 3 * 1920 / 8000
+    assert session.scalar(select(Clip.content_sha256)) == sha256("bytes")
+
+
+def test_codes_and_levels_may_come_as_numpy_integers(session: Session) -> None:
+    codec_id, run_id = make_codec(session), make_run(session)
+    plain = tokenized(None, "bytes")
+    layers = [np.array(layer, dtype=np.int16) for layer in plain.codes]
+    numpy = TokenizedContent(
+        **vars(plain) | {"codes": tuple(layers), "levels": np.array(plain.levels, dtype=np.int16)}
+    )
+    save_tokens(session, codec_id, run_id, [numpy])
+    assert get_token_sequences(session, codec_id, [plain.sha256])[plain.sha256].codes[0] == (0, 2)
+
+
+def test_saving_again_changes_nothing_and_keeps_the_first_run(session: Session) -> None:
+    codec_id, first = make_codec(session), make_run(session, attempt=1)
+    batch = [tokenized(None, "a"), tokenized(None, "a"), tokenized(None, "b")]
+    save_tokens(session, codec_id, first, batch)
+    save_tokens(session, codec_id, make_run(session, attempt=2), batch)
+    assert session.scalar(select(func.count()).select_from(Content)) == 2
+    assert set(session.scalars(select(TokenSequence.run_id))) == {first}
+    assert known_contents(session, codec_id, [sha256("a"), sha256("c")]) == {sha256("a")}
+    assert known_contents(session, codec_id, []) == set()
+
+
+@pytest.mark.parametrize(
+    ("codes", "levels"),
+    [
+        pytest.param(([0, 1], [1] * 3, [1] * 8), [-1, -1], id="acoustic1 is no multiple"),
+        pytest.param(([0, 1], [1] * 4, [1] * 9), [-1, -1], id="acoustic2 is no multiple"),
+        pytest.param(([0, 1], [1] * 4, []), [-1, -1], id="a layer is empty"),
+        pytest.param(([0, 1], [1] * 4, [1] * 8), [-1], id="a level is missing"),
+        pytest.param(([0, -1], [1] * 4, [1] * 8), [-1, -1], id="a code is negative"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(
+    session: Session, codes: tuple[list[int], list[int], list[int]], levels: list[int]
+) -> None:
+    wrong = TokenizedContent(**vars(tokenized(None, "a")) | {"codes": codes, "levels": levels})
+    with pytest.raises(IntegrityError, match="ck_token_sequences"):
+        save_tokens(session, make_codec(session), make_run(session), [wrong])
+
+
+def test_threads_that_save_overlapping_batches_lose_and_double_nothing(database_url: str) -> None:
+    engine = make_engine(database_url)
+    names = [f"{number:03}.wav" for number in range(60)]
+    with session_scope(engine) as session:
+        codec_id, run_id = make_codec(session), make_run(session)
+        add_clips(session, map(listed, names), FOLDER)
+        ids = {name: clip_id(session, name) for name in names}
+
+    def save(order: int) -> None:
+        rotated = names[order * 7 :] + names[: order * 7]
+        with session_scope(engine) as session:
+            batch = [tokenized(ids[name], f"content of {name[:2]}") for name in rotated]
+            save_tokens(session, codec_id, run_id, batch)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(save, range(8)))
+    with session_scope(engine) as session:
+        assert session.scalar(select(func.count()).select_from(TokenSequence)) == 6
+        assert session.scalar(select(func.count()).where(Clip.content_sha256.is_not(None))) == 60
+    engine.dispose()
