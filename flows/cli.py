@@ -190,6 +190,20 @@ def down() -> None:
 
 
 @wordwave.command()
+@click.argument("query")
+def sql(query: str) -> None:
+    """Ask the embedded Postgres as an analyst, who reads the views of schema analytics and nothing else."""
+    from db.embedded import start
+    from flows.settings import Settings
+    from flows.stages.query import answer_lines
+
+    try:
+        click.echo("\n".join(answer_lines(start(Settings().home).url("analyst"), query)))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@wordwave.command()
 def demo() -> None:
     """A night on clips made here: embedded Postgres, Prefect flows, a table of answers."""
     from flows.demo.show import run_demo

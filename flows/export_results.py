@@ -17,11 +17,11 @@ from flows.storage.location import canonical
     flow_run_name="export {prefix} by {library}",
     description="Write the current answers of a place under the run's prefix, the manifest last.",
 )
-def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, int]:
+def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | int | None]:
     """The same answers are never written twice."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
         run.count("export", [export(runtime, place, library, run)])
     publish_summary("export-results", place, run)
-    return dict(run.counts)
+    return {"run": str(run.id), "manifest": run.manifest, **run.counts}

@@ -43,7 +43,7 @@ def nightly_labeling(
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     min_margin: MinMargin = 0.0,
-) -> dict[str, int]:
+) -> dict[str, str | int | None]:
     """One run of one partition; `{day}` in the prefix is filled in, in the time zone."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     place = render_day(prefix, day, timezone, due)
@@ -59,4 +59,4 @@ def nightly_labeling(
     )
     publish_summary("nightly-labeling", place, run)
     publish_answers("nightly-labeling", clip_answers(labelling, place))
-    return dict(run.counts)
+    return {"run": str(run.id), "manifest": run.manifest, **run.counts}

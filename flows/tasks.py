@@ -1,13 +1,14 @@
 """Batches as Prefect tasks, retried where a second try can help; what they did is counted in our tables."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from sqlalchemy.exc import OperationalError
 
@@ -19,9 +20,10 @@ BATCHES_AT_ONCE = 2
 """One batch computes under the device's lock while another reads and decodes."""
 
 
-def batch_threads() -> ThreadPoolTaskRunner[Any]:
+def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
     """The task runner of a flow that works on batches."""
-    return ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE)
+    # Prefect declares its runners invariant in their future, which its own decorator does not accept
+    return cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
 
 
 def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 
 def alembic_config(url: str) -> Config:
@@ -27,3 +28,10 @@ def downgrade(url: str, revision: str) -> None:
 def check(url: str) -> None:
     """Raises alembic's CommandError when the database is behind, or its tables differ from the models."""
     command.check(alembic_config(url))
+
+
+def head() -> str:
+    """The newest revision that this version knows."""
+    revision = ScriptDirectory.from_config(alembic_config("")).get_current_head()
+    assert revision is not None
+    return revision

@@ -1,0 +1,90 @@
+"""The demonstration: clips made here, labelled by nightly-labeling in Prefect, shown beside the truth."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.demo.clips import DemoClips, write_demo_clips
+from flows.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.stages.report import ClipAnswer
+
+SEED = 1
+LIBRARY = "demo-sounds"
+
+
+def run_demo() -> None:
+    """Makes the clips, imports the library, runs the flow and prints what came of it."""
+    settings = Settings()
+    folder = settings.home / "demo"
+    os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    click.echo(f"1. Making clips by rule and from recorded espeak-ng speech in {folder}")
+    clips = write_demo_clips(folder, SEED)
+    answers, manifest = _run(settings.reading(str(folder)), clips)
+    click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, manifest)]))
+
+
+def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str]:
+    """The same stages that a schedule would start; the flow runs in a Prefect server of its own."""
+    os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
+    click.echo("2. Starting Postgres, importing the library")
+    from flows.nightly_labeling import nightly_labeling
+    from flows.runtime import shared_runtime
+    from flows.stages.job import import_manifest
+    from flows.stages.label import Labelling, LabelRequest
+    from flows.stages.report import clip_answers
+    from flows.storage.location import canonical
+
+    runtime = shared_runtime(Settings())
+    version, _ = import_manifest(runtime, LIBRARY, str(clips.library), "label")
+    click.echo(f"   {version.name}@{version.version}, {len(version.demonstrations)} demonstrations")
+    click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
+    manifest = nightly_labeling(str(clips.clips), LIBRARY)["manifest"]
+    answers = clip_answers(Labelling(runtime, LabelRequest(LIBRARY)), canonical(str(clips.clips)))
+    runtime.close()
+    return answers, str(manifest)
+
+
+def _truth(clips: DemoClips) -> dict[str, str]:
+    rows = map(json.loads, clips.truth.read_text().splitlines())
+    return {Path(row["path"]).name: row["label"] for row in rows}
+
+
+def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
+    lines = ["", f"{'clip':<16}{'label':<12}{'probability':>12}   truth"]
+    right = 0
+    for clip in answers:
+        name = clip.uri.rpartition("/")[2]
+        if clip.answer is None:
+            lines.append(f"{name:<16}{'-':<24}   quarantined: {clip.reason}")
+            continue
+        mark = "" if clip.answer.label == truth[name] else "  (wrong)"
+        right += not mark
+        lines.append(
+            f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth[name]}{mark}"
+        )
+    asked, chance = len(truth), 1 / len(set(truth.values()))
+    accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
+    return [*lines, accuracy]
+
+
+def _where(settings: Settings, manifest: str) -> list[str]:
+    queries = (
+        "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
+        "SELECT uri, reason, message FROM analytics.quarantine",
+    )
+    return [
+        "",
+        "Answered by nearest neighbour on the codec's tokens: no trained language model ships yet.",
+        "",
+        f"Rows      schema analytics of the embedded Postgres in {settings.home} (wordwave down stops it)",
+        f"Objects   {manifest}",
+        "Go on",
+        *(f'  .venv/bin/wordwave sql "{query}"' for query in queries),
+    ]

@@ -1,0 +1,27 @@
+"""A query by an analyst, as aligned text."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from db.engine import make_engine
+
+MAX_ROWS = 1000
+
+
+def answer_lines(url: str, query: str) -> Iterator[str]:
+    """Column names and up to 1,000 rows. Raises ValueError with what Postgres says of a query it refuses."""
+    engine = make_engine(url, "wordwave sql")
+    try:
+        with engine.connect() as connection:
+            result = connection.execute(text(query))
+            rows = [[str(value) for value in row] for row in result.fetchmany(MAX_ROWS)]
+            table = [list(result.keys()), *rows]
+    except DBAPIError as error:
+        raise ValueError(str(error.orig).strip()) from error
+    finally:
+        engine.dispose()
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
