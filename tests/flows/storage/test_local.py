@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from core.errors import AudioRejected
 from flows.settings import Settings
 from flows.storage import Listed, Storage, StorageRefused, open_storage
-from flows.storage.location import file_uri
+from flows.storage.location import file_path, file_uri
 
 
 @pytest.fixture
@@ -160,6 +161,18 @@ def test_a_writer_that_is_killed_leaves_no_torn_object(storage: Storage, tmp_pat
     (found,) = storage.list(str(results / "runs"))
     assert isinstance(found, Listed)
     assert found.size == 5
+
+
+def test_who_reads_while_it_is_written_again_reads_a_whole_object(storage: Storage) -> None:
+    contents = [b"a" * 2**20, b"b" * 2**21]
+    path = file_path(storage.write("a", contents[0]).uri)
+    seen = []
+    with ThreadPoolExecutor(1) as writer:
+        done = writer.submit(lambda: [storage.write("a", contents[turn % 2]) for turn in range(40)])
+        while not done.done():
+            seen.append(path.read_bytes())
+    assert {len(data) for data in seen} <= {2**20, 2**21}
+    assert all(data in contents for data in seen)
 
 
 def test_a_result_is_readable_by_others_as_the_umask_says(storage: Storage) -> None:

@@ -1,9 +1,9 @@
 """What only S3, its many imitations and the network between can do to us."""
 
+import base64
 import hashlib
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -126,9 +126,11 @@ class Imitation(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), ImitationHandler)
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.checksums: list[str] = []
         self.refuses_conditions = faults.get("refuses_conditions", False)
         self.ignores_conditions = faults.get("ignores_conditions", False)
         self.broken_bodies = faults.get("broken_bodies", 0)
+        self.claimed_size = faults.get("claimed_size", 8)
         self.get_error = faults.get("get_error")
 
 
@@ -155,7 +157,7 @@ class ImitationHandler(BaseHTTPRequestHandler):
             self.answer(403, code=self.server.get_error)
         elif self.server.broken_bodies:
             self.server.broken_bodies -= 1
-            self.answer(200, b"half", **{"Content-Length": "8", "ETag": '"e"'})
+            self.answer(200, b"half", **{"Content-Length": str(self.server.claimed_size), "ETag": '"e"'})
             self.close_connection = True
         else:
             self.answer(200, self.server.objects[self.path], ETag='"e"')
@@ -172,6 +174,7 @@ class ImitationHandler(BaseHTTPRequestHandler):
             self.answer(412, code="PreconditionFailed")
         else:
             self.server.objects[self.path] = data
+            self.server.checksums.append(self.headers["x-amz-checksum-sha256"])
             self.answer(200, ETag='"e"')
 
 
@@ -275,8 +278,14 @@ def test_a_role_that_may_not_ask_for_versioning_still_lists(faulty: Faulty) -> N
     assert server.requests == ["GET 403", "GET 403"]
 
 
-def test_each_object_is_sent_with_its_sha256(s3: S3Bucket, tmp_path: Path) -> None:
-    opened(s3, tmp_path).write("a", b"x")
-    head = s3.client.head_object(Bucket=s3.bucket, Key="results/a", ChecksumMode="ENABLED")
-    assert head["ContentLength"] == 1
-    assert head["LastModified"] <= datetime.now(UTC)
+def test_each_object_is_sent_with_its_sha256(faulty: Faulty) -> None:
+    storage, server = faulty()
+    storage.write("a", b"x")
+    assert server.checksums == [base64.b64encode(hashlib.sha256(b"x").digest()).decode()]
+
+
+def test_the_body_of_an_object_over_the_limit_is_not_waited_for(faulty: Faulty) -> None:
+    storage, server = faulty(broken_bodies=99, claimed_size=2**50)
+    with pytest.raises(AudioRejected, match="too_large"), storage.read("s3://bucket/a.wav", 'etag:"e":8:0'):
+        pass
+    assert server.requests == ["GET 200"]
