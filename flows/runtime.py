@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from core.decode import AudioLimits
 from core.decoder import Decoder
+from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from db.engine import make_engine, session_scope
 from db.registry import ensure_codec, ensure_llm
@@ -112,7 +113,6 @@ class Runtime:
 
         Raises CheckpointMismatch when codec and LLM come with different tokenizers, or the LLM with none.
         """
-        from core.errors import CheckpointMismatch
         from core.vocabulary import Vocabulary
 
         tokenizer = self.llama.tokenizer if self.llama else None
@@ -138,8 +138,13 @@ class Runtime:
         """The acoustic layers index the LLM's own pieces."""
         if self.tokenizer is None:
             return (), ()
-        pieces = tuple(map(self.tokenizer.piece, range(len(self.tokenizer))))
-        return pieces, pieces
+        if (pieces := len(self.tokenizer)) != self.codec.config.codebook_sizes[1]:
+            raise CheckpointMismatch(
+                f"{self.codec_directory} has a tokenizer of {pieces} pieces for acoustic codebooks of "
+                f"{self.codec.config.codebook_sizes[1]} rows"
+            )
+        words = tuple(map(self.tokenizer.piece, range(pieces)))
+        return words, words
 
     @cached_property
     def llama(self) -> "FrozenLlama | None":

@@ -5,6 +5,7 @@ projection (`quantizer.quantizers.N.table`). Both forms of a model have the same
 """
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,15 +78,21 @@ def read_directory(path: Path) -> tuple[CodecConfig, dict[str, Tensor], tuple[st
 
 
 def write_directory(
-    path: Path, config: CodecConfig, tensors: Mapping[str, Tensor], words: tuple[str, ...]
+    path: Path,
+    config: CodecConfig,
+    tensors: Mapping[str, Tensor],
+    words: tuple[str, ...],
+    tokenizer: Path | None = None,
 ) -> None:
-    """Writes our form of a codec; the folder appears complete or not at all."""
+    """Writes our form of a codec, the LLM's tokenizer beside it; the folder appears complete or not at all."""
     staging = path.with_name(path.name + ".partial")
     staging.mkdir(parents=True)
     (staging / CONFIG).write_text(config.to_json())
     save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, staging / WEIGHTS)
     if words:
         (staging / WORDS).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    if tokenizer:
+        shutil.copyfile(tokenizer, staging / TOKENIZER)
     staging.rename(path)
 
 

@@ -20,12 +20,16 @@ LLAMA_ROWS = 32000
 
 @dataclass(frozen=True)
 class ReleasedFiles:
-    """What was published; embeddings are only needed where the checkpoint holds no codebooks."""
+    """What was published; embeddings are only needed where the checkpoint holds no codebooks.
+
+    The tokenizer is LLAMA 2's: with it beside the codec, acoustic codes have words too.
+    """
 
     checkpoint: Path
     words: Path | None = None
     llama_embeddings: Path | None = None
     word_embeddings: Path | None = None
+    tokenizer: Path | None = None
 
 
 def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: FirstCodebook) -> LLMCodec:
@@ -43,7 +47,7 @@ def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: F
     tensors = checkpoint.canonical(state)
     with torch.device("meta"):
         checkpoint.check_shapes(tensors, LLMCodec(config).canonical())
-    checkpoint.write_directory(output, config, tensors, words)
+    checkpoint.write_directory(output, config, tensors, words, files.tokenizer)
     return LLMCodec.from_directory(output)
 
 
