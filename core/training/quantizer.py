@@ -31,7 +31,8 @@ class TrainableLayer(nn.Module):
     def __init__(self, codebook: Tensor, dim: int, stride: int, *, update: bool) -> None:
         super().__init__()
         self.stride = stride
-        self.codebook = nn.Embedding.from_pretrained(codebook.clone(), freeze=not update)
+        rows, width = codebook.shape
+        self.codebook = nn.Embedding(rows, width, _weight=codebook.clone(), _freeze=not update)
         self.cb_proj = nn.Linear(codebook.shape[1], dim)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -70,7 +71,7 @@ def nearest(pooled: Tensor, table: Tensor) -> Tensor:
 
 
 def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, D) to axes (D, D) as columns, widest first and each of a fixed sign, and deviations (D,) along them."""
+    """(M, D) to axes (D, D) as columns, widest first and of a fixed sign, and deviations (D,) along them."""
     variance, axes = torch.linalg.eigh(torch.cov(rows.T))
     axes, variance = axes.flip(1), variance.flip(0)
     signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
