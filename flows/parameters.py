@@ -16,11 +16,10 @@ from pydantic.fields import FieldInfo
 from flows.credentials import CREDENTIAL, refuse_credentials
 
 DAY = "{day}"
-_PREFIX = (
-    rf"^(?!.*(?:{CREDENTIAL}))"
-    r"(?!.*\{(?!day\})[a-z_]*\})"  # {date} would be taken for a folder of that name
-    r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
-)
+_BEGIN = rf"^(?!.*(?:{CREDENTIAL}))"
+_PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
+_PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be taken for a folder of that name
+_MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _DAY = r"^(?:today|yesterday|\d{4}-\d{2}-\d{2})$"
 
@@ -32,6 +31,13 @@ def _check_prefix(prefix: str) -> str:
             "write s3://bucket/folder or an absolute folder; {day} is the only part that is filled in"
         )
     return prefix
+
+
+def _check_manifest(manifest: str) -> str:
+    refuse_credentials(manifest)
+    if not re.fullmatch(_MANIFEST, manifest):
+        raise ValueError("write s3://bucket/folder/file.jsonl or an absolute path")
+    return manifest
 
 
 def _check_day(day: str) -> str:
@@ -66,11 +72,11 @@ Prefix = Annotated[
 ManifestUri = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_prefix),
+    AfterValidator(_check_manifest),
     _form(
         "Manifest",
         "JSONL or CSV file of rows with path (relative to it) and label: s3://bucket/file or a path.",
-        pattern=_PREFIX,
+        pattern=_MANIFEST,
     ),
 ]
 LibraryName = Annotated[

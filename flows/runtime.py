@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import local
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from core.decode import AudioLimits
 from core.decoder import Decoder
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
@@ -62,7 +61,7 @@ class Runtime:
         return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode", initializer=self._add_decoder)
 
     def _add_decoder(self) -> None:
-        self._thread.decoder = Decoder(self.limits)
+        self._thread.decoder = Decoder(self.settings.audio_limits)
         self._decoders.append(self._thread.decoder)
 
     @property
@@ -70,13 +69,6 @@ class Runtime:
         """The decoder of this thread, which must be one of `decoding`."""
         decoder: Decoder = self._thread.decoder
         return decoder
-
-    @cached_property
-    def limits(self) -> AudioLimits:
-        """What audio must keep to."""
-        return AudioLimits(
-            **{field.name: getattr(self.settings, field.name) for field in fields(AudioLimits)}
-        )
 
     @cached_property
     def device(self) -> str:

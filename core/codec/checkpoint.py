@@ -84,7 +84,7 @@ def write_directory(
     words: tuple[str, ...],
     tokenizer: Path | None = None,
 ) -> None:
-    """Writes our form of a codec, the LLM's tokenizer beside it; the folder appears complete or not at all."""
+    """Writes our form of a codec, a tokenizer beside it; the folder appears complete or not at all."""
     staging = path.with_name(path.name + ".partial")
     staging.mkdir(parents=True)
     (staging / CONFIG).write_text(config.to_json())

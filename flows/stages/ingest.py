@@ -1,6 +1,6 @@
 """Which clips there are: one complete listing of a place, recorded in Postgres. No object is read."""
 
-from db.clips import Listed, add_clips
+from db.clips import add_clips
 from db.engine import session_scope
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
@@ -11,6 +11,5 @@ def ingest(runtime: Runtime, place: str) -> Counts:
     """Lists a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted."""
     storage = runtime.storage(place)
     with session_scope(runtime.engine) as session:
-        listed = (Listed(o.uri, o.version_token, o.size, o.last_modified) for o in storage.list(place))
-        counts = add_clips(session, listed, canonical(place))
+        counts = add_clips(session, storage.list(place), canonical(place))
     return Counts(new=counts.new, known=counts.known, gone=counts.gone)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from db.clips import Listed, add_clips, clips_with_tokens
+from db.clips import add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library
 from db.quarantine import open_quarantine
@@ -57,8 +57,8 @@ def build_library(
 def read_manifest(runtime: Runtime, manifest: str) -> list[Row]:
     """The rows of a JSONL or CSV file on either kind of storage."""
     storage = runtime.storage(manifest)
-    listed = next(iter(storage.list(manifest)), None)
-    if listed is None or listed.uri != canonical(manifest):
+    listed = storage.find(canonical(manifest))
+    if listed is None:
         raise ManifestError(f"{manifest} is not there: a manifest is one JSONL or CSV file")
     if listed.size > MAX_BYTES:
         raise ManifestError(f"{manifest} has {listed.size} bytes, the limit is {MAX_BYTES}")
@@ -104,13 +104,11 @@ def _resolve(manifest: str, path: str) -> str:
 
 def _ingest_rows(runtime: Runtime, uris: Sequence[str]) -> None:
     """Records the clips of the rows; a uri that is not there is an error of the manifest."""
-    found = {uri: next(iter(runtime.storage(uri).list(uri)), None) for uri in sorted(set(uris))}
-    listed = [o for uri, o in found.items() if o is not None and o.uri == uri]
-    if missing := sorted(set(uris) - {o.uri for o in listed}):
+    found = {uri: runtime.storage(uri).find(uri) for uri in sorted(set(uris))}
+    if missing := [uri for uri, listed in found.items() if listed is None]:
         raise ManifestError(f"{len(missing)} clips of the manifest are not there: {', '.join(missing[:5])}")
-    clips = [Listed(o.uri, o.version_token, o.size, o.last_modified) for o in listed]
     with session_scope(runtime.engine) as session:
-        add_clips(session, clips, set(uris))
+        add_clips(session, [listed for listed in found.values() if listed], set(uris))
 
 
 def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:

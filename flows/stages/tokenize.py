@@ -130,7 +130,7 @@ def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
     config = runtime.codec.config
     span = config.block_length // config.codes_per_block[0]
     meters = [LevelMeter(span, config.block_length) for _ in batch]
-    with Decoder(runtime.limits) as decoder:
+    with Decoder(runtime.settings.audio_limits) as decoder:
         streams = (
             meter.measure(_waveform(runtime, decoder, work))
             for work, meter in zip(batch, meters, strict=True)
