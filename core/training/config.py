@@ -26,7 +26,8 @@ class CodebookSource:
 
     `embeddings` is a safetensors file with one table, the LLM's. The first layer has one row for each line of
     `words`, the mean of its ids' vectors; without `words` it is the whole table, as the others are. Without
-    `embeddings` the books are random (the paper's own baselines). `update` trains the vectors too.
+    `embeddings` the books are random, of the sizes that the codec states (the paper's own baselines).
+    `update` trains the vectors too.
     """
 
     embeddings: str | None = None
@@ -92,8 +93,11 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, path: Path) -> "TrainingConfig":
-        """Reads a file; raises TypeError for an unknown field and ValueError for an impossible value."""
-        values: dict[str, Any] = _tuples(json.loads(path.read_text(encoding="utf-8")))
+        """Reads a file, on top of its `base` if it names one, so that an ablation says what it changes alone.
+
+        Raises TypeError for an unknown field and ValueError for an impossible value.
+        """
+        values: dict[str, Any] = _tuples(_read(path))
         data = dict(values["data"])
         if data.get("bank"):
             data["bank"] = BankSpec(**data["bank"])
@@ -113,6 +117,18 @@ class TrainingConfig:
     def crop_length(self) -> int:
         """Samples of a crop."""
         return self.crop_blocks * self.codec.block_length
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a file laid over those of its base."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    base = values.pop("base", None)
+    return _laid_over(_read(path.parent / base), values) if base else values
+
+
+def _laid_over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    both = {name: value for name, value in values.items() if isinstance(value, dict) and name in base}
+    return base | values | {name: _laid_over(base[name], value) for name, value in both.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -32,7 +32,9 @@ class TrainableLayer(nn.Module):
         super().__init__()
         self.stride = stride
         rows, width = codebook.shape
-        self.codebook = nn.Embedding(rows, width, _weight=codebook.clone(), _freeze=not update)
+        self.codebook = nn.Embedding(
+            rows, width, _weight=codebook.clone() if update else codebook, _freeze=not update
+        )
         self.cb_proj = nn.Linear(codebook.shape[1], dim)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -46,10 +46,12 @@ def train_codec(
     here = config_path.parent
     out.mkdir(parents=True, exist_ok=True)
     clips = read_clips(config, here, out, data, reader or file_reader(config.codec.sample_rate))
-    teacher = make_teacher(config, clips, device)
+    teacher = make_teacher(config, here, clips, device)
     trainer = CodecTrainer(config, read_codebooks(config, here), clips, teacher, device)
     run(trainer, out)
-    return write_codec(trainer, out / "codec", read_semantic_words(config, here))
+    tokenizer = config.codebooks.tokenizer
+    words = read_semantic_words(config, here)
+    return write_codec(trainer, out / "codec", words, here / tokenizer if tokenizer else None)
 
 
 def run(trainer: CodecTrainer, out: Path) -> None:
@@ -72,10 +74,12 @@ def run(trainer: CodecTrainer, out: Path) -> None:
                 write_samples(out / "samples" / f"{trainer.step}", *samples, config.codec.sample_rate)
 
 
-def write_codec(trainer: CodecTrainer, path: Path, words: tuple[str, ...]) -> Path:
+def write_codec(
+    trainer: CodecTrainer, path: Path, words: tuple[str, ...] = (), tokenizer: Path | None = None
+) -> Path:
     """The trained codec in the project's own form."""
     state = {name: tensor.cpu() for name, tensor in trainer.networks.state_dict().items()}
-    checkpoint.write_directory(path, trainer.config.codec, checkpoint.canonical(state), words)
+    checkpoint.write_directory(path, trainer.config.codec, checkpoint.canonical(state), words, tokenizer)
     return path
 
 
@@ -108,14 +112,14 @@ def file_reader(sample_rate: int) -> Reader:
     return read
 
 
-def make_teacher(config: TrainingConfig, clips: Bank | ManifestClips, device: str) -> Teacher:
+def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips, device: str) -> Teacher:
     """Frozen T5 and Whisper where the configuration names them, else stand-ins fitted to the clips."""
     source, codec = config.teachers, config.codec
     if source.t5 and source.whisper:
         from core.training.frozen_teacher import FrozenTeacher  # transformers takes seconds to import
 
         return FrozenTeacher(
-            Path(source.t5), Path(source.whisper), clips, dim=codec.latent_dim, device=device
+            here / source.t5, here / source.whisper, clips, dim=codec.latent_dim, device=device
         )
     return MelTeacher(
         clips,
