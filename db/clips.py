@@ -1,7 +1,7 @@
 """Which audio objects there are, which version of each is current, and which of them wait for a stage."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -20,9 +20,9 @@ from sqlalchemy import (
     update,
     values,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_new
 from db.models import Clip, QuarantineRow, TokenSequence
 
 Selection = str | Collection[str]
@@ -108,7 +108,7 @@ def add_clips(session: Session, listed: Iterable[Listed], selection: Selection) 
     missing = {row.id: uri for (uri, _), row in unseen.items() if not row.is_missing}
     _set_missing(session, missing, func.now())
     _set_missing(session, [clip_id for clip_id, _ in back], None)
-    _insert_clips(session, new)
+    insert_new(session, Clip, [asdict(clip) for clip in sorted(new, key=lambda clip: clip.uri)])
     still_there = {clip.uri for clip in new} | {uri for _, uri in back}
     return ListingCounts(len(new), total - len(new), len(set(missing.values()) - still_there))
 
@@ -137,20 +137,6 @@ def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
 def _set_missing(session: Session, clip_ids: Collection[int], since: ColumnElement[datetime] | None) -> None:
     if clip_ids:
         session.execute(update(Clip).where(Clip.id.in_(_in_order(clip_ids))).values(missing_since=since))
-
-
-def _insert_clips(session: Session, clips: Iterable[Listed]) -> None:
-    rows = [
-        {
-            "uri": clip.uri,
-            "version_token": clip.version_token,
-            "size": clip.size,
-            "last_modified": clip.last_modified,
-        }
-        for clip in sorted(clips, key=lambda clip: clip.uri)
-    ]
-    if rows:
-        session.execute(insert(Clip).on_conflict_do_nothing(), rows)
 
 
 def listed_uris(session: Session, selection: Selection) -> list[str]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from db import models
@@ -77,18 +76,9 @@ def _content_hash(task: str, instruction: str | None, rows: Sequence[Demonstrati
 
 
 def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Demonstration]) -> None:
+    places = [{"demonstration_set_id": set_id, "ordinal": ordinal} for ordinal in range(len(rows))]
     session.execute(
-        insert(models.Demonstration),
-        [
-            {
-                "demonstration_set_id": set_id,
-                "ordinal": ordinal,
-                "content_sha256": row.content_sha256,
-                "label": row.label,
-                "uri": row.uri,
-            }
-            for ordinal, row in enumerate(rows)
-        ],
+        insert(models.Demonstration), [vars(row) | place for row, place in zip(rows, places, strict=True)]
     )
 
 

@@ -1,7 +1,8 @@
 """Answers: written once per work key, found again by selection or by run, retracted but never deleted."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -10,6 +11,7 @@ from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, up
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_new
 from db.clips import Selection, selected
 from db.models import Clip, Prediction, Promotion
 
@@ -79,54 +81,35 @@ def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[by
 
 def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
     """Writes the answers whose work key has none, and returns how many those were."""
-    if not predictions:
-        return 0
     ordered = sorted(predictions, key=lambda prediction: prediction.work_key)
-    written = session.scalars(
-        insert(Prediction)
-        .on_conflict_do_nothing(
-            index_elements=[Prediction.work_key], index_where=Prediction.retracted_by_run.is_(None)
-        )
-        .returning(Prediction.id),
-        [asdict(prediction) | {"run_id": run_id} for prediction in ordered],
-    )
-    return len(written.all())
+    return insert_new(session, Prediction, [vars(prediction) | {"run_id": run_id} for prediction in ordered])
 
 
 def get_answers(session: Session, selection: Selection, work_keys: Collection[bytes]) -> list[Answer]:
     """The answers of these work keys for the selected current clips, in uri order."""
-    return _answers(session, selected(selection) & _standing(work_keys))
+    return _answers(session, selected(selection), _standing(work_keys))
 
 
 def get_run_answers(session: Session, run_id: UUID) -> list[Answer]:
     """The standing answers that a run wrote, for every current clip of their contents, in uri order."""
     written = (Prediction.run_id == run_id) & Prediction.retracted_by_run.is_(None)
-    return _answers(session, written & Clip.missing_since.is_(None))
+    return _answers(session, Clip.missing_since.is_(None), written)
 
 
-def _answers(session: Session, condition: ColumnElement[bool]) -> list[Answer]:
+def _answers(session: Session, clips: ColumnElement[bool], answers: ColumnElement[bool]) -> list[Answer]:
+    """Joined here: right after a large write the server's statistics mislead it to compare every pair."""
     stored = Prediction
-    rows = session.execute(
-        select(
-            Clip.uri,
-            stored.content_sha256,
-            stored.work_key,
-            stored.task,
-            stored.labeler,
-            stored.label,
-            stored.probabilities,
-            stored.margin,
-            stored.min_margin,
-            stored.baselines,
-            stored.is_demonstration,
-            stored.run_id,
-            stored.created_at,
-        )
-        .join(stored, stored.content_sha256 == Clip.content_sha256)
-        .where(condition)
-        .order_by(Clip.uri, stored.id)
+    columns = [getattr(stored, field.name) for field in fields(Answer) if field.name != "uri"]
+    by_content = defaultdict(list)
+    for row in session.execute(select(*columns).where(answers).order_by(stored.id)).mappings():
+        by_content[row["content_sha256"]].append(row)
+    contents = cast(sorted(by_content), ARRAY(LargeBinary))
+    found = session.execute(
+        select(Clip.uri, Clip.content_sha256)
+        .where(clips, Clip.content_sha256 == any_(contents))
+        .order_by(Clip.uri)
     )
-    return [Answer(*row) for row in rows]
+    return [Answer(uri=uri, **row) for uri, sha256 in found if sha256 for row in by_content[sha256]]
 
 
 def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:

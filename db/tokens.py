@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.bulk import insert_new
 from db.clips import link_contents
 from db.models import Content, TokenSequence
 
@@ -50,13 +50,9 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
     Rows go in by rising sha256, so that concurrent batches with contents in common wait for each other
     instead of deadlocking. The table refuses arrays whose lengths do not divide each other.
     """
-    if not batch:
-        return
     ordered = sorted(batch, key=lambda tokenized: tokenized.sha256)
-    contents = [_content_row(tokenized) for tokenized in ordered]
-    session.execute(insert(Content).on_conflict_do_nothing(), contents)
-    sequences = [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered]
-    session.execute(insert(TokenSequence).on_conflict_do_nothing(), sequences)
+    insert_new(session, Content, [_content_row(tokenized) for tokenized in ordered])
+    insert_new(session, TokenSequence, [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered])
     link_contents(session, {t.clip_id: t.sha256 for t in batch if t.clip_id is not None})
 
 

@@ -1,7 +1,7 @@
 """How alembic reaches the database: one migration at a time, and never behind a long lock.
 
-The address is what migrations.upgrade passes on, or WORDWAVE_DATABASE_URL when alembic is run by hand; it
-has to be the owner's. Processes that migrate at once take turns.
+The address is the one that migrations.upgrade passes on, or WORDWAVE_OWNER_DATABASE_URL when alembic is run
+by hand. Processes that migrate at once take turns.
 """
 
 import os
@@ -17,9 +17,9 @@ TURN = 0x776F7264  # "word": the advisory lock that migrations of this project s
 
 
 def _address() -> str:
-    address = context.config.attributes.get("url") or os.environ.get("WORDWAVE_DATABASE_URL")
+    address = context.config.attributes.get("url") or os.environ.get("WORDWAVE_OWNER_DATABASE_URL")
     if not address:
-        raise RuntimeError("no database to migrate: set WORDWAVE_DATABASE_URL to the owner's address")
+        raise RuntimeError("no database to migrate: set WORDWAVE_OWNER_DATABASE_URL")
     return database_url(address)
 
 

@@ -25,12 +25,12 @@ def _current(session: Session) -> dict[str, str]:
     return {uri.removeprefix(FOLDER + "/"): token for uri, token in rows}
 
 
-def test_a_second_listing_of_the_same_objects_writes_nothing(session: Session) -> None:
+def test_a_second_listing_of_the_same_objects_writes_nothing(session: Session, statements: list[str]) -> None:
     objects = [listed("a.wav"), listed("b.wav")]
     assert add_clips(session, objects, FOLDER) == ListingCounts(new=2, known=0, gone=0)
-    before = session.execute(select(Clip.id, Clip.uri, Clip.missing_since)).all()
+    statements.clear()
     assert add_clips(session, objects, FOLDER) == ListingCounts(new=0, known=2, gone=0)
-    assert session.execute(select(Clip.id, Clip.uri, Clip.missing_since)).all() == before
+    assert [statement.split()[0] for statement in statements] == ["SELECT"]
 
 
 def test_an_object_that_left_is_gone_and_one_that_came_back_is_known(session: Session) -> None:

@@ -83,7 +83,7 @@ def test_an_analyst_changes_and_makes_nothing(database: Database, statement: str
         _run(database, "analyst", statement)
 
 
-def test_an_analyst_connects_to_this_database_alone(database: Database, postgres: EmbeddedServer) -> None:
+def test_an_analyst_may_connect_to_the_database_and_no_more(database: Database) -> None:
     with create_engine(database.url("analyst"), poolclass=NullPool).connect() as connection:
         privileges = text("SELECT has_database_privilege(:name, 'CREATE, TEMPORARY')")
         assert connection.scalar(privileges, {"name": database.name}) is False

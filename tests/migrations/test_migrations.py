@@ -107,5 +107,5 @@ def test_every_column_and_view_analysts_read_is_documented(database: Database) -
 def test_the_command_line_finds_the_migrations(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic.config import main
 
-    monkeypatch.setenv("WORDWAVE_DATABASE_URL", database.url("owner"))
+    monkeypatch.setenv("WORDWAVE_OWNER_DATABASE_URL", database.url("owner"))
     main(["check"])
