@@ -22,7 +22,8 @@ def test_a_codec_knows_its_words_and_how_much_audio_a_code_spans(session: Sessio
 
 def test_a_codec_may_have_no_words_for_a_layer(session: Session) -> None:
     ensure_codec(session, "silent", "tiny", CONFIG, ([], ["a"], ["'; DROP TABLE clips; --"]))
-    assert session.execute(select(CodebookWord.layer, CodebookWord.word)).all() == [
+    words = session.execute(select(CodebookWord.layer, CodebookWord.word))
+    assert [tuple(row) for row in words] == [
         (1, "a"),
         (2, "'; DROP TABLE clips; --"),
     ]
