@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import quote_from_bytes
 from uuid import uuid4
@@ -92,7 +92,7 @@ class LocalStorage:
     def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
         """See Storage."""
         place = self._place(uri)
-        with NamedTemporaryFile(prefix="wordwave-") as file:
+        with TemporaryFile() as file:
             with _denied(uri):
                 fetched = self._copy(file_path(place), file, uri, version_token)
             yield fetched

@@ -15,7 +15,7 @@ from functools import cache
 from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
@@ -120,7 +120,7 @@ class S3Storage:
         _, key = split_s3(uri)
         if not key or has_dot_segment(key):
             raise AudioRejected("unsupported", f'{uri!r} has no name, or "." or ".." as a folder')
-        with NamedTemporaryFile(prefix="wordwave-") as file:
+        with TemporaryFile() as file:
             with _translated(uri):
                 fetched = self._download(uri, _condition(version_token), file, self._max_bytes)
             yield fetched
@@ -206,7 +206,7 @@ class S3Storage:
         return True
 
     def _found(self, uri: str) -> Stored:
-        with NamedTemporaryFile(prefix="wordwave-") as file:
+        with TemporaryFile() as file:
             fetched = self._download(uri, {}, file, sys.maxsize)
         return Stored(uri, fetched.sha256, fetched.size, created=False)
 

@@ -30,7 +30,12 @@ def spool(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fet
         digest.update(chunk)
         file.write(chunk)
     file.flush()
-    return Fetched(Path(file.name), digest.digest(), size)
+    return Fetched(_path(file), digest.digest(), size)
+
+
+def _path(file: IO[bytes]) -> Path:
+    """Where the file can be opened again. A temporary one has no name, so that no kill leaves it behind."""
+    return Path(file.name) if isinstance(file.name, str) else Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def sha256_of(data: bytes | Path) -> bytes:
