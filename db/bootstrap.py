@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from psycopg2.extensions import QuotedString, encrypt_password  # type: ignore[import-untyped]
+from psycopg2.extensions import QuotedString, encrypt_password
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
 from db.engine import database_url

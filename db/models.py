@@ -248,11 +248,12 @@ class Prediction(Base):
 
 
 class Promotion(Base):
-    """Whose answers are the current ones of a task, whatever was computed later."""
+    """Whose answers are the current ones of a task and library, whatever was computed later."""
 
     __tablename__ = "promotions"
 
     task: Mapped[str] = mapped_column(primary_key=True)
+    library: Mapped[str] = mapped_column(primary_key=True)
     demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
     llm_id: Mapped[int | None] = mapped_column(ForeignKey("llms.id"))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
 from db.clips import Selection, selected
-from db.models import Clip, Prediction, Promotion
+from db.models import Clip, DemonstrationSet, Prediction, Promotion
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,11 @@ def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
 def promote(
     session: Session, task: str, demonstration_set_id: int, codec_id: int, llm_id: int | None
 ) -> None:
-    """Makes the answers of this library version, codec and language model the current ones of the task."""
+    """Makes the answers of this library version, codec and LLM the current ones of the task and library."""
     whose = {"demonstration_set_id": demonstration_set_id, "codec_id": codec_id, "llm_id": llm_id}
+    library = select(DemonstrationSet.name).where(DemonstrationSet.id == demonstration_set_id)
     session.execute(
         insert(Promotion)
-        .values(task=task, **whose)
-        .on_conflict_do_update(index_elements=[Promotion.task], set_=whose)
+        .values(task=task, library=library.scalar_subquery(), **whose)
+        .on_conflict_do_update(index_elements=[Promotion.task, Promotion.library], set_=whose)
     )

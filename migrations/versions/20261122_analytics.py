@@ -81,12 +81,13 @@ SELECT c.uri, a.task, a.label, (a.probabilities ->> a.label)::double precision A
   a.probabilities, a.is_demonstration, d.name AS library, d.version, a.labeler, m.name AS llm,
   k.name AS codec, a.is_promoted, a.run_id AS run, a.created_at, c.missing_since, a.content_sha256
 FROM (
-  SELECT DISTINCT ON (p.content_sha256, p.task) p.*, q.task IS NOT NULL AS is_promoted
+  SELECT DISTINCT ON (p.content_sha256, p.task, l.name) p.*, q.task IS NOT NULL AS is_promoted
   FROM predictions p
+  JOIN demonstration_sets l ON l.id = p.demonstration_set_id
   LEFT JOIN promotions q ON q.task = p.task AND q.demonstration_set_id = p.demonstration_set_id
     AND q.codec_id = p.codec_id AND q.llm_id IS NOT DISTINCT FROM p.llm_id
   WHERE p.retracted_by_run IS NULL
-  ORDER BY p.content_sha256, p.task, q.task NULLS LAST, p.created_at DESC, p.id DESC
+  ORDER BY p.content_sha256, p.task, l.name, q.task NULLS LAST, p.created_at DESC, p.id DESC
 ) a
 JOIN analytics.clips c ON c.content_sha256 = a.content_sha256
 JOIN demonstration_sets d ON d.id = a.demonstration_set_id
@@ -94,7 +95,7 @@ JOIN codecs k ON k.id = a.codec_id
 LEFT JOIN llms m ON m.id = a.llm_id;
 
 COMMENT ON VIEW analytics.labels IS
-  'The current answer for each clip and task: by what is promoted for the task, else the latest one standing';
+  'The current answer for each clip, task and library: by what is promoted there, else the latest standing';
 COMMENT ON COLUMN analytics.labels.probability IS 'Of the label among the labels of the library';
 COMMENT ON COLUMN analytics.labels.margin IS 'Probability of the first label minus that of the second';
 COMMENT ON COLUMN analytics.labels.status IS 'uncertain where the margin is under the asked bound';

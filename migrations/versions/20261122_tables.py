@@ -213,11 +213,12 @@ CREATE UNIQUE INDEX uq_predictions_work_key ON predictions (work_key) WHERE retr
 
 CREATE TABLE promotions (
   task TEXT NOT NULL,
+  library TEXT NOT NULL,
   demonstration_set_id INTEGER NOT NULL,
   codec_id INTEGER NOT NULL,
   llm_id INTEGER,
   promoted_at TIMESTAMPTZ DEFAULT now() NOT NULL,
-  CONSTRAINT pk_promotions PRIMARY KEY (task),
+  CONSTRAINT pk_promotions PRIMARY KEY (task, library),
   CONSTRAINT fk_promotions_demonstration_set_id_demonstration_sets
     FOREIGN KEY (demonstration_set_id) REFERENCES demonstration_sets (id),
   CONSTRAINT fk_promotions_codec_id_codecs FOREIGN KEY (codec_id) REFERENCES codecs (id),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
-from db.library import LibraryVersion
+from db.library import Demonstration, LibraryVersion, import_library
 from db.predictions import promote, retract_run, save_predictions
 from db.quarantine import Rejected, quarantine_clips, resolve
 from tests.db.rows import (
@@ -22,6 +22,7 @@ from tests.db.rows import (
     make_run,
     make_tokenized_clips,
     prediction,
+    sha256,
 )
 from tests.fixtures_postgres import Database
 
@@ -88,6 +89,17 @@ def test_the_latest_standing_answer_is_the_current_one(engine: Engine, analyst: 
     with session_scope(engine) as session:
         retract_run(session, latest, make_run(session, "undo"))
     assert _labels(analyst) == [(f"{FOLDER}/a.wav", "cat", "nearest")]
+
+
+def test_libraries_of_one_task_do_not_hide_each_other(engine: Engine, analyst: Connection) -> None:
+    with session_scope(engine) as session:
+        codec_id = make_tokenized_clips(session, "a.wav")
+        _answer(session, make_library(session, codec_id), codec_id, None, "cat")
+    with session_scope(engine) as session:
+        other = import_library(session, "pets", "label", None, [Demonstration(sha256("a.wav"), "dog", "a")])
+        _answer(session, other, codec_id, None, "dog", task="label")
+    question = "SELECT library, label FROM labels ORDER BY library"
+    assert _rows(analyst, question) == [("animals", "cat"), ("pets", "dog")]
 
 
 def test_a_promoted_answer_stays_current_whatever_comes_later(engine: Engine, analyst: Connection) -> None:
