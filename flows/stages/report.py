@@ -38,7 +38,7 @@ def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: 
 
 
 def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
-    """Rows of the JSON form: uri, label, probability, margin, status, and reason where quarantined."""
+    """Rows of the JSON form: uri, label, probability, margin, status, then what explains them."""
     for clip in answers:
         row: dict[str, object] = {"uri": clip.uri, "label": None, "probability": None, "margin": None}
         if clip.answer:
@@ -48,6 +48,8 @@ def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
                 "margin": clip.answer.margin,
             }
         row["status"] = clip.status
+        if clip.answer:
+            row |= {"labeler": clip.answer.labeler, "baselines": dict(clip.answer.baselines)}
         if clip.reason:
             row["reason"] = clip.reason
         yield row

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STAGE = "tokenize"
+BATCH_BYTES = 512 * 2**20
 HELD_SECONDS = 60.0
 """Clips up to this length wait for the codec in memory; longer ones are decoded while they are encoded."""
 
@@ -44,10 +45,21 @@ class Work:
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
-    """Clips without tokens of the codec, in uri order, cut in batches; quarantined ones wait for replay."""
+    """Clips without tokens of the codec, in uri order, cut in batches; quarantined ones wait for replay.
+
+    A batch has at most `size` clips and BATCH_BYTES, or is one larger clip: its objects lie on disk together.
+    """
     with session_scope(runtime.engine) as session:
         clips = clips_to_tokenize(session, selection, runtime.codec_id)
-    return [clips[start : start + size] for start in range(0, len(clips), size)]
+    batches: list[list[ClipToTokenize]] = []
+    room = 0
+    for clip in clips:
+        if not batches or len(batches[-1]) == size or clip.size > room:
+            batches.append([])
+            room = BATCH_BYTES
+        batches[-1].append(clip)
+        room -= clip.size
+    return batches
 
 
 def tokenize_batch(
