@@ -16,7 +16,7 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
     try:
         with engine.connect() as connection:
             result = connection.execute(text(query))
-            rows = [[str(value) for value in row] for row in result.fetchmany(MAX_ROWS)]
+            rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS)]
             table = [list(result.keys()), *rows]
     except DBAPIError as error:
         raise ValueError(str(error.orig).strip()) from error
@@ -25,3 +25,10 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _shown(value: object) -> str:
+    """Bytes, such as a sha256, in hex; what is missing as nothing."""
+    if value is None:
+        return ""
+    return value.hex() if isinstance(value, bytes | memoryview) else str(value)
