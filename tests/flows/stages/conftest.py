@@ -1,0 +1,90 @@
+"""A runtime on local folders and a database of its own, with clips that are made by rule."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+import soundfile
+from sqlalchemy import Engine, text
+
+from db.engine import session_scope
+from db.runs import start_run
+from flows.runtime import Runtime
+from flows.settings import Settings
+
+RATE = 16_000
+
+
+def tone(hertz: float, seconds: float = 0.6, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * RATE)) / RATE
+    return (0.4 * np.sin(2 * np.pi * hertz * time) + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
+
+
+def hiss(seconds: float = 0.6, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (0.2 * rng.standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def write_clip(path: Path, samples: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the clips of a test lie; the runtime may read it."""
+    (tmp_path / "clips").mkdir()
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, folder: Path, database_url: str) -> Settings:
+    roots = (str(folder), str(tmp_path / "library"))
+    return Settings(home=tmp_path / "home", database_url=database_url, read_roots=roots, batch_size=4)
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    runtime = Runtime(settings)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def run_id(runtime: Runtime) -> UUID:
+    return new_run(runtime.engine)
+
+
+def new_run(engine: Engine, kind: str = "test") -> UUID:
+    with session_scope(engine) as session:
+        return start_run(
+            session, kind, "here", parameters={}, day=None, flow_run_id=None, code_version="0.1.0"
+        )
+
+
+def rows(engine: Engine, question: str, **values: object) -> list[tuple[object, ...]]:
+    with session_scope(engine) as session:
+        return [tuple(row) for row in session.execute(text(question), values)]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two tones and two hisses, labelled."""
+    clips = {"tone": [tone(440, seed=1), tone(660, seed=2)], "hiss": [hiss(seed=3), hiss(seed=4)]}
+    return write_manifest(tmp_path / "library", clips)
+
+
+def write_manifest(folder: Path, clips: Mapping[str, list[np.ndarray]]) -> Path:
+    lines = []
+    for label, takes in clips.items():
+        for number, samples in enumerate(takes):
+            write_clip(folder / f"{label}-{number}.wav", samples)
+            lines.append(json.dumps({"path": f"{label}-{number}.wav", "label": label}))
+    path = folder / "library.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -1,0 +1,193 @@
+"""Labelling: one answer per content and work key, by nearest neighbour or by a frozen LLM."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import torch
+
+import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.errors import CheckpointMismatch, PromptTooLong
+from core.presets import preset_directory
+from db.library import LibraryNotFound
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages.job import run_night, with_bar
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.library import build_library
+from flows.storage import canonical
+from tests.flows.stages.conftest import hiss, new_run, rows, tone, write_clip
+
+
+@pytest.fixture
+def library(runtime: Runtime, manifest: Path, run_id: UUID) -> str:
+    return build_library(runtime, "sounds", str(manifest), "label", run_id).name
+
+
+@pytest.fixture
+def clips(folder: Path) -> list[str]:
+    for number in range(3):
+        write_clip(folder / f"hiss-{number}.wav", hiss(seed=20 + number))
+        write_clip(folder / f"tone-{number}.wav", tone(500 + 50 * number, seed=30 + number))
+    return sorted(path.name for path in folder.iterdir())
+
+
+def night(runtime: Runtime, folder: Path, **request: object) -> Labelling:
+    labelling, _ = run_night(
+        runtime, str(folder), LabelRequest(**request), with_bar, kind="label", export=False
+    )
+    return labelling
+
+
+def test_nearest_neighbour_answers_every_clip_and_says_so(
+    runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    labelling = night(runtime, folder, library=library)
+    answers = labelling.answers(canonical(str(folder)))
+    assert [Path(answer.uri).name for answer in answers] == clips
+    assert all(answer.uri.rpartition("/")[2].startswith(answer.label) for answer in answers)
+    assert {answer.labeler for answer in answers} == {"nearest-neighbour"}
+    for answer in answers:
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+        assert answer.baselines["chance"] == 0.5
+        assert answer.baselines["nearest"] == answer.label
+
+
+def test_what_is_answered_is_not_asked_again_and_what_changed_is(
+    runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    place = canonical(str(folder))
+    assert night(runtime, folder, library=library).batches(place) == []
+    other = Labelling(runtime, LabelRequest(library, k_shot=1))
+    assert sum(map(len, other.batches(place))) == len(clips)
+    bound = Labelling(runtime, LabelRequest(library, min_margin=0.9))
+    assert bound.batches(place) == []
+
+
+def test_one_shot_of_each_label_is_the_first_in_the_library(
+    runtime: Runtime, folder: Path, library: str, run_id: UUID
+) -> None:
+    labelling = Labelling(runtime, LabelRequest(library, k_shot=1))
+    labelling.prepare(run_id)
+    assert [clip.label for clip in labelling._shown()] == ["tone", "hiss"]
+
+
+def test_a_demonstration_among_the_clips_is_answered_and_flagged(
+    runtime: Runtime, folder: Path, manifest: Path, library: str
+) -> None:
+    shutil.copy(manifest.parent / "tone-0.wav", folder / "again.wav")
+    write_clip(folder / "new.wav", tone(450, seed=99))
+    night(runtime, folder, library=library)
+    flagged = rows(
+        runtime.engine,
+        "SELECT c.uri LIKE '%again.wav', p.is_demonstration FROM predictions p "
+        "JOIN clips c USING (content_sha256) WHERE c.uri LIKE :folder",
+        folder=f"{canonical(str(folder))}%",
+    )
+    assert sorted(flagged) == [(False, False), (True, True)]
+
+
+def test_an_unknown_library_fails_first_thing_and_names_the_nearest(
+    runtime: Runtime, folder: Path, library: str
+) -> None:
+    with pytest.raises(LibraryNotFound, match="did you mean sounds"):
+        night(runtime, folder, library="sound")
+    with pytest.raises(LibraryNotFound, match="no version 7"):
+        night(runtime, folder, library="sounds@7")
+
+
+def write_llama(directory: Path, context: int = 1024) -> Path:
+    """A tiny LLaMA of random weights beside the mini vocabulary: it reads prompts, it knows nothing."""
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=3072,
+        max_position_embeddings=context,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(directory)
+    shutil.copy(preset_directory("mini-codec") / "tokenizer.model", directory)
+    return directory
+
+
+@pytest.fixture
+def llama_runtime(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
+    llm = write_llama(tmp_path / "tiny-llama")
+    runtime = Runtime(settings.model_copy(update={"llm": str(llm)}))
+    yield runtime
+    runtime.close()
+
+
+def test_a_frozen_llama_answers_with_the_labels_of_the_library(
+    llama_runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    labelling = night(llama_runtime, folder, library=library, layers="semantic+acoustic", repeats=1)
+    answers = labelling.answers(canonical(str(folder)))
+    assert len(answers) == len(clips)
+    assert {answer.labeler for answer in answers} == {"few-shot"}
+    for answer in answers:
+        assert set(answer.probabilities) == {"hiss", "tone"}
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+    assert rows(llama_runtime.engine, "SELECT DISTINCT name FROM llms") == [(labelling.runtime.settings.llm,)]
+
+
+def test_answers_of_the_llm_stand_beside_those_of_the_neighbour(
+    runtime: Runtime, llama_runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    night(runtime, folder, library=library)
+    night(llama_runtime, folder, library=library)
+    counted = rows(
+        runtime.engine, "SELECT labeler, count(*)::int FROM predictions GROUP BY labeler ORDER BY 1"
+    )
+    assert counted == [("few-shot", len(clips)), ("nearest-neighbour", len(clips))]
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(
+    settings: Settings, folder: Path, library: str, tmp_path: Path, clips: list[str]
+) -> None:
+    llm = write_llama(tmp_path / "short", context=64)
+    short = Runtime(settings.model_copy(update={"llm": str(llm)}))
+    try:
+        with pytest.raises(PromptTooLong, match="context holds 64"):
+            night(short, folder, library=library)
+    finally:
+        short.close()
+    assert rows(short.engine, "SELECT status FROM runs WHERE kind = 'label'") == [("failed",)]
+
+
+def test_a_codec_and_an_llm_of_different_tokenizers_are_refused(
+    settings: Settings, tmp_path: Path, folder: Path, library: str, clips: list[str]
+) -> None:
+    llm = write_llama(tmp_path / "other")
+    (llm / "tokenizer.model").write_bytes((llm / "tokenizer.model").read_bytes() + b"\x1a\x00")
+    other = Runtime(settings.model_copy(update={"llm": str(llm)}))
+    try:
+        with pytest.raises(CheckpointMismatch, match="tokenizer"):
+            night(other, folder, library=library)
+    finally:
+        other.close()
+
+
+def test_demonstrations_unknown_to_a_codec_are_tokenized_before_they_are_shown(
+    settings: Settings, runtime: Runtime, folder: Path, library: str, clips: list[str], tmp_path: Path
+) -> None:
+    codec = shutil.copytree(preset_directory("mini-codec"), tmp_path / "codec")
+    words = (codec / "words.txt").read_text().splitlines()
+    (codec / "words.txt").write_text("".join(f"{word}\n" for word in reversed(words)))
+    upgraded = Runtime(settings.model_copy(update={"codec": str(codec)}))
+    try:
+        labelling = night(upgraded, folder, library=library)
+        assert len(labelling.answers(canonical(str(folder)))) == len(clips)
+    finally:
+        upgraded.close()
+    assert new_run(runtime.engine)

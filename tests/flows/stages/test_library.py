@@ -1,0 +1,85 @@
+"""Libraries from manifests: whole or not at all, and equal content is the same version."""
+
+import csv
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from flows.runtime import Runtime
+from flows.stages.library import ManifestError, build_library
+from flows.storage import StorageRefused
+from tests.flows.stages.conftest import hiss, rows, write_clip, write_manifest
+
+
+def test_equal_content_keeps_its_version_and_other_content_makes_the_next(
+    runtime: Runtime, manifest: Path, run_id: UUID
+) -> None:
+    first = build_library(runtime, "sounds", str(manifest), "label", run_id)
+    assert (first.version, [row.label for row in first.demonstrations]) == (
+        1,
+        ["tone", "tone", "hiss", "hiss"],
+    )
+    assert build_library(runtime, "sounds", str(manifest), "label", run_id).version == 1
+    write_clip(manifest.parent / "hiss-1.wav", hiss(seed=9))
+    assert build_library(runtime, "sounds", str(manifest), "label", run_id).version == 2
+    assert build_library(runtime, "others", str(manifest), "label", run_id).version == 1
+
+
+def test_a_csv_manifest_is_the_same_library(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+    table = manifest.with_suffix(".csv")
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "label"])
+        writer.writeheader()
+        writer.writerows(map(json.loads, manifest.read_text().splitlines()))
+    first = build_library(runtime, "sounds", str(manifest), "label", run_id)
+    assert build_library(runtime, "sounds", str(table), "label", run_id) == first
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{not json", "line 2 is not JSON"),
+        ('{"path": "tone-0.wav"}', "line 2: label: Field required"),
+        ('{"path": "tone-0.wav", "label": " "}', "line 2: label"),
+        ('["tone-0.wav", "tone"]', "line 2: the row"),
+        ('{"path": "nowhere.wav", "label": "tone"}', "1 clips of the manifest are not there.*nowhere"),
+        ('{"path": "broken.wav", "label": "tone"}', "broken.wav: unsupported"),
+    ],
+)
+def test_a_wrong_row_is_named_and_nothing_is_made(
+    runtime: Runtime, manifest: Path, run_id: UUID, line: str, message: str
+) -> None:
+    (manifest.parent / "broken.wav").write_bytes(b"junk")
+    first = manifest.read_text().splitlines()[0]
+    manifest.write_text(f"{first}\n{line}\n")
+    with pytest.raises(ManifestError, match=message):
+        build_library(runtime, "sounds", str(manifest), "label", run_id)
+    assert rows(runtime.engine, "SELECT count(*) FROM demonstration_sets") == [(0,)]
+
+
+@pytest.mark.parametrize("path", ["../../secret.wav", "/etc/secret.wav", "s3://other/secret.wav"])
+def test_a_row_may_not_leave_what_may_be_read(
+    runtime: Runtime, manifest: Path, run_id: UUID, path: str
+) -> None:
+    manifest.write_text(json.dumps({"path": path, "label": "tone"}))
+    with pytest.raises(StorageRefused, match="may not be read"):
+        build_library(runtime, "sounds", str(manifest), "label", run_id)
+
+
+def test_a_missing_or_empty_manifest_is_said_to_be_so(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+    with pytest.raises(ManifestError, match="is not there"):
+        build_library(runtime, "sounds", str(manifest.with_name("none.jsonl")), "label", run_id)
+    manifest.write_text("\n")
+    with pytest.raises(ManifestError, match="0 rows"):
+        build_library(runtime, "sounds", str(manifest), "label", run_id)
+
+
+def test_names_with_spaces_quotes_and_accents_are_found(
+    runtime: Runtime, tmp_path: Path, run_id: UUID
+) -> None:
+    name = "a b%20'c'\"üé$(id)"
+    manifest = write_manifest(tmp_path / "library", {name: [hiss()], "plain": [hiss(seed=2)]})
+    version = build_library(runtime, "odd", str(manifest), "label", run_id)
+    assert [row.label for row in version.demonstrations] == [name, "plain"]

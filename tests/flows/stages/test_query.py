@@ -1,0 +1,19 @@
+"""Queries of an analyst: the views, and nothing else."""
+
+import pytest
+
+from flows.stages.query import answer_lines
+from tests.fixtures_postgres import Database
+
+
+def test_an_answer_is_aligned_under_its_column_names(database: Database) -> None:
+    lines = list(
+        answer_lines(database.url("analyst"), r"SELECT 1 AS n, '\x0aff'::bytea AS digest, NULL AS x")
+    )
+    assert lines == ["n  digest  x", "1  0aff"]
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM public.clips", "DROP VIEW labels", "SELEC 1"])
+def test_what_postgres_refuses_is_said_in_its_words(database: Database, query: str) -> None:
+    with pytest.raises(ValueError, match=r"permission denied|must be owner|syntax error"):
+        list(answer_lines(database.url("analyst"), query))

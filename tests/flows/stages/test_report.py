@@ -1,0 +1,42 @@
+"""What people and programs read of a labelled place."""
+
+from pathlib import Path
+from uuid import UUID
+
+from flows.runtime import Runtime
+from flows.stages.job import run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.library import build_library
+from flows.stages.report import clip_answers, json_rows, table_lines
+from flows.storage import canonical
+from tests.flows.stages.conftest import hiss, tone, write_clip
+
+
+def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "c.wav", tone(440, seed=5))
+    write_clip(folder / "a.wav", hiss(seed=6))
+    (folder / "b.wav").write_bytes(b"junk")
+    request = LabelRequest("sounds", min_margin=1.0)
+    labelling, _ = run_night(runtime, str(folder), request, with_bar, kind="label", export=False)
+    answers = clip_answers(labelling, canonical(str(folder)))
+    first, second, third = json_rows(answers)
+    assert [str(row["uri"]).rpartition("/")[2] for row in (first, second, third)] == [
+        "a.wav",
+        "b.wav",
+        "c.wav",
+    ]
+    assert (first["label"], first["status"], first["labeler"]) == ("hiss", "uncertain", "nearest-neighbour")
+    assert second | {"uri": ""} == {
+        "uri": "",
+        "label": None,
+        "probability": None,
+        "margin": None,
+        "status": "quarantined",
+        "reason": "unsupported",
+    }
+    lines = list(table_lines(answers))
+    assert len(lines) == 4
+    assert "quarantined: unsupported" in lines[2]

@@ -1,0 +1,54 @@
+"""Exports: the current answers as files, and the same answers never twice."""
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow.parquet as pq
+
+from flows.runtime import Runtime
+from flows.stages.job import run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.library import build_library
+from flows.stages.run import OpenRun
+from flows.storage.location import file_path
+from tests.flows.stages.conftest import hiss, tone, write_clip
+
+
+def night(runtime: Runtime, folder: Path, **request: object) -> OpenRun:
+    wanted = LabelRequest("sounds", **request)
+    return run_night(runtime, str(folder), wanted, with_bar, kind="night", export=True)[1]
+
+
+def test_equal_answers_are_exported_once_and_new_ones_again(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    first = night(runtime, folder)
+    assert first.counts["export.rows"] == 1
+    second = night(runtime, folder)
+    assert (second.counts["export.rows"], second.counts["export.unchanged_rows"]) == (0, 1)
+    assert second.manifest == first.manifest
+    write_clip(folder / "b.wav", hiss(seed=6))
+    third = night(runtime, folder)
+    assert third.counts["export.rows"] == 2
+    assert third.manifest != first.manifest
+
+
+def test_the_manifest_names_files_that_hold_the_answers(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    for number in range(3):
+        write_clip(folder / f"{number}.wav", tone(440 + number, seed=number))
+    run = night(runtime, folder)
+    assert run.manifest
+    path = file_path(run.manifest)
+    assert path.parent.name == str(run.id)
+    named = json.loads(path.read_text())
+    assert (named["num_rows"], named["run"]) == (3, str(run.id))
+    table = pq.read_table(path.parent / "labels.parquet").to_pylist()
+    lines = [json.loads(line) for line in (path.parent / "labels.jsonl").read_text().splitlines()]
+    assert [row["uri"] for row in table] == [row["uri"] for row in lines]
+    assert [row["label"] for row in table] == ["tone"] * 3

@@ -1,0 +1,126 @@
+"""Tokenizing batches: nothing twice, nothing lost, one bad clip is one row."""
+
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+
+from core.audio import read_waveform
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.ingest import ingest
+from flows.stages.tokenize import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
+from flows.storage import canonical
+from tests.flows.stages.conftest import hiss, rows, tone, write_clip
+
+
+def tokenize_all(runtime: Runtime, folder: Path, run_id: UUID) -> Counts:
+    place, counts = canonical(str(folder)), Counts()
+    ingest(runtime, place)
+    for batch in batches_to_tokenize(runtime, place, runtime.settings.batch_size):
+        counts += tokenize_batch(runtime, runtime.storage(place), batch, run_id)
+    return counts
+
+
+def test_a_bad_clip_costs_one_row_and_the_rest_goes_on(runtime: Runtime, folder: Path, run_id: UUID) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    (folder / "b.wav").write_bytes(b"<html>not found</html>")
+    write_clip(folder / "c.wav", np.zeros(8000, np.float32))
+    write_clip(folder / "d.wav", hiss())
+    counts = tokenize_all(runtime, folder, run_id)
+    assert counts == {
+        "tokenized": 2,
+        "quarantined": 2,
+        "quarantined:unsupported": 1,
+        "quarantined:silent": 1,
+    }
+    assert rows(runtime.engine, "SELECT reason, attempts FROM quarantine ORDER BY reason") == [
+        ("silent", 1),
+        ("unsupported", 1),
+    ]
+
+
+def test_equal_bytes_are_tokenized_once_and_share_their_fate(
+    runtime: Runtime, folder: Path, run_id: UUID
+) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    write_clip(folder / "b.wav", tone(440))
+    (folder / "x.wav").write_bytes(b"junk")
+    (folder / "y.wav").write_bytes(b"junk")
+    counts = tokenize_all(runtime, folder, run_id)
+    assert (counts["tokenized"], counts["same_bytes"], counts["quarantined"]) == (1, 1, 2)
+    assert rows(
+        runtime.engine, "SELECT count(DISTINCT content_sha256), count(content_sha256) FROM clips"
+    ) == [(1, 2)]
+
+
+def test_bytes_known_from_an_earlier_run_are_only_linked(
+    runtime: Runtime, folder: Path, run_id: UUID
+) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    tokenize_all(runtime, folder, run_id)
+    write_clip(folder / "later.wav", tone(440))
+    assert tokenize_all(runtime, folder, run_id) == {"same_bytes": 1}
+
+
+def test_a_second_time_there_is_nothing_to_do(runtime: Runtime, folder: Path, run_id: UUID) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    (folder / "b.wav").write_bytes(b"junk")
+    tokenize_all(runtime, folder, run_id)
+    assert batches_to_tokenize(runtime, canonical(str(folder)), 100) == []
+
+
+def test_stored_codes_are_those_of_the_codec_for_clips_held_and_clips_streamed(
+    runtime: Runtime, folder: Path, run_id: UUID
+) -> None:
+    short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
+    long = write_clip(folder / "long.wav", hiss(HELD_SECONDS + 2.1, seed=2))
+    tokenize_all(runtime, folder, run_id)
+    stored = dict(
+        rows(
+            runtime.engine,
+            "SELECT c.uri, ARRAY[to_json(s.semantic), to_json(s.acoustic1), to_json(s.acoustic2)] "
+            "FROM clips c JOIN token_sequences s USING (content_sha256)",
+        )
+    )
+    for path in (short, long):
+        waveform, _ = read_waveform(path, 16_000)
+        expected = [layer[0].tolist() for layer in runtime.codec.encode(waveform)]
+        assert stored[canonical(str(path))] == expected
+
+
+def test_a_long_clip_that_breaks_off_is_quarantined_and_its_batch_goes_on(
+    runtime: Runtime, folder: Path, run_id: UUID
+) -> None:
+    whole = write_clip(folder / "long.flac", hiss(HELD_SECONDS + 30, seed=2)).read_bytes()
+    (folder / "long.flac").write_bytes(whole[: int(len(whole) * 0.9)])
+    write_clip(folder / "short.wav", tone(440))
+    counts = tokenize_all(runtime, folder, run_id)
+    assert counts["tokenized"] == 1
+    assert counts["quarantined:truncated"] == 1
+
+
+def test_a_clip_that_changed_after_the_listing_is_gone(runtime: Runtime, folder: Path, run_id: UUID) -> None:
+    path = write_clip(folder / "a.wav", tone(440))
+    place = canonical(str(folder))
+    ingest(runtime, place)
+    (batch,) = batches_to_tokenize(runtime, place, 100)
+    write_clip(path, tone(880, seconds=0.7))
+    assert tokenize_batch(runtime, runtime.storage(place), batch, run_id)["quarantined:gone"] == 1
+    assert tokenize_all(runtime, folder, run_id) == {"tokenized": 1}
+
+
+def test_a_batch_is_bounded_in_clips_and_bytes(runtime: Runtime, folder: Path) -> None:
+    for number in range(9):
+        write_clip(folder / f"{number}.wav", tone(440, seconds=0.1, seed=number))
+    for number in (3, 4):
+        with (folder / f"{number}.wav").open("r+b") as file:
+            file.truncate(BATCH_BYTES - 100)  # sparse: takes no room on disk
+    ingest(runtime, canonical(str(folder)))
+    batches = batches_to_tokenize(runtime, canonical(str(folder)), 4)
+    assert [[Path(clip.uri).stem for clip in batch] for batch in batches] == [
+        ["0", "1", "2"],
+        ["3"],
+        ["4"],
+        ["5", "6", "7", "8"],
+    ]
