@@ -65,7 +65,9 @@ class CodecTrainer:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.networks = CodecNetworks(config, codebooks).to(device)
-            self.discriminators = MelDiscriminators(config.codec.sample_rate).to(device)
+            self.discriminators = MelDiscriminators(config.codec.sample_rate, config.discriminator_widths).to(
+                device
+            )
         self.optimizer = self._optimizer(self.networks)
         self.discriminator_optimizer = self._optimizer(self.discriminators)
         self._waveform_losses = WaveformLosses().to(device)
@@ -220,5 +222,6 @@ def learning_rate_share(config: TrainingConfig, step: int) -> float:
     rise = min(1.0, (step + 1) / RISE_STEPS)
     if config.schedule == "exponential":
         return rise * config.decay**step
-    fall = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    return rise * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)
+    fall = 0.5 * (1 + math.cos(math.pi * step / (config.cosine_steps or config.steps)))
+    cooldown = min(1.0, (config.steps - step) / max(1, config.cooldown_steps))
+    return rise * cooldown * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from core.codec.config import CodecConfig
 from core.training.data import BankSpec
+from core.training.discriminator import HIDDEN
 from core.training.losses import Distance, Gan
 
 WAVEFORM_LOSSES = ("waveform", "stft", "sub_band", "adversarial", "feature")
@@ -75,9 +76,14 @@ class TrainingConfig:
     weight_decay: float = 0.01
     decay: float = 1.0
     """Of the exponential schedule, per step."""
+    cosine_steps: int | None = None
+    """Steps over which the cosine falls (None: all)."""
+    cooldown_steps: int = 0
+    """At the end the rate goes straight to nothing, so that a training can end before its cosine does."""
     clip_norm: float = 5.0
     distance: Distance = "mse"
     gan: Gan = "hinge"
+    discriminator_widths: tuple[int, ...] = HIDDEN
     precision: Literal["float32", "bfloat16"] = "float32"
     augment: bool = False
     seed: int = 0

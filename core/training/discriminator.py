@@ -51,10 +51,10 @@ class MelDiscriminator(nn.Module):
 class MelDiscriminators(nn.Module):
     """All scales: K maps of scores and K lists of inner layers, for (B, 1, T) samples."""
 
-    def __init__(self, sample_rate: int, hops: Sequence[int] = HOPS, hidden: Sequence[int] = HIDDEN) -> None:
+    def __init__(self, sample_rate: int, hidden: Sequence[int] = HIDDEN) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
-            MelDiscriminator(sample_rate, hop, width) for hop, width in zip(hops, hidden, strict=True)
+            MelDiscriminator(sample_rate, hop, width) for hop, width in zip(HOPS, hidden, strict=True)
         )
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:

@@ -136,12 +136,9 @@ class SpectrumLosses(nn.Module):
 
     def _correlation(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean over bands and pieces, each weighed alike; a piece of silence correlates with nothing."""
-        pieces = [
-            (self.bands @ s.square() + 1e-6)
-            .sqrt()
-            .unfold(-1, self.ENVELOPE_FRAMES, self.ENVELOPE_FRAMES // 3)
-            for s in (x, y)
-        ]
+        length = min(self.ENVELOPE_FRAMES, x.shape[-1])
+        envelopes = [(self.bands @ s.square() + 1e-6).sqrt() for s in (x, y)]
+        pieces = [envelope.unfold(-1, length, length // 3) for envelope in envelopes]
         centred = [p - p.mean(-1, keepdim=True) for p in pieces]
         return functional.cosine_similarity(centred[0], centred[1], dim=-1, eps=1e-4).mean()
 

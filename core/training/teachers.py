@@ -103,7 +103,9 @@ def discriminant_vectors(statistics: Tensor, classes: Sequence[str], dim: int) -
     means = torch.zeros(len(names), rows.shape[1], dtype=torch.float64).index_add(0, member, rows) / counts
     within = (rows - means[member])[counts[member, 0] > 1]
     scatter = within.T @ within / len(within)
-    scatter += RIDGE * scatter.diagonal().mean() * torch.eye(len(scatter), dtype=torch.float64)
+    scatter += (
+        RIDGE * scatter.diagonal().mean().clamp(min=1e-9) * torch.eye(len(scatter), dtype=torch.float64)
+    )
     whiten = torch.linalg.inv(torch.linalg.cholesky(scatter)).T
     axes, _ = principal_axes(means @ whiten)
     vectors = rows @ whiten @ axes[:, :dim]
