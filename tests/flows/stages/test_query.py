@@ -7,13 +7,12 @@ from tests.fixtures_postgres import Database
 
 
 def test_an_answer_is_aligned_under_its_column_names(database: Database) -> None:
-    lines = list(
-        answer_lines(database.url("analyst"), r"SELECT 1 AS n, '\x0aff'::bytea AS digest, NULL AS x")
-    )
+    query = r"SELECT 1 AS n, '\x0aff'::bytea AS digest, NULL AS x"
+    lines = list(answer_lines(database.url("analyst"), query))
     assert lines == ["n  digest  x", "1  0aff"]
 
 
 @pytest.mark.parametrize("query", ["SELECT * FROM public.clips", "DROP VIEW labels", "SELEC 1"])
 def test_what_postgres_refuses_is_said_in_its_words(database: Database, query: str) -> None:
-    with pytest.raises(ValueError, match=r"permission denied|must be owner|syntax error"):
+    with pytest.raises(ValueError, match=r"permission denied|read-only transaction|syntax error"):
         list(answer_lines(database.url("analyst"), query))
