@@ -16,6 +16,7 @@ from core.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.errors import CheckpointMismatch
 from core.few_shot import FewShotPrompt, FewShotSettings
 from core.llama import FrozenLlama, SharedPrefix, label_scores
+from core.slots import read_slots
 from core.vocabulary import Vocabulary
 
 
@@ -64,8 +65,9 @@ class NearestNeighbourLabeler:
 class FewShotLabeler:
     """Shows a frozen language model the demonstrations and asks it for the label of each query.
 
-    A clip is asked in several windows and its log probabilities are averaged over them. The prefix is read
-    when the first query comes. Raises PromptTooLong when the longest query does not fit the context.
+    A clip is asked in several windows, in each order of the prompt, and its log probabilities are averaged over
+    them. The prefixes are read when the first query comes. Raises PromptTooLong when the longest query does not
+    fit the context.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class FewShotLabeler:
                 f"the tokenizer has {len(vocabulary.tokenizer)} pieces, the language model "
                 f"{llama.vocab_size} ids: they do not belong together"
             )
-        self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings)
+        slots = read_slots(llama.directory)
+        self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings, slots)
         self.prompt.check_budget(llama.context_length)
         self._llama = llama
         self._baselines = Baselines(self.prompt.labels, demonstrations)
@@ -102,14 +105,16 @@ class FewShotLabeler:
         return _predictions(self.prompt.labels, probabilities, self._answers(nodes, probabilities), guesses)
 
     @cached_property
-    def _prefix(self) -> SharedPrefix:
-        return self._llama.prefill(self.prompt.prefix_ids)
+    def _prefixes(self) -> list[SharedPrefix]:
+        return [self._llama.prefill(order.prefix_ids) for order in self.prompt.orders]
 
     def _score(self, queries: Sequence[ClipCodes]) -> torch.Tensor:
-        """(queries, nodes): the log probabilities of the label trie, averaged over each clip's windows."""
+        """(queries, nodes): log probabilities of the trie, averaged over orders and a clip's windows."""
         windows = [self.prompt.query_ids(clip) for clip in queries]
         rows = [token_ids for clip in windows for token_ids in clip]
-        nodes = self._llama.score_nodes(self._prefix, rows, self.prompt.trie)
+        asked = zip(self._prefixes, self.prompt.orders, strict=True)
+        scores = [self._llama.score_nodes(prefix, rows, order.trie) for prefix, order in asked]
+        nodes = torch.stack(scores).mean(dim=0)
         parts = torch.split_with_sizes(nodes, [len(clip) for clip in windows])
         return torch.stack([part.mean(dim=0) for part in parts])
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip
-from core.errors import PromptError, PromptTooLong, UnknownLabel
+from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
 from core.few_shot import FewShotPrompt, FewShotSettings
 from core.prompt import PromptTemplate, Query
 from core.vocabulary import Vocabulary
@@ -113,8 +113,61 @@ def test_labels_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layers": "acoustic"}, {"mode": "fast"}, {"repeats": -1}, {"window": 0}, {"max_windows": 0}]
+    "wrong",
+    [
+        {"layers": "acoustic"},
+        {"mode": "fast"},
+        {"repeats": -1},
+        {"window": 0},
+        {"max_windows": 0},
+        {"orders": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         FewShotSettings(**wrong)
+
+
+def test_orders_show_the_same_demonstrations_one_after_another_in_other_orders(
+    vocabulary: Vocabulary,
+) -> None:
+    orders = prompt(vocabulary, orders=4).orders
+    assert orders[0] == prompt(vocabulary).orders[0]
+    assert len({tuple(order.prefix_ids) for order in orders}) > 1
+    assert all(sorted(order.prefix_ids) == sorted(orders[0].prefix_ids) for order in orders)
+    assert {order.trie for order in orders} == {orders[0].trie}
+
+
+def test_the_number_of_orders_is_part_of_the_prompt_hash(vocabulary: Vocabulary) -> None:
+    hashes = {prompt(vocabulary, orders=orders).prompt_hash for orders in (1, 2, 3)}
+    assert len(hashes) == 3
+
+
+def slots(vocabulary: Vocabulary) -> list[str]:
+    """Words of one id each."""
+    return [word for word in vocabulary.words if len(vocabulary.tokenizer.encode(word)) == 1][:5]
+
+
+def test_slots_stand_for_labels_in_instruction_demonstrations_and_answer(vocabulary: Vocabulary) -> None:
+    said = slots(vocabulary)
+    few_shot = FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), said)
+    by_label = dict(zip(sorted(LABELS), said, strict=False))
+    library = [LabeledClip(one.codes, by_label[one.label]) for one in LIBRARY]
+    plain = FewShotPrompt(vocabulary, list(by_label.values()), library, FewShotSettings())
+    assert few_shot.prefix_ids == plain.prefix_ids
+    assert few_shot.labels == few_shot.trie.labels == tuple(sorted(LABELS))
+    inner = few_shot.trie.token_ids[: few_shot.trie.num_inner]
+    assert list(inner) == [vocabulary.tokenizer.encode(by_label[label])[0] for label in sorted(LABELS)]
+
+
+def test_with_slots_the_labels_may_be_any_text(vocabulary: Vocabulary) -> None:
+    said, odd = slots(vocabulary), {"rain": "狗叫", "dog": "🐕", "dog bark": "x" * 200}
+    library = [LabeledClip(one.codes, odd[one.label]) for one in LIBRARY]
+    few_shot = FewShotPrompt(vocabulary, list(odd.values()), library, FewShotSettings(orders=3), said)
+    assert few_shot.labels == tuple(sorted(odd.values()))
+    assert {len(order.trie.token_ids) for order in few_shot.orders} == {6}
+
+
+def test_a_slot_of_several_ids_is_refused(vocabulary: Vocabulary) -> None:
+    with pytest.raises(CheckpointMismatch, match="not one id"):
+        FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), ["happy", "zzyzx", "sad"])

@@ -1,8 +1,12 @@
+import json
+import shutil
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,3 +173,34 @@ def test_predictions_are_frozen() -> None:
     prediction = Prediction("dog", {"dog": 1.0}, 1.0, {})
     with pytest.raises(FrozenInstanceError):
         prediction.label = "cat"  # type: ignore[misc]
+
+
+def test_several_orders_average_their_log_probabilities(llama: FrozenLlama, vocabulary: Vocabulary) -> None:
+    labeler = few_shot(llama, vocabulary, orders=3, max_windows=1)
+    (row,) = labeler.prompt.query_ids(clip(100))
+    scores = [
+        llama.score(llama.prefill(order.prefix_ids), [row], order.trie)[0] for order in labeler.prompt.orders
+    ]
+    expected = torch.stack(scores).mean(dim=0).softmax(dim=0)
+    answer = labeler.label([clip(100)])[0]
+    assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_model_with_slots_answers_with_the_labels_that_people_wrote(
+    llama_path: Path, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(llama_path, tmp_path / "llama")
+    said = [word for word in vocabulary.words if len(vocabulary.tokenizer.encode(word)) == 1][:4]
+    (folder / "prompt.json").write_text(json.dumps({"slots": said}))
+    odd = {"rain": "подождь 🌧", "dog": "Hund", "dog bark": "b"}
+    library = [LabeledClip(one.codes, odd[one.label]) for one in LIBRARY]
+    labeler = FewShotLabeler(
+        FrozenLlama.from_directory(folder),
+        vocabulary,
+        list(odd.values()),
+        library,
+        FewShotSettings(mode="paper", orders=2),
+    )
+    answer = labeler.label([clip(100)])[0]
+    assert answer.label in odd.values()
+    assert set(answer.probabilities) == set(odd.values())

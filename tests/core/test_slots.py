@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import CheckpointMismatch, PromptError
+from core.slots import read_slots, said_labels
+
+SLOTS = ("two", "three", "four", "five")
+
+
+def test_a_model_without_the_file_has_no_slots(tmp_path: Path) -> None:
+    assert read_slots(tmp_path) == ()
+
+
+def test_slots_come_back_as_they_were_written(tmp_path: Path) -> None:
+    (tmp_path / "prompt.json").write_text(json.dumps({"slots": SLOTS}))
+    assert read_slots(tmp_path) == SLOTS
+
+
+@pytest.mark.parametrize("content", [{}, {"slots": "two"}, {"slots": ["two"]}, {"slots": ["two", "two"]}])
+def test_a_file_without_distinct_words_is_refused(tmp_path: Path, content: dict[str, object]) -> None:
+    (tmp_path / "prompt.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointMismatch, match="slots"):
+        read_slots(tmp_path)
+
+
+def test_without_slots_labels_are_said_as_they_are() -> None:
+    assert said_labels(("cat", "dog"), (), 3) == {"cat": "cat", "dog": "dog"}
+
+
+@given(labels=st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True), order=st.integers(0, 50))
+def test_every_label_gets_a_slot_of_its_own_the_same_each_time(labels: list[str], order: int) -> None:
+    said = said_labels(labels, SLOTS, order)
+    assert list(said) == labels
+    assert len(set(said.values())) == len(labels)
+    assert set(said.values()) <= set(SLOTS)
+    assert said == said_labels(labels, SLOTS, order)
+
+
+def test_the_first_order_takes_the_slots_as_they_stand_and_others_do_not() -> None:
+    assert list(said_labels("ab", SLOTS, 0).values()) == ["two", "three"]
+    assert len({tuple(said_labels("abcd", SLOTS, order).values()) for order in range(10)}) > 5
+
+
+def test_more_labels_than_slots_are_refused() -> None:
+    with pytest.raises(PromptError, match="5 labels, this model can tell 4 apart"):
+        said_labels("abcde", SLOTS, 0)
