@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from types import UnionType
-from typing import Any, get_type_hints
+from typing import IO, Any, get_type_hints
 from uuid import UUID
 
 import pyarrow as pa
@@ -76,20 +76,26 @@ def export_labels(rows: Iterable[LabelRow], storage: Storage, run_id: UUID) -> E
     for a number that is not finite.
     """
     folder = f"runs/{run_id}"
-    with TemporaryDirectory(prefix="wordwave-") as scratch:
-        files = [Path(scratch, "labels.parquet"), Path(scratch, "labels.jsonl")]
-        num_rows = _write_files(rows, *files)
-        stored = {path.name: storage.write(f"{folder}/{path.name}", path) for path in files}
+    with TemporaryFile() as parquet, TemporaryFile() as jsonl:  # without a name: no kill leaves them behind
+        num_rows = _write_files(rows, parquet, jsonl)
+        files = {"labels.parquet": parquet, "labels.jsonl": jsonl}
+        stored = {name: storage.write(f"{folder}/{name}", _path(file)) for name, file in files.items()}
     manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, num_rows, stored))
     return Exported(manifest.uri, num_rows, {name: file.sha256.hex() for name, file in stored.items()})
 
 
-def _write_files(rows: Iterable[LabelRow], parquet: Path, jsonl: Path) -> int:
+def _path(file: IO[bytes]) -> Path:
+    """Where a file without a name can be opened again, from its start."""
+    file.flush()
+    return Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:
     num_rows, schema = 0, _schema()
-    with pq.ParquetWriter(parquet, schema, compression="zstd") as table, jsonl.open("wb") as lines:
+    with pq.ParquetWriter(parquet, schema, compression="zstd") as table:
         for group in _groups(rows):
             records = [_record(row) for row in group]
-            lines.writelines(_line(record) for record in records)
+            jsonl.writelines(_line(record) for record in records)
             table.write_table(pa.Table.from_pylist([_columns(record) for record in records], schema=schema))
             num_rows += len(records)
     return num_rows
