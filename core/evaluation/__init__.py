@@ -1,0 +1,1 @@
+"""Measuring few-shot labelling: episodes of labelled clips, answered by models and by what costs nothing."""

@@ -1,0 +1,113 @@
+"""Few-shot tests drawn from labelled clips: N classes, K demonstrations of each, one query."""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.baselines import FloatArray
+from core.codes import ClipCodes
+from core.demonstrations import LabeledClip
+
+
+@dataclass(frozen=True)
+class LabeledClips:
+    """Clips with a label and a group each; clips of one group were recorded together.
+
+    vectors: by name, (clips, D) features that baselines compare instead of codes.
+    """
+
+    codes: tuple[ClipCodes, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.codes) == len(self.labels) == len(self.groups):
+            raise ValueError(
+                f"{len(self.codes)} clips have {len(self.labels)} labels and {len(self.groups)} groups: "
+                "each clip needs one of both"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Clip numbers: the demonstrations in the order in which they are shown, and the query."""
+
+    demonstrations: tuple[int, ...]
+    labels: tuple[str, ...]
+    """One for each demonstration."""
+    query: int
+    answer: str
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The labels of the episode in alphabetical order."""
+        return tuple(sorted(set(self.labels)))
+
+    def shots(self, clips: LabeledClips) -> list[LabeledClip]:
+        """The demonstrations with the labels that this episode gives them."""
+        numbered = zip(self.demonstrations, self.labels, strict=True)
+        return [LabeledClip(clips.codes[number], label) for number, label in numbered]
+
+
+def draw_episodes(
+    clips: LabeledClips, n_way: int, k_shot: int, count: int, *, seed: int, separate_groups: bool = True
+) -> list[Episode]:
+    """`count` episodes of `n_way` classes; the query's class is drawn evenly among those that can be asked.
+
+    With `separate_groups` no demonstration is of the query's group; without it only the query itself is not
+    shown, for clips of which nobody knows how they belong together. Raises ValueError when there are too few
+    classes of `k_shot` clips.
+    """
+    if not separate_groups:
+        clips = replace(clips, groups=tuple(map(str, range(len(clips.codes)))))
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, label in enumerate(clips.labels):
+        members[label].append(number)
+    queries = _queries(clips, members, k_shot)
+    showable = [label for label in members if len(members[label]) >= k_shot]
+    if not queries or len(showable) < n_way:
+        raise ValueError(
+            f"{len(showable)} classes have {k_shot} clips, {len(queries)} of them also a query of another "
+            f"group: {n_way} and 1 are needed; ask for fewer classes or demonstrations"
+        )
+    rng = random.Random(seed)
+    return [_draw(clips, members, queries, n_way, k_shot, rng) for _ in range(count)]
+
+
+def shuffle_labels(episodes: Sequence[Episode], *, seed: int) -> list[Episode]:
+    """The same episodes with the demonstrations' labels mixed up: whoever learns from them is at chance."""
+    rng = random.Random(seed)
+    return [replace(one, labels=tuple(rng.sample(one.labels, len(one.labels)))) for one in episodes]
+
+
+def _draw(
+    clips: LabeledClips,
+    members: Mapping[str, list[int]],
+    queries: Mapping[str, list[int]],
+    n_way: int,
+    k_shot: int,
+    rng: random.Random,
+) -> Episode:
+    answer = rng.choice(list(queries))
+    query = rng.choice(queries[answer])
+    left = {label: _outside(clips, numbers, clips.groups[query]) for label, numbers in members.items()}
+    others = [label for label in left if label != answer and len(left[label]) >= k_shot]
+    classes = [answer, *rng.sample(others, n_way - 1)]
+    shown = [(number, label) for label in classes for number in rng.sample(left[label], k_shot)]
+    rng.shuffle(shown)
+    return Episode(tuple(n for n, _ in shown), tuple(label for _, label in shown), query, answer)
+
+
+def _queries(clips: LabeledClips, members: Mapping[str, list[int]], k_shot: int) -> dict[str, list[int]]:
+    """By class the clips for which `k_shot` of the class remain outside their group."""
+    fitting = {
+        label: [n for n in numbers if len(_outside(clips, numbers, clips.groups[n])) >= k_shot]
+        for label, numbers in members.items()
+    }
+    return {label: numbers for label, numbers in fitting.items() if numbers}
+
+
+def _outside(clips: LabeledClips, members: Sequence[int], group: str) -> list[int]:
+    return [number for number in members if clips.groups[number] != group]

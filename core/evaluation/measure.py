@@ -1,0 +1,60 @@
+"""How good answers to episodes are, and how sure that figure is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.baselines import FloatArray
+from core.evaluation.episodes import Episode
+from core.metrics import expected_calibration_error
+
+RESAMPLES = 2000
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Shares from 0 to 1. The intervals hold the accuracy with 95 %.
+
+    episode_interval resamples episodes as if each were a new clip; clip_interval resamples the query clips,
+    and is the honest one where few clips are asked in many episodes. ece: expected calibration error.
+    """
+
+    accuracy: float
+    episode_interval: Interval
+    clip_interval: Interval
+    ece: float
+    episodes: int
+    clips: int
+
+
+def score(probabilities: FloatArray, episodes: Sequence[Episode], *, seed: int = 0) -> Score:
+    """probabilities (episodes, n_way), columns in the order of each episode's label set.
+
+    An answer shared by n labels of equal probability counts 1 / n where the right one is among them, so that
+    saying nothing scores chance.
+    """
+    gold = np.array([one.label_set.index(one.answer) for one in episodes])
+    best = probabilities == probabilities.max(axis=1, keepdims=True)
+    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
+    queries = np.array([one.query for one in episodes])
+    return Score(
+        accuracy=float(right.mean()),
+        episode_interval=_bootstrap(right, np.arange(len(right)), seed),
+        clip_interval=_bootstrap(right, queries, seed),
+        ece=expected_calibration_error(probabilities.max(axis=1).tolist(), right.tolist()),
+        episodes=len(episodes),
+        clips=len(np.unique(queries)),
+    )
+
+
+def _bootstrap(right: FloatArray, units: npt.NDArray[np.int64], seed: int) -> Interval:
+    """2.5 and 97.5 % of the accuracy when the units are drawn anew."""
+    _, at = np.unique(units, return_inverse=True)
+    hits, sizes = np.bincount(at, right), np.bincount(at)
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    low, high = np.quantile(hits[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
+    return float(low), float(high)
