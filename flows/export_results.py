@@ -7,9 +7,10 @@ from flows.artifacts import publish_summary
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
-from flows.stages.results import export_results as export
+from flows.stages.job import export_place
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
+from flows.tasks import in_tasks
 
 
 @flow(
@@ -22,6 +23,6 @@ def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | i
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
-        run.count("export", [export(runtime, place, library, run)])
+        export_place(runtime, place, library, run, in_tasks)
     publish_summary("export-results", place, run)
     return {"run": str(run.id), "manifest": run.manifest, **run.counts}

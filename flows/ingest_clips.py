@@ -10,6 +10,7 @@ from flows.settings import Settings
 from flows.stages.job import ingest_place
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
+from flows.tasks import in_tasks
 
 
 @flow(name="ingest-clips", flow_run_name="ingest {prefix}", description="List a folder or S3 prefix.")
@@ -17,6 +18,6 @@ def ingest_clips(prefix: Prefix) -> dict[str, int]:
     """Lists a place and records its clips; no object is read."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
-        ingest_place(runtime, place, run)
+        ingest_place(runtime, place, run, in_tasks)
     publish_summary("ingest-clips", place, run)
     return dict(run.counts)

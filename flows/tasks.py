@@ -27,9 +27,11 @@ def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
 
 
 def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Storage that stutters and a database that went away may come back; everything else is as it is."""
+    """Storage that stutters, a database that went away and a child that somebody killed may come back."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OperationalError) or (isinstance(error, BaseException) and is_transient(error))
+    if isinstance(error, OperationalError | ChildProcessError):
+        return True
+    return isinstance(error, BaseException) and is_transient(error)
 
 
 @task(
@@ -44,7 +46,7 @@ def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
 def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> Counts:
     """One step over one batch."""
     counts = step(batch)
-    get_run_logger().info("%s of %d clips: %s", stage, len(batch), dict(counts))
+    get_run_logger().info("%s: %s", stage, dict(counts))
     return counts
 
 

@@ -31,16 +31,16 @@ class Each(Protocol):
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """One batch after another, with a bar of clips on stderr where a person watches."""
-    with tqdm(desc=stage, total=sum(map(len, batches)), unit="clip", disable=None) as bar:
+    """One batch after another, with a bar on stderr where a person watches."""
+    with tqdm(desc=stage, total=sum(map(len, batches)), disable=None, leave=False) as bar:
         for batch in batches:
             yield step(batch)
             bar.update(len(batch))
 
 
-def ingest_place(runtime: Runtime, place: str, run: OpenRun) -> None:
+def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
     """Lists the place."""
-    run.count("ingest", [ingest(runtime, place)])
+    run.count("ingest", each("ingest", lambda _: ingest(runtime, place), [[place]]))
 
 
 def tokenize_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
@@ -59,6 +59,11 @@ def label_place(runtime: Runtime, place: str, labelling: Labelling, run: OpenRun
     run.count("label", each("label", lambda batch: labelling.label_batch(batch, run.id), batches))
 
 
+def export_place(runtime: Runtime, place: str, library: str, run: OpenRun, each: Each) -> None:
+    """Writes the place's current answers by the library as files."""
+    run.count("export", each("export", lambda _: export_results(runtime, place, library, run), [[library]]))
+
+
 def run_night(
     runtime: Runtime,
     place: str,
@@ -74,11 +79,11 @@ def run_night(
     place = canonical(place)
     with recorded_run(runtime, kind, place, asdict(request), day=day, flow_run_id=flow_run_id) as run:
         labelling = Labelling(runtime, request)  # an unknown library fails before any work
-        ingest_place(runtime, place, run)
+        ingest_place(runtime, place, run, each)
         tokenize_place(runtime, place, run, each)
         label_place(runtime, place, labelling, run, each)
         if export:
-            run.count("export", [export_results(runtime, place, labelling.library.name, run)])
+            export_place(runtime, place, labelling.library.name, run, each)
     return labelling, run
 
 
