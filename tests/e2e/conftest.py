@@ -1,0 +1,59 @@
+"""A world for each test or module that works through a whole night."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from db.embedded import EmbeddedServer
+from tests.e2e.world import World
+from tests.fixtures_postgres import migrated_database
+from tests.fixtures_s3 import S3Bucket
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+
+
+@pytest.fixture(scope="session")
+def credentials() -> Iterator[dict[str, str]]:
+    """What boto3 needs of the environment; the address of the server is in the settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield CREDENTIALS
+
+
+NewBucket = Callable[[str], S3Bucket]
+
+
+@pytest.fixture(scope="session")
+def new_bucket(s3_endpoint: str, s3_client: "S3Client", credentials: dict[str, str]) -> NewBucket:
+    """Makes an empty bucket."""
+
+    def make(purpose: str) -> S3Bucket:
+        bucket = f"{purpose}-{uuid4().hex[:12]}"
+        s3_client.create_bucket(Bucket=bucket)
+        return S3Bucket(s3_endpoint, bucket, s3_client)
+
+    return make
+
+
+@pytest.fixture
+def world(
+    new_bucket: NewBucket, postgres: EmbeddedServer, migrated_template: str, tmp_path: Path
+) -> Iterator[World]:
+    """Nothing yet, for one test."""
+    with migrated_database(postgres, migrated_template) as database:
+        yield World(new_bucket("clips"), new_bucket("results"), database, tmp_path)

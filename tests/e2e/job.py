@@ -1,0 +1,47 @@
+"""A night in a process of its own, which tells how far it is and can be killed at any moment."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+# What takes seconds to import is loaded by the server of forked processes, once for all of them.
+import core.codec
+import core.understand  # noqa: F401
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages.counts import Counts
+from flows.stages.job import Batches, Step, run_night
+from flows.stages.label import LabelRequest
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process is given; all of it can be pickled."""
+
+    settings: Mapping[str, Any]
+    environment: Mapping[str, str]
+    scratch: Path
+    place: str
+    library: str
+
+
+def run(job: Job, progress: Connection) -> None:
+    """Works through the night and says so at its start and after every batch."""
+    os.environ.update(job.environment)
+    tempfile.tempdir = str(job.scratch)
+
+    def each(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
+        for batch in batches:
+            yield step(batch)
+            progress.send(stage)
+
+    runtime = Runtime(Settings(**job.settings))
+    progress.send("start")
+    try:
+        run_night(runtime, job.place, LabelRequest(job.library), each, kind="nightly-labeling", export=True)
+    finally:
+        runtime.close()

@@ -1,0 +1,60 @@
+"""The whole database as plain rows, and what of it has to be the same after the same work."""
+
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, select, text
+
+from db import models
+from db.base import Base
+from db.engine import database_url
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+CHANCE = {
+    "id", "run_id", "first_run", "last_run", "retracted_by_run", "flow_run_id",
+    "created_at", "first_seen", "last_seen", "started_at", "finished_at", "promoted_at", "resolved_at",
+}  # fmt: skip
+"""Columns that differ between two databases in which the same was done: numbers drawn, and times."""
+LAST_ATTEMPT = {"counts", "attempts"}
+"""Columns of a run that tell how its last attempt went."""
+OF_BYTES = {"selection_key", "uri", "sha256s"}
+"""Columns of an export that follow from run ids and times within it; the objects are compared themselves."""
+
+
+def tables(url: str) -> Tables:
+    """Every row of every table, in an order that does not depend on when it was written."""
+    engine = create_engine(database_url(url), poolclass=NullPool)
+    with engine.connect() as connection:
+        return {
+            name: sorted(map(dict, connection.execute(select(table)).mappings()), key=repr)
+            for name, table in Base.metadata.tables.items()
+        }
+
+
+def rows(url: str, query: str) -> list[Row]:
+    """The answer to a query."""
+    engine = create_engine(database_url(url), poolclass=NullPool)
+    with engine.connect() as connection:
+        found = [dict(row) for row in connection.execute(text(query)).mappings()]
+    return [{name: _plain(value) for name, value in row.items()} for row in found]
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+def what_was_done(found: Tables) -> Tables:
+    """The tables without what chance and the clock decide; rows name a clip by its uri."""
+    uris = {clip["id"]: clip["uri"] for clip in found[models.Clip.__tablename__]}
+    return {name: sorted((_kept(name, row, uris) for row in found[name]), key=repr) for name in found}
+
+
+def _kept(table: str, row: Row, uris: dict[int, str]) -> Row:
+    left_out = CHANCE | {"runs": LAST_ATTEMPT, "exports": OF_BYTES}.get(table, set())
+    kept = {name: value for name, value in row.items() if name not in left_out}
+    if "clip_id" in kept:
+        kept["clip_id"] = uris[kept["clip_id"]]
+    if "missing_since" in kept:
+        kept["missing_since"] = kept["missing_since"] is not None
+    return kept

@@ -1,0 +1,131 @@
+"""What a night works on: clips and a library in a bucket, results in another, a database of their own."""
+
+import json
+import wave
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages.job import import_manifest, run_night, with_bar
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.run import OpenRun
+from tests.fixtures_postgres import Database
+from tests.fixtures_s3 import S3Bucket
+
+LIBRARY = "sounds"
+REQUEST = LabelRequest(LIBRARY)
+RATE = 16_000
+
+
+@dataclass(frozen=True)
+class World:
+    """Clips lie in `clips`/day, libraries in `clips`/library; what is written goes to `results`."""
+
+    clips: S3Bucket
+    results: S3Bucket
+    database: Database
+    home: Path
+
+    @property
+    def place(self) -> str:
+        return f"{self.clips.uri}/day"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            home=self.home,
+            database_url=self.database.url("writer"),
+            storage_uri=self.results.uri,
+            s3_endpoint_url=self.clips.endpoint,
+            read_roots=(self.clips.uri,),
+        )
+
+    def put(self, name: str, data: bytes) -> str:
+        return self.clips.put(f"day/{name}", data)
+
+    def remove(self, name: str) -> None:
+        self.clips.client.delete_object(Bucket=self.clips.bucket, Key=f"day/{name}")
+
+    def put_library(self, clips: Mapping[str, bytes], labels: Mapping[str, str]) -> str:
+        """Puts a manifest and its clips; `labels` by the names of `clips`. The manifest's uri."""
+        for name, data in clips.items():
+            self.clips.put(f"library/{name}", data)
+        rows = [json.dumps({"path": name, "label": label}) for name, label in labels.items()]
+        return self.clips.put("library/manifest.jsonl", "\n".join(rows).encode())
+
+    def objects(self) -> dict[str, bytes]:
+        """Everything that was written, by key."""
+        listed = self.results.client.list_objects_v2(Bucket=self.results.bucket).get("Contents", [])
+        return {entry["Key"]: self.results.get(entry["Key"]) for entry in listed}
+
+
+class Counting:
+    """Stands before a model and counts what it is asked to compute."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.calls = model, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.model, name)
+        if not callable(attribute):
+            return attribute
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            return attribute(*arguments, **named)
+
+        return counted
+
+
+class CountingRuntime(Runtime):
+    """A process whose models count what they compute."""
+
+    @cached_property
+    def codec(self) -> Any:
+        return Counting(super().codec)
+
+    @cached_property
+    def llama(self) -> Any:
+        model = super().llama
+        return None if model is None else Counting(model)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[CountingRuntime]:
+    """A runtime as a process of its own would have it; its threads, children and connections end with it."""
+    runtime = CountingRuntime(settings)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY) -> int:
+    """The version of the library that the manifest makes."""
+    return import_manifest(runtime, name, manifest, "label")[0].version
+
+
+def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> tuple[Labelling, OpenRun]:
+    """The job as nightly-labeling does it, batch after batch."""
+    return run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
+
+
+def tone(hertz: float, seconds: float = 0.3) -> bytes:
+    """A WAV of one frequency; equal arguments give equal bytes."""
+    samples = 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)
+    file = BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        sound.writeframes((samples * 32767).astype("<i2").tobytes())
+    return file.getvalue()
