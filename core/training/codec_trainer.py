@@ -117,7 +117,8 @@ class CodecTrainer:
     def _train_part(self, part: int) -> Losses:
         crops, drawn = self._draw(part)
         quantized = None
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
             z = self.networks.encoder(crops)
             if self.step >= self.config.warmup_steps:
                 quantized = self.networks.quantizer(z)
