@@ -15,11 +15,11 @@ from db.clips import ClipWithTokens, Selection, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
 from db.predictions import Answer, NewPrediction, existing_work_keys, get_answers, save_predictions
-from db.tokens import TokensOfContent, get_token_sequences
+from db.tokens import TokensOfContent, get_token_sequences, known_contents
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+from flows.stages.tokenize import tokenize_uris
 
 if TYPE_CHECKING:
     from core.codes import ClipCodes
@@ -62,9 +62,10 @@ class Labelling:
 
     def prepare(self, run_id: UUID) -> None:
         """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
-        uris = {row.uri for row in self.library.demonstrations}
-        for batch in batches_to_tokenize(self.runtime, uris, self.runtime.settings.batch_size):
-            tokenize_batch(self.runtime, self.runtime.storage(batch[0].uri), batch, run_id)
+        with session_scope(self.runtime.engine) as session:
+            known = known_contents(session, self.runtime.codec_id, self.demonstrated)
+        rows = self.library.demonstrations
+        tokenize_uris(self.runtime, {row.uri for row in rows if row.content_sha256 not in known}, run_id)
         _ = self.labeler
 
     @cached_property
@@ -86,6 +87,11 @@ class Labelling:
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, self.demonstrated)
         rows = self.library.demonstrations
+        if lost := [row.uri for row in rows if row.content_sha256 not in stored]:
+            raise PromptError(
+                f"{len(lost)} demonstrations of {self.library.name}@{self.library.version} have no tokens of "
+                f"this codec and are no longer what was imported: {', '.join(lost[:5])}; import them again"
+            )
         library = [LabeledClip(clip_codes(stored[row.content_sha256]), row.label) for row in rows]
         if self.request.k_shot == 0:
             return library

@@ -5,16 +5,17 @@ import io
 import json
 import posixpath
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from db.clips import add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library
 from db.quarantine import open_quarantine
 from flows.runtime import Runtime
-from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+from flows.stages.tokenize import tokenize_uris
 from flows.storage.location import canonical, file_path
 
 MAX_ROWS = 10_000
@@ -28,10 +29,10 @@ class ManifestError(ValueError):
 class Row(BaseModel):
     """One row of a manifest of labelled clips; other columns may stand beside these."""
 
-    model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True)
 
     path: str = Field(min_length=1)
-    label: str = Field(min_length=1, max_length=200)
+    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 def build_library(
@@ -44,8 +45,7 @@ def build_library(
     rows = read_manifest(runtime, manifest)
     uris = [_resolve(canonical(manifest), row.path) for row in rows]
     _ingest_rows(runtime, uris)
-    for batch in batches_to_tokenize(runtime, set(uris), runtime.settings.batch_size):
-        tokenize_batch(runtime, runtime.storage(manifest), batch, run_id)
+    tokenize_uris(runtime, set(uris), run_id)
     contents = _contents(runtime, uris)
     demonstrations = [
         Demonstration(contents[uri], row.label, uri) for uri, row in zip(uris, rows, strict=True)
@@ -84,7 +84,7 @@ def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
     if is_csv:
         yield from enumerate(csv.DictReader(io.StringIO(text)), start=2)
         return
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other ends of lines
         if line.strip():
             try:
                 yield number, json.loads(line)

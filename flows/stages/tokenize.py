@@ -5,10 +5,11 @@ Nothing is read or decoded twice, and a clip that cannot be used costs one quara
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from db.tokens import TokenizedContent, known_contents, save_tokens
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.storage import Fetched, Storage, StorageDenied
+from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +62,13 @@ def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> li
         batches[-1].append(clip)
         room -= clip.size
     return batches
+
+
+def tokenize_uris(runtime: Runtime, uris: Iterable[str], run_id: UUID) -> None:
+    """Tokenizes what of these clips has no tokens yet; they may lie in several kinds of storage."""
+    for _, together in groupby(sorted(uris), key=is_s3):
+        for batch in batches_to_tokenize(runtime, set(together), runtime.settings.batch_size):
+            tokenize_batch(runtime, runtime.storage(batch[0].uri), batch, run_id)
 
 
 def tokenize_batch(
