@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench install clean
+.PHONY: help demo up test lint types bench install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/runs ## a night of labelling on clips made here: embedded Postgres, Prefect, table of answers
 	@$(BIN)/wordwave demo
+
+up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until Ctrl-C
+	@$(BIN)/wordwave up
 
 test: .venv/tests lint types ## every check: style, types, arrows between packages, tests
 	$(BIN)/python -m pytest

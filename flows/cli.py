@@ -180,6 +180,15 @@ def migrate() -> None:
 
 
 @wordwave.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of the UI.")
+def up(port: int) -> None:
+    """Start Postgres, the Prefect server with its UI and all flows; Ctrl-C ends them."""
+    from flows.up import run_up
+
+    run_up(port)
+
+
+@wordwave.command()
 def down() -> None:
     """Stop the embedded Postgres; its data stays."""
     from db.embedded import stop
