@@ -1,0 +1,200 @@
+"""Few-shot episodes for the mini LLaMA: clips of a few classes with slots for labels, as one prompt each.
+
+An episode is the prompt that core.few_shot writes, gone on with: every clip is first a query and then a
+demonstration, so that all labels but the first of each class can be learned from one reading.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.codes import ClipCodes
+from core.prompt import Demonstration, Instruction, PromptTemplate
+from core.training.bank import TokenBank
+from core.window import cut_window, loudest_window
+
+SHORTEST_WINDOW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeShape:
+    """How many classes with how many clips each; `window` semantic codes of a clip."""
+
+    n_way: int
+    clips_per_class: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeBatch:
+    """Prompts side by side, padded on the right with zeros.
+
+    token_ids (B, T); outs (B, N) where a label is asked, the label's id stands one further; classes and clips
+    (B, N) numbers of the bank; slots (B, N) the id of each label; shown (B, N) whether the class came before.
+    All int64 but shown (bool). `candidates` (B, W) the ids of the slots in use.
+    """
+
+    token_ids: Tensor
+    outs: Tensor
+    classes: Tensor
+    clips: Tensor
+    slots: Tensor
+    shown: Tensor
+    candidates: Tensor
+
+
+class Episodes:
+    """Draws episodes from the classes of a bank. `shares` says how often an episode is of each kind."""
+
+    def __init__(
+        self,
+        bank: TokenBank,
+        template: PromptTemplate,
+        slots: Sequence[str],
+        shares: Mapping[str, float],
+        *,
+        smallest_class: int,
+    ) -> None:
+        self._bank = bank
+        self._template = template
+        self._slots = tuple(slots)
+        self._shares = dict(shares)
+        self._classes = bank.classes(smallest_class)
+        numbers = [tuple(numbers) for kind in self._classes.values() for numbers in kind]
+        self._class_number = {members: at for at, members in enumerate(numbers)}
+
+    def batch(
+        self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
+    ) -> EpisodeBatch:
+        """`count` episodes of one shape; a share of `noise` of the codes is replaced by others."""
+        return _stack([self._draw(rng, shape, noise) for _ in range(count)])
+
+    def scattered(
+        self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
+    ) -> EpisodeBatch:
+        """`count` prompts of n_way clips of as many classes; a class has its clips in different prompts.
+
+        Whoever tells which clips belong together must hear it: prompts have nothing else in common.
+        """
+        per_class = shape.clips_per_class
+        classes = self._mixed_classes(rng, count * shape.n_way // per_class)
+        prompts = [_Episode(self._template.instruction_ids(None), [0]) for _ in range(count)]
+        for members in classes:
+            open_prompts = sorted(prompts, key=lambda prompt: (len(prompt.clips), rng.random()))
+            for prompt, clip in zip(open_prompts, rng.sample(members, per_class), strict=False):
+                slot = rng.choice(self._slots)
+                shot = self._demonstration(rng, self._bank.clips[clip], slot, shape.window, noise)
+                number = self._class_number[tuple(members)]
+                prompt.add(self._template.demonstration_ids(shot), number, clip)
+        return _stack(prompts)
+
+    def _mixed_classes(self, rng: random.Random, count: int) -> list[list[int]]:
+        """Classes of all kinds by their shares, as far as a kind has classes; sounds fill up."""
+        chosen: list[list[int]] = []
+        kinds = sorted(self._shares, key=lambda kind: len(self._classes.get(kind, ())))
+        total = sum(self._shares.values())
+        for kind in kinds[:-1]:
+            known = self._classes.get(kind, [])
+            chosen += rng.sample(known, min(len(known) // 2, round(count * self._shares[kind] / total)))
+        chosen += rng.sample(self._classes[kinds[-1]], count - len(chosen))
+        rng.shuffle(chosen)
+        return chosen
+
+    def tests(self, rng: random.Random, n_way: int, k_shot: int, window: int, count: int) -> EpisodeBatch:
+        """`count` episodes of k_shot demonstrations a class and one query, the last clip."""
+        shape = EpisodeShape(n_way, k_shot, window)
+        return _stack([self._draw(rng, shape, 0.0, queries=1) for _ in range(count)])
+
+    def _draw(self, rng: random.Random, shape: EpisodeShape, noise: float, queries: int = 0) -> "_Episode":
+        fitting = {k: v for k, v in self._shares.items() if len(self._classes.get(k, ())) >= shape.n_way}
+        kind = rng.choices(list(fitting), list(fitting.values()))[0]
+        classes = rng.sample(self._classes[kind], shape.n_way)
+        slots = rng.sample(self._slots, shape.n_way)
+        drawn = [
+            (self._class_number[tuple(members)], number, slot)
+            for members, slot in zip(classes, slots, strict=True)
+            for number in rng.sample(members, shape.clips_per_class + queries)
+        ]
+        asked = [drawn.pop(rng.randrange(len(drawn))) for _ in range(queries)]
+        drawn = _drop_extra(drawn, shape.clips_per_class)
+        rng.shuffle(drawn)
+        drawn += asked
+        instruction = Instruction(tuple(slots)) if rng.random() < 0.5 else None
+        episode = _Episode(self._template.instruction_ids(instruction), [self._slot_id(s) for s in slots])
+        for number, clip, slot in drawn:
+            shot = self._demonstration(rng, self._bank.clips[clip], slot, shape.window, noise)
+            episode.add(self._template.demonstration_ids(shot), number, clip)
+        return episode
+
+    def _demonstration(
+        self, rng: random.Random, clip: ClipCodes, slot: str, width: int, noise: float
+    ) -> Demonstration:
+        """Half of the windows are the loudest, as demonstrations are; half lie anywhere, as queries do."""
+        if rng.random() < 0.2:
+            width = rng.randint(min(SHORTEST_WINDOW, width), width)
+        last = max(0, len(clip.semantic) - width)
+        start = loudest_window(clip.levels, width) if rng.random() < 0.5 else rng.randint(0, last)
+        window = cut_window(clip, start, width)
+        if noise:
+            semantic = window.semantic.copy()
+            for at in range(len(semantic)):
+                if rng.random() < noise:
+                    semantic[at] = rng.choice(rng.choice(self._bank.clips).semantic)
+            window = type(window)(semantic, window.acoustic1, window.acoustic2)
+        return Demonstration(window, slot)
+
+    def _slot_id(self, slot: str) -> int:
+        (token_id,) = self._template.label_ids(slot)
+        return token_id
+
+
+def _drop_extra(drawn: list[tuple[int, int, str]], clips_per_class: int) -> list[tuple[int, int, str]]:
+    """The first clips of each class, no more than asked for."""
+    counts: Counter[int] = Counter()
+    kept = []
+    for one in drawn:
+        counts[one[0]] += 1
+        if counts[one[0]] <= clips_per_class:
+            kept.append(one)
+    return kept
+
+
+class _Episode:
+    """A prompt that grows clip by clip."""
+
+    def __init__(self, opening: list[int], slot_ids: list[int]) -> None:
+        self.token_ids = list(opening)
+        self.slot_ids = slot_ids
+        self.outs: list[int] = []
+        self.classes: list[int] = []
+        self.clips: list[int] = []
+        self.shown: list[bool] = []
+
+    def add(self, token_ids: list[int], number: int, clip: int) -> None:
+        """A demonstration whose last id is its label."""
+        self.token_ids += token_ids
+        self.outs.append(len(self.token_ids) - 2)
+        self.shown.append(number in self.classes)
+        self.classes.append(number)
+        self.clips.append(clip)
+
+
+def _stack(episodes: Sequence[_Episode]) -> EpisodeBatch:
+    length = max(len(one.token_ids) for one in episodes)
+    token_ids = torch.zeros(len(episodes), length, dtype=torch.int64)
+    for row, one in zip(token_ids, episodes, strict=True):
+        row[: len(one.token_ids)] = torch.tensor(one.token_ids)
+    outs = torch.tensor([one.outs for one in episodes])
+    return EpisodeBatch(
+        token_ids=token_ids,
+        outs=outs,
+        classes=torch.tensor([one.classes for one in episodes]),
+        clips=torch.tensor([one.clips for one in episodes]),
+        slots=token_ids.gather(1, outs + 1),
+        shown=torch.tensor([one.shown for one in episodes]),
+        candidates=torch.tensor([one.slot_ids for one in episodes]),
+    )

@@ -1,0 +1,108 @@
+"""What the mini LLaMA is asked to learn from a batch of episodes.
+
+The label of each clip whose class was shown, of course. Alone that stays at chance for a long time, so two
+losses say how a few-shot answer can be found: in one layer, where a label is asked, attention looks at the
+labels of the same class; and what it compares there tells clips apart that lie in different prompts.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaForCausalLM
+
+from core.training.episodes import EpisodeBatch
+from core.training.llama_network import apply_layer, heads_of, logits_at, pick, rotate
+
+FARTHEST = 1000
+"""Ids between a demonstration and a query, as far as long prompts go: matching must not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aids:
+    """In which layer clips are matched, and how much each aid weighs beside the labels."""
+
+    layer: int
+    attention: float
+    closing: float
+
+
+def label_losses(network: LlamaForCausalLM, batch: EpisodeBatch, aids: Aids) -> dict[str, Tensor]:
+    """`label`, `closing` and `attention`, each a mean, before their weights."""
+    positions = _positions(batch)
+    hidden = network.model.embed_tokens(batch.token_ids)
+    losses: dict[str, Tensor] = {}
+    for layer in range(len(network.model.layers)):
+        hidden, queries, keys = apply_layer(network, layer, hidden, positions)
+        if layer == aids.layer:
+            losses["attention"] = attention_loss(batch, queries, keys)
+    logits = logits_at(network, hidden, batch.outs)
+    losses["label"] = functional.cross_entropy(logits[batch.shown].float(), batch.slots[batch.shown])
+    losses["closing"] = closing_loss(network, batch, hidden)
+    return losses
+
+
+def matching_loss(
+    network: LlamaForCausalLM, batch: EpisodeBatch, layer: int, generator: torch.Generator
+) -> Tensor:
+    """-log of the attention that clips of the same class in other prompts get, were all prompts one.
+
+    The layers below the matching one are enough for it. Clips of the same prompt are left out: what they
+    have in common besides their sound would give them away.
+    """
+    hidden = network.model.embed_tokens(batch.token_ids)
+    for below in range(layer):
+        hidden, _, _ = apply_layer(network, below, hidden, _positions(batch))
+    asking = heads_of(network, layer, pick(hidden, batch.outs)).queries
+    labels = heads_of(network, layer, pick(hidden, batch.outs + 1)).keys
+    near = torch.randint(FARTHEST, (1, batch.outs.numel()), generator=generator)
+    queries, keys = (
+        rotate(network, states.transpose(0, 1).flatten(1, 2).unsqueeze(0), positions)[0]
+        for states, positions in ((asking, near + FARTHEST), (labels, near.roll(1, -1)))
+    )
+    scores = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5  # (H, BN, BN)
+    prompts = torch.arange(len(batch.classes)).repeat_interleave(batch.classes.shape[1])
+    other = prompts[:, None] != prompts
+    same = (batch.classes.flatten()[:, None] == batch.classes.flatten()) & other
+    return -_log_share(scores, same, other)[:, same.any(-1)].mean()
+
+
+def attention_loss(batch: EpisodeBatch, queries: Tensor, keys: Tensor) -> Tensor:
+    """-log of the attention mass on earlier labels of the same class, where a shown label is asked."""
+    asking = pick(queries, batch.outs)
+    scores = asking @ keys.transpose(-1, -2) / keys.shape[-1] ** 0.5  # (B, H, N, T)
+    before = torch.arange(keys.shape[-2]) <= batch.outs[..., None]  # (B, N, T)
+    count = batch.outs.shape[1]
+    earlier = torch.ones(count, count, dtype=torch.bool).tril(-1)
+    same = (batch.classes[..., None] == batch.classes[:, None]) & earlier  # (B, N, N)
+    columns = (batch.outs + 1)[:, None].expand_as(same)
+    wanted = torch.zeros_like(before).scatter(-1, columns, same)
+    share = _log_share(scores, wanted[:, None], before[:, None])  # (B, H, N)
+    return -share.transpose(1, 2)[batch.shown].mean()
+
+
+def closing_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor) -> Tensor:
+    """Behind a label the next demonstration begins, always alike; the last label has nothing behind it."""
+    rows = batch.outs[:, :-1] + 1
+    logits = logits_at(network, hidden, rows)
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), batch.token_ids.gather(1, rows + 1).flatten()
+    )
+
+
+def _log_share(scores: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+    """log of the softmax mass over `counted` that lies on `wanted`; the last axis goes."""
+    scores = scores.float()
+    total = scores.masked_fill(~counted, -torch.inf).logsumexp(-1)
+    # rows without anything wanted stay finite and are left out by the callers
+    part = scores.masked_fill(~wanted, -1e4).logsumexp(-1)
+    return part - total
+
+
+def _positions(batch: EpisodeBatch) -> Tensor:
+    return torch.arange(batch.token_ids.shape[1])[None]
