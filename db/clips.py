@@ -144,6 +144,12 @@ def listed_uris(session: Session, selection: Selection) -> list[str]:
     return list(session.scalars(select(Clip.uri).where(selected(selection)).order_by(Clip.uri)))
 
 
+def modified_uris(session: Session, selection: Selection, start: datetime, end: datetime) -> list[str]:
+    """The uris of the selected current clips that were last modified from `start` to before `end`."""
+    modified = (Clip.last_modified >= start) & (Clip.last_modified < end)
+    return list(session.scalars(select(Clip.uri).where(selected(selection), modified).order_by(Clip.uri)))
+
+
 def _has_tokens(codec_id: int) -> ColumnElement[bool]:
     return exists().where(
         TokenSequence.content_sha256 == Clip.content_sha256, TokenSequence.codec_id == codec_id

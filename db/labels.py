@@ -12,7 +12,7 @@ CURRENT = text(
     """
     SELECT uri, encode(content_sha256, 'hex') AS content_sha256, task, label, probability, margin, status,
       chance, majority_label, nearest_label, probabilities, is_demonstration, library, version, labeler, llm,
-      codec, is_promoted, run::text AS run, created_at
+      codec, run::text AS run, created_at
     FROM analytics.labels
     WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
     ORDER BY uri

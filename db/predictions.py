@@ -123,6 +123,15 @@ def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
     return len(retracted.all())
 
 
+def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: float) -> None:
+    """Judges standing answers by another bound; answers that have it already are left alone."""
+    session.execute(
+        update(Prediction)
+        .where(_standing(work_keys), Prediction.min_margin != min_margin)
+        .values(min_margin=min_margin)
+    )
+
+
 def promote(
     session: Session, task: str, demonstration_set_id: int, codec_id: int, llm_id: int | None
 ) -> None:

@@ -82,12 +82,11 @@ def label(place: str, layout: str, **options: Any) -> None:
     from flows.stages.job import run_night, with_bar
     from flows.stages.label import LabelRequest
     from flows.stages.report import clip_answers, json_rows, table_lines
-    from flows.storage.location import canonical
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
-        labelling, _ = run_night(runtime, place, request, with_bar, kind="label", export=False)
-        answers = clip_answers(labelling, canonical(place))
+        night = run_night(runtime, place, request, with_bar, kind="label", export=False)
+        answers = clip_answers(night.labelling, night.selection)
     if layout == "json":
         for row in json_rows(answers):
             echo_json(row)

@@ -1,13 +1,18 @@
 """export-results: current answers as Parquet and JSON lines."""
 
+from collections.abc import Iterator
+
 from prefect import flow
 from prefect.runtime import flow_run
+from sqlalchemy.orm import Session
 
+from db.labels import current_labels
 from flows.artifacts import publish_summary
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
-from flows.stages.job import export_place
+from flows.stages.export import LabelRow
+from flows.stages.job import export_rows
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
 from flows.tasks import in_tasks
@@ -23,6 +28,10 @@ def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | i
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
-        export_place(runtime, place, library, run, in_tasks)
+        export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
     publish_summary("export-results", place, run)
     return {"run": str(run.id), "manifest": run.manifest, **run.counts}
+
+
+def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:
+    return (LabelRow(**row) for row in current_labels(session, place, library))

@@ -9,7 +9,7 @@ from flows.artifacts import publish_answers, publish_summary
 from flows.parameters import KShot, Layers, LibraryName, MaxWindows, MinMargin, Prefix, Repeats
 from flows.runtime import shared_runtime
 from flows.settings import Settings
-from flows.stages.job import label_place
+from flows.stages.job import label_selection
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.report import clip_answers
 from flows.stages.run import recorded_run
@@ -37,7 +37,7 @@ def label_clips(
     request = LabelRequest(library, k_shot, layers, repeats, max_windows, min_margin)
     with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
         labelling = Labelling(runtime, request)
-        label_place(runtime, place, labelling, run, in_tasks)
+        label_selection(labelling, place, run, in_tasks)
     publish_summary("label-clips", place, run)
     publish_answers("label-clips", clip_answers(labelling, place))
     return dict(run.counts)

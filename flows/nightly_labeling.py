@@ -16,6 +16,7 @@ from flows.parameters import (
     Prefix,
     Repeats,
     Timezone,
+    modified_span,
     render_day,
     resolve_day,
 )
@@ -44,19 +45,20 @@ def nightly_labeling(
     max_windows: MaxWindows = 3,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, str | int | None]:
-    """One run of one partition; `{day}` in the prefix is filled in, in the time zone."""
+    """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     place = render_day(prefix, day, timezone, due)
-    labelling, run = run_night(
+    night = run_night(
         runtime,
         place,
         LabelRequest(library, k_shot, layers, repeats, max_windows, min_margin),
         in_tasks,
         kind="nightly-labeling",
         export=True,
+        span=modified_span(prefix, day, timezone, due),
         day=resolve_day(day, timezone, due),
         flow_run_id=flow_run.id,
     )
-    publish_summary("nightly-labeling", place, run)
-    publish_answers("nightly-labeling", clip_answers(labelling, place))
-    return {"run": str(run.id), "manifest": run.manifest, **run.counts}
+    publish_summary("nightly-labeling", place, night.run)
+    publish_answers("nightly-labeling", clip_answers(night.labelling, night.selection))
+    return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}

@@ -6,7 +6,7 @@ that forbid something stand in the JSON schema too, where the API applies them b
 """
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal, cast
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -21,7 +21,7 @@ _PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
 _PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be taken for a folder of that name
 _MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_DAY = r"^(?:today|yesterday|\d{4}-\d{2}-\d{2})$"
+_DAY = r"^(?:any|today|yesterday|\d{4}-\d{2}-\d{2})$"
 
 
 def _check_prefix(prefix: str) -> str:
@@ -119,7 +119,11 @@ Day = Annotated[
     str,
     Field(pattern=_DAY),
     AfterValidator(_check_day),
-    _form("Day", "today, yesterday or YYYY-MM-DD in the time zone; today is the day the run is due."),
+    _form(
+        "Day",
+        "today, yesterday, YYYY-MM-DD or any, in the time zone; today is the day the run is due. "
+        "Without {day} in the prefix it means the clips last modified that day.",
+    ),
 ]
 Timezone = Annotated[
     str,
@@ -129,8 +133,10 @@ Timezone = Annotated[
 ]
 
 
-def resolve_day(day: str, timezone: str, now: datetime) -> date:
-    """The date that `day` means. `now` is when the run was due, so that a late run keeps its day."""
+def resolve_day(day: str, timezone: str, now: datetime) -> date | None:
+    """The date that `day` means, None for any. `now` is when the run was due: a late run keeps its day."""
+    if day == "any":
+        return None
     today = now.astimezone(ZoneInfo(timezone)).date()
     if day == "today":
         return today
@@ -138,8 +144,24 @@ def resolve_day(day: str, timezone: str, now: datetime) -> date:
 
 
 def render_day(prefix: str, day: str, timezone: str, now: datetime) -> str:
-    """The prefix with each {day} filled in as YYYY-MM-DD; days as for resolve_day."""
-    return prefix.replace(DAY, resolve_day(day, timezone, now).isoformat())
+    """The prefix with each {day} filled in as YYYY-MM-DD; days as for resolve_day.
+
+    Raises ValueError for any day where one has to be filled in.
+    """
+    if DAY not in prefix:
+        return prefix
+    if (resolved := resolve_day(day, timezone, now)) is None:
+        raise ValueError(f"{prefix!r} has {DAY}, so the day cannot be 'any': give today, yesterday or a date")
+    return prefix.replace(DAY, resolved.isoformat())
+
+
+def modified_span(prefix: str, day: str, timezone: str, now: datetime) -> tuple[datetime, datetime] | None:
+    """The day from midnight to midnight in the time zone, None where the prefix or `any` says enough."""
+    resolved = resolve_day(day, timezone, now)
+    if DAY in prefix or resolved is None:
+        return None
+    midnight = datetime.combine(resolved, time(), ZoneInfo(timezone))
+    return midnight, datetime.combine(resolved + timedelta(days=1), time(), ZoneInfo(timezone))
 
 
 def split_library_name(name: str) -> tuple[str, int | None]:

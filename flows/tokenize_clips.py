@@ -24,6 +24,6 @@ def tokenize_clips(prefix: Prefix) -> dict[str, int]:
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"codec": runtime.codec.fingerprint}
     with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
-        tokenize_place(runtime, place, run, in_tasks)
+        tokenize_place(runtime, place, place, run, in_tasks)
     publish_summary("tokenize-clips", place, run)
     return dict(run.counts)

@@ -26,7 +26,7 @@ ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of the view analytics.labels."""
+    """One answer, with the columns of the view analytics.labels."""
 
     uri: str
     content_sha256: str
@@ -45,7 +45,6 @@ class LabelRow:
     labeler: str
     llm: str | None
     codec: str
-    is_promoted: bool
     run: str
     created_at: datetime
 

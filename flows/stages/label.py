@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from core.errors import PromptError
 from db.clips import ClipWithTokens, Selection, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
-from db.predictions import Answer, NewPrediction, existing_work_keys, get_answers, save_predictions
+from db.predictions import (
+    Answer,
+    NewPrediction,
+    existing_work_keys,
+    get_answers,
+    save_predictions,
+    set_min_margin,
+)
 from db.tokens import TokensOfContent, get_token_sequences, known_contents
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.export import LabelRow
 from flows.stages.tokenize import tokenize_uris
 
 if TYPE_CHECKING:
@@ -167,11 +177,44 @@ class Labelling:
             seed=0,
         )
 
+    def rows(self, session: Session, selection: Selection) -> Iterator[LabelRow]:
+        """The answers to this request as exported rows, their status by this request's bound."""
+        runtime, library = self.runtime, self.library
+        for answer in get_answers(session, selection, self._work_keys(selection)):
+            yield LabelRow(
+                uri=answer.uri,
+                content_sha256=answer.content_sha256.hex(),
+                task=answer.task,
+                label=answer.label,
+                probability=answer.probability,
+                margin=answer.margin,
+                status="uncertain" if answer.margin < self.request.min_margin else "labeled",
+                chance=answer.baselines["chance"],
+                majority_label=answer.baselines["majority"],
+                nearest_label=answer.baselines["nearest"],
+                probabilities=answer.probabilities,
+                is_demonstration=answer.is_demonstration,
+                library=library.name,
+                version=library.version,
+                labeler=answer.labeler,
+                llm=runtime.settings.llm,
+                codec=runtime.settings.codec,
+                run=str(answer.run_id),
+                created_at=answer.created_at,
+            )
+
+    def state_bound(self, selection: Selection) -> None:
+        """Lets the analysts' view judge earlier answers by the bound that is asked now."""
+        with session_scope(self.runtime.engine) as session:
+            set_min_margin(session, self._work_keys(selection), self.request.min_margin)
+
+    def _work_keys(self, selection: Selection) -> list[bytes]:
+        return [self.work_key(clip.content_sha256) for clip in self.clips(selection)]
+
     def answers(self, selection: Selection) -> list[Answer]:
         """The standing answers to this request, for the clips of the selection, in uri order."""
-        keys = [self.work_key(clip.content_sha256) for clip in self.clips(selection)]
         with session_scope(self.runtime.engine) as session:
-            return get_answers(session, selection, keys)
+            return get_answers(session, selection, self._work_keys(selection))
 
 
 def _baselines(prediction: Prediction) -> dict[str, str | float]:

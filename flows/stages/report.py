@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from db.clips import listed_uris
+from db.clips import Selection, listed_uris
 from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import open_quarantine
@@ -16,23 +16,23 @@ class ClipAnswer:
     """A clip's answer, or why it has none."""
 
     uri: str
-    status: Literal["labeled", "uncertain", "quarantined"]
+    status: Literal["labeled", "uncertain", "quarantined", "pending"]
     answer: Answer | None = None
     reason: str | None = None
 
 
-def clip_answers(labelling: Labelling, place: str) -> list[ClipAnswer]:
-    """Every current clip of the place: answered by this request, or quarantined."""
+def clip_answers(labelling: Labelling, selection: Selection) -> list[ClipAnswer]:
+    """Every selected current clip: answered by this request, quarantined, or waiting for its tokens."""
     with session_scope(labelling.runtime.engine) as session:
-        uris = listed_uris(session, place)
-        reasons = {row.uri: row.reason for row in open_quarantine(session, place)}
-    answers = {answer.uri: answer for answer in labelling.answers(place)}
+        uris = listed_uris(session, selection)
+        reasons = {row.uri: row.reason for row in open_quarantine(session, selection)}
+    answers = {answer.uri: answer for answer in labelling.answers(selection)}
     return [_clip_answer(labelling, uri, answers.get(uri), reasons.get(uri)) for uri in uris]
 
 
 def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: str | None) -> ClipAnswer:
     if answer is None:
-        return ClipAnswer(uri, "quarantined", reason=reason)
+        return ClipAnswer(uri, "quarantined" if reason else "pending", reason=reason)
     uncertain = answer.margin < labelling.request.min_margin
     return ClipAnswer(uri, "uncertain" if uncertain else "labeled", answer)
 

@@ -1,47 +1,44 @@
-"""The answers of a place as files under the run's prefix; the same answers are never written twice."""
+"""Answers as files under the run's prefix; the same answers are never written twice to one place."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.exports import Export, find_export, save_export
-from db.labels import current_labels
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.export import SCHEMA_VERSION, LabelRow, export_labels
 from flows.stages.run import OpenRun
 
+Rows = Callable[[Session], Iterable[LabelRow]]
+"""Reads the rows to write, in uri order; it is called twice in one snapshot of the database."""
 
-def export_results(runtime: Runtime, place: str, library: str, run: OpenRun) -> Counts:
-    """Writes the current answers of a place by a library as Parquet and JSON lines, the manifest last.
+
+def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
+    """Writes the rows as Parquet and JSON lines, the manifest last.
 
     `run.manifest` names the manifest: the new one, or that of the export that has these very rows.
     """
     with session_scope(runtime.engine) as session:
-        key = _selection_key(_rows(session, place, library))
+        # what is hashed is what is written, whoever labels meanwhile
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        key = _selection_key(runtime.settings.storage_uri, rows(session))
         done = find_export(session, key)
-    if done is not None:
-        run.manifest = done.uri
-        return Counts(rows=0, unchanged_rows=done.num_rows)
-    storage = runtime.storage(runtime.settings.storage_uri)
-    with session_scope(runtime.engine) as session:
-        exported = export_labels(_rows(session, place, library), storage, run.id)
-    with session_scope(runtime.engine) as session:
+        if done is not None:
+            run.manifest = done.uri
+            return Counts(rows=0, unchanged_rows=done.num_rows)
+        storage = runtime.storage(runtime.settings.storage_uri)
+        exported = export_labels(rows(session), storage, run.id)
         save_export(session, Export(key, run.id, exported.uri, exported.num_rows, exported.sha256s))
     run.manifest = exported.uri
     return Counts(rows=exported.num_rows)
 
 
-def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:
-    for row in current_labels(session, place, library):
-        yield LabelRow(**row)
-
-
-def _selection_key(rows: Iterator[LabelRow]) -> bytes:
-    """Names the content of an export: its rows and the version of their form."""
-    digest = hashlib.sha256(f"labels {SCHEMA_VERSION}\n".encode())
+def _selection_key(storage_uri: str, rows: Iterable[LabelRow]) -> bytes:
+    """Names an export: where it goes, its rows and the version of their form."""
+    digest = hashlib.sha256(f"labels {SCHEMA_VERSION} {storage_uri}\n".encode())
     for row in rows:
         digest.update(f"{row}\n".encode())
     return digest.digest()

@@ -116,7 +116,8 @@ def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY) -> int:
 
 def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> tuple[Labelling, OpenRun]:
     """The job as nightly-labeling does it, batch after batch."""
-    return run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
+    done = run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
+    return done.labelling, done.run
 
 
 def tone(hertz: float, seconds: float = 0.3) -> bytes:

@@ -36,7 +36,6 @@ ROW = LabelRow(
     labeler="nearest-neighbour",
     llm=None,
     codec="mini-codec",
-    is_promoted=True,
     run=str(RUN),
     created_at=datetime(2026, 11, 22, 2, 0, 0, 123456, tzinfo=UTC),
 )

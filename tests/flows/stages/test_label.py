@@ -1,7 +1,9 @@
 """Labelling: one answer per content and work key, by nearest neighbour or by a frozen LLM."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -39,10 +41,8 @@ def clips(folder: Path) -> list[str]:
 
 
 def night(runtime: Runtime, folder: Path, **request: object) -> Labelling:
-    labelling, _ = run_night(
-        runtime, str(folder), LabelRequest(**request), with_bar, kind="label", export=False
-    )
-    return labelling
+    wanted = LabelRequest(**request)
+    return run_night(runtime, str(folder), wanted, with_bar, kind="label", export=False).labelling
 
 
 def test_nearest_neighbour_answers_every_clip_and_says_so(
@@ -191,3 +191,13 @@ def test_demonstrations_unknown_to_a_codec_are_tokenized_before_they_are_shown(
     finally:
         upgraded.close()
     assert new_run(runtime.engine)
+
+
+def test_a_day_means_the_clips_last_modified_in_it(runtime: Runtime, folder: Path, library: str) -> None:
+    for name, when in [("before.wav", 99), ("first.wav", 100), ("last.wav", 199), ("after.wav", 200)]:
+        os.utime(write_clip(folder / name, tone(440, seed=when)), (when, when))
+    span = (datetime.fromtimestamp(100, UTC), datetime.fromtimestamp(200, UTC))
+    request = LabelRequest(library)
+    done = run_night(runtime, str(folder), request, with_bar, kind="label", export=False, span=span)
+    assert [Path(a.uri).name for a in done.labelling.answers(done.selection)] == ["first.wav", "last.wav"]
+    assert done.run.counts["tokenize.tokenized"] == 2

@@ -8,7 +8,6 @@ from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.report import clip_answers, json_rows, table_lines
-from flows.storage import canonical
 from tests.flows.stages.conftest import hiss, tone, write_clip
 
 
@@ -20,8 +19,8 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     write_clip(folder / "a.wav", hiss(seed=6))
     (folder / "b.wav").write_bytes(b"junk")
     request = LabelRequest("sounds", min_margin=1.0)
-    labelling, _ = run_night(runtime, str(folder), request, with_bar, kind="label", export=False)
-    answers = clip_answers(labelling, canonical(str(folder)))
+    night = run_night(runtime, str(folder), request, with_bar, kind="label", export=False)
+    answers = clip_answers(night.labelling, night.selection)
     first, second, third = json_rows(answers)
     assert [str(row["uri"]).rpartition("/")[2] for row in (first, second, third)] == [
         "a.wav",

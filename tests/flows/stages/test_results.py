@@ -12,12 +12,12 @@ from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.run import OpenRun
 from flows.storage.location import file_path
-from tests.flows.stages.conftest import hiss, tone, write_clip
+from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 
 def night(runtime: Runtime, folder: Path, **request: object) -> OpenRun:
     wanted = LabelRequest("sounds", **request)
-    return run_night(runtime, str(folder), wanted, with_bar, kind="night", export=True)[1]
+    return run_night(runtime, str(folder), wanted, with_bar, kind="night", export=True).run
 
 
 def test_equal_answers_are_exported_once_and_new_ones_again(
@@ -52,3 +52,45 @@ def test_the_manifest_names_files_that_hold_the_answers(
     lines = [json.loads(line) for line in (path.parent / "labels.jsonl").read_text().splitlines()]
     assert [row["uri"] for row in table] == [row["uri"] for row in lines]
     assert [row["label"] for row in table] == ["tone"] * 3
+
+
+def test_an_export_holds_the_answers_that_were_asked_for_not_whatever_came_later(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    first = night(runtime, folder)
+    later = LabelRequest("sounds", k_shot=1)
+    run_night(runtime, str(folder), later, with_bar, kind="label", export=False)
+    again = night(runtime, folder)
+    assert (again.counts["export.unchanged_rows"], again.manifest) == (1, first.manifest)
+
+
+def test_another_place_for_results_gets_its_own_export(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID, tmp_path: Path
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    night(runtime, folder)
+    elsewhere = Runtime(runtime.settings.model_copy(update={"storage_uri": str(tmp_path / "elsewhere")}))
+    try:
+        run = night(elsewhere, folder)
+    finally:
+        elsewhere.close()
+    assert run.counts["export.rows"] == 1
+    assert run.manifest
+    assert file_path(run.manifest).is_relative_to(tmp_path / "elsewhere")
+
+
+def test_the_status_follows_the_bound_that_is_asked_now(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    night(runtime, folder)
+    run = night(runtime, folder, min_margin=1.0)
+    assert run.manifest
+    lines = (file_path(run.manifest).parent / "labels.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["uncertain"]
+    assert rows(runtime.engine, "SELECT status FROM analytics.labels") == [("uncertain",)]
+    assert run.counts["label.labeled"] == 0
