@@ -26,22 +26,10 @@ def start_run(
     """The id of a new run, or of the same one that was never finished, with one attempt more.
 
     The same run has equal kind, partition, parameters and code version (a run's rows have one origin). The
-    caller holds the partition's lock, so a run still marked running is one whose process died.
+    caller holds the partition's lock, so a run still marked running is one whose process died; one that
+    asked for something else is closed as failed.
     """
-    unfinished = session.scalar(
-        select(Run)
-        .where(Run.status == "running", Run.kind == kind, Run.partition_key == partition_key)
-        .where(Run.parameters == dict(parameters), Run.code_version == code_version)
-        .order_by(Run.started_at.desc())
-        .limit(1)
-    )
-    if unfinished is not None:
-        unfinished.attempts += 1
-        unfinished.flow_run_id = flow_run_id
-        session.flush()
-        return unfinished.id
-    run = Run(
-        id=uuid4(),
+    asked = Run(
         kind=kind,
         partition_key=partition_key,
         parameters=dict(parameters),
@@ -49,7 +37,32 @@ def start_run(
         flow_run_id=flow_run_id,
         code_version=code_version,
     )
+    dead = session.scalars(
+        select(Run)
+        .where(Run.status == "running", Run.kind == kind, Run.partition_key == partition_key)
+        .order_by(Run.started_at.desc())
+    ).all()
+    same = next((run for run in dead if _asks_the_same(run, asked)), None)
+    for run in dead:
+        if run is not same:
+            run.status, run.finished_at = "failed", func.now()
+    return _begin(session, asked) if same is None else _take_up(session, same, flow_run_id)
+
+
+def _asks_the_same(run: Run, asked: Run) -> bool:
+    return run.parameters == asked.parameters and run.code_version == asked.code_version
+
+
+def _begin(session: Session, run: Run) -> UUID:
+    run.id = uuid4()
     session.add(run)
+    session.flush()
+    return run.id
+
+
+def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
+    run.attempts += 1
+    run.flow_run_id = flow_run_id
     session.flush()
     return run.id
 

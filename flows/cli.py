@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 def main() -> None:
     """Runs a command; what went wrong on purpose is one line on stderr and exit status 1."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
-    wordwave()
+    try:
+        wordwave()
+    except Exception as error:
+        from flows.explain import explain
+
+        message = explain(error)
+        if message is None:
+            raise
+        click.echo(f"Error: {message}", err=True)
+        sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,20 +37,13 @@ def wordwave() -> None:
 
 @contextmanager
 def runtime_for(*places: str) -> Iterator["Runtime"]:
-    """A runtime that may read the places named on the command line; expected errors become plain ones."""
-    from core.errors import CoreError
-    from db.library import LibraryNotFound
-    from db.locks import PartitionBusy
+    """A runtime that may read the places named on the command line."""
     from flows.runtime import Runtime
     from flows.settings import Settings
-    from flows.storage import StorageError
 
-    expected = (CoreError, StorageError, LibraryNotFound, PartitionBusy, ValueError, FileNotFoundError)
     runtime = Runtime(Settings().reading(*places))
     try:
         yield runtime
-    except expected as error:
-        raise click.ClickException(str(error)) from error
     finally:
         runtime.close()
 
@@ -110,9 +112,9 @@ def library_import(name: str, manifest: str, task: str, allow: tuple[str, ...]) 
     A row is {"path": ..., "label": ...}, the path relative to the manifest. Equal content keeps its version.
     """
     from flows.stages.job import import_manifest
+    from flows.storage.location import canonical
 
-    folder = manifest.rpartition("/")[0] or "."
-    with runtime_for(folder, *allow) as runtime:
+    with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
         version, _ = import_manifest(runtime, name, manifest, task)
     labels = {row.label for row in version.demonstrations}
     size = f"{len(version.demonstrations)} clips, {len(labels)} labels"
@@ -147,8 +149,8 @@ def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | 
     from core.codec.convert import convert as convert_files
 
     shape = CodecConfig.from_json(config) if config else CodecConfig()
-    with runtime_for():
-        codec = convert_files(ReleasedFiles(checkpoint, **files), output, config=shape, first=first_codebook)
+    files_given = ReleasedFiles(checkpoint, **files)
+    codec = convert_files(files_given, output, config=shape, first=first_codebook)
     echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
 
 
@@ -175,7 +177,7 @@ def migrate() -> None:
     from flows.database import migrate as migrate_database
     from flows.settings import Settings
 
-    migrate_database(Settings())
+    click.echo(f"at the newest schema: {migrate_database(Settings())}", err=True)
 
 
 @wordwave.command()
@@ -202,13 +204,18 @@ def down() -> None:
 def sql(query: str) -> None:
     """Ask the embedded Postgres as an analyst, who reads the views of schema analytics and nothing else."""
     from db.embedded import start
+    from flows.database import writer_url
     from flows.settings import Settings
     from flows.stages.query import answer_lines
 
-    try:
-        click.echo("\n".join(answer_lines(start(Settings().home).url("analyst"), query)))
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    settings = Settings()
+    if settings.database_url is not None:
+        raise click.ClickException(
+            "WORDWAVE_DATABASE_URL is set: ask it with your own client, as wordwave_analyst"
+        )
+    writer_url(settings)
+    for line in answer_lines(start(settings.home).url("analyst"), query):
+        click.echo(line)
 
 
 @wordwave.command()

@@ -14,17 +14,18 @@ def writer_url(settings: Settings) -> str:
     return server.url("writer")
 
 
-def migrate(settings: Settings) -> None:
-    """Brings the database to this version's schema, as its owner.
+def migrate(settings: Settings) -> str:
+    """Brings the database to this version's schema, as its owner; says which one it was.
 
     Raises ValueError when an external database is set without its owner's address.
     """
-    if settings.database_url is None:
-        upgrade(start(settings.home).url("owner"))
-    elif settings.owner_database_url is not None:
+    if settings.owner_database_url is not None:
         upgrade(settings.owner_database_url.get_secret_value())
-    else:
+        return "the database of WORDWAVE_OWNER_DATABASE_URL"
+    if settings.database_url is not None:
         raise ValueError(
             "WORDWAVE_DATABASE_URL is set without WORDWAVE_OWNER_DATABASE_URL: the schema is changed by the "
             "owner's role, which the flows do not have"
         )
+    upgrade(start(settings.home).url("owner"))
+    return f"the embedded database in {settings.home}"

@@ -89,9 +89,7 @@ NewLibraryName = Annotated[
     Field(pattern=rf"^{_NAME}$"),
     _form("Library", "Name of the library; equal content keeps its version, other content makes the next."),
 ]
-Task = Annotated[
-    Literal["label", "speech", "sound", "denoise"], _form("Task", "What the library demonstrates.")
-]
+Task = Annotated[Literal["label"], _form("Task", "What the library demonstrates.")]
 KShot = Annotated[
     int, Field(ge=0, le=64), _form("Shots", "Demonstrations of each label in the prompt; 0 shows them all.")
 ]

@@ -19,12 +19,14 @@ from core.presets import preset_directory
 from db.engine import make_engine, session_scope
 from db.registry import ensure_codec, ensure_llm
 from flows.database import writer_url
+from flows.fingerprints import llm_fingerprint
 from flows.settings import Settings
 from flows.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
     from core.llama import FrozenLlama
+    from core.llama_directory import DType
     from core.vocabulary import TextTokenizer, Vocabulary
 
 
@@ -145,15 +147,30 @@ class Runtime:
             return None
         from core.llama import FrozenLlama
 
-        return FrozenLlama.from_directory(model_directory(self.settings.llm), device=self.device)
+        directory = model_directory(self.settings.llm)
+        return FrozenLlama.from_directory(directory, device=self.device, dtype=self.llm_dtype)
+
+    @property
+    def llm_dtype(self) -> "DType":
+        """`auto` is bfloat16 on a GPU, float32 on a CPU."""
+        if self.settings.llm_dtype != "auto":
+            return self.settings.llm_dtype
+        return "bfloat16" if self.device.startswith("cuda") else "float32"
+
+    @cached_property
+    def llm_fingerprint(self) -> str | None:
+        """The LLM's fingerprint, None where there is no LLM."""
+        if self.settings.llm is None:
+            return None
+        return llm_fingerprint(self.settings.home, model_directory(self.settings.llm), self.llm_dtype)
 
     @cached_property
     def llm_id(self) -> int | None:
         """Its row, made when the LLM is new."""
-        if self.llama is None:
+        if self.llm_fingerprint is None:
             return None
         with session_scope(self.engine) as session:
-            return ensure_llm(session, self.llama.fingerprint, str(self.settings.llm))
+            return ensure_llm(session, self.llm_fingerprint, str(self.settings.llm))
 
     @contextmanager
     def device_lock(self) -> Iterator[None]:

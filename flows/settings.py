@@ -6,7 +6,7 @@ for in one run is a flow's parameter (flows.parameters), never a setting. boto3 
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     codec: str = Field("mini-codec", description="codec: a directory or the name of a preset")
     llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
         None, description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens"
+    )
+    llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
 

@@ -1,12 +1,13 @@
 """Batches as Prefect tasks, retried where a second try can help; what they did is counted in our tables."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
@@ -51,7 +52,14 @@ def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> C
 
 
 def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """The batches of a stage as tasks of the running flow, a few at once."""
+    """The batches of a stage as tasks of the running flow, a few at once.
+
+    A batch that fails stops no other: its error is raised when all have ended.
+    """
     futures = [run_batch.submit(stage, number, step, batch) for number, batch in enumerate(batches, start=1)]
-    for future in futures:
-        yield future.result()
+    wait(futures)
+    done = [future.result(raise_on_failure=False) for future in futures]
+    yield from (counts for counts in done if isinstance(counts, Counter))
+    for error in done:
+        if isinstance(error, BaseException):
+            raise error

@@ -86,6 +86,7 @@ def write_directory(
 ) -> None:
     """Writes our form of a codec, a tokenizer beside it; the folder appears complete or not at all."""
     staging = path.with_name(path.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)  # what a kill left
     staging.mkdir(parents=True)
     (staging / CONFIG).write_text(config.to_json())
     save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, staging / WEIGHTS)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -68,7 +69,10 @@ def released_state(files: ReleasedFiles) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> dict[str, dict[str, Tensor]]:
-    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointMismatch(f"{path} is no torch checkpoint of tensors: {error}") from error
     if not isinstance(loaded, dict):
         raise CheckpointMismatch(f"{path} holds a {type(loaded).__name__}, a dict is needed")
     return loaded

@@ -47,6 +47,9 @@ class LLMCodec(nn.Module):
         codec = cls(config, words)
         codec.load_canonical(tensors)
         codec.rows = 1 if torch.device(device).type == "cpu" else GPU_ROWS
+        # TF32 would change codes between devices
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
         return codec.to(device)
 
     def load_canonical(self, tensors: dict[str, Tensor]) -> None:

@@ -60,11 +60,9 @@ def _schema(runtime: Runtime) -> str:
 def _roles(runtime: Runtime) -> str:
     with session_scope(runtime.engine) as session:
         role = session.scalar(text("SELECT current_user"))
-        privileged = session.scalar(
-            text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
-        )
+        privileged = session.scalar(text("SELECT has_schema_privilege(current_user, 'public', 'CREATE')"))
     if privileged:
-        raise ValueError(f"the flows write as {role}, which may do anything")
+        raise ValueError(f"the flows write as {role}, which may change the schema")
     return f"the flows write as {role}"
 
 
@@ -87,7 +85,7 @@ def _codec(runtime: Runtime) -> str:
 def _llm(runtime: Runtime) -> str:
     if runtime.llama is None:
         return "none: labels come from nearest neighbour on tokens"
-    return f"{runtime.settings.llm}, fingerprint {runtime.llama.fingerprint[:12]}"
+    return f"{runtime.settings.llm}, fingerprint {runtime.llm_fingerprint}, {runtime.llm_dtype}"
 
 
 def _device(runtime: Runtime) -> str:

@@ -123,7 +123,7 @@ class Labelling:
         parts = [
             content_sha256.hex(),
             runtime.codec.fingerprint,
-            runtime.llama.fingerprint if runtime.llama else self.method,
+            runtime.llm_fingerprint or self.method,
             f"{library.name}@{library.version}",
             self.labeler.prompt_hash,
             TASK,

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from core.demonstrations import label_set
 from db.clips import add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library
@@ -18,6 +20,7 @@ from flows.runtime import Runtime
 from flows.stages.tokenize import tokenize_uris
 from flows.storage.location import canonical, file_path
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MAX_ROWS = 10_000
 MAX_BYTES = 16 * 2**20
 
@@ -40,13 +43,17 @@ def build_library(
 ) -> LibraryVersion:
     """Tokenizes the clips of a manifest (JSONL or CSV) and freezes them, in its order, as a version.
 
-    Raises ManifestError when a row is wrong or a clip is missing or quarantined: a library is whole or not.
+    Raises ManifestError when a row is wrong or a clip is missing or quarantined, and PromptError for labels
+    that no prompt can ask for: a library is whole or not.
     """
+    if not NAME.fullmatch(name):
+        raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
     rows = read_manifest(runtime, manifest)
     uris = [_resolve(canonical(manifest), row.path) for row in rows]
     _ingest_rows(runtime, uris)
     tokenize_uris(runtime, set(uris), run_id)
     contents = _contents(runtime, uris)
+    label_set(sorted({row.label for row in rows}))
     demonstrations = [
         Demonstration(contents[uri], row.label, uri) for uri, row in zip(uris, rows, strict=True)
     ]
@@ -63,7 +70,7 @@ def read_manifest(runtime: Runtime, manifest: str) -> list[Row]:
     if listed.size > MAX_BYTES:
         raise ManifestError(f"{manifest} has {listed.size} bytes, the limit is {MAX_BYTES}")
     with storage.read(listed.uri, listed.version_token) as fetched:
-        text = fetched.path.read_text(encoding="utf-8")
+        text = fetched.path.read_text(encoding="utf-8-sig")
     rows = list(_rows(text, is_csv=manifest.lower().endswith(".csv")))
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")

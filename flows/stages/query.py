@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import make_engine
@@ -14,10 +13,12 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
     """Column names and up to 1,000 rows. Raises ValueError with what Postgres says of a query it refuses."""
     engine = make_engine(url, "wordwave sql")
     try:
-        with engine.connect() as connection:
-            result = connection.execute(text(query))
-            rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS)]
-            table = [list(result.keys()), *rows]
+        with engine.connect().execution_options(stream_results=True) as connection:
+            result = connection.exec_driver_sql(query)
+            if not result.returns_rows:
+                return
+            rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS + 1)]
+            table = [list(result.keys()), *rows[:MAX_ROWS]]
     except DBAPIError as error:
         raise ValueError(str(error.orig).strip()) from error
     finally:
@@ -25,6 +26,8 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+    if len(rows) > MAX_ROWS:
+        yield f"(the first {MAX_ROWS} rows: narrow the query, or use a client of your own)"
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from db.locks import partition_lock
 from db.runs import FinalStatus, finish_run, start_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.version import code_version
 
 
 @dataclass
@@ -55,7 +55,7 @@ def recorded_run(
                 parameters=parameters,
                 day=day,
                 flow_run_id=flow_run_id,
-                code_version=version("wordwave"),
+                code_version=code_version(),
             )
         run = OpenRun(run_id)
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from errno import EIO
 from itertools import groupby
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -44,6 +45,7 @@ class Work:
     held: list[Tensor] | None = None
     tokenized: TokenizedContent | None = None
     rejected: AudioRejected | None = None
+    denied: StorageDenied | None = None
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
@@ -78,6 +80,7 @@ def tokenize_batch(
     with ExitStack() as files:
         batch = [Work(clip) for clip in clips]
         _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
+        _reject_denied(batch)
         fresh = _first_of_each_content(batch, _known(runtime, batch))
         _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
         with runtime.device_lock():
@@ -103,7 +106,21 @@ def _fetch(storage: Storage, work: Work, files: ExitStack) -> None:
     try:
         work.fetched = files.enter_context(storage.read(work.clip.uri, work.clip.version_token))
     except StorageDenied as denied:
-        raise AudioRejected("unreadable", str(denied)) from denied
+        work.denied = denied
+    except OSError as error:
+        if error.errno != EIO:
+            raise
+        raise AudioRejected("unreadable", f"the disk cannot read it: {error}") from error
+
+
+def _reject_denied(batch: Sequence[Work]) -> None:
+    """One clip that we may not read is that clip's trouble; none that we may read is ours."""
+    denied = [work.denied for work in batch if work.denied]
+    if denied and not any(work.fetched for work in batch):
+        raise denied[0]
+    for work in batch:
+        if work.denied:
+            work.rejected = AudioRejected("unreadable", str(work.denied))
 
 
 def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:

@@ -47,12 +47,14 @@ def canonical(place: str) -> str:
     """The one URI of a place that people may write in several ways, without a slash at its end.
 
     Local paths may be relative or start with ~, and are resolved through symbolic links.
-    StorageRefused for other schemes, and for S3 places with "." or ".." as a folder's name.
+    StorageRefused for other schemes, and for S3 places with ".", ".." or nothing as a folder's name.
     """
     if is_s3(place):
         _, key = split_s3(place)
         if has_dot_segment(key):
             raise StorageRefused(f'{place!r} has "." or ".." as a folder: name the place itself')
+        if key.endswith("//"):
+            raise StorageRefused(f"{place!r} ends in a folder without a name: name the folder itself")
         return place.removesuffix("/")
     if place.startswith(FILE):
         place = str(file_path(place))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from core.errors import PromptError
 from flows.runtime import Runtime
 from flows.stages.library import ManifestError, build_library
 from flows.storage import StorageRefused
@@ -83,3 +84,13 @@ def test_names_with_spaces_quotes_and_accents_are_found(
     manifest = write_manifest(tmp_path / "library", {name: [hiss()], "plain": [hiss(seed=2)]})
     version = build_library(runtime, "odd", str(manifest), "label", run_id)
     assert [row.label for row in version.demonstrations] == [name, "plain"]
+
+
+def test_a_library_that_no_prompt_can_ask_for_is_refused(
+    runtime: Runtime, tmp_path: Path, run_id: UUID
+) -> None:
+    manifest = write_manifest(tmp_path / "library", {"tone": [hiss()]})
+    with pytest.raises(PromptError, match="at least 2 labels"):
+        build_library(runtime, "sounds", str(manifest), "label", run_id)
+    with pytest.raises(ManifestError, match="no name for a library"):
+        build_library(runtime, "sounds@2", str(manifest), "label", run_id)

@@ -1,6 +1,6 @@
 """Recorded runs: one at a time, closed as they ended, taken up when their process died."""
 
-from importlib.metadata import version
+from uuid import UUID
 
 import pytest
 
@@ -10,6 +10,7 @@ from db.runs import start_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.run import recorded_run
+from flows.stages.version import code_version
 from tests.flows.stages.conftest import rows
 
 RUNS = "SELECT status, attempts, counts FROM runs WHERE kind = 'label'"
@@ -43,19 +44,29 @@ def test_a_second_run_of_the_partition_is_refused_and_names_the_first(runtime: R
         pass
 
 
-def test_a_run_that_was_never_closed_is_taken_up_under_its_id(runtime: Runtime) -> None:
+def never_closed(runtime: Runtime) -> UUID:
+    """What a killed process leaves behind."""
     with session_scope(runtime.engine) as session:
-        dead = start_run(
+        return start_run(
             session,
             "label",
             "label here",
             parameters={"k": 1},
             day=None,
             flow_run_id=None,
-            code_version=version("wordwave"),
+            code_version=code_version(),
         )
-    with recorded_run(runtime, "label", "here", {"k": 2}) as other:
-        assert other.id != dead
+
+
+def test_a_run_that_was_never_closed_is_taken_up_under_its_id(runtime: Runtime) -> None:
+    dead = never_closed(runtime)
     with recorded_run(runtime, "label", "here", {"k": 1}) as again:
         assert again.id == dead
-    assert ("completed", 2, {}) in rows(runtime.engine, RUNS)
+    assert rows(runtime.engine, RUNS) == [("completed", 2, {})]
+
+
+def test_a_dead_run_that_asked_for_something_else_is_closed_as_failed(runtime: Runtime) -> None:
+    dead = never_closed(runtime)
+    with recorded_run(runtime, "label", "here", {"k": 2}) as other:
+        assert other.id != dead
+    assert sorted(rows(runtime.engine, RUNS)) == [("completed", 1, {}), ("failed", 1, {})]

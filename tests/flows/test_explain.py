@@ -1,0 +1,44 @@
+"""Errors that people can mend are one line; bugs keep their traceback."""
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import AudioRejected
+from db.engine import make_engine, session_scope
+from flows.explain import explain
+from flows.settings import Settings
+from tests.fixtures_postgres import Database
+
+
+def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORDWAVE_DEVICE", "sesame")
+    with pytest.raises(ValueError, match="pattern") as caught:
+        Settings()
+    message = explain(caught.value)
+    assert message
+    assert message.startswith("WORDWAVE_DEVICE: ")
+    assert "sesame" not in message
+
+
+def test_a_database_that_is_down_is_said_without_its_password() -> None:
+    engine = make_engine("postgresql://writer:sesame@127.0.0.1:1/none")
+    with pytest.raises(Exception, match="refused") as caught, session_scope(engine) as session:
+        session.execute(text("SELECT 1"))
+    message = explain(caught.value)
+    assert message
+    assert "the database does not answer" in message
+    assert "sesame" not in message
+
+
+def test_a_schema_that_is_missing_names_the_command(database: Database) -> None:
+    engine = make_engine(database.url("owner"))
+    with pytest.raises(Exception, match="does not exist") as caught, session_scope(engine) as session:
+        session.execute(text("SELECT * FROM no_such_table"))
+    engine.dispose()
+    assert explain(caught.value) == "the database is not at this version's schema: run wordwave migrate"
+
+
+def test_errors_on_purpose_speak_for_themselves_and_bugs_do_not() -> None:
+    assert explain(AudioRejected("silent", "peak 0")) == "silent: peak 0"
+    assert explain(KeyError("x")) is None
+    assert explain(TypeError("x")) is None
