@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types bench install clean
+.PHONY: help demo up test test-slow lint types bench install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ lint: .venv/tests ## ruff and the arrows between packages
 
 types: .venv/tests ## mypy, strict
 	$(BIN)/mypy
+
+test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills
+	$(BIN)/python -m pytest -m slow
 
 bench: .venv/tests ## the figures of the README
 	$(BIN)/python -m benchmarks.codec

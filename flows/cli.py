@@ -96,6 +96,17 @@ def label(place: str, layout: str, **options: Any) -> None:
         click.echo("\n".join(table_lines(answers)))
 
 
+@wordwave.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.option("--reason", "reasons", multiple=True, help="Only clips of this reason code; may be repeated.")
+def replay(place: str, reasons: tuple[str, ...]) -> None:
+    """Let the next run try quarantined clips again."""
+    from flows.stages.replay import replay as replay_place
+
+    with runtime_for(place) as runtime:
+        echo_json({"replayed": replay_place(runtime, place, reasons)})
+
+
 @wordwave.group()
 def library() -> None:
     """Demonstrations that stand in the prompt."""

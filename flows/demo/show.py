@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 SEED = 1
 LIBRARY = "demo-sounds"
+SAYS = {
+    "nearest-neighbour": "The demonstration whose tokens are most alike gives the label; no LLM is set.",
+    "few-shot": "A frozen language model that sees the library's demonstrations in its prompt.",
+}
+QUERIES = (
+    "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
+    "SELECT uri, reason, message FROM analytics.quarantine",
+)
 
 
 def run_demo() -> None:
@@ -26,11 +35,11 @@ def run_demo() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     click.echo(f"1. Making clips by rule and from recorded espeak-ng speech in {folder}")
     clips = write_demo_clips(folder, SEED)
-    answers, manifest = _run(settings.reading(str(folder)), clips)
-    click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, manifest)]))
+    answers, method, manifest = _run(settings.reading(str(folder)), clips)
+    click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, method, manifest)]))
 
 
-def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str]:
+def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str, str]:
     """The same stages that a schedule would start; the flow runs in a Prefect server of its own."""
     os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
     click.echo("2. Starting Postgres, importing the library")
@@ -46,9 +55,10 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str]
     click.echo(f"   {version.name}@{version.version}, {len(version.demonstrations)} demonstrations")
     click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
-    answers = clip_answers(Labelling(runtime, LabelRequest(LIBRARY)), canonical(str(clips.clips)))
+    labelling = Labelling(runtime, LabelRequest(LIBRARY))
+    answers = clip_answers(labelling, canonical(str(clips.clips)))
     runtime.close()
-    return answers, str(manifest)
+    return answers, labelling.method, str(manifest)
 
 
 def _truth(clips: DemoClips) -> dict[str, str]:
@@ -64,27 +74,26 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
         if clip.answer is None:
             lines.append(f"{name:<16}{'-':<24}   quarantined: {clip.reason}")
             continue
-        mark = "" if clip.answer.label == truth[name] else "  (wrong)"
+        mark = "" if clip.answer.label == truth.get(name) else "  (wrong)"
         right += not mark
         lines.append(
-            f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth[name]}{mark}"
+            f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth.get(name)}{mark}"
         )
     asked, chance = len(truth), 1 / len(set(truth.values()))
     accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
     return [*lines, accuracy]
 
 
-def _where(settings: Settings, manifest: str) -> list[str]:
-    queries = (
-        "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
-        "SELECT uri, reason, message FROM analytics.quarantine",
-    )
+def _where(settings: Settings, method: str, manifest: str) -> list[str]:
+    rows = "the database that WORDWAVE_DATABASE_URL names"
+    if settings.database_url is None:
+        rows = f"the embedded Postgres in {settings.home} (wordwave down stops it)"
     return [
         "",
-        "Answered by nearest neighbour on the codec's tokens: no trained language model ships yet.",
+        f"Answered by: {method}. {SAYS[method]}",
         "",
-        f"Rows      schema analytics of the embedded Postgres in {settings.home} (wordwave down stops it)",
+        f"Rows      schema analytics of {rows}",
         f"Objects   {manifest}",
         "Go on",
-        *(f'  .venv/bin/wordwave sql "{query}"' for query in queries),
+        *(f'  {Path(sys.executable).parent}/wordwave sql "{query}"' for query in QUERIES),
     ]

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from core.codec import LLMCodec
+from core.codec.checkpoint import write_directory
 from core.codec.model import GPU_ROWS
 from core.errors import BadCodes
 
@@ -130,11 +131,10 @@ def test_a_waveform_of_another_shape_is_refused(codec: LLMCodec) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_gives_the_codes_of_the_cpu_up_to_ties(codec: LLMCodec) -> None:
+def test_a_gpu_gives_the_codes_of_the_cpu_up_to_ties(codec: LLMCodec, tmp_path: Path) -> None:
     samples = noise(40 * 3840, 3)
-    on_gpu = LLMCodec(codec.config)
-    on_gpu.load_canonical(codec.canonical())
-    on_gpu = on_gpu.to("cuda")
+    write_directory(tmp_path / "codec", codec.config, codec.canonical(), ())
+    on_gpu = LLMCodec.from_directory(tmp_path / "codec", "cuda")
     codes = on_gpu.encode_clips([[samples]] * (GPU_ROWS + 1))
     expected, clear = whole_file_codes(codec, samples)
     for clip in codes:
