@@ -35,7 +35,7 @@ class EpisodeBatch:
 
     token_ids (B, T); outs (B, N) where a label is asked, the label's id stands one further; classes and clips
     (B, N) numbers of the bank; slots (B, N) the id of each label; shown (B, N) whether the class came before.
-    All int64 but shown (bool). `candidates` (B, W) the ids of the slots in use.
+    All int64 but shown (bool). `candidates` (B, W) the ids of the slots in use, `known` (S,) of all slots.
     """
 
     token_ids: Tensor
@@ -45,6 +45,7 @@ class EpisodeBatch:
     slots: Tensor
     shown: Tensor
     candidates: Tensor
+    known: Tensor
 
 
 class Episodes:
@@ -71,7 +72,7 @@ class Episodes:
         self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
     ) -> EpisodeBatch:
         """`count` episodes of one shape; a share of `noise` of the codes is replaced by others."""
-        return _stack([self._draw(rng, shape, noise) for _ in range(count)])
+        return self._stack([self._draw(rng, shape, noise) for _ in range(count)])
 
     def scattered(
         self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
@@ -90,7 +91,7 @@ class Episodes:
                 shot = self._demonstration(rng, self._bank.clips[clip], slot, shape.window, noise)
                 number = self._class_number[tuple(members)]
                 prompt.add(self._template.demonstration_ids(shot), number, clip)
-        return _stack(prompts)
+        return self._stack(prompts)
 
     def _mixed_classes(self, rng: random.Random, count: int) -> list[list[int]]:
         """Classes of all kinds by their shares, as far as a kind has classes; sounds fill up."""
@@ -107,7 +108,7 @@ class Episodes:
     def tests(self, rng: random.Random, n_way: int, k_shot: int, window: int, count: int) -> EpisodeBatch:
         """`count` episodes of k_shot demonstrations a class and one query, the last clip."""
         shape = EpisodeShape(n_way, k_shot, window)
-        return _stack([self._draw(rng, shape, 0.0, queries=1) for _ in range(count)])
+        return self._stack([self._draw(rng, shape, 0.0, queries=1) for _ in range(count)])
 
     def _draw(self, rng: random.Random, shape: EpisodeShape, noise: float, queries: int = 0) -> "_Episode":
         fitting = {k: v for k, v in self._shares.items() if len(self._classes.get(k, ())) >= shape.n_way}
@@ -147,6 +148,9 @@ class Episodes:
             window = type(window)(semantic, window.acoustic1, window.acoustic2)
         return Demonstration(window, slot)
 
+    def _stack(self, episodes: Sequence["_Episode"]) -> EpisodeBatch:
+        return _stack(episodes, torch.tensor([self._slot_id(slot) for slot in self._slots]))
+
     def _slot_id(self, slot: str) -> int:
         (token_id,) = self._template.label_ids(slot)
         return token_id
@@ -183,7 +187,7 @@ class _Episode:
         self.clips.append(clip)
 
 
-def _stack(episodes: Sequence[_Episode]) -> EpisodeBatch:
+def _stack(episodes: Sequence[_Episode], known: Tensor) -> EpisodeBatch:
     length = max(len(one.token_ids) for one in episodes)
     token_ids = torch.zeros(len(episodes), length, dtype=torch.int64)
     for row, one in zip(token_ids, episodes, strict=True):
@@ -197,4 +201,5 @@ def _stack(episodes: Sequence[_Episode]) -> EpisodeBatch:
         slots=token_ids.gather(1, outs + 1),
         shown=torch.tensor([one.shown for one in episodes]),
         candidates=torch.tensor([one.slot_ids for one in episodes]),
+        known=known,
     )

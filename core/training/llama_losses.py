@@ -1,8 +1,9 @@
 """What the mini LLaMA is asked to learn from a batch of episodes.
 
-The label of each clip whose class was shown, of course. Alone that stays at chance for a long time, so two
+The label of each clip whose class was shown, of course. Alone that stays at chance for a long time, so three
 losses say how a few-shot answer can be found: in one layer, where a label is asked, attention looks at the
-labels of the same class; and what it compares there tells clips apart that lie in different prompts.
+labels of the same class; what it compares there tells clips apart that lie in different prompts; and what it
+hands on from a label is that label.
 """
 
 from dataclasses import dataclass
@@ -29,35 +30,53 @@ class Aids:
 
     layer: int
     attention: float
+    copying: float
     closing: float
 
 
 def label_losses(network: LlamaForCausalLM, batch: EpisodeBatch, aids: Aids) -> dict[str, Tensor]:
-    """`label`, `closing` and `attention`, each a mean, before their weights."""
+    """`label`, `closing`, `attention` and `copying`, each a mean, before their weights."""
     positions = _positions(batch)
     hidden = network.model.embed_tokens(batch.token_ids)
     losses: dict[str, Tensor] = {}
     for layer in range(len(network.model.layers)):
+        if layer == aids.layer:
+            losses["copying"] = copying_loss(network, batch, hidden, layer)
         hidden, queries, keys = apply_layer(network, layer, hidden, positions)
         if layer == aids.layer:
             losses["attention"] = attention_loss(batch, queries, keys)
     logits = logits_at(network, hidden, batch.outs)
-    losses["label"] = functional.cross_entropy(logits[batch.shown].float(), batch.slots[batch.shown])
+    losses["label"] = _slot_loss(logits[batch.shown], batch.slots[batch.shown], batch.known)
     losses["closing"] = closing_loss(network, batch, hidden)
     return losses
 
 
-def matching_loss(
+def matching_losses(
     network: LlamaForCausalLM, batch: EpisodeBatch, layer: int, generator: torch.Generator
-) -> Tensor:
-    """-log of the attention that clips of the same class in other prompts get, were all prompts one.
-
-    The layers below the matching one are enough for it. Clips of the same prompt are left out: what they
-    have in common besides their sound would give them away.
-    """
+) -> dict[str, Tensor]:
+    """`contrast` and `copying`, for which the layers below the matching one are enough."""
     hidden = network.model.embed_tokens(batch.token_ids)
     for below in range(layer):
         hidden, _, _ = apply_layer(network, below, hidden, _positions(batch))
+    contrast = contrast_loss(network, batch, hidden, layer, generator)
+    return {"contrast": contrast, "copying": copying_loss(network, batch, hidden, layer)}
+
+
+def copying_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor, layer: int) -> Tensor:
+    """Where a label is asked, and attention lay on that very label and nothing else, the label is said."""
+    values = heads_of(network, layer, pick(hidden, batch.outs + 1)).values
+    handed_on = network.model.layers[layer].self_attn.o_proj(values.transpose(1, 2).flatten(2))
+    logits = network.lm_head(network.model.norm(pick(hidden, batch.outs) + handed_on))
+    return _slot_loss(logits.flatten(0, 1), batch.slots.flatten(), batch.known)
+
+
+def contrast_loss(
+    network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor, layer: int, generator: torch.Generator
+) -> Tensor:
+    """-log of the attention that clips of the same class in other prompts get, were all prompts one.
+
+    Clips of the same prompt are left out: what they have in common besides their sound would give them away.
+    """
     asking = heads_of(network, layer, pick(hidden, batch.outs)).queries
     labels = heads_of(network, layer, pick(hidden, batch.outs + 1)).keys
     near = torch.randint(FARTHEST, (1, batch.outs.numel()), generator=generator)
@@ -93,6 +112,11 @@ def closing_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor)
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), batch.token_ids.gather(1, rows + 1).flatten()
     )
+
+
+def _slot_loss(logits: Tensor, slots: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy among the slots alone, as answers are read: no other id can be a label."""
+    return functional.cross_entropy(logits[:, known].float(), (slots[:, None] == known).long().argmax(1))
 
 
 def _log_share(scores: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from core.prompt import PromptTemplate
 from core.training.bank import TokenBank, merge_banks, token_bank
 from core.training.data import Bank, BankSpec, Clip, make_clips, recorded_clips, write_bank
 from core.training.episodes import EpisodeBatch, Episodes, EpisodeShape
-from core.training.llama_losses import Aids, label_losses, matching_loss
+from core.training.llama_losses import Aids, label_losses, matching_losses
 from core.training.llama_network import apply_layer, logits_at, new_network
 from core.training.trainer import file_reader
 from core.vocabulary import TextTokenizer, Vocabulary
@@ -136,7 +136,7 @@ class LlamaTrainer:
             if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
                 generator = torch.Generator().manual_seed(rng.getrandbits(60))
                 batch = self._matching_batch(rng)
-                losses = {"contrast": matching_loss(self.network, batch, config.aids.layer, generator)}
+                losses = matching_losses(self.network, batch, config.aids.layer, generator)
             else:
                 losses = label_losses(self.network, self._batch(rng), config.aids)
         weights = {"label": 1.0, "contrast": 1.0} | asdict(config.aids)
@@ -159,7 +159,7 @@ class LlamaTrainer:
 
     def _matching_batch(self, rng: random.Random) -> EpisodeBatch:
         """Short prompts, three clips of a class."""
-        shape = EpisodeShape(4, 3, self._window(rng))
+        shape = EpisodeShape(6, 3, self._window(rng))
         count = self._prompts(shape.n_way, shape.window) // 3 * 3
         return self.episodes.scattered(rng, shape, max(3, count), noise=self.config.noise * rng.random())
 

@@ -82,7 +82,7 @@ def config(vocabulary: Vocabulary) -> LlamaTraining:
         validation=BankSpec(0, 0, 0, 1.0, 2),
         sets=(),
         shares={"sound": 1.0},
-        aids=Aids(layer=1, attention=0.3, closing=0.1),
+        aids=Aids(layer=1, attention=0.3, copying=0.3, closing=0.1),
         steps=6,
         matching_steps=2,
         batch_ids=600,
@@ -130,11 +130,11 @@ def test_a_training_that_was_stopped_goes_on_bit_by_bit(
 
 def test_the_first_steps_train_the_matching_alone(folder: Path, config: LlamaTraining) -> None:
     trainer = LlamaTrainer(config, folder, BANK, BANK)
-    assert set(trainer.train_step()) == {"contrast"}
+    assert set(trainer.train_step()) == {"contrast", "copying"}
     trainer.step = 2
-    assert set(trainer.train_step()) == {"attention", "label", "closing"}
+    assert set(trainer.train_step()) == {"attention", "copying", "label", "closing"}
     trainer.step = 4
-    assert set(trainer.train_step()) == {"contrast"}
+    assert set(trainer.train_step()) == {"contrast", "copying"}
 
 
 def test_losses_fall_on_easy_classes(folder: Path, config: LlamaTraining) -> None:
