@@ -1,4 +1,4 @@
-"""What a run tells people: one page of what was done, skipped and quarantined, and one table of clips.
+"""What a run tells people: one page of what was done, skipped and quarantined, and one table.
 
 Names and messages come from outside and are escaped; nothing here holds a credential.
 """
@@ -8,25 +8,43 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from db.library import LibraryVersion
+from db.quarantine import Quarantined
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
 MAX_ROWS = 200
 """A table of more is slow to open; the rest is in the view analytics.labels."""
-QUARANTINED = "tokenize.quarantined"
 
 
-def publish_summary(key: str, place: str, run: OpenRun) -> None:
-    """The counts of a run by stage."""
+def publish(key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]]) -> None:
+    """The page of a run and its table."""
     create_markdown_artifact(markdown=summary(place, run), key=f"{key}-summary", description=escape(place))
-
-
-def publish_answers(key: str, answers: Sequence[ClipAnswer]) -> None:
-    """The answers of a place: what cannot be used first, then the least sure ones."""
-    rows = [_row(answer) for answer in _first(answers)]
     create_table_artifact(
-        table=rows, key=f"{key}-clips", description=f"{len(rows)} of {len(answers)} clips, the doubtful first"
+        table=[dict(row) for row in rows[:MAX_ROWS]],
+        key=f"{key}-table",
+        description=f"{min(len(rows), MAX_ROWS)} of {len(rows)} rows",
     )
+
+
+def count_rows(run: OpenRun) -> list[dict[str, str]]:
+    """What was counted, for flows that treat no clip by itself."""
+    return [{"stage": stage, "what": name, "clips": str(n)} for stage, name, n in _counted(run.counts)]
+
+
+def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
+    """Clips that wait for replay, and why."""
+    return [{"clip": escape(row.uri), "reason": row.reason, "message": escape(row.message)} for row in rows]
+
+
+def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
+    """A library's demonstrations in their order."""
+    return [{"label": escape(row.label), "clip": escape(row.uri)} for row in version.demonstrations]
+
+
+def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
+    """Clips and their answers: what cannot be used first, then the least sure ones."""
+    return [_row(clip) for clip in sorted(answers, key=lambda c: c.answer.margin if c.answer else -1.0)]
 
 
 def summary(place: str, run: OpenRun) -> str:
@@ -47,17 +65,13 @@ def escape(text: str) -> str:
 def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
     for key, number in counts.items():
         stage, _, name = key.partition(".")
-        yield stage, name.replace("quarantined:", "— "), number
-
-
-def _first(answers: Iterable[ClipAnswer]) -> list[ClipAnswer]:
-    doubtful = sorted(answers, key=lambda clip: clip.answer.margin if clip.answer else -1.0)
-    return doubtful[:MAX_ROWS]
+        yield stage, name, number
 
 
 def _row(clip: ClipAnswer) -> dict[str, str]:
     if clip.answer is None:
-        return {"clip": escape(clip.uri), "status": f"quarantined: {clip.reason}", "label": "", "margin": ""}
+        status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
+        return {"clip": escape(clip.uri), "status": status, "label": "", "margin": "", "nearest": ""}
     return {
         "clip": escape(clip.uri),
         "status": clip.status,

@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_summary
+from flows.artifacts import library_rows, publish
 from flows.parameters import ManifestUri, NewLibraryName, Task
 from flows.runtime import shared_runtime
 from flows.settings import Settings
@@ -19,5 +19,5 @@ def build_library(library: NewLibraryName, manifest: ManifestUri, task: Task = "
     """Equal content keeps its version, other content makes the next one."""
     runtime = shared_runtime(Settings())
     version, run = import_manifest(runtime, library, manifest, task, flow_run_id=flow_run.id)
-    publish_summary("build-library", f"{version.name}@{version.version}", run)
+    publish("build-library", f"{version.name}@{version.version}", run, library_rows(version))
     return {"version": version.version, **run.counts}

@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
 from db.labels import current_labels
-from flows.artifacts import publish_summary
+from flows.artifacts import count_rows, publish
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
@@ -29,7 +29,7 @@ def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | i
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
         export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
-    publish_summary("export-results", place, run)
+    publish("export-results", place, run, count_rows(run))
     return {"run": str(run.id), "manifest": run.manifest, **run.counts}
 
 

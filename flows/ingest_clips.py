@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_summary
+from flows.artifacts import count_rows, publish
 from flows.parameters import Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
@@ -19,5 +19,5 @@ def ingest_clips(prefix: Prefix) -> dict[str, int]:
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
         ingest_place(runtime, place, run, in_tasks)
-    publish_summary("ingest-clips", place, run)
+    publish("ingest-clips", place, run, count_rows(run))
     return dict(run.counts)

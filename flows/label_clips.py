@@ -5,7 +5,7 @@ from dataclasses import asdict
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_answers, publish_summary
+from flows.artifacts import answer_rows, publish
 from flows.parameters import KShot, Layers, LibraryName, MaxWindows, MinMargin, Prefix, Repeats
 from flows.runtime import shared_runtime
 from flows.settings import Settings
@@ -38,6 +38,5 @@ def label_clips(
     with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
         labelling = Labelling(runtime, request)
         label_selection(labelling, place, run, in_tasks)
-    publish_summary("label-clips", place, run)
-    publish_answers("label-clips", clip_answers(labelling, place))
+    publish("label-clips", place, run, answer_rows(clip_answers(labelling, place)))
     return dict(run.counts)

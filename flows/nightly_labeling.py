@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_answers, publish_summary
+from flows.artifacts import answer_rows, publish
 from flows.parameters import (
     Day,
     KShot,
@@ -59,6 +59,6 @@ def nightly_labeling(
         day=resolve_day(day, timezone, due),
         flow_run_id=flow_run.id,
     )
-    publish_summary("nightly-labeling", place, night.run)
-    publish_answers("nightly-labeling", clip_answers(night.labelling, night.selection))
+    answers = clip_answers(night.labelling, night.selection)
+    publish("nightly-labeling", place, night.run, answer_rows(answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}

@@ -3,11 +3,12 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_summary
+from flows.artifacts import publish, quarantine_rows
 from flows.parameters import Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import tokenize_place
+from flows.stages.report import quarantined
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
 from flows.tasks import batch_threads, in_tasks
@@ -25,5 +26,5 @@ def tokenize_clips(prefix: Prefix) -> dict[str, int]:
     parameters = {"codec": runtime.codec.fingerprint}
     with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
         tokenize_place(runtime, place, place, run, in_tasks)
-    publish_summary("tokenize-clips", place, run)
+    publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
     return dict(run.counts)

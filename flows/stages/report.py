@@ -7,7 +7,8 @@ from typing import Literal
 from db.clips import Selection, listed_uris
 from db.engine import session_scope
 from db.predictions import Answer
-from db.quarantine import open_quarantine
+from db.quarantine import Quarantined, open_quarantine
+from flows.runtime import Runtime
 from flows.stages.label import Labelling
 
 
@@ -28,6 +29,12 @@ def clip_answers(labelling: Labelling, selection: Selection) -> list[ClipAnswer]
         reasons = {row.uri: row.reason for row in open_quarantine(session, selection)}
     answers = {answer.uri: answer for answer in labelling.answers(selection)}
     return [_clip_answer(labelling, uri, answers.get(uri), reasons.get(uri)) for uri in uris]
+
+
+def quarantined(runtime: Runtime, selection: Selection) -> list[Quarantined]:
+    """The selected clips that wait for replay."""
+    with session_scope(runtime.engine) as session:
+        return open_quarantine(session, selection)
 
 
 def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: str | None) -> ClipAnswer:
