@@ -165,6 +165,33 @@ def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | 
     echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
 
 
+@wordwave.group()
+def train() -> None:
+    """Train models of one's own; the shipped ones were made by these commands."""
+
+
+@train.command("codec")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of further real audio.")
+def train_codec_command(config: Path, output: Path, data: Path | None) -> None:
+    """Train an LLM-Codec by CONFIG (core/training/configs); an interrupted training goes on where it was."""
+    from core.training.trainer import train_codec
+
+    train_codec(config, output, data=data)
+
+
+@train.command("mini")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of further real audio.")
+def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
+    """Train a small LLaMA on few-shot episodes, so that it learns from its prompt."""
+    from core.training.llama_trainer import train_mini
+
+    train_mini(config, output, data=data)
+
+
 @wordwave.command()
 def doctor() -> None:
     """Check settings, database, storage, models and device; say what to do about what is wrong."""
