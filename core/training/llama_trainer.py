@@ -37,8 +37,8 @@ VALIDATION_TASKS = ((2, 1), (2, 3), (3, 1), (5, 1), (5, 3))
 """(n_way, k_shot)."""
 
 
-MATCHING_EVERY = 4
-"""After the first steps, which train the matching alone, every fourth step still does."""
+MATCHING_EVERY = 3
+"""After the first steps, which train the matching alone, every third step still does."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class LlamaTrainer:
         return self.episodes.batch(rng, shape, count, noise=self.config.noise * rng.random())
 
     def _matching_batch(self, rng: random.Random) -> EpisodeBatch:
-        """Short prompts, three clips of a class."""
-        shape = EpisodeShape(6, 3, self._window(rng))
+        """Prompts of other lengths, three clips of a class."""
+        shape = EpisodeShape(rng.choice((4, 8, 12)), 3, self._window(rng))
         count = self._prompts(shape.n_way, shape.window) // 3 * 3
         return self.episodes.scattered(rng, shape, max(3, count), noise=self.config.noise * rng.random())
 

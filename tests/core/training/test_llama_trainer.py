@@ -133,7 +133,7 @@ def test_the_first_steps_train_the_matching_alone(folder: Path, config: LlamaTra
     assert set(trainer.train_step()) == {"contrast", "copying"}
     trainer.step = 2
     assert set(trainer.train_step()) == {"attention", "copying", "label", "closing"}
-    trainer.step = 4
+    trainer.step = 3
     assert set(trainer.train_step()) == {"contrast", "copying"}
 
 
