@@ -10,8 +10,8 @@ import pytest
 from flows.stages.label import LabelRequest
 from flows.stages.report import clip_answers
 from tests.e2e.s3_log import recorded
-from tests.e2e.tables import Tables, tables
-from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, night, opened, tone
+from tests.e2e.tables import Tables, rows, tables
+from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, labels, night, opened, tone
 
 LOW, HIGH = tone(200), tone(3000)
 CLIPS = {"a.wav": tone(210), "b.wav": tone(2900), "c.wav": tone(190)}
@@ -60,11 +60,11 @@ def test_changed_bytes_under_a_key_are_new_work_and_the_old_rows_stay(
     before = stored(world)
     world.put("a.wav", tone(3100))
     with recorded() as requests:
-        labelling, run = night(labeled, world.place)
+        done = night(labeled, world.place)
     assert [request.path for request in requests if request.reads_object] == [
         f"/{world.clips.bucket}/day/a.wav"
     ]
-    assert nightly(run.counts) == {"tokenize.tokenized": 1, "label.labeled": 1, "export.rows": 3}
+    assert nightly(done.run.counts) == {"tokenize.tokenized": 1, "label.labeled": 1, "export.rows": 3}
     after = stored(world)
     replaced = [clip for clip in after["clips"] if clip["uri"].endswith("a.wav") and clip["missing_since"]]
     assert [clip["content_sha256"] for clip in replaced] == [
@@ -74,11 +74,7 @@ def test_changed_bytes_under_a_key_are_new_work_and_the_old_rows_stay(
     after["clips"] = [clip for clip in after["clips"] if clip["id"] != replaced[0]["id"]]
     added = {"clips": 1, "contents": 1, "token_sequences": 1, "predictions": 1, "exports": 1}
     assert new_rows(before, after) == added
-    assert [answer.answer.label for answer in clip_answers(labelling, world.place) if answer.answer] == [
-        "high",
-        "high",
-        "low",
-    ]
+    assert labels(done) == ["high", "high", "low"]
 
 
 def test_a_deleted_clip_is_marked_missing_and_leaves_the_export(
@@ -86,7 +82,7 @@ def test_a_deleted_clip_is_marked_missing_and_leaves_the_export(
 ) -> None:
     before = stored(world)
     world.remove("b.wav")
-    _, run = night(labeled, world.place)
+    run = night(labeled, world.place).run
     after = stored(world)
     assert run.counts["ingest.gone"] == 1
     assert present(world, after) == {"a.wav": True, "b.wav": False, "c.wav": True}
@@ -108,7 +104,7 @@ def test_a_clip_that_comes_back_needs_no_new_work(world: World, labeled: Countin
     night(labeled, world.place)
     world.put("b.wav", CLIPS["b.wav"])
     before = stored(world)
-    _, run = night(labeled, world.place)
+    run = night(labeled, world.place).run
     assert not {"tokenize.tokenized", "label.labeled"} & nightly(run.counts).keys()
     assert stored(world)["predictions"] == before["predictions"]
     assert exported(world, run.manifest) == ["a.wav", "b.wav", "c.wav"]
@@ -120,13 +116,12 @@ def test_a_new_version_of_the_library_answers_anew_and_the_old_answers_stay(
     before = stored(world)
     manifest = world.put_library({}, {"low.wav": "deep", "high.wav": "shrill"})
     assert import_into(labeled, manifest) == 2
-    labelling, run = night(labeled, world.place)
+    done = night(labeled, world.place)
     added = {"demonstration_sets": 1, "demonstrations": 2, "predictions": 3, "exports": 1}
     assert new_rows(before, stored(world)) == added
     assert not labeled.codec.calls
-    assert nightly(run.counts) == {"label.labeled": 3, "export.rows": 3}
-    labels = [clip.answer.label for clip in clip_answers(labelling, world.place) if clip.answer]
-    assert labels == ["deep", "shrill", "deep"]
+    assert nightly(done.run.counts) == {"label.labeled": 3, "export.rows": 3}
+    assert labels(done) == ["deep", "shrill", "deep"]
 
 
 def test_the_same_bytes_under_two_keys_are_tokenized_and_answered_once(
@@ -136,7 +131,7 @@ def test_the_same_bytes_under_two_keys_are_tokenized_and_answered_once(
     world.put("e.wav", tone(1000))
     world.put("f.wav", CLIPS["a.wav"])
     before = stored(world)
-    _, run = night(labeled, world.place)
+    run = night(labeled, world.place).run
     assert nightly(run.counts) == {
         "tokenize.tokenized": 1,
         "tokenize.same_bytes": 2,
@@ -161,11 +156,19 @@ def test_another_way_of_asking_is_new_work(world: World, labeled: CountingRuntim
         assert new_rows(before, stored(world)) == {"predictions": 3, "exports": 1}, way
 
 
-def test_a_bound_on_the_margin_changes_no_answer(world: World, labeled: CountingRuntime) -> None:
+def test_a_bound_on_the_margin_changes_no_answer_but_how_it_is_judged(
+    world: World, labeled: CountingRuntime
+) -> None:
     before = stored(world)
-    labelling, _ = night(labeled, world.place, LabelRequest(LIBRARY, min_margin=1.0))
-    assert new_rows(before, stored(world)) == {}
-    assert {answer.status for answer in clip_answers(labelling, world.place)} == {"uncertain"}
+    done = night(labeled, world.place, LabelRequest(LIBRARY, min_margin=1.0))
+    assert nightly(done.run.counts) == {"export.rows": 3}
+    assert {clip.status for clip in clip_answers(done.labelling, done.selection)} == {"uncertain"}
+    judged = rows(world.database.url("analyst"), "SELECT DISTINCT status FROM analytics.labels")
+    assert judged == [{"status": "uncertain"}]
+    after = stored(world)
+    for row in (*before["predictions"], *after["predictions"]):
+        del row["min_margin"]
+    assert new_rows(before, after) == {"exports": 1}
 
 
 def test_an_import_of_equal_content_is_the_same_version(world: World, labeled: CountingRuntime) -> None:
@@ -184,6 +187,6 @@ def test_a_nights_export_holds_its_own_librarys_answers_whoever_answered_last(
     manifest = world.put_library({}, {"low.wav": "deep", "high.wav": "shrill"})
     import_into(labeled, manifest, "others")
     night(labeled, world.place, LabelRequest("others"))
-    _, run = night(labeled, world.place)
+    run = night(labeled, world.place).run
     assert nightly(run.counts) == {"export.unchanged_rows": 3}
     assert exported(world, run.manifest) == ["a.wav", "b.wav", "c.wav"]

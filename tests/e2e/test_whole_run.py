@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from db.embedded import EmbeddedServer
-from flows.stages.label import Labelling
 from flows.stages.report import ClipAnswer, clip_answers
 from flows.stages.run import OpenRun
 from tests.e2e.clips import SHOTS, demonstrations, real_clips
@@ -29,12 +28,11 @@ DIGITS, SOUNDS, ODD = 127, 73, 170
 
 
 @dataclass(frozen=True)
-class Night:
+class FirstNight:
     """A finished night, what it was given and what it asked of the store."""
 
     world: World
     clips: dict[str, bytes]
-    labelling: Labelling
     run: OpenRun
     answers: list[ClipAnswer]
     requests: list[Request]
@@ -51,7 +49,7 @@ def first_night(
     postgres: EmbeddedServer,
     migrated_template: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Night]:
+) -> Iterator[FirstNight]:
     """The world after its first night; no test here changes it."""
     with migrated_database(postgres, migrated_template) as database:
         home = tmp_path_factory.mktemp("home")
@@ -63,12 +61,12 @@ def first_night(
         with opened(world.settings) as runtime:
             import_into(runtime, manifest)
             with recorded() as requests:
-                labelling, run = night(runtime, world.place)
-            answers = clip_answers(labelling, world.place)
-        yield Night(world, clips, labelling, run, answers, requests)
+                done = night(runtime, world.place)
+            answers = clip_answers(done.labelling, done.selection)
+        yield FirstNight(world, clips, done.run, answers, requests)
 
 
-def test_every_clip_is_answered_or_set_aside(first_night: Night) -> None:
+def test_every_clip_is_answered_or_set_aside(first_night: FirstNight) -> None:
     assert [answer.uri for answer in first_night.answers] == sorted(first_night.clips)
     statuses = Counter(answer.status for answer in first_night.answers)
     counts = first_night.run.counts
@@ -78,7 +76,7 @@ def test_every_clip_is_answered_or_set_aside(first_night: Night) -> None:
     assert all(answer.reason for answer in first_night.answers if answer.status == "quarantined")
 
 
-def test_every_odd_file_ends_as_expected(first_night: Night, request: pytest.FixtureRequest) -> None:
+def test_every_odd_file_ends_as_expected(first_night: FirstNight, request: pytest.FixtureRequest) -> None:
     path = request.config.rootpath / "tests/core/edge_expectations.json"
     expectations = json.loads(path.read_text("utf-8"))
     contents = first_night.rows("SELECT encode(sha256, 'hex') AS key, * FROM contents")
@@ -94,7 +92,7 @@ def test_every_odd_file_ends_as_expected(first_night: Night, request: pytest.Fix
             assert facts[sha256][name] == value, answer.uri
 
 
-def test_every_clip_is_read_once_and_nothing_but_the_export_is_written(first_night: Night) -> None:
+def test_every_clip_is_read_once_and_nothing_but_the_export_is_written(first_night: FirstNight) -> None:
     requests = first_night.requests
     bucket = first_night.world.clips.bucket
     read = Counter(f"s3:/{request.path}" for request in requests if request.reads_object)
@@ -104,7 +102,7 @@ def test_every_clip_is_read_once_and_nothing_but_the_export_is_written(first_nig
     assert not [request for request in requests if request.writes and f"/{bucket}/" in request.path]
 
 
-def test_the_manifest_names_every_object_of_the_run(first_night: Night) -> None:
+def test_the_manifest_names_every_object_of_the_run(first_night: FirstNight) -> None:
     folder = f"runs/{first_night.run.id}"
     objects = first_night.world.objects()
     assert first_night.run.manifest == f"{first_night.world.results.uri}/{folder}/manifest.json"
@@ -114,13 +112,14 @@ def test_the_manifest_names_every_object_of_the_run(first_night: Night) -> None:
     assert named == {key: (len(data), hashlib.sha256(data).hexdigest()) for key, data in objects.items()}
 
 
-def test_the_export_holds_what_analysts_read(first_night: Night) -> None:
+def test_the_export_holds_what_analysts_read(first_night: FirstNight) -> None:
     place = first_night.world.place
     seen = first_night.rows(f"SELECT * FROM analytics.labels WHERE uri ^@ '{place}/' ORDER BY uri")
     for row in seen:
         row["content_sha256"] = row["content_sha256"].hex()
         row["run"] = str(row["run"])
         assert row.pop("missing_since") is None
+        del row["is_promoted"]  # which is about later nights too
     objects = first_night.world.objects()
     folder = f"runs/{first_night.run.id}"
     parquet = pq.read_table(BytesIO(objects[f"{folder}/labels.parquet"])).to_pylist()
@@ -131,7 +130,7 @@ def test_the_export_holds_what_analysts_read(first_night: Night) -> None:
     assert [row["uri"] for row in seen] == labeled
 
 
-def test_every_answer_explains_itself(first_night: Night) -> None:
+def test_every_answer_explains_itself(first_night: FirstNight) -> None:
     chain = first_night.rows(
         """
         SELECT p.*, c.fingerprint AS codec, d.name || '@' || d.version AS library,
@@ -163,18 +162,18 @@ def work_key(row: dict[str, Any]) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
-def test_demonstrations_are_flagged_among_the_answers(first_night: Night) -> None:
+def test_demonstrations_are_flagged_among_the_answers(first_night: FirstNight) -> None:
     shown = first_night.rows("SELECT content_sha256 FROM demonstrations ORDER BY content_sha256")
     flagged = "SELECT content_sha256 FROM predictions WHERE is_demonstration ORDER BY content_sha256"
     assert first_night.rows(flagged) == shown
     assert len(shown) == 10 * SHOTS
 
 
-def test_the_night_after_writes_nothing_but_its_own_run(first_night: Night) -> None:
+def test_the_night_after_writes_nothing_but_its_own_run(first_night: FirstNight) -> None:
     world = first_night.world
     before, objects = tables(world.database.url("writer")), world.objects()
     with recorded() as requests, opened(world.settings) as runtime:
-        _, run = night(runtime, world.place)
+        run = night(runtime, world.place).run
         assert not runtime.codec.calls
     after = tables(world.database.url("writer"))
     new = [row for row in after.pop("runs") if row not in before["runs"]]

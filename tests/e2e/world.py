@@ -15,9 +15,9 @@ import numpy as np
 
 from flows.runtime import Runtime
 from flows.settings import Settings
-from flows.stages.job import import_manifest, run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.run import OpenRun
+from flows.stages.job import Night, import_manifest, run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.report import clip_answers
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 
@@ -114,10 +114,15 @@ def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY) -> int:
     return import_manifest(runtime, name, manifest, "label")[0].version
 
 
-def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> tuple[Labelling, OpenRun]:
+def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Night:
     """The job as nightly-labeling does it, batch after batch."""
-    done = run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
-    return done.labelling, done.run
+    return run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
+
+
+def labels(done: Night) -> list[str | None]:
+    """What the clips of a night were labelled as, in the order of their names."""
+    answers = clip_answers(done.labelling, done.selection)
+    return [clip.answer and clip.answer.label for clip in answers]
 
 
 def tone(hertz: float, seconds: float = 0.3) -> bytes:

@@ -1,0 +1,189 @@
+"""The command line as people use it: processes of their own, an embedded Postgres, files in folders."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from db import embedded
+from flows.storage.location import file_uri
+from tests.e2e.world import tone
+
+WORDWAVE = Path(sys.executable).with_name("wordwave")
+CLIPS = {
+    "b/low.wav": tone(210),
+    "b.wav": tone(2900),
+    'a "quoted" naïve\nname.wav': tone(190),
+    "cut.wav": tone(400)[:-400],
+    "notes.txt": b"no audio",
+}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Someone's machine: a home, clips and a library."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def clips(self) -> Path:
+        return self.folder / "clips"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "library" / "sounds.jsonl"
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """A command and what it prints, with an environment that sets nothing but the home."""
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "OMP_NUM_THREADS"}}
+        environment = kept | {"WORDWAVE_HOME": str(self.home), "HOME": str(self.folder)}
+        command = [str(WORDWAVE), *map(str, arguments)]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def label(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.run("label", self.clips, "--format", "json", *options)
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Desk]:
+    """A desk with an imported library, in a folder whose path is short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="ww-", dir="/tmp"))
+    folder.chmod(0o711)  # Postgres may run as another account
+    desk = Desk(folder)
+    try:
+        desk.home.mkdir(mode=0o711)
+        write(desk.clips, CLIPS)
+        write(desk.manifest.parent, {"low.wav": tone(200), "high.wav": tone(3000)})
+        write_manifest(desk.manifest, {"low.wav": "low", "high.wav": "high"})
+        yield desk
+        down = desk.run("down")
+        assert (down.returncode, down.stdout, down.stderr) == (0, "", "stopped\n")
+        assert not embedded.stop(desk.home)
+    finally:
+        embedded.stop(desk.home)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def library(desk: Desk) -> str:
+    """The library after two imports, which make one version."""
+    first, second = (desk.run("library", "import", "sounds", desk.manifest) for _ in range(2))
+    assert (first.returncode, first.stderr) == (0, "sounds@1: 2 clips, 2 labels\n")
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    assert json.loads(first.stdout) == {"library": "sounds", "version": 1}
+    return "sounds"
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def write_manifest(manifest: Path, labels: dict[str, str]) -> None:
+    rows = [json.dumps({"path": path, "label": label}) for path, label in labels.items()]
+    manifest.write_text("\n".join(rows) + "\n")
+
+
+def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk: Desk, library: str) -> None:
+    labeled = desk.label("--library", library)
+    assert labeled.returncode == 0, labeled.stderr
+    rows = [json.loads(line) for line in labeled.stdout.splitlines()]
+    assert [row["uri"] for row in rows] == sorted(file_uri(desk.clips / name) for name in CLIPS)
+    statuses = {Path(row["uri"]).name.split("%")[0]: row["status"] for row in rows}
+    assert statuses == {
+        "a": "labeled",
+        "b.wav": "labeled",
+        "cut.wav": "quarantined",
+        "low.wav": "labeled",
+        "notes.txt": "quarantined",
+    }
+    assert [row["label"] for row in rows] == ["low", "high", "low", None, None]
+    for row in rows:
+        if row["status"] == "quarantined":
+            assert (row["label"], row["probability"], row["margin"]) == (None, None, None)
+        else:
+            assert 0.5 <= row["probability"] <= 1
+            assert 0 <= row["margin"] <= 1
+    assert [row.get("reason") for row in rows] == [None, None, None, "truncated", "unsupported"]
+    again = desk.label("--library", f"{library}@1", "--min-margin", "1")
+    assert again.stdout == labeled.stdout.replace('"labeled"', '"uncertain"')
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sound", "there is no library sound: did you mean sounds?"),
+        ("sounds@7", "library sounds has no version 7: its versions are 1 to 1"),
+        pytest.param(
+            "sounds@new",
+            "'sounds@new' is no library: write NAME or NAME@VERSION",
+            marks=pytest.mark.xfail(strict=True, reason="what stands behind the @ is taken for a number"),
+        ),
+    ],
+)
+def test_an_unknown_library_is_an_error_of_one_line(desk: Desk, library: str, name: str, said: str) -> None:
+    refused = desk.label("--library", name)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Error: {said}\n"
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_one_line(desk: Desk, library: str) -> None:
+    refused = desk.run("label", desk.folder / "clisp", "--library", library)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"Error: {str(desk.folder / 'clisp')!r} does not exist: is it mounted?\n"
+
+
+def test_a_row_outside_of_the_manifests_folder_is_refused_until_it_is_allowed(desk: Desk) -> None:
+    write(desk.folder / "elsewhere", {"high.wav": tone(3000)})
+    manifest = desk.manifest.parent / "outside.jsonl"
+    write_manifest(manifest, {"low.wav": "low", "../elsewhere/high.wav": "high"})
+    refused = desk.run("library", "import", "outside", manifest)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "elsewhere/high.wav' may not be read" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    allowed = desk.run("library", "import", "outside", manifest, "--allow", desk.folder / "elsewhere")
+    assert json.loads(allowed.stdout) == {"library": "outside", "version": 1}
+
+
+def test_a_setting_that_cannot_be_is_an_error_without_a_traceback(desk: Desk) -> None:
+    command = ["env", "WORDWAVE_DEVICE=toaster", str(WORDWAVE), "label", str(desk.clips), "--library", "x"]
+    refused = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "WORDWAVE_DEVICE" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "may_load"),
+    [
+        ("from flows.cli import wordwave; wordwave(['--help'], standalone_mode=False)", set()),
+        ("from flows.cli import wordwave; wordwave(['label', '--help'], standalone_mode=False)", set()),
+        ("import flows.parameters", set()),
+        (
+            "import db.clips, db.embedded, db.labels, db.library, db.predictions, db.quarantine, db.runs",
+            set(),
+        ),
+        ("import migrations.upgrade", set()),
+        ("import flows.stages.job", {"numpy", "boto3"}),
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str, may_load: set[str]) -> None:
+    code = f"import sys; {statement}; print(sorted({HEAVY - may_load} & sys.modules.keys()))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "[]"
