@@ -145,8 +145,12 @@ class Runtime:
         """The LLM of the settings; None where labels come from nearest neighbour on tokens."""
         if self.settings.llm is None:
             return None
+        # core.llama comes first: it lets transformers find its torchaudio
+        from transformers.utils.logging import disable_progress_bar
+
         from core.llama import FrozenLlama
 
+        disable_progress_bar()
         directory = model_directory(self.settings.llm)
         return FrozenLlama.from_directory(directory, device=self.device, dtype=self.llm_dtype)
 

@@ -85,7 +85,7 @@ def _codec(runtime: Runtime) -> str:
 def _llm(runtime: Runtime) -> str:
     if runtime.llama is None:
         return "none: labels come from nearest neighbour on tokens"
-    return f"{runtime.settings.llm}, fingerprint {runtime.llm_fingerprint}, {runtime.llm_dtype}"
+    return f"{runtime.settings.llm}, fingerprint {str(runtime.llm_fingerprint)[:12]}, {runtime.llm_dtype}"
 
 
 def _device(runtime: Runtime) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import make_engine
@@ -14,7 +15,8 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
     engine = make_engine(url, "wordwave sql")
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
-            result = connection.exec_driver_sql(query)
+            # a colon is the query's own, never the name of a parameter
+            result = connection.execute(text(query.replace(":", r"\:")))
             if not result.returns_rows:
                 return
             rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS + 1)]
