@@ -17,8 +17,6 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
         with engine.connect().execution_options(stream_results=True) as connection:
             # a colon is the query's own, never the name of a parameter
             result = connection.execute(text(query.replace(":", r"\:")))
-            if not result.returns_rows:
-                return
             rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS + 1)]
             table = [list(result.keys()), *rows[:MAX_ROWS]]
     except DBAPIError as error:
