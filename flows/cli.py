@@ -69,6 +69,7 @@ def echo_json(value: Any) -> None:
     "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
 )
 @click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--orders", type=click.IntRange(1, 16), default=1, help="Prompts to average, reordered.")
 @click.option(
     "--min-margin",
     type=click.FloatRange(0, 1),

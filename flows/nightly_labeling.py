@@ -13,6 +13,7 @@ from flows.parameters import (
     LibraryName,
     MaxWindows,
     MinMargin,
+    Orders,
     Prefix,
     Repeats,
     Timezone,
@@ -43,6 +44,7 @@ def nightly_labeling(
     layers: Layers = "semantic",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
+    orders: Orders = 1,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
@@ -51,7 +53,7 @@ def nightly_labeling(
     night = run_night(
         runtime,
         place,
-        LabelRequest(library, k_shot, layers, repeats, max_windows, min_margin),
+        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, min_margin),
         in_tasks,
         kind="nightly-labeling",
         export=True,

@@ -105,6 +105,11 @@ MaxWindows = Annotated[
     Field(ge=1, le=100),
     _form("Windows", "A clip longer than a window is scored on up to this many, evenly spaced."),
 ]
+Orders = Annotated[
+    int,
+    Field(ge=1, le=16),
+    _form("Orders", "Prompts that are asked, each with the demonstrations in another order, and averaged."),
+]
 MinMargin = Annotated[
     float,
     Field(ge=0, le=1),

@@ -54,6 +54,7 @@ class LabelRequest:
     layers: Literal["semantic", "semantic+acoustic"] = "semantic"
     repeats: int = 0
     max_windows: int = 3
+    orders: int = 1
     min_margin: float = 0.0
 
 
@@ -113,7 +114,10 @@ class Labelling:
 
         request = self.request
         return FewShotSettings(
-            layers=request.layers, repeats=request.repeats, max_windows=request.max_windows
+            layers=request.layers,
+            repeats=request.repeats,
+            max_windows=request.max_windows,
+            orders=request.orders,
         )
 
     def work_key(self, content_sha256: bytes) -> bytes:
