@@ -1,8 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# tests work on small tensors, for which a second thread is only a thread to wait for
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow lint types bench install clean
+.PHONY: help demo up test test-slow lint types bench bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +16,7 @@ up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until 
 	@$(BIN)/wordwave up
 
 test: .venv/tests lint types ## every check: style, types, arrows between packages, tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: .venv/tests ## ruff and the arrows between packages
 	$(BIN)/ruff check .
@@ -25,11 +27,14 @@ types: .venv/tests ## mypy, strict
 	$(BIN)/mypy
 
 test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 bench: .venv/tests ## the figures of the README
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
+
+bench-quality: .venv/tests ## few-shot labelling on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA)
+	$(BIN)/python -m benchmarks.quality
 
 install: .venv/runs ## the environment in .venv, for use
 
