@@ -1,0 +1,52 @@
+"""A real Prefect server for the tests of flows, and a worker's environment that leads to a fresh database."""
+
+import gc
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures_postgres import Database
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One server for all flow tests; everything it keeps lies in a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
+        from prefect.settings import get_current_settings, temporary_settings
+        from prefect.testing.utilities import prefect_test_harness
+
+        with temporary_settings(), prefect_test_harness(server_startup_timeout=120):
+            assert get_current_settings().home.is_relative_to(tmp_path_factory.getbasetemp())
+            yield
+    collect_sockets()
+
+
+def collect_sockets() -> None:
+    """Prefect leaves connections to its server for the collector to close, which warns whoever runs then."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def worker(
+    prefect_server: None, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A worker that may read one folder, which is given; what it opened is closed after the test."""
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+
+    folder = tmp_path / "readable"
+    folder.mkdir()
+    monkeypatch.setenv("WORDWAVE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WORDWAVE_DATABASE_URL", database.url("writer"))
+    monkeypatch.setenv("WORDWAVE_READ_ROOTS", str(folder))
+    yield folder
+    shared_runtime(Settings()).close()
+    shared_runtime.cache_clear()
+    collect_sockets()

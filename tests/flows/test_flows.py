@@ -1,0 +1,177 @@
+"""Every flow on a real Prefect server, as a form or a schedule would start it."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.library import LibraryNotFound
+from flows.storage import StorageRefused
+from flows.storage.location import file_uri
+from tests.e2e.tables import rows
+from tests.e2e.world import tone
+from tests.fixtures_postgres import Database
+from tests.fixtures_s3 import S3Bucket
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+
+LABELS = {"low.wav": "low", "high.wav": "high"}
+
+
+@pytest.fixture
+def manifest(worker: Path) -> str:
+    """A library's manifest and clips, which the worker may read."""
+    (worker / "low.wav").write_bytes(tone(200))
+    (worker / "high.wav").write_bytes(tone(3000))
+    rows = [json.dumps({"path": path, "label": label}) for path, label in LABELS.items()]
+    (worker / "manifest.jsonl").write_text("\n".join(rows))
+    return str(worker / "manifest.jsonl")
+
+
+@pytest.fixture
+def library(manifest: str) -> str:
+    """The library, imported without Prefect."""
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.job import import_manifest
+
+    return import_manifest(shared_runtime(Settings()), "sounds", manifest, "label")[0].name
+
+
+@pytest.fixture
+def day(worker: Path) -> Path:
+    """A day's folder: two clips and a broken one."""
+    folder = worker / "2026-11-21"
+    folder.mkdir()
+    for name, data in {"a.wav": tone(210), "b.wav": tone(2900), "cut.wav": tone(400)[:-400]}.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def artifact(key: str) -> Any:
+    """The newest artifact of a key."""
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    assert found
+    return found
+
+
+def test_a_night_counts_what_it_did_and_shows_it(
+    day: Path, library: str, worker: Path, database: Database
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    counts = nightly_labeling(f"{worker}/{{day}}", library, day="2026-11-21", timezone="Europe/Berlin")
+    run_id, manifest = counts.pop("run"), counts.pop("manifest")
+    assert {name: count for name, count in counts.items() if count} == {
+        "ingest.new": 3,
+        "tokenize.tokenized": 2,
+        "tokenize.quarantined": 1,
+        "tokenize.quarantined:truncated": 1,
+        "label.labeled": 2,
+        "export.rows": 2,
+    }
+    summary, table = artifact("nightly-labeling-summary"), artifact("nightly-labeling-table")
+    assert (summary.type, table.type) == ("markdown", "table")
+    assert f"`{run_id}`" in summary.data
+    assert f"`{manifest}`" in summary.data
+    shown = [(row["clip"].rpartition("/")[2], row["status"], row["label"]) for row in json.loads(table.data)]
+    assert shown[0] == ("cut.wav", "quarantined: truncated", "")
+    assert sorted(shown[1:]) == [("a.wav", "labeled", "low"), ("b.wav", "labeled", "high")]
+    [run] = rows(database.url("writer"), "SELECT * FROM runs WHERE kind = 'nightly-labeling'")
+    assert str(run["id"]) == run_id
+    assert run["day"] == date(2026, 11, 21)
+    assert run["partition_key"].endswith(file_uri(day))
+    assert run["flow_run_id"] == str(summary.flow_run_id) == str(table.flow_run_id)
+
+
+def test_a_second_night_does_nothing(day: Path, library: str) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    first = nightly_labeling(str(day), library, day="any")
+    second = nightly_labeling(str(day), library, day="any")
+    assert second.pop("run") != first.pop("run")
+    assert second.pop("manifest") == first.pop("manifest")
+    done = {name: count for name, count in second.items() if count}
+    assert done == {"ingest.known": 3, "export.unchanged_rows": 2}
+
+
+def test_the_flows_of_a_night_do_the_same_one_by_one(day: Path, manifest: str) -> None:
+    from flows.build_library import build_library
+    from flows.export_results import export_results
+    from flows.ingest_clips import ingest_clips
+    from flows.label_clips import label_clips
+    from flows.tokenize_clips import tokenize_clips
+
+    assert build_library("sounds", manifest) == {"version": 1, "library.demonstrations": 2}
+    assert ingest_clips(str(day))["ingest.new"] == 3
+    assert tokenize_clips(str(day))["tokenize.tokenized"] == 2
+    assert label_clips(str(day), "sounds@1")["label.labeled"] == 2
+    assert export_results(str(day), "sounds")["export.rows"] == 2
+    kinds = ["build-library", "ingest-clips", "tokenize-clips", "label-clips", "export-results"]
+    for kind in kinds:
+        shown = artifact(f"{kind}-summary").type, artifact(f"{kind}-table").type
+        assert shown == ("markdown", "table"), kind
+
+
+def test_an_unknown_library_fails_before_anything_is_listed(
+    day: Path, library: str, database: Database
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    with pytest.raises(LibraryNotFound, match="no library sonds: did you mean sounds"):
+        nightly_labeling(str(day), "sonds", day="any")
+    listed = rows(database.url("writer"), f"SELECT * FROM clips WHERE uri ^@ '{file_uri(day)}'")
+    assert not listed
+    statuses = rows(database.url("writer"), "SELECT status FROM runs WHERE kind = 'nightly-labeling'")
+    assert statuses == [{"status": "failed"}]
+
+
+def test_a_prefix_outside_of_the_allow_list_is_refused(library: str, tmp_path: Path) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(StorageRefused, match=r"elsewhere' may not be read; allowed: .*WORDWAVE_READ_ROOTS"):
+        nightly_labeling(str(tmp_path / "elsewhere"), library, day="any")
+
+
+def test_names_from_outside_reach_artifacts_escaped(
+    worker: Path, library: str, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.artifacts import escape
+    from flows.nightly_labeling import nightly_labeling
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+
+    shared_runtime(Settings()).close()
+    monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")
+    place = f"{s3.uri}/`x`|<b>y</b>"
+    names = ["<img src=x>.wav", "`d`.wav", "a|b.wav"]
+    for name in names:
+        s3.put(f"{place.removeprefix(s3.uri)[1:]}/{name}", tone(210))
+    assert nightly_labeling(place, library, day="any")["ingest.new"] == len(names)
+    summary, table = artifact("nightly-labeling-summary"), artifact("nightly-labeling-table")
+    assert summary.data.splitlines()[0] == f"## {escape(place)}"
+    assert summary.description == escape(place)
+    cells = [row["clip"] for row in json.loads(table.data)]
+    assert cells == [escape(f"{place}/{name}") for name in names]
+
+
+SCHEMAS = Path(__file__).with_name("schemas")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["build_library", "export_results", "ingest_clips", "label_clips", "nightly_labeling", "tokenize_clips"],
+)
+def test_a_flows_form_is_the_one_that_people_know(name: str) -> None:
+    """A change of a form is seen in review: write the new schema beside the flow's name in schemas/."""
+    from importlib import import_module
+
+    from prefect.utilities.callables import parameter_schema
+
+    schema = parameter_schema(getattr(import_module(f"flows.{name}"), name)).model_dump()
+    assert schema == json.loads((SCHEMAS / f"{name}.json").read_text())

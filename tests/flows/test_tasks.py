@@ -1,0 +1,107 @@
+"""Batches as Prefect tasks: what may get better is tried again, what will not is not."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from botocore.exceptions import ClientError
+
+from flows.stages.counts import Counts
+from flows.storage import Fetched, Storage, StorageRefused
+from tests.e2e.tables import rows
+from tests.e2e.world import tone
+from tests.fixtures_postgres import Database
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+
+SLOW_DOWN = ClientError(
+    {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+    "GetObject",
+)
+
+
+@dataclass
+class Stuttering:
+    """A storage whose first read fails as an overloaded store does."""
+
+    storage: Storage
+    reads: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
+        with self.lock:
+            self.reads.append(uri)
+            if len(self.reads) == 1:
+                raise SLOW_DOWN
+        return self.storage.read(uri, version_token)
+
+
+def run_flow(step: Callable[[Any], Counts], batches: list[list[Any]]) -> tuple[list[Counts], UUID]:
+    """The step over batches as tasks of a flow, and the id of the flow's run."""
+    from prefect import flow
+    from prefect.runtime import flow_run
+
+    from flows.tasks import batch_threads, in_tasks
+
+    ids = []
+
+    @flow(task_runner=batch_threads())
+    def a_flow() -> list[Counts]:
+        ids.append(UUID(flow_run.id))
+        return list(in_tasks("stage", step, batches))
+
+    return a_flow(), ids[0]
+
+
+def task_runs(flow_run_id: UUID) -> dict[str, int]:
+    """How often each task of a flow's run was tried."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        return {run.name: run.run_count for run in client.read_task_runs(flow_run_filter=wanted)}
+
+
+def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path, database: Database) -> None:
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.ingest import ingest
+    from flows.stages.run import recorded_run
+    from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+    from flows.storage import canonical
+
+    (worker / "good.wav").write_bytes(tone(210))
+    (worker / "cut.wav").write_bytes(tone(400)[:-400])
+    runtime, place = shared_runtime(Settings()), canonical(str(worker))
+    stuttering = Stuttering(runtime.storage(place))
+    with recorded_run(runtime, "test", place, {}) as run:
+        ingest(runtime, place)
+        batches = batches_to_tokenize(runtime, place, 10)
+        counts, flow_run_id = run_flow(
+            lambda batch: tokenize_batch(runtime, stuttering, batch, run.id),  # type: ignore[arg-type]
+            batches,
+        )
+    assert [count["tokenized"] for count in counts] == [1]
+    assert task_runs(flow_run_id) == {"stage 1": 2}
+    quarantined = rows(database.url("writer"), "SELECT reason, attempts FROM quarantine")
+    assert quarantined == [{"reason": "truncated", "attempts": 1}]
+
+
+def test_what_will_not_get_better_is_tried_once_and_stops_no_other_batch(prefect_server: None) -> None:
+    tried: list[str] = []
+
+    def step(batch: list[str]) -> Counts:
+        tried.extend(batch)
+        if "refused" in batch:
+            raise StorageRefused("not on the list")
+        return Counts(done=len(batch))
+
+    with pytest.raises(StorageRefused, match="not on the list"):
+        run_flow(step, [["refused"], ["first"], ["second"]])
+    assert sorted(tried) == ["first", "refused", "second"]
