@@ -65,9 +65,9 @@ class NearestNeighbourLabeler:
 class FewShotLabeler:
     """Shows a frozen language model the demonstrations and asks it for the label of each query.
 
-    A clip is asked in several windows, in each order of the prompt, and its log probabilities are averaged over
-    them. The prefixes are read when the first query comes. Raises PromptTooLong when the longest query does not
-    fit the context.
+    A clip is asked in several windows, in each order of the prompt, and its log probabilities are averaged
+    over them. The prefixes are read when the first query comes. Raises PromptTooLong when the longest query
+    does not fit the context.
     """
 
     def __init__(
