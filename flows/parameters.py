@@ -21,6 +21,7 @@ _PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
 _PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be taken for a folder of that name
 _MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+LIBRARY_NAME = rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"
 _DAY = r"^(?:any|today|yesterday|\d{4}-\d{2}-\d{2})$"
 
 
@@ -81,7 +82,7 @@ ManifestUri = Annotated[
 ]
 LibraryName = Annotated[
     str,
-    Field(pattern=rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"),
+    Field(pattern=LIBRARY_NAME),
     _form("Library", "Library of demonstrations: NAME for its newest version, or NAME@VERSION."),
 ]
 NewLibraryName = Annotated[
@@ -168,6 +169,11 @@ def modified_span(prefix: str, day: str, timezone: str, now: datetime) -> tuple[
 
 
 def split_library_name(name: str) -> tuple[str, int | None]:
-    """(name, version) of NAME@VERSION; the version of a bare NAME is None, which means the newest."""
+    """(name, version) of NAME@VERSION; the version of a bare NAME is None, which means the newest.
+
+    Raises ValueError when it is neither.
+    """
+    if not re.fullmatch(LIBRARY_NAME, name):
+        raise ValueError(f"{name!r} is no library: write NAME or NAME@VERSION")
     bare, _, version = name.partition("@")
     return bare, int(version) if version else None

@@ -127,11 +127,7 @@ def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk
     [
         ("sound", "there is no library sound: did you mean sounds?"),
         ("sounds@7", "library sounds has no version 7: its versions are 1 to 1"),
-        pytest.param(
-            "sounds@new",
-            "'sounds@new' is no library: write NAME or NAME@VERSION",
-            marks=pytest.mark.xfail(strict=True, reason="what stands behind the @ is taken for a number"),
-        ),
+        ("sounds@new", "'sounds@new' is no library: write NAME or NAME@VERSION"),
     ],
 )
 def test_an_unknown_library_is_an_error_of_one_line(desk: Desk, library: str, name: str, said: str) -> None:
@@ -181,11 +177,6 @@ HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
         ),
         ("import migrations.upgrade", set()),
         ("import flows.stages.job", {"numpy", "boto3"}),
-        pytest.param(
-            "from core.understand import NearestNeighbourLabeler",
-            {"numpy", "torch"},
-            marks=pytest.mark.xfail(strict=True, reason="it lies beside what asks a language model"),
-        ),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str, may_load: set[str]) -> None:
