@@ -1,7 +1,7 @@
 """Quality of few-shot labelling by the mini models on recorded clips that they never saw.
 
-`python -m benchmarks.quality [EPISODES]` prints a table and a JSON line: the answers of the mini LLaMA, of it
-with shuffled demonstration labels, and of baselines on the same episodes, the paper's figures beside.
+`python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: the answers of the mini LLaMA
+(or of another directory, such as a training's OUT/llama, with the mini codec), of it with shuffled demonstration labels, and of baselines on the same episodes, the paper's figures beside.
 WORDWAVE_TEST_DATA names the folder of recorded sets. The codec and LLaMA trained on none of these clips.
 """
 
@@ -130,13 +130,13 @@ def report(row: Row, scores: dict[str, Score]) -> str:
     return "\n".join(lines)
 
 
-def main(count: int) -> None:
+def main(count: int, directory: Path) -> None:
     """Prints the table and the JSON line."""
     torch.set_num_threads(1)
     root = Path(os.environ["WORDWAVE_TEST_DATA"])
     codec = LLMCodec.from_directory(preset_directory("mini-codec"))
-    llama = FrozenLlama.from_directory(preset_directory("mini-llama"))
-    vocabulary = Vocabulary(codec.words, TextTokenizer(preset_directory("mini-llama") / "tokenizer.model"))
+    llama = FrozenLlama.from_directory(directory)
+    vocabulary = Vocabulary(codec.words, TextTokenizer(directory / "tokenizer.model"))
     models: dict[str, Method] = {
         "mini LLaMA": LanguageModel(llama, vocabulary, FewShotSettings()),
         f"mini LLaMA, {ORDERS} orders": LanguageModel(llama, vocabulary, FewShotSettings(orders=ORDERS)),
@@ -154,4 +154,7 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else EPISODES)
+    main(
+        int(sys.argv[1]) if len(sys.argv) > 1 else EPISODES,
+        Path(sys.argv[2]) if len(sys.argv) > 2 else preset_directory("mini-llama"),
+    )
