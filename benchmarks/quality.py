@@ -1,8 +1,9 @@
 """Quality of few-shot labelling by the mini models on recorded clips that they never saw.
 
-`python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: the answers of the mini LLaMA
-(or of another directory, such as a training's OUT/llama, with the mini codec), of it with shuffled demonstration labels, and of baselines on the same episodes, the paper's figures beside.
-WORDWAVE_TEST_DATA names the folder of recorded sets. The codec and LLaMA trained on none of these clips.
+`python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: answers of the mini LLaMA,
+or of another directory such as a training's OUT/llama, of it with shuffled demonstration labels, and of
+baselines on the same episodes, the paper's figures beside. WORDWAVE_TEST_DATA names the folder of recorded
+sets; codec and LLaMA trained on none of these clips.
 """
 
 import json
@@ -133,7 +134,9 @@ def report(row: Row, scores: dict[str, Score]) -> str:
 def main(count: int, directory: Path) -> None:
     """Prints the table and the JSON line."""
     torch.set_num_threads(1)
-    root = Path(os.environ["WORDWAVE_TEST_DATA"])
+    if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
+        sys.exit("WORDWAVE_TEST_DATA is not set: it must name the folder of recorded sets")
+    root = Path(folder)
     codec = LLMCodec.from_directory(preset_directory("mini-codec"))
     llama = FrozenLlama.from_directory(directory)
     vocabulary = Vocabulary(codec.words, TextTokenizer(directory / "tokenizer.model"))
