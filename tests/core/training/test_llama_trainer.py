@@ -45,14 +45,14 @@ CONFIG = LlamaConfig(
 
 def clip(label: int, seed: int) -> ClipCodes:
     generator = np.random.default_rng([label, seed])
-    layers = (generator.integers(8 * label, 8 * label + 8, n * 4).astype(np.int16) for n in (2, 4, 8))
+    layers = (generator.integers(5 * label, 5 * label + 5, n * 4).astype(np.int16) for n in (2, 4, 8))
     return ClipCodes(*layers, np.zeros(8, np.int16))
 
 
 BANK = TokenBank(
-    tuple(clip(label, seed) for label in range(10) for seed in range(6)),
-    ("sound",) * 60,
-    tuple(f"class {label}" for label in range(10) for _ in range(6)),
+    tuple(clip(label, seed) for label in range(14) for seed in range(6)),
+    ("sound",) * 84,
+    tuple(f"class {label}" for label in range(14) for _ in range(6)),
 )
 
 
