@@ -31,6 +31,8 @@ def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
             return Counts(rows=0, unchanged_rows=done.num_rows)
         storage = runtime.storage(runtime.settings.storage_uri)
         exported = export_labels(rows(session), storage, run.id)
+    # a snapshot does not take it that another process recorded the same export meanwhile
+    with session_scope(runtime.engine) as session:
         save_export(session, Export(key, run.id, exported.uri, exported.num_rows, exported.sha256s))
     run.manifest = exported.uri
     return Counts(rows=exported.num_rows)

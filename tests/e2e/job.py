@@ -27,6 +27,7 @@ class Job:
     scratch: Path
     place: str
     library: str
+    kind: str
 
 
 def run(job: Job, progress: Connection) -> None:
@@ -42,6 +43,6 @@ def run(job: Job, progress: Connection) -> None:
     runtime = Runtime(Settings(**job.settings))
     progress.send("start")
     try:
-        run_night(runtime, job.place, LabelRequest(job.library), each, kind="nightly-labeling", export=True)
+        run_night(runtime, job.place, LabelRequest(job.library), each, kind=job.kind, export=True)
     finally:
         runtime.close()
