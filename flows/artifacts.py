@@ -13,6 +13,8 @@ from db.quarantine import Quarantined
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
+MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | {ord(sign): " " for sign in "\n\r"}
+"""What markdown would take for more than text."""
 MAX_ROWS = 200
 """A table of more is slow to open; the rest is in the view analytics.labels."""
 
@@ -58,8 +60,8 @@ def summary(place: str, run: OpenRun) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as text: no markup, no table cell or code span of its own."""
-    return html.escape(text).replace("|", "&#124;").replace("`", "&#96;").replace("\n", " ")
+    """Text as text: no markup, link, image, table cell or code span of its own."""
+    return html.escape(text).translate(MARKUP)
 
 
 def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
