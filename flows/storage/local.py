@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO
+from tempfile import NamedTemporaryFile, TemporaryFile
+from typing import IO, cast
 from urllib.parse import quote_from_bytes
 from uuid import uuid4
 
@@ -112,17 +112,18 @@ class LocalStorage:
         """See Storage."""
         target = self._target(key)
         with self._partial(data) as partial:
-            os.replace(partial.path, target)
+            if not _linked(partial.path, target):
+                beside = self._partial_folder() / uuid4().hex
+                _linked(partial.path, beside)
+                os.replace(beside, target)
             self._keep_names(target)
         return Stored(file_uri(target), partial.sha256, partial.size, created=True)
 
     def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
-        """See Storage. A hard link is the one call that places a whole file and fails where one is."""
+        """See Storage."""
         target = self._target(key)
         with self._partial(data) as partial:
-            try:
-                os.link(partial.path, target)
-            except FileExistsError:
+            if not _linked(partial.path, target):
                 return Stored(file_uri(target), sha256_of(target), target.stat().st_size, created=False)
             self._keep_names(target)
         return Stored(file_uri(target), partial.sha256, partial.size, created=True)
@@ -142,17 +143,16 @@ class LocalStorage:
 
     @contextmanager
     def _partial(self, data: bytes | Path) -> Iterator[Fetched]:
-        """The data on disk, whole, under a name that no reader looks at."""
+        """The data on disk, whole, where no reader looks; without a name, so that a kill leaves nothing."""
+        with _open_partial(self._partial_folder()) as file:
+            written = spool(_chunks(data), file, "what is written", sys.maxsize)
+            os.fsync(file.fileno())
+            yield written
+
+    def _partial_folder(self) -> Path:
         folder = file_path(self._access.write_root) / _PARTIAL
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / uuid4().hex
-        try:
-            with path.open("xb") as file:
-                written = spool(_chunks(data), file, str(path), sys.maxsize)
-                os.fsync(file.fileno())
-            yield written
-        finally:
-            path.unlink(missing_ok=True)
+        return folder
 
     def _keep_names(self, target: Path) -> None:
         """Make the file's name, and those of new folders above it, last through a power cut."""
@@ -161,6 +161,26 @@ class LocalStorage:
             _fsync_folder(folder)
             if folder == root:
                 break
+
+
+def _open_partial(folder: Path) -> IO[bytes]:
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o644), "w+b")
+    except OSError:  # some network shares know no file without a name
+        return cast(IO[bytes], NamedTemporaryFile(dir=folder))
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """Give a whole file its name: the one call that fails where a file has it already."""
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        # only with a folder does Python ask the kernel to follow the link that a file without a name has
+        os.link(path, target.name, dst_dir_fd=folder, follow_symlinks=True)
+    except FileExistsError:
+        return False
+    finally:
+        os.close(folder)
+    return True
 
 
 def _children(path: str) -> list[str]:
