@@ -17,9 +17,10 @@ settings.load_profile("wordwave")
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where WORDWAVE_NO_SKIP is set, only a missing GPU may skip a test; any other skip has failed."""
+    """Where WORDWAVE_NO_SKIP is set, a test that needs the real audio and skips has failed."""
     report = yield
-    if report.skipped and os.environ.get("WORDWAVE_NO_SKIP") and "gpu" not in item.keywords:
+    needs_audio = "data" in item.keywords or "test_data" in getattr(item, "fixturenames", ())
+    if report.skipped and needs_audio and os.environ.get("WORDWAVE_NO_SKIP"):
         report.outcome = "failed"
     return report
 
