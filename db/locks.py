@@ -4,9 +4,10 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from db.engine import CONNECT_TIMEOUT_SECONDS, database_url
 
@@ -48,11 +49,24 @@ def partition_lock(url: str, key: str) -> Iterator[None]:
     )
     with engine.connect() as connection:
         _take(connection, key)
-        yield
+        try:
+            yield
+        finally:
+            _give_back(connection, key)
+
+
+def _number(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+
+
+def _give_back(connection: Connection, key: str) -> None:
+    """At once: the server notices a closed connection only a moment later, when the next run may have begun."""
+    with suppress(DBAPIError):  # a connection that is gone holds nothing
+        connection.scalar(text("SELECT pg_advisory_unlock(:number)"), {"number": _number(key)})
 
 
 def _take(connection: Connection, key: str) -> None:
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+    number = _number(key)
     if connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
         return
     holder = connection.execute(HOLDER, {"key": key, "number": number}).one_or_none()
