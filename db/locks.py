@@ -60,7 +60,7 @@ def _number(key: str) -> int:
 
 
 def _give_back(connection: Connection, key: str) -> None:
-    """At once: the server notices a closed connection only a moment later, when the next run may have begun."""
+    """At once: the server notices a closed connection a moment later, when the next run may have begun."""
     with suppress(DBAPIError):  # a connection that is gone holds nothing
         connection.scalar(text("SELECT pg_advisory_unlock(:number)"), {"number": _number(key)})
 
