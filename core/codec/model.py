@@ -18,7 +18,7 @@ from core.errors import BadCodes
 
 GPU_ROWS = 16
 """Rows of an encoder pass on a GPU, short batches filled with silence: one shape a length, so that a clip's
-codes do not depend on its neighbours. On a CPU a pass is one row: more were slower (benchmarks/codec.py)."""
+codes do not depend on its neighbours. On a CPU a pass is one row: sixteen took longer per clip."""
 
 
 class LLMCodec(nn.Module):
