@@ -1,9 +1,10 @@
 """Quality of few-shot labelling by the mini models on recorded clips that they never saw.
 
-`python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: answers of the mini LLaMA,
-or of another directory such as a training's OUT/llama, of it with shuffled demonstration labels, and of
-baselines on the same episodes, the paper's figures beside. WORDWAVE_TEST_DATA names the folder of recorded
-sets; codec and LLaMA trained on none of these clips.
+`python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: the baselines, of which
+nearest tokens is what answers while no language model ships; the answers of a LLaMA directory, such as a
+training's OUT/llama, where one is given; and a control with shuffled demonstration labels; all on the same
+episodes, the paper's figures beside. WORDWAVE_TEST_DATA names the folder of recorded sets; codec and LLaMA
+trained on none of these clips.
 """
 
 import json
@@ -24,7 +25,7 @@ from core.codec.mel import LogMel
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
-from core.evaluation.methods import LanguageModel, Method, answer_all, baselines
+from core.evaluation.methods import LanguageModel, Method, answer_all, baselines, nearest_tokens
 from core.few_shot import FewShotSettings
 from core.llama import FrozenLlama
 from core.presets import preset_directory
@@ -114,8 +115,8 @@ def measure(row: Row, clips: LabeledClips, models: dict[str, Method], count: int
     methods = models | dict(baselines(clips))
     scores = {name: score(answer_all(method, clips, episodes), episodes) for name, method in methods.items()}
     shuffled = shuffle_labels(episodes, seed=SEED)
-    first = next(iter(models.values()))
-    return scores | {"shuffled labels": score(answer_all(first, clips, shuffled), shuffled)}
+    control = next(iter(models.values()), nearest_tokens)
+    return scores | {"shuffled labels": score(answer_all(control, clips, shuffled), shuffled)}
 
 
 def report(row: Row, scores: dict[str, Score]) -> str:
@@ -131,19 +132,30 @@ def report(row: Row, scores: dict[str, Score]) -> str:
     return "\n".join(lines)
 
 
-def main(count: int, directory: Path) -> None:
+def language_models(codec: LLMCodec, directory: Path | None) -> tuple[dict[str, Method], str | None]:
+    """The ways to ask a LLaMA directory, and its fingerprint; nothing where none is given."""
+    if directory is None:
+        print(
+            "No LLaMA directory was given: nearest tokens is what answers, and the shuffled control is its."
+        )
+        return {}, None
+    llama = FrozenLlama.from_directory(directory)
+    vocabulary = Vocabulary(codec.words, TextTokenizer(directory / "tokenizer.model"))
+    models: dict[str, Method] = {
+        "LLaMA": LanguageModel(llama, vocabulary, FewShotSettings()),
+        f"LLaMA, {ORDERS} orders": LanguageModel(llama, vocabulary, FewShotSettings(orders=ORDERS)),
+    }
+    return models, llama.fingerprint
+
+
+def main(count: int, directory: Path | None) -> None:
     """Prints the table and the JSON line."""
     torch.set_num_threads(1)
     if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
         sys.exit("WORDWAVE_TEST_DATA is not set: it must name the folder of recorded sets")
     root = Path(folder)
     codec = LLMCodec.from_directory(preset_directory("mini-codec"))
-    llama = FrozenLlama.from_directory(directory)
-    vocabulary = Vocabulary(codec.words, TextTokenizer(directory / "tokenizer.model"))
-    models: dict[str, Method] = {
-        "mini LLaMA": LanguageModel(llama, vocabulary, FewShotSettings()),
-        f"mini LLaMA, {ORDERS} orders": LanguageModel(llama, vocabulary, FewShotSettings(orders=ORDERS)),
-    }
+    models, fingerprint = language_models(codec, directory)
     started, figures = time.monotonic(), {}
     clips = {name: read_clips(root, name, codec) for name in SETS}
     for row in ROWS:
@@ -151,7 +163,7 @@ def main(count: int, directory: Path) -> None:
         print(report(row, scores), flush=True)
         figures[row.name] = {"bar": row.bar} | {name: asdict(one) for name, one in scores.items()}
     print(DIFFERENCES)
-    models_used = {"codec": codec.fingerprint, "llama": llama.fingerprint}
+    models_used = {"codec": codec.fingerprint, "llama": fingerprint}
     seconds = round(time.monotonic() - started)
     print(json.dumps({"benchmark": "quality", "seconds": seconds, **models_used, "rows": figures}))
 
@@ -159,5 +171,5 @@ def main(count: int, directory: Path) -> None:
 if __name__ == "__main__":
     main(
         int(sys.argv[1]) if len(sys.argv) > 1 else EPISODES,
-        Path(sys.argv[2]) if len(sys.argv) > 2 else preset_directory("mini-llama"),
+        Path(sys.argv[2]) if len(sys.argv) > 2 else None,
     )
