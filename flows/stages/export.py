@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from tempfile import TemporaryFile
 from types import UnionType
 from typing import IO, Any, get_type_hints
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.storage import Storage, Stored
+from flows.storage.spool import path_of
 
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
@@ -78,15 +78,9 @@ def export_labels(rows: Iterable[LabelRow], storage: Storage, run_id: UUID) -> E
     with TemporaryFile() as parquet, TemporaryFile() as jsonl:  # without a name: no kill leaves them behind
         num_rows = _write_files(rows, parquet, jsonl)
         files = {"labels.parquet": parquet, "labels.jsonl": jsonl}
-        stored = {name: storage.write(f"{folder}/{name}", _path(file)) for name, file in files.items()}
+        stored = {name: storage.write(f"{folder}/{name}", path_of(file)) for name, file in files.items()}
     manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, num_rows, stored))
     return Exported(manifest.uri, num_rows, {name: file.sha256.hex() for name, file in stored.items()})
-
-
-def _path(file: IO[bytes]) -> Path:
-    """Where a file without a name can be opened again, from its start."""
-    file.flush()
-    return Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import PromptError
-from db.clips import ClipWithTokens, Selection, clips_with_tokens
+from db.clips import Selection, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
 from db.predictions import (
@@ -135,18 +135,12 @@ class Labelling:
         ]
         return hashlib.sha256("\0".join(parts).encode()).digest()
 
-    def clips(self, selection: Selection) -> list[ClipWithTokens]:
-        """Current clips of the selection that have tokens, in uri order."""
-        with session_scope(self.runtime.engine) as session:
-            return clips_with_tokens(session, selection, self.runtime.codec_id)
-
     def batches(self, selection: Selection) -> list[list[bytes]]:
         """Contents of the selection that have no standing answer to this request, cut in batches."""
-        contents = list(dict.fromkeys(clip.content_sha256 for clip in self.clips(selection)))
-        keys = {self.work_key(content): content for content in contents}
         with session_scope(self.runtime.engine) as session:
-            done = {keys[key] for key in existing_work_keys(session, keys)}
-        todo = [content for content in contents if content not in done]
+            keys = self._work_keys(session, selection)
+            done = existing_work_keys(session, keys)
+        todo = [content for key, content in keys.items() if key not in done]
         size = self.runtime.settings.batch_size
         return [todo[start : start + size] for start in range(0, len(todo), size)]
 
@@ -184,7 +178,7 @@ class Labelling:
     def rows(self, session: Session, selection: Selection) -> Iterator[LabelRow]:
         """The answers to this request as exported rows, their status by this request's bound."""
         runtime, library = self.runtime, self.library
-        for answer in get_answers(session, selection, self._work_keys(selection)):
+        for answer in get_answers(session, selection, self._work_keys(session, selection)):
             yield LabelRow(
                 uri=answer.uri,
                 content_sha256=answer.content_sha256.hex(),
@@ -210,15 +204,18 @@ class Labelling:
     def state_bound(self, selection: Selection) -> None:
         """Lets the analysts' view judge earlier answers by the bound that is asked now."""
         with session_scope(self.runtime.engine) as session:
-            set_min_margin(session, self._work_keys(selection), self.request.min_margin)
+            set_min_margin(session, self._work_keys(session, selection), self.request.min_margin)
 
-    def _work_keys(self, selection: Selection) -> list[bytes]:
-        return [self.work_key(clip.content_sha256) for clip in self.clips(selection)]
+    def _work_keys(self, session: Session, selection: Selection) -> dict[bytes, bytes]:
+        """Work key -> content of the selected current clips that have tokens, in uri order."""
+        clips = clips_with_tokens(session, selection, self.runtime.codec_id)
+        contents = dict.fromkeys(clip.content_sha256 for clip in clips)
+        return {self.work_key(content): content for content in contents}
 
     def answers(self, selection: Selection) -> list[Answer]:
         """The standing answers to this request, for the clips of the selection, in uri order."""
         with session_scope(self.runtime.engine) as session:
-            return get_answers(session, selection, self._work_keys(selection))
+            return get_answers(session, selection, self._work_keys(session, selection))
 
 
 def _baselines(prediction: Prediction) -> dict[str, str | float]:

@@ -29,12 +29,15 @@ def spool(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fet
         check_size(uri, size, limit)
         digest.update(chunk)
         file.write(chunk)
+    return Fetched(path_of(file), digest.digest(), size)
+
+
+def path_of(file: IO[bytes]) -> Path:
+    """Where what was written so far can be opened again, from its start.
+
+    A temporary file has no name, so that no kill leaves it behind.
+    """
     file.flush()
-    return Fetched(_path(file), digest.digest(), size)
-
-
-def _path(file: IO[bytes]) -> Path:
-    """Where the file can be opened again. A temporary one has no name, so that no kill leaves it behind."""
     return Path(file.name) if isinstance(file.name, str) else Path(f"/proc/self/fd/{file.fileno()}")
 
 
