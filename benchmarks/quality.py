@@ -142,7 +142,7 @@ def language_models(codec: LLMCodec, directory: Path | None) -> tuple[dict[str, 
     llama = FrozenLlama.from_directory(directory)
     vocabulary = Vocabulary(codec.words, TextTokenizer(directory / "tokenizer.model"))
     models: dict[str, Method] = {
-        "LLaMA": LanguageModel(llama, vocabulary, FewShotSettings()),
+        "LLaMA": LanguageModel(llama, vocabulary, FewShotSettings(orders=1)),
         f"LLaMA, {ORDERS} orders": LanguageModel(llama, vocabulary, FewShotSettings(orders=ORDERS)),
     }
     return models, llama.fingerprint

@@ -49,6 +49,18 @@ def majority(labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> Gu
     return Guess(label=label, probability=counts[label] / len(demonstrations))
 
 
+def likenesses(queries: Sequence[ClipCodes], shown: Sequence[ClipCodes]) -> FloatArray:
+    """(queries, shown): how alike two clips are, from 0 to 1."""
+    layers = (
+        _LayerHistograms([clip.layers[layer] for clip in shown]).cosines(
+            [clip.layers[layer] for clip in queries]
+        )
+        for layer in range(3)
+    )
+    mean: FloatArray = np.mean(list(layers), axis=0)
+    return mean
+
+
 class NearestNeighbour:
     """Compares whole clips with the demonstrations by their code histograms."""
 

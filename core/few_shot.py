@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from core.codes import ClipCodes
 from core.constraint import LabelTrie, label_trie
 from core.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.errors import CheckpointMismatch
+from core.model_prompt import ModelPrompt, said_labels
 from core.prompt import (
     Demonstration,
     Instruction,
@@ -19,16 +20,8 @@ from core.prompt import (
     check_budget,
     prompt_hash,
 )
-from core.slots import said_labels
 from core.vocabulary import Vocabulary
-from core.window import (
-    DEFAULT_MAX_WINDOWS,
-    DEFAULT_WINDOW,
-    WindowCodes,
-    cut_window,
-    loudest_window,
-    window_starts,
-)
+from core.window import DEFAULT_MAX_WINDOWS, WindowCodes, cut_window, loudest_windows
 
 Mode = Literal["service", "paper"]
 
@@ -38,29 +31,35 @@ class FewShotSettings:
     """What of the codes is shown, how often, and how the answer is read.
 
     mode "service" answers with the most probable label, "paper" with the one that greedy decoding says.
-    orders: how many prompts are asked, the demonstrations in another order in each; their log probabilities
-    are averaged.
+    orders: how many prompts are asked, the demonstrations in another order and in other windows in each;
+    their log probabilities are averaged. Where layers, window or orders is None, the model's own prompt says.
     """
 
-    layers: Layers = "semantic"
+    layers: Layers | None = None
     repeats: int = 0
     instruction: bool = True
-    window: int = DEFAULT_WINDOW
+    window: int | None = None
     max_windows: int = DEFAULT_MAX_WINDOWS
     mode: Mode = "service"
-    orders: int = 1
+    orders: int | None = None
 
     def __post_init__(self) -> None:
-        if self.layers not in ("semantic", "semantic+acoustic") or self.mode not in ("service", "paper"):
+        if self.mode not in ("service", "paper"):
+            raise ValueError(f"mode {self.mode!r} must be 'service' or 'paper'")
+        if self.repeats < 0 or self.max_windows < 1:
             raise ValueError(
-                f"layers {self.layers!r} must be 'semantic' or 'semantic+acoustic', "
-                f"mode {self.mode!r} 'service' or 'paper'"
+                f"repeats {self.repeats} must be at least 0, max_windows {self.max_windows} at least 1"
             )
-        if self.repeats < 0 or min(self.window, self.max_windows, self.orders) < 1:
-            raise ValueError(
-                f"repeats {self.repeats} must be at least 0, window {self.window}, "
-                f"max_windows {self.max_windows} and orders {self.orders} at least 1"
-            )
+        self.shown_to(ModelPrompt())
+
+    def shown_to(self, model: ModelPrompt) -> ModelPrompt:
+        """How the model is asked: as it was trained, but for what is set here. Raises ValueError."""
+        return ModelPrompt(
+            slots=model.slots,
+            layers=model.layers if self.layers is None else self.layers,
+            window=model.window if self.window is None else self.window,
+            orders=model.orders if self.orders is None else self.orders,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +73,10 @@ class PromptOrder:
 class FewShotPrompt:
     """The prompts of a run, one for each order, and the windows in which a clip is asked.
 
-    labels are in alphabetical order. Where the model has slots (core.slots), the prompts say them in place of
-    the labels. Order 0 shows the demonstrations as they are given, the others shuffle them by the number of
-    the order. Raises PromptError or UnknownLabel when labels and demonstrations do not fit together or cannot
-    be said.
+    labels are in alphabetical order. Where the model has slots, the prompts say them in place of the labels.
+    Order 0 shows the demonstrations as they are given, each in its loudest window; order n shuffles them by n
+    and shows the next loudest windows in turn. A query is asked in its `max_windows` loudest windows. Raises
+    PromptError or UnknownLabel when labels and demonstrations do not fit together or cannot be said.
     """
 
     def __init__(
@@ -86,20 +85,17 @@ class FewShotPrompt:
         labels: Sequence[str],
         demonstrations: Sequence[LabeledClip],
         settings: FewShotSettings,
-        slots: Sequence[str] = (),
+        model: ModelPrompt | None = None,
     ) -> None:
         self.labels = label_set(labels)
         check_demonstrated(self.labels, demonstrations)
         self.settings = settings
-        self._template = PromptTemplate(vocabulary, settings.layers)
-        self._check_slots(slots)
+        self.shown = settings.shown_to(model or ModelPrompt())
+        self._template = PromptTemplate(vocabulary, self.shown.layers)
+        self._check_slots(self.shown.slots)
         paper = settings.mode == "paper"
         self._closing_id = vocabulary.tokenizer.eos_id if paper else self._template.following_id
-        shots = [Demonstration(self._loudest(clip.codes), clip.label) for clip in demonstrations]
-        self.orders = tuple(
-            self._order(shots, said_labels(self.labels, slots, order), order)
-            for order in range(settings.orders)
-        )
+        self.orders = tuple(self._order(demonstrations, order) for order in range(self.shown.orders))
 
     @property
     def prefix_ids(self) -> list[int]:
@@ -114,17 +110,14 @@ class FewShotPrompt:
     @property
     def prompt_hash(self) -> str:
         """Hex sha256 of the prefixes, the windows and the template; the query is not in it."""
-        settings = self.settings
-        hashes = [
-            prompt_hash(order.prefix_ids, settings.layers, settings.window, settings.max_windows)
-            for order in self.orders
-        ]
+        shown, count = self.shown, self.settings.max_windows
+        hashes = [prompt_hash(order.prefix_ids, shown.layers, shown.window, count) for order in self.orders]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     @property
     def longest(self) -> int:
         """The most token ids that prefix, query and label can take together."""
-        query = self._template.longest_query(self.settings.window)
+        query = self._template.longest_query(self.shown.window)
         prefix = max(len(order.prefix_ids) for order in self.orders)
         return prefix + query + max(map(len, self.trie.paths))
 
@@ -134,13 +127,19 @@ class FewShotPrompt:
 
     def query_ids(self, clip: ClipCodes) -> list[list[int]]:
         """The token ids of each window of a clip."""
-        settings = self.settings
-        starts = window_starts(len(clip.semantic), settings.window, settings.max_windows)
-        windows = (cut_window(clip, start, settings.window) for start in starts)
+        windows = self._windows(clip, self.settings.max_windows)
         return [self._template.query_ids(Query(window)) for window in windows]
 
-    def _order(self, shots: Sequence[Demonstration], said: Mapping[str, str], order: int) -> PromptOrder:
-        shown = [Demonstration(shot.window, said[shot.label]) for shot in shots]
+    def _windows(self, clip: ClipCodes, count: int) -> list[WindowCodes]:
+        width = self.shown.window
+        return [cut_window(clip, start, width) for start in loudest_windows(clip.levels, width, count)]
+
+    def _order(self, demonstrations: Sequence[LabeledClip], order: int) -> PromptOrder:
+        said = said_labels(self.labels, self.shown.slots, order)
+        shown = []
+        for clip in demonstrations:
+            windows = self._windows(clip.codes, self.shown.orders)
+            shown.append(Demonstration(windows[order % len(windows)], said[clip.label]))
         if order:
             random.Random(order).shuffle(shown)
         instruction = Instruction(tuple(said.values())) if self.settings.instruction else None
@@ -156,6 +155,3 @@ class FewShotPrompt:
                 raise CheckpointMismatch(
                     f"the slot {slot!r} is not one id of the tokenizer: model and tokenizer do not fit"
                 )
-
-    def _loudest(self, clip: ClipCodes) -> WindowCodes:
-        return cut_window(clip, loudest_window(clip.levels, self.settings.window), self.settings.window)

@@ -48,18 +48,21 @@ class Query:
 
 
 class PromptTemplate:
-    """Turns the parts of a prompt into token ids."""
+    """Turns the parts of a prompt into token ids.
+
+    opening_ids and closing_ids stand before and behind the codes of every window.
+    """
 
     def __init__(self, vocabulary: Vocabulary, layers: Layers = "semantic") -> None:
         self.layers = layers
         self._vocabulary = vocabulary
-        self._opening = vocabulary.tokenizer.encode("###\nInput: < ")
-        self._closing = vocabulary.tokenizer.encode(" >\nOutput: ")
+        self.opening_ids = vocabulary.tokenizer.encode("###\nInput: < ")
+        self.closing_ids = vocabulary.tokenizer.encode(" >\nOutput: ")
 
     @property
     def following_id(self) -> int:
         """The first token id of the piece that follows a label."""
-        return self._opening[0]
+        return self.opening_ids[0]
 
     def label_ids(self, label: str) -> list[int]:
         """The token ids of a label. Raises UnknownLabel where the tokenizer has none for it."""
@@ -92,11 +95,11 @@ class PromptTemplate:
         """The most token ids that a query of `width` semantic codes can take."""
         semantic = width * self._vocabulary.longest_word
         acoustic = 0 if self.layers == "semantic" else width * (2 + 4)
-        return len(self._opening) + semantic + acoustic + len(self._closing)
+        return len(self.opening_ids) + semantic + acoustic + len(self.closing_ids)
 
     def _window_ids(self, window: WindowCodes) -> list[int]:
         layers = window.layers[:1] if self.layers == "semantic" else window.layers
-        return [*self._opening, *self._vocabulary.flatten(layers), *self._closing]
+        return [*self.opening_ids, *self._vocabulary.flatten(layers), *self.closing_ids]
 
 
 def check_budget(needed: int, context_length: int) -> None:

@@ -16,7 +16,7 @@ from core.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.errors import CheckpointMismatch
 from core.few_shot import FewShotPrompt, FewShotSettings
 from core.llama import FrozenLlama, SharedPrefix, label_scores
-from core.slots import read_slots
+from core.model_prompt import read_model_prompt
 from core.vocabulary import Vocabulary
 
 
@@ -83,8 +83,8 @@ class FewShotLabeler:
                 f"the tokenizer has {len(vocabulary.tokenizer)} pieces, the language model "
                 f"{llama.vocab_size} ids: they do not belong together"
             )
-        slots = read_slots(llama.directory)
-        self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings, slots)
+        model = read_model_prompt(llama.directory)
+        self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings, model)
         self.prompt.check_budget(llama.context_length)
         self._llama = llama
         self._baselines = Baselines(self.prompt.labels, demonstrations)

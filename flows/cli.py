@@ -60,16 +60,18 @@ def echo_json(value: Any) -> None:
 @click.option("--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all.")
 @click.option(
     "--layers",
-    type=click.Choice(["semantic", "semantic+acoustic"]),
-    default="semantic",
+    type=click.Choice(["auto", "semantic", "semantic+acoustic"]),
+    default="auto",
     show_default=True,
-    help="Codes that the LLM is shown.",
+    help="Codes that the LLM is shown; auto: as it was trained.",
 )
 @click.option(
     "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
 )
 @click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option("--orders", type=click.IntRange(1, 16), default=1, help="Prompts to average, reordered.")
+@click.option(
+    "--orders", type=click.IntRange(0, 16), default=0, help="Prompts to average; 0: as many as the LLM asks."
+)
 @click.option(
     "--min-margin",
     type=click.FloatRange(0, 1),

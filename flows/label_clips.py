@@ -27,10 +27,10 @@ def label_clips(
     prefix: Prefix,
     library: LibraryName,
     k_shot: KShot = 0,
-    layers: Layers = "semantic",
+    layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
-    orders: Orders = 1,
+    orders: Orders = 0,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, int]:
     """Labels what tokenize-clips tokenized."""

@@ -41,10 +41,10 @@ def nightly_labeling(
     day: Day = "today",
     timezone: Timezone = "UTC",
     k_shot: KShot = 0,
-    layers: Layers = "semantic",
+    layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
-    orders: Orders = 1,
+    orders: Orders = 0,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""

@@ -98,18 +98,18 @@ Repeats = Annotated[
     int, Field(ge=0, le=16), _form("Repeats", "Further passes of the prompt over its demonstrations.")
 ]
 Layers = Annotated[
-    Literal["semantic", "semantic+acoustic"],
-    _form("Layers", "Codes shown to the LLM: the semantic layer, or all three."),
+    Literal["auto", "semantic", "semantic+acoustic"],
+    _form("Layers", "Codes shown to the LLM: the semantic layer, all three, or what it was trained with."),
 ]
 MaxWindows = Annotated[
     int,
     Field(ge=1, le=100),
-    _form("Windows", "A clip longer than a window is scored on up to this many, evenly spaced."),
+    _form("Windows", "A clip longer than a window is asked in up to this many, the loudest ones."),
 ]
 Orders = Annotated[
     int,
-    Field(ge=1, le=16),
-    _form("Orders", "Prompts that are asked, each with the demonstrations in another order, and averaged."),
+    Field(ge=0, le=16),
+    _form("Orders", "Prompts that are averaged, each in another order. 0: as many as the LLM was made for."),
 ]
 MinMargin = Annotated[
     float,

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.baselines import likenesses
 from core.codes import ClipCodes
 from core.prompt import Demonstration, Instruction, PromptTemplate
 from core.training.bank import TokenBank
-from core.window import cut_window, loudest_window
+from core.window import WindowCodes, cut_window, loudest_window
 
 SHORTEST_WINDOW = 3
 
@@ -33,12 +34,15 @@ class EpisodeShape:
 class EpisodeBatch:
     """Prompts side by side, padded on the right with zeros.
 
-    token_ids (B, T); outs (B, N) where a label is asked, the label's id stands one further; classes and clips
-    (B, N) numbers of the bank; slots (B, N) the id of each label; shown (B, N) whether the class came before.
-    All int64 but shown (bool). `candidates` (B, W) the ids of the slots in use, `known` (S,) of all slots.
+    token_ids (B, T); begins and ends (B, N) of each clip's codes; outs (B, N) where a label is asked, the
+    label's id stands one further; classes and clips (B, N) numbers of the bank; slots (B, N) the id of each
+    label; shown (B, N) whether the class came before. All int64 but shown (bool). `candidates` (B, W) the ids
+    of the slots in use, `known` (S,) of all slots.
     """
 
     token_ids: Tensor
+    begins: Tensor
+    ends: Tensor
     outs: Tensor
     classes: Tensor
     clips: Tensor
@@ -82,16 +86,28 @@ class Episodes:
         Whoever tells which clips belong together must hear it: prompts have nothing else in common.
         """
         per_class = shape.clips_per_class
-        classes = self._mixed_classes(rng, count * shape.n_way // per_class)
-        prompts = [_Episode(self._template.instruction_ids(None), [0]) for _ in range(count)]
-        for members in classes:
-            open_prompts = sorted(prompts, key=lambda prompt: (len(prompt.clips), rng.random()))
-            for prompt, clip in zip(open_prompts, rng.sample(members, per_class), strict=False):
-                slot = rng.choice(self._slots)
-                shot = self._demonstration(rng, self._bank.clips[clip], slot, shape.window, noise)
-                number = self._class_number[tuple(members)]
-                prompt.add(self._template.demonstration_ids(shot), number, clip)
-        return self._stack(prompts)
+        prompts: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        for members in self._mixed_classes(rng, count * shape.n_way // per_class):
+            emptiest = sorted(prompts, key=lambda clips: (len(clips), rng.random()))
+            for clips, clip in zip(emptiest, rng.sample(members, per_class), strict=False):
+                clips.append((self._class_number[tuple(members)], clip))
+        return self._stack([self._mixed_prompt(rng, clips, shape.window, noise) for clips in prompts])
+
+    def likenesses(self, batch: EpisodeBatch) -> Tensor:
+        """(B * N, B * N) float32: how alike the codes of the clips of a batch are, from 0 to 1."""
+        clips = [self._bank.clips[number] for number in batch.clips.flatten().tolist()]
+        return torch.from_numpy(likenesses(clips, clips)).float()
+
+    def _mixed_prompt(
+        self, rng: random.Random, clips: list[tuple[int, int]], window: int, noise: float
+    ) -> "_Episode":
+        """Clips of any classes with any labels, shuffled: where a clip stands must not tell its class."""
+        rng.shuffle(clips)
+        episode = _Episode(self._template, self._template.instruction_ids(None), [0])
+        for number, clip in clips:
+            shot = self._demonstration(rng, self._bank.clips[clip], rng.choice(self._slots), window, noise)
+            episode.add(shot, number, clip)
+        return episode
 
     def _mixed_classes(self, rng: random.Random, count: int) -> list[list[int]]:
         """Classes of all kinds by their shares, as far as a kind has classes; sounds fill up."""
@@ -125,10 +141,11 @@ class Episodes:
         rng.shuffle(drawn)
         drawn += asked
         instruction = Instruction(tuple(slots)) if rng.random() < 0.5 else None
-        episode = _Episode(self._template.instruction_ids(instruction), [self._slot_id(s) for s in slots])
+        opening = self._template.instruction_ids(instruction)
+        episode = _Episode(self._template, opening, [self._slot_id(s) for s in slots])
         for number, clip, slot in drawn:
             shot = self._demonstration(rng, self._bank.clips[clip], slot, shape.window, noise)
-            episode.add(self._template.demonstration_ids(shot), number, clip)
+            episode.add(shot, number, clip)
         return episode
 
     def _demonstration(
@@ -140,13 +157,18 @@ class Episodes:
         last = max(0, len(clip.semantic) - width)
         start = loudest_window(clip.levels, width) if rng.random() < 0.5 else rng.randint(0, last)
         window = cut_window(clip, start, width)
-        if noise:
-            semantic = window.semantic.copy()
-            for at in range(len(semantic)):
+        return Demonstration(self._noisy(rng, window, noise), slot)
+
+    def _noisy(self, rng: random.Random, window: WindowCodes, noise: float) -> WindowCodes:
+        """A share of `noise` of the codes of each layer replaced by those of other clips."""
+        if not noise:
+            return window
+        layers = [layer.copy() for layer in window.layers]
+        for number, layer in enumerate(layers):
+            for at in range(len(layer)):
                 if rng.random() < noise:
-                    semantic[at] = rng.choice(rng.choice(self._bank.clips).semantic)
-            window = type(window)(semantic, window.acoustic1, window.acoustic2)
-        return Demonstration(window, slot)
+                    layer[at] = rng.choice(rng.choice(self._bank.clips).layers[number])
+        return WindowCodes(*layers)
 
     def _stack(self, episodes: Sequence["_Episode"]) -> EpisodeBatch:
         return _stack(episodes, torch.tensor([self._slot_id(slot) for slot in self._slots]))
@@ -170,18 +192,23 @@ def _drop_extra(drawn: list[tuple[int, int, str]], clips_per_class: int) -> list
 class _Episode:
     """A prompt that grows clip by clip."""
 
-    def __init__(self, opening: list[int], slot_ids: list[int]) -> None:
+    def __init__(self, template: PromptTemplate, opening: list[int], slot_ids: list[int]) -> None:
+        self._template = template
         self.token_ids = list(opening)
         self.slot_ids = slot_ids
+        self.begins: list[int] = []
+        self.ends: list[int] = []
         self.outs: list[int] = []
         self.classes: list[int] = []
         self.clips: list[int] = []
         self.shown: list[bool] = []
 
-    def add(self, token_ids: list[int], number: int, clip: int) -> None:
-        """A demonstration whose last id is its label."""
-        self.token_ids += token_ids
+    def add(self, shot: Demonstration, number: int, clip: int) -> None:
+        """A demonstration whose label is one id, the last."""
+        self.begins.append(len(self.token_ids) + len(self._template.opening_ids))
+        self.token_ids += self._template.demonstration_ids(shot)
         self.outs.append(len(self.token_ids) - 2)
+        self.ends.append(len(self.token_ids) - 1 - len(self._template.closing_ids))
         self.shown.append(number in self.classes)
         self.classes.append(number)
         self.clips.append(clip)
@@ -195,6 +222,8 @@ def _stack(episodes: Sequence[_Episode], known: Tensor) -> EpisodeBatch:
     outs = torch.tensor([one.outs for one in episodes])
     return EpisodeBatch(
         token_ids=token_ids,
+        begins=torch.tensor([one.begins for one in episodes]),
+        ends=torch.tensor([one.ends for one in episodes]),
         outs=outs,
         classes=torch.tensor([one.classes for one in episodes]),
         clips=torch.tensor([one.clips for one in episodes]),

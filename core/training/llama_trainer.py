@@ -24,7 +24,8 @@ import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.codec import LLMCodec
-from core.prompt import PromptTemplate
+from core.model_prompt import PROMPT_FILE, ModelPrompt
+from core.prompt import Layers, PromptTemplate
 from core.training.bank import TokenBank, merge_banks, token_bank
 from core.training.data import Bank, BankSpec, Clip, make_clips, recorded_clips, write_bank
 from core.training.episodes import EpisodeBatch, Episodes, EpisodeShape
@@ -46,7 +47,7 @@ class LlamaTraining:
     """One training, as a JSON file states it; paths are relative to the file.
 
     The first `matching_steps` train the matching of clips alone. A batch holds about `batch_ids` token ids.
-    `noise` is the share of codes that are replaced by others.
+    `noise` is the share of codes that are replaced by others. `orders` is what labelling averages over.
     """
 
     shape: str
@@ -54,7 +55,9 @@ class LlamaTraining:
     tokenizer: str
     codec: str
     slots: tuple[str, ...]
+    layers: Layers
     window: int
+    orders: int
     bank: BankSpec
     validation: BankSpec
     sets: tuple[str, ...]
@@ -119,7 +122,7 @@ class LlamaTrainer:
         )
         tokenizer = TextTokenizer(here / config.tokenizer)
         words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
-        template = PromptTemplate(Vocabulary(words, tokenizer))
+        template = PromptTemplate(Vocabulary(words, tokenizer), config.layers)
         self.episodes = Episodes(bank, template, config.slots, config.shares, smallest_class=6)
         kinds = {kind: share for kind, share in config.shares.items() if kind in validation.kinds}
         held_out = Episodes(validation, template, config.slots, kinds, smallest_class=6)
@@ -132,13 +135,13 @@ class LlamaTrainer:
     def train_step(self) -> dict[str, float]:
         """One update; the losses before their weights."""
         config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
-        with torch.autocast("cpu", torch.bfloat16):
-            if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
-                generator = torch.Generator().manual_seed(rng.getrandbits(60))
-                batch = self._matching_batch(rng)
-                losses = matching_losses(self.network, batch, config.aids.layer, generator)
-            else:
-                losses = label_losses(self.network, self._batch(rng), config.aids)
+        if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
+            generator = torch.Generator().manual_seed(rng.getrandbits(60))
+            batch = self._matching_batch(rng)
+            alike = self.episodes.likenesses(batch)
+            losses = matching_losses(self.network, batch, alike, config.aids.layer, generator)
+        else:
+            losses = label_losses(self.network, self._batch(rng), config.aids)
         weights = {"label": 1.0, "contrast": 1.0} | asdict(config.aids)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad()
@@ -165,11 +168,12 @@ class LlamaTrainer:
 
     def _window(self, rng: random.Random) -> int:
         """Most often the full one."""
-        return self.config.window if rng.random() < 0.6 else rng.randint(4, self.config.window)
+        return self.config.window if rng.random() < 0.6 else rng.randint(3, self.config.window)
 
     def _prompts(self, clips: int, window: int) -> int:
         """How many prompts of so many clips make a batch."""
-        return max(1, round(self.config.batch_ids / (clips * (1.13 * window + 13) + 20)))
+        codes = 1.13 if self.config.layers == "semantic" else 7.13
+        return max(1, round(self.config.batch_ids / (clips * (codes * window + 13) + 20)))
 
     def _learning_rate(self) -> float:
         config = self.config
@@ -223,8 +227,9 @@ class LlamaTrainer:
         save_file(kept, path / "model.safetensors", {"format": "pt"})
         for name in (self.config.shape, self.config.tokenizer):
             (path / Path(name).name).write_bytes((here / name).read_bytes())
-        prompt = {"slots": list(self.config.slots)}
-        (path / "prompt.json").write_text(json.dumps(prompt, indent=1) + "\n", encoding="utf-8")
+        config = self.config
+        prompt = ModelPrompt(config.slots, config.layers, config.window, config.orders)
+        (path / PROMPT_FILE).write_text(json.dumps(asdict(prompt), indent=1) + "\n", encoding="utf-8")
         return path
 
 

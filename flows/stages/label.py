@@ -46,15 +46,17 @@ NOT_DECODING = {"library", "min_margin"}
 class LabelRequest:
     """What decides the answers, beside the models: the library version and how it is shown and asked.
 
-    `k_shot` 0 shows every demonstration; `min_margin` is the bound under which an answer is uncertain.
+    `k_shot` 0 shows every demonstration; `layers` "auto" and `orders` 0 ask a model as it was trained to be
+    asked, any other one by the semantic layer and once; `min_margin` is the bound under which an answer is
+    uncertain.
     """
 
     library: str
     k_shot: int = 0
-    layers: Literal["semantic", "semantic+acoustic"] = "semantic"
+    layers: Literal["auto", "semantic", "semantic+acoustic"] = "auto"
     repeats: int = 0
     max_windows: int = 3
-    orders: int = 1
+    orders: int = 0
     min_margin: float = 0.0
 
 
@@ -114,10 +116,10 @@ class Labelling:
 
         request = self.request
         return FewShotSettings(
-            layers=request.layers,
+            layers=None if request.layers == "auto" else request.layers,
             repeats=request.repeats,
             max_windows=request.max_windows,
-            orders=request.orders,
+            orders=request.orders or None,
         )
 
     def work_key(self, content_sha256: bytes) -> bytes:

@@ -9,6 +9,7 @@ from core.codes import ClipCodes
 from core.demonstrations import LabeledClip
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
 from core.few_shot import FewShotPrompt, FewShotSettings
+from core.model_prompt import ModelPrompt
 from core.prompt import PromptTemplate, Query
 from core.vocabulary import Vocabulary
 from core.window import cut_window
@@ -34,10 +35,23 @@ def prompt(
     return FewShotPrompt(vocabulary, labels, library or LIBRARY, FewShotSettings(**settings))
 
 
-def test_a_query_is_asked_in_evenly_spaced_windows(vocabulary: Vocabulary) -> None:
-    template = PromptTemplate(vocabulary)
-    asked = prompt(vocabulary, window=8, max_windows=3).query_ids(clip(20))
-    assert asked == [template.query_ids(Query(cut_window(clip(20), start, 8))) for start in (0, 16, 32)]
+def test_a_query_is_asked_in_its_loudest_windows(vocabulary: Vocabulary) -> None:
+    template, codes = PromptTemplate(vocabulary), clip(20)
+    codes.levels[:] = -600
+    codes.levels[30:38], codes.levels[4:12] = -20, -40
+    asked = prompt(vocabulary, window=8, max_windows=2).query_ids(codes)
+    assert asked == [template.query_ids(Query(cut_window(codes, start, 8))) for start in (30, 4)]
+
+
+def test_other_orders_show_other_windows(vocabulary: Vocabulary) -> None:
+    template, codes = PromptTemplate(vocabulary), clip(20)
+    codes.levels[:] = -600
+    codes.levels[30:38], codes.levels[4:12] = -20, -40
+    library = [LabeledClip(codes, "rain"), *LIBRARY[1:]]
+    few_shot = prompt(vocabulary, library=library, window=8, orders=3)
+    for order, start in zip(few_shot.orders, (30, 4, 30), strict=True):
+        shown = template.query_ids(Query(cut_window(codes, start, 8)))
+        assert any(order.prefix_ids[at : at + len(shown)] == shown for at in range(len(order.prefix_ids)))
 
 
 def test_a_demonstration_shows_its_loudest_window(vocabulary: Vocabulary) -> None:
@@ -150,7 +164,7 @@ def slots(vocabulary: Vocabulary) -> list[str]:
 
 def test_slots_stand_for_labels_in_instruction_demonstrations_and_answer(vocabulary: Vocabulary) -> None:
     said = slots(vocabulary)
-    few_shot = FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), said)
+    few_shot = FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), ModelPrompt(tuple(said)))
     by_label = dict(zip(sorted(LABELS), said, strict=False))
     library = [LabeledClip(one.codes, by_label[one.label]) for one in LIBRARY]
     plain = FewShotPrompt(vocabulary, list(by_label.values()), library, FewShotSettings())
@@ -163,11 +177,13 @@ def test_slots_stand_for_labels_in_instruction_demonstrations_and_answer(vocabul
 def test_with_slots_the_labels_may_be_any_text(vocabulary: Vocabulary) -> None:
     said, odd = slots(vocabulary), {"rain": "狗叫", "dog": "🐕", "dog bark": "x" * 200}
     library = [LabeledClip(one.codes, odd[one.label]) for one in LIBRARY]
-    few_shot = FewShotPrompt(vocabulary, list(odd.values()), library, FewShotSettings(orders=3), said)
+    few_shot = FewShotPrompt(
+        vocabulary, list(odd.values()), library, FewShotSettings(orders=3), ModelPrompt(tuple(said))
+    )
     assert few_shot.labels == tuple(sorted(odd.values()))
     assert {len(order.trie.token_ids) for order in few_shot.orders} == {6}
 
 
 def test_a_slot_of_several_ids_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(CheckpointMismatch, match="not one id"):
-        FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), ["happy", "zzyzx", "sad"])
+        FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), ModelPrompt(("happy", "zzyzx", "sad")))

@@ -20,7 +20,7 @@ from core.presets import preset_directory
 from core.prompt import Demonstration, Instruction, PromptTemplate, Query
 from core.understand import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
 from core.vocabulary import TextTokenizer, Vocabulary
-from core.window import cut_window, loudest_window
+from core.window import cut_window, loudest_window, loudest_windows
 
 LABELS = ("rain", "dog", "dog bark")
 
@@ -93,7 +93,8 @@ def test_probabilities_are_those_of_the_plain_definition(
     ]
     prefix = template.prefix_ids(Instruction(LABELS), shots)
     query = next(clip(seed) for seed in range(100, 200) if len(clip(seed).semantic) == 36)
-    windows = [template.query_ids(Query(cut_window(query, start, width))) for start in (0, 16, 32)]
+    starts = loudest_windows(query.levels, width, 3)
+    windows = [template.query_ids(Query(cut_window(query, start, width))) for start in starts]
     label_ids = {label: template.label_ids(label) for label in sorted(LABELS)}
     trie = label_trie(label_ids, template.following_id)
     expected = llama.score(llama.prefill(prefix), windows, trie).mean(dim=0).softmax(dim=0)

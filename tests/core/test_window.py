@@ -1,42 +1,46 @@
+from itertools import combinations, pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.codes import ClipCodes
-from core.window import cut_window, loudest_window, window_starts
+from core.window import cut_window, loudest_window, loudest_windows
+
+LEVELS = st.lists(st.integers(-1000, 0), min_size=1, max_size=60)
 
 
-@given(length=st.integers(1, 400), width=st.integers(1, 40), max_windows=st.integers(1, 6))
-def test_windows_lie_in_the_clip_and_cover_it_where_they_can(
-    length: int, width: int, max_windows: int
-) -> None:
-    starts = window_starts(length, width, max_windows)
-    assert 1 <= len(starts) <= max_windows
-    assert starts == tuple(sorted(set(starts)))
-    assert all(0 <= start <= max(0, length - width) for start in starts)
-    if length <= width * max_windows:
-        seen = {code for start in starts for code in range(start, start + width)}
-        assert seen >= set(range(length))
+@given(levels=LEVELS, width=st.integers(1, 20), count=st.integers(1, 6))
+def test_windows_share_no_code_and_fall_in_loudness(levels: list[int], width: int, count: int) -> None:
+    starts = loudest_windows(np.array(levels, dtype=np.int16), width, count)
+    assert 1 <= len(starts) <= count
+    assert all(abs(one - other) >= width for one, other in combinations(starts, 2))
+    assert all(0 <= start <= max(0, len(levels) - width) for start in starts)
+    energies = [sum(10 ** (level / 100) for level in levels[at : at + width]) for at in starts]
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in pairwise(energies))
 
 
-@given(length=st.integers(1, 400), width=st.integers(1, 40), max_windows=st.integers(2, 6))
-def test_windows_are_evenly_spaced(length: int, width: int, max_windows: int) -> None:
-    gaps = np.diff(window_starts(length, width, max_windows))
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+@given(levels=LEVELS, width=st.integers(1, 20), count=st.integers(1, 6))
+def test_more_windows_begin_with_the_fewer(levels: list[int], width: int, count: int) -> None:
+    array = np.array(levels, dtype=np.int16)
+    assert loudest_windows(array, width, count + 1)[:count] == loudest_windows(array, width, count)
 
 
-def test_known_windows() -> None:
-    assert window_starts(16, 16, 3) == (0,)
-    assert window_starts(2, 16, 3) == (0,)
-    assert window_starts(42, 16, 3) == (0, 13, 26)
-    assert window_starts(100, 16, 1) == (42,)
+def test_silence_beside_a_sound_is_not_shown() -> None:
+    levels = np.array([-900] * 10 + [-100] * 4 + [-350] * 4 + [-900] * 10, dtype=np.int16)
+    assert loudest_windows(levels, 4, 3) == (10, 14)
+
+
+def test_a_clip_no_longer_than_a_window_is_one_window() -> None:
+    assert loudest_windows(np.array([-300, -1], dtype=np.int16), 16, 3) == (0,)
 
 
 @pytest.mark.parametrize("wrong", [(0, 16, 3), (16, 0, 3), (16, 16, 0)])
-def test_windows_without_length_width_or_count_are_refused(wrong: tuple[int, int, int]) -> None:
+def test_windows_without_levels_width_or_count_are_refused(wrong: tuple[int, int, int]) -> None:
+    length, width, count = wrong
     with pytest.raises(ValueError, match="at least 1"):
-        window_starts(*wrong)
+        loudest_windows(np.zeros(length, dtype=np.int16), width, count)
 
 
 def test_a_window_takes_the_acoustic_codes_under_it() -> None:

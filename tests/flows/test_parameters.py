@@ -158,7 +158,7 @@ def test_prefect_shows_the_titles_and_help_and_keeps_the_order() -> None:
         prefix: p.Prefix,
         library: p.LibraryName,
         day: p.Day = "yesterday",
-        layers: p.Layers = "semantic",
+        layers: p.Layers = "auto",
         dry_run: p.DryRun = False,
     ) -> None:
         """A flow."""
@@ -168,4 +168,4 @@ def test_prefect_shows_the_titles_and_help_and_keeps_the_order() -> None:
     assert [field["position"] for field in fields.values()] == [0, 1, 2, 3, 4]
     assert all(field["description"] for field in fields.values())
     assert fields["prefix"]["pattern"]
-    assert fields["layers"]["enum"] == ["semantic", "semantic+acoustic"]
+    assert fields["layers"]["enum"] == ["auto", "semantic", "semantic+acoustic"]

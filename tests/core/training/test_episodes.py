@@ -107,6 +107,14 @@ def test_scattered_clips_of_a_class_lie_in_different_prompts(vocabulary: Vocabul
     assert len(set(batch.clips.flatten().tolist())) == 18
 
 
+def test_where_a_scattered_clip_stands_does_not_tell_its_class(vocabulary: Vocabulary) -> None:
+    shape = EpisodeShape(n_way=4, clips_per_class=3, window=8)
+    batch = episodes(vocabulary).scattered(random.Random(6), shape, 6)
+    places = [(batch.classes == number).nonzero()[:, 1] for number in batch.classes.unique()]
+    apart = sum(int(standing.max() - standing.min()) for standing in places) / len(places)
+    assert apart > 1  # three of four places drawn freely lie 1.9 apart
+
+
 def test_banks_merge_clip_by_clip() -> None:
     merged = merge_banks([BANK, BANK])
     assert len(merged.clips) == len(merged.kinds) == len(merged.names) == 120

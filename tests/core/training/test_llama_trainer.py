@@ -19,7 +19,7 @@ from core.codes import ClipCodes
 from core.demonstrations import LabeledClip
 from core.few_shot import FewShotSettings
 from core.llama import FrozenLlama
-from core.slots import read_slots
+from core.model_prompt import ModelPrompt, read_model_prompt
 from core.training.bank import TokenBank
 from core.training.data import BankSpec
 from core.training.episodes import EpisodeShape
@@ -77,12 +77,14 @@ def config(vocabulary: Vocabulary) -> LlamaTraining:
         tokenizer="tokenizer.model",
         codec=".",
         slots=tuple(said),
+        layers="semantic",
         window=4,
+        orders=2,
         bank=BankSpec(0, 0, 0, 1.0, 1),
         validation=BankSpec(0, 0, 0, 1.0, 2),
         sets=(),
         shares={"sound": 1.0},
-        aids=Aids(layer=1, attention=0.3, copying=0.3, closing=0.1),
+        aids=Aids(layer=1, listening=0.1, likeness=1.0, attention=0.3, copying=0.3, closing=0.1),
         steps=6,
         matching_steps=2,
         batch_ids=600,
@@ -130,11 +132,11 @@ def test_a_training_that_was_stopped_goes_on_bit_by_bit(
 
 def test_the_first_steps_train_the_matching_alone(folder: Path, config: LlamaTraining) -> None:
     trainer = LlamaTrainer(config, folder, BANK, BANK)
-    assert set(trainer.train_step()) == {"contrast", "copying"}
+    assert set(trainer.train_step()) == {"listening", "contrast", "likeness", "copying"}
     trainer.step = 2
-    assert set(trainer.train_step()) == {"attention", "copying", "label", "closing"}
+    assert set(trainer.train_step()) == {"listening", "attention", "copying", "label", "closing"}
     trainer.step = 3
-    assert set(trainer.train_step()) == {"contrast", "copying"}
+    assert set(trainer.train_step()) == {"listening", "contrast", "likeness", "copying"}
 
 
 def test_losses_fall_on_easy_classes(folder: Path, config: LlamaTraining) -> None:
@@ -168,11 +170,11 @@ def test_attention_on_the_right_labels_costs_nothing(folder: Path, config: Llama
     assert attention_loss(batch, queries, keys.roll(1, -1)) > 1
 
 
-def test_what_is_written_labels_clips_by_its_slots(
+def test_what_is_written_labels_clips_as_it_was_trained(
     folder: Path, config: LlamaTraining, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     path = LlamaTrainer(config, folder, BANK, BANK).write(tmp_path / "llama", folder)
-    assert read_slots(path) == config.slots
+    assert read_model_prompt(path) == ModelPrompt(config.slots, "semantic", 4, 2)
     library = [LabeledClip(clip(0, 0), "狗叫"), LabeledClip(clip(1, 0), "anything at all")]
     labeler = FewShotLabeler(
         FrozenLlama.from_directory(path), vocabulary, ["狗叫", "anything at all"], library, FewShotSettings()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -6,25 +7,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CheckpointMismatch, PromptError
-from core.slots import read_slots, said_labels
+from core.model_prompt import ModelPrompt, read_model_prompt, said_labels
 
 SLOTS = ("two", "three", "four", "five")
 
 
-def test_a_model_without_the_file_has_no_slots(tmp_path: Path) -> None:
-    assert read_slots(tmp_path) == ()
+def test_a_model_without_the_file_is_asked_with_the_labels_themselves(tmp_path: Path) -> None:
+    assert read_model_prompt(tmp_path) == ModelPrompt((), "semantic", 16, 1)
 
 
-def test_slots_come_back_as_they_were_written(tmp_path: Path) -> None:
-    (tmp_path / "prompt.json").write_text(json.dumps({"slots": SLOTS}))
-    assert read_slots(tmp_path) == SLOTS
+def test_what_was_written_comes_back(tmp_path: Path) -> None:
+    prompt = ModelPrompt(SLOTS, "semantic+acoustic", 6, 4)
+    (tmp_path / "prompt.json").write_text(json.dumps(asdict(prompt)))
+    assert read_model_prompt(tmp_path) == prompt
 
 
-@pytest.mark.parametrize("content", [{}, {"slots": "two"}, {"slots": ["two"]}, {"slots": ["two", "two"]}])
-def test_a_file_without_distinct_words_is_refused(tmp_path: Path, content: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        {"slots": "two"},
+        {"slots": ["two"]},
+        {"slots": ["two", "two"]},
+        {"slots": [1, 2]},
+        {"slots": SLOTS, "layers": "acoustic"},
+        {"slots": SLOTS, "window": 0},
+        {"slots": SLOTS, "surprise": 1},
+    ],
+)
+def test_a_file_that_does_not_say_how_to_ask_is_refused(tmp_path: Path, content: object) -> None:
     (tmp_path / "prompt.json").write_text(json.dumps(content))
-    with pytest.raises(CheckpointMismatch, match="slots"):
-        read_slots(tmp_path)
+    with pytest.raises(CheckpointMismatch, match=r"prompt\.json"):
+        read_model_prompt(tmp_path)
 
 
 def test_without_slots_labels_are_said_as_they_are() -> None:
