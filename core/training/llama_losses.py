@@ -1,11 +1,11 @@
 """What the mini LLaMA is asked to learn from a batch of episodes.
 
 The label of each clip whose class was shown, of course. Alone that stays at chance for a long time, so five
-losses say how a few-shot answer can be found. One layer below the matching, where a label is asked and where
-it stands, attention listens to that clip and no other. In the matching layer, where a label is asked, attention
-looks at the labels of the same class; what it compares there tells classes apart across prompts, and finds
-clips alike whose codes are alike, since classes made by rule are not all that people will ask for. What it
-hands on from a label is that label.
+losses say how a few-shot answer can be found. One layer below the matching, where a label is asked and
+where it stands, attention listens to that clip and no other. In the matching layer, where a label is asked,
+it looks at the labels of the same class; what it compares there tells classes apart across prompts, and
+finds clips alike whose codes are alike, since classes made by rule are not all that people will ask for.
+What it hands on from a label is that label.
 """
 
 from dataclasses import dataclass
