@@ -5,6 +5,7 @@ Names and messages come from outside and are escaped; nothing here holds a crede
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -12,6 +13,9 @@ from db.library import LibraryVersion
 from db.quarantine import Quarantined
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
+
+if TYPE_CHECKING:  # imports torch, which most flows need not wait for
+    from core.evaluation.tables import Table
 
 MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | {ord(sign): " " for sign in "\n\r"}
 """What markdown would take for more than text."""
@@ -42,6 +46,13 @@ def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
     """A library's demonstrations in their order."""
     return [{"label": escape(row.label), "clip": escape(row.uri)} for row in version.demonstrations]
+
+
+def score_rows(table: "Table") -> list[dict[str, str]]:
+    """The paper's rows and ours, a cell for each column."""
+    from core.evaluation.tables import table_rows
+
+    return [row | {"method": escape(row["method"])} for row in table_rows(table)]
 
 
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:

@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from core.evaluation.paper import Layout, TaskName
+
 if TYPE_CHECKING:
     from flows.runtime import Runtime
+
+
+LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
 
 
 def main() -> None:
@@ -60,7 +65,7 @@ def echo_json(value: Any) -> None:
 @click.option("--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all.")
 @click.option(
     "--layers",
-    type=click.Choice(["auto", "semantic", "semantic+acoustic"]),
+    type=LAYERS,
     default="auto",
     show_default=True,
     help="Codes that the LLM is shown; auto: as it was trained.",
@@ -97,6 +102,67 @@ def label(place: str, layout: str, **options: Any) -> None:
             echo_json(row)
     else:
         click.echo("\n".join(table_lines(answers)))
+
+
+@wordwave.command()
+@click.argument("manifest", metavar="MANIFEST.jsonl")
+@click.option("--n-way", type=click.IntRange(2, 64), default=2, show_default=True, help="Labels.")
+@click.option("--k-shot", type=click.IntRange(1, 64), default=1, show_default=True, help="Shots of each.")
+@click.option("--episodes", type=click.IntRange(1, 100_000), default=600, show_default=True)
+@click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    default="single",
+    show_default=True,
+    help="prompts: the columns of the paper's Tables 2 and 8; ways: those of its Table 9.",
+)
+@click.option(
+    "--paper",
+    type=click.Choice(get_args(TaskName)),
+    default="none",
+    show_default=True,
+    help="Task of the paper whose figures stand beside.",
+)
+@click.option("--instruction/--no-instruction", default=True, show_default=True)
+@click.option("--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the shots.")
+@click.option(
+    "--layers", type=LAYERS, default="auto", show_default=True, help="auto: as the LLM was trained."
+)
+@click.option(
+    "--window", type=click.IntRange(0, 512), default=0, help="Semantic codes; 0: as it was trained."
+)
+@click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--orders", type=click.IntRange(0, 16), default=0, help="Prompts to average; 0: as it asks.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["service", "paper"]),
+    default="service",
+    show_default=True,
+    help="paper: clips of 1 second, greedy decoding.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--allow", multiple=True, metavar="PLACE", help="A further place that rows may name.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="File for the JSON, beside the kept one.")
+def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | None, **options: Any) -> None:
+    """Ask few-shot episodes of clips whose labels are known, beside baselines and the paper.
+
+    A row of the manifest is {"path": ..., "label": ..., "group": ...}; no demonstration is of the query's
+    group. The models are those of the settings; without an LLM the baselines are asked alone.
+    """
+    from core.evaluation.tables import table_lines
+    from flows.stages.evaluate import EvaluationRequest, figures_json
+    from flows.stages.evaluate import evaluate as evaluate_manifest
+    from flows.stages.job import with_bar
+    from flows.storage.location import canonical
+
+    with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
+        evaluation, run = evaluate_manifest(runtime, EvaluationRequest(manifest, **options), with_bar)
+        figures = figures_json(evaluation, run)
+    if output:
+        output.write_bytes(figures)
+    click.echo(f"kept: {run.manifest}", err=True)
+    click.echo(figures.decode() if form == "json" else "\n".join(table_lines(evaluation.table)))
 
 
 @wordwave.command()

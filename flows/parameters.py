@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
+from core.evaluation.paper import Layout, TaskName
 from flows.credentials import CREDENTIAL, refuse_credentials
 
 DAY = "{day}"
@@ -80,6 +81,17 @@ ManifestUri = Annotated[
         pattern=_MANIFEST,
     ),
 ]
+LabeledManifestUri = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_check_manifest),
+    _form(
+        "Manifest",
+        "JSONL or CSV file of rows with path (relative to it), label and, where it is known, group: clips of "
+        "one group were recorded together, and no demonstration is of the query's group.",
+        pattern=_MANIFEST,
+    ),
+]
 LibraryName = Annotated[
     str,
     Field(pattern=LIBRARY_NAME),
@@ -110,6 +122,46 @@ Orders = Annotated[
     int,
     Field(ge=0, le=16),
     _form("Orders", "Prompts that are averaged, each in another order. 0: as many as the LLM was made for."),
+]
+NWay = Annotated[int, Field(ge=2, le=64), _form("Labels", "Labels of an episode; the layout ways sets them.")]
+Shots = Annotated[
+    int,
+    Field(ge=1, le=64),
+    _form("Shots", "Demonstrations of each label in an episode; the layout prompts sets them."),
+]
+Episodes = Annotated[
+    int, Field(ge=1, le=100_000), _form("Episodes", "Questions of each column; the paper's bars ask 600.")
+]
+TableLayout = Annotated[
+    Layout,
+    _form(
+        "Table",
+        "single: what this form says. prompts: the columns of the paper's Tables 2 and 8 (instruction, "
+        "shots, repeats) for both kinds of layers. ways: 2 to 6 labels, as in its Table 9.",
+    ),
+]
+PaperTask = Annotated[
+    TaskName,
+    _form("Paper's task", "Whose figures of the paper stand beside ours, where it has such columns."),
+]
+ShownInstruction = Annotated[
+    bool, _form("Instruction", "Whether the prompt begins by naming the labels; the layout prompts sets it.")
+]
+Window = Annotated[
+    int,
+    Field(ge=0, le=512),
+    _form("Window", "Semantic codes of a window, 8.3 a second. 0: as many as the LLM was trained with."),
+]
+Protocol = Annotated[
+    Literal["service", "paper"],
+    _form(
+        "Protocol",
+        "service: whole clips, asked in windows. paper: clips are cut or padded to 1 second before they are "
+        "encoded, and greedy decoding answers.",
+    ),
+]
+EpisodeSeed = Annotated[
+    int, Field(ge=0, lt=2**31), _form("Seed", "The same seed draws the same episodes of the same clips.")
 ]
 MinMargin = Annotated[
     float,

@@ -89,13 +89,22 @@ def _serve() -> None:
     from prefect.types.entrypoint import EntrypointType
 
     from flows.build_library import build_library
+    from flows.evaluate_task import evaluate_task
     from flows.export_results import export_results
     from flows.ingest_clips import ingest_clips
     from flows.label_clips import label_clips
     from flows.nightly_labeling import nightly_labeling
     from flows.tokenize_clips import tokenize_clips
 
-    flows = (ingest_clips, tokenize_clips, build_library, label_clips, export_results, nightly_labeling)
+    flows = (
+        ingest_clips,
+        tokenize_clips,
+        build_library,
+        label_clips,
+        export_results,
+        nightly_labeling,
+        evaluate_task,
+    )
     deployments = [
         # by module: by file, flows/ would stand first on the path of the run's process
         RunnerDeployment.from_flow(flow, name="local", entrypoint_type=EntrypointType.MODULE_PATH)

@@ -1,7 +1,7 @@
 """Few-shot tests drawn from labelled clips: N classes, K demonstrations of each, one query."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,8 @@ from core.demonstrations import LabeledClip
 class LabeledClips:
     """Clips with a label and a group each; clips of one group were recorded together.
 
-    vectors: by name, (clips, D) features that baselines compare instead of codes.
+    A clip of which nobody knows what it belongs to is a group of its own. vectors: by name, (clips, D)
+    features that baselines compare instead of codes.
     """
 
     codes: tuple[ClipCodes, ...]
@@ -51,26 +52,20 @@ class Episode:
         return [LabeledClip(clips.codes[number], label) for number, label in numbered]
 
 
-def draw_episodes(
-    clips: LabeledClips, n_way: int, k_shot: int, count: int, *, seed: int, separate_groups: bool = True
-) -> list[Episode]:
+def draw_episodes(clips: LabeledClips, n_way: int, k_shot: int, count: int, *, seed: int) -> list[Episode]:
     """`count` episodes of `n_way` classes; the query's class is drawn evenly among those that can be asked.
 
-    With `separate_groups` no demonstration is of the query's group; without it only the query itself is not
-    shown, for clips of which nobody knows how they belong together. Raises ValueError when there are too few
-    classes of `k_shot` clips.
+    No demonstration is of the query's group. Raises ValueError when there are too few classes of `k_shot`
+    clips.
     """
-    if not separate_groups:
-        clips = replace(clips, groups=tuple(map(str, range(len(clips.codes)))))
     members: dict[str, list[int]] = defaultdict(list)
     for number, label in enumerate(clips.labels):
         members[label].append(number)
-    queries = _queries(clips, members, k_shot)
-    showable = [label for label in members if len(members[label]) >= k_shot]
-    if not queries or len(showable) < n_way:
+    queries = _queries(clips, members, n_way, k_shot)
+    if not queries:
         raise ValueError(
-            f"{len(showable)} classes have {k_shot} clips, {len(queries)} of them also a query of another "
-            f"group: {n_way} and 1 are needed; ask for fewer classes or demonstrations"
+            f"no clip can be asked: {n_way} labels with {k_shot} clips each outside of its group are needed, "
+            f"and there are {len(members)} labels; ask for fewer labels or demonstrations"
         )
     rng = random.Random(seed)
     return [_draw(clips, members, queries, n_way, k_shot, rng) for _ in range(count)]
@@ -100,10 +95,17 @@ def _draw(
     return Episode(tuple(n for n, _ in shown), tuple(label for _, label in shown), query, answer)
 
 
-def _queries(clips: LabeledClips, members: Mapping[str, list[int]], k_shot: int) -> dict[str, list[int]]:
-    """By class the clips for which `k_shot` of the class remain outside their group."""
+def _queries(
+    clips: LabeledClips, members: Mapping[str, list[int]], n_way: int, k_shot: int
+) -> dict[str, list[int]]:
+    """By class the clips for which `k_shot` remain outside their group, of it and of enough other classes."""
+    inside = Counter(zip(clips.labels, clips.groups, strict=True))
+    shown = {
+        group: {label for label in members if len(members[label]) - inside[label, group] >= k_shot}
+        for group in set(clips.groups)
+    }
     fitting = {
-        label: [n for n in numbers if len(_outside(clips, numbers, clips.groups[n])) >= k_shot]
+        label: [n for n in numbers if label in (left := shown[clips.groups[n]]) and len(left) >= n_way]
         for label, numbers in members.items()
     }
     return {label: numbers for label, numbers in fitting.items() if numbers}

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from core.baselines import FloatArray
 from core.evaluation.episodes import Episode
+from core.evaluation.methods import Reply
 from core.metrics import expected_calibration_error
 
 RESAMPLES = 2000
@@ -31,21 +32,17 @@ class Score:
     clips: int
 
 
-def score(probabilities: FloatArray, episodes: Sequence[Episode], *, seed: int = 0) -> Score:
-    """probabilities (episodes, n_way), columns in the order of each episode's label set.
-
-    An answer shared by n labels of equal probability counts 1 / n where the right one is among them, so that
-    saying nothing scores chance.
-    """
-    gold = np.array([one.label_set.index(one.answer) for one in episodes])
-    best = probabilities == probabilities.max(axis=1, keepdims=True)
-    right = best[np.arange(len(gold)), gold] / best.sum(axis=1)
+def score(replies: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 0) -> Score:
+    """How good the replies to the episodes are, one to each."""
+    gold = [one.label_set.index(one.answer) for one in episodes]
+    right = np.array([reply.said[index] for reply, index in zip(replies, gold, strict=True)])
+    promised = [float(reply.said @ reply.probabilities) for reply in replies]
     queries = np.array([one.query for one in episodes])
     return Score(
         accuracy=float(right.mean()),
         episode_interval=_bootstrap(right, np.arange(len(right)), seed),
         clip_interval=_bootstrap(right, queries, seed),
-        ece=expected_calibration_error(probabilities.max(axis=1).tolist(), right.tolist()),
+        ece=expected_calibration_error(promised, right.tolist()),
         episodes=len(episodes),
         clips=len(np.unique(queries)),
     )

@@ -1,14 +1,13 @@
 """Ways to answer an episode: a frozen language model, and baselines that need none.
 
-Every way is given the same episodes and returns (episodes, n_way) probabilities in the order of each
-episode's label set.
+Every way is given the same episodes and replies in the order of each episode's label set.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,11 +28,26 @@ REGULARISATION = 10.0
 """1 / C of the logistic regression, as MINI-scale features with few shots need."""
 
 
+class Reply(NamedTuple):
+    """probabilities (n_way,), and said (n_way,): 1 at the answer, or shared by n answers that are equal.
+
+    Saying nothing in particular is thus right as often as chance.
+    """
+
+    probabilities: FloatArray
+    said: FloatArray
+
+
+def most_probable(probabilities: FloatArray) -> Reply:
+    """Says the label of the greatest probability."""
+    best = probabilities == probabilities.max()
+    return Reply(probabilities, best / best.sum())
+
+
 class Method(Protocol):
     """Answers one episode."""
 
-    def __call__(self, clips: LabeledClips, episode: Episode) -> FloatArray:
-        """(n_way,) probabilities."""
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply: ...
 
 
 class LanguageModel:
@@ -44,32 +58,33 @@ class LanguageModel:
         self._vocabulary = vocabulary
         self._settings = settings
 
-    def __call__(self, clips: LabeledClips, episode: Episode) -> FloatArray:
-        shots = episode.shots(clips)
-        labeler = FewShotLabeler(self._llama, self._vocabulary, episode.label_set, shots, self._settings)
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
+        labels, shots = episode.label_set, episode.shots(clips)
+        labeler = FewShotLabeler(self._llama, self._vocabulary, labels, shots, self._settings)
         (answer,) = labeler.label([clips.codes[episode.query]])
-        return np.array([answer.probabilities[label] for label in episode.label_set])
+        probabilities = np.array([answer.probabilities[label] for label in labels])
+        # in paper mode greedy decoding may say another label than the most probable one
+        return Reply(probabilities, np.array([float(label == answer.label) for label in labels]))
 
 
-def chance(clips: LabeledClips, episode: Episode) -> FloatArray:
-    """All labels alike; the first is said."""
-    return np.full(len(episode.label_set), 1 / len(episode.label_set))
+def chance(clips: LabeledClips, episode: Episode) -> Reply:
+    """All labels alike."""
+    return most_probable(np.full(len(episode.label_set), 1 / len(episode.label_set)))
 
 
-def majority(clips: LabeledClips, episode: Episode) -> FloatArray:
+def majority(clips: LabeledClips, episode: Episode) -> Reply:
     """The shares of the labels among the demonstrations."""
     counts = Counter(episode.labels)
-    return np.array([counts[label] / len(episode.labels) for label in episode.label_set])
+    return most_probable(np.array([counts[label] / len(episode.labels) for label in episode.label_set]))
 
 
-def nearest_tokens(clips: LabeledClips, episode: Episode) -> FloatArray:
+def nearest_tokens(clips: LabeledClips, episode: Episode) -> Reply:
     """The product's baseline: nearest demonstration by the code histograms of all three layers."""
     nearest = NearestNeighbour(episode.label_set, episode.shots(clips))
-    row: FloatArray = nearest.probabilities([clips.codes[episode.query]])[0]
-    return row
+    return most_probable(nearest.probabilities([clips.codes[episode.query]])[0])
 
 
-def nearest_ngrams(clips: LabeledClips, episode: Episode) -> FloatArray:
+def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
     """Nearest demonstration by the histograms of semantic codes and pairs of them, as cosines."""
     query = _ngrams(clips.codes[episode.query])
     cosines = [_cosine(query, _ngrams(clips.codes[number])) for number in episode.demonstrations]
@@ -77,32 +92,26 @@ def nearest_ngrams(clips: LabeledClips, episode: Episode) -> FloatArray:
 
 
 class NearestVector:
-    """Nearest demonstration by the cosine of standardised vectors of that name.
+    """Nearest demonstration by the cosine of the clips' vectors, (clips, D)."""
 
-    Standardised by the mean and deviation of the whole labelled set, which favours this baseline a little.
-    """
+    def __init__(self, vectors: FloatArray) -> None:
+        self._unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, clips: LabeledClips, episode: Episode) -> FloatArray:
-        vectors = standardised(clips.vectors[self._name])
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        return _nearest(unit[list(episode.demonstrations)] @ unit[episode.query], episode)
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
+        return _nearest(self._unit[list(episode.demonstrations)] @ self._unit[episode.query], episode)
 
 
 class LogisticRegression:
-    """Fitted to the demonstrations' vectors of that name, with an L2 penalty."""
+    """Fitted to the demonstrations' vectors, with an L2 penalty; the clips' vectors (clips, D)."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, vectors: FloatArray) -> None:
+        self._vectors = torch.from_numpy(vectors)
 
-    def __call__(self, clips: LabeledClips, episode: Episode) -> FloatArray:
-        vectors = torch.from_numpy(standardised(clips.vectors[self._name]))
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
         labels = episode.label_set
         gold = torch.tensor([labels.index(label) for label in episode.labels])
-        logits = _fit(vectors[list(episode.demonstrations)], gold, len(labels), vectors[episode.query])
-        return softmax(logits)
+        shown = self._vectors[list(episode.demonstrations)]
+        return most_probable(softmax(_fit(shown, gold, len(labels), self._vectors[episode.query])))
 
 
 def standardised(vectors: FloatArray) -> FloatArray:
@@ -111,22 +120,21 @@ def standardised(vectors: FloatArray) -> FloatArray:
     return scaled
 
 
-def answer_all(method: Method, clips: LabeledClips, episodes: Sequence[Episode]) -> FloatArray:
-    """(episodes, n_way) probabilities."""
-    return np.stack([method(clips, episode) for episode in episodes])
-
-
 def baselines(clips: LabeledClips) -> Mapping[str, Method]:
-    """Those that the clips allow, by name."""
+    """Those that the clips allow, by name.
+
+    Vectors are standardised over the whole labelled set, which favours the baselines that use them a little.
+    """
     methods: dict[str, Method] = {
         "chance": chance,
         "majority": majority,
         "nearest tokens": nearest_tokens,
         "nearest n-grams": nearest_ngrams,
     }
-    for name in clips.vectors:
-        methods[f"nearest {name}"] = NearestVector(name)
-        methods[f"logistic {name}"] = LogisticRegression(name)
+    for name, vectors in clips.vectors.items():
+        scaled = standardised(vectors)
+        methods[f"nearest {name}"] = NearestVector(scaled)
+        methods[f"logistic {name}"] = LogisticRegression(scaled)
     return methods
 
 
@@ -148,11 +156,11 @@ def _fit(shown: torch.Tensor, gold: torch.Tensor, n_way: int, query: torch.Tenso
     return logits
 
 
-def _nearest(likeness: FloatArray, episode: Episode) -> FloatArray:
+def _nearest(likeness: FloatArray, episode: Episode) -> Reply:
     """Softmax over the best likeness of each label's demonstrations."""
     labels = np.array(episode.labels)
     best = np.array([likeness[labels == label].max() for label in episode.label_set])
-    return softmax(best / VECTOR_TEMPERATURE)
+    return most_probable(softmax(best / VECTOR_TEMPERATURE))
 
 
 def _ngrams(clip: ClipCodes) -> Counter[tuple[int, ...]]:

@@ -6,7 +6,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -38,6 +38,9 @@ class Row(BaseModel):
     label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
 def build_library(
     runtime: Runtime, name: str, manifest: str, task: str, run_id: UUID, instruction: str | None = None
 ) -> LibraryVersion:
@@ -48,8 +51,8 @@ def build_library(
     """
     if not NAME.fullmatch(name):
         raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
-    rows = read_manifest(runtime, manifest)
-    uris = [_resolve(canonical(manifest), row.path) for row in rows]
+    rows = read_manifest(runtime, manifest, Row)
+    uris = [resolve(canonical(manifest), row.path) for row in rows]
     _ingest_rows(runtime, uris)
     tokenize_uris(runtime, set(uris), run_id)
     contents = _contents(runtime, uris)
@@ -61,8 +64,8 @@ def build_library(
         return import_library(session, name, task, instruction, demonstrations)
 
 
-def read_manifest(runtime: Runtime, manifest: str) -> list[Row]:
-    """The rows of a JSONL or CSV file on either kind of storage."""
+def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> list[AnyRow]:
+    """The rows of a JSONL or CSV file on either kind of storage. Raises ManifestError, naming the line."""
     storage = runtime.storage(manifest)
     listed = storage.find(canonical(manifest))
     if listed is None:
@@ -71,16 +74,16 @@ def read_manifest(runtime: Runtime, manifest: str) -> list[Row]:
         raise ManifestError(f"{manifest} has {listed.size} bytes, the limit is {MAX_BYTES}")
     with storage.read(listed.uri, listed.version_token) as fetched:
         text = fetched.path.read_text(encoding="utf-8-sig")
-    rows = list(_rows(text, is_csv=manifest.lower().endswith(".csv")))
+    rows = list(_rows(text, kind, is_csv=manifest.lower().endswith(".csv")))
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
     return rows
 
 
-def _rows(text: str, *, is_csv: bool) -> Iterator[Row]:
+def _rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> Iterator[AnyRow]:
     for number, values in _raw_rows(text, is_csv=is_csv):
         try:
-            yield Row.model_validate(values)
+            yield kind.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"])) or "the row"
@@ -99,7 +102,7 @@ def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
                 raise ManifestError(f"line {number} is not JSON: {error.msg}") from error
 
 
-def _resolve(manifest: str, path: str) -> str:
+def resolve(manifest: str, path: str) -> str:
     """A row's uri: a place of its own, or relative to the manifest's folder, which it may not leave."""
     if "://" in path or path.startswith("/"):
         return canonical(path)

@@ -154,6 +154,25 @@ def test_a_row_outside_of_the_manifests_folder_is_refused_until_it_is_allowed(de
     assert json.loads(allowed.stdout) == {"library": "outside", "version": 1}
 
 
+def test_evaluate_prints_a_table_and_keeps_json(desk: Desk) -> None:
+    folder = desk.folder / "labeled"
+    labels = {f"{label}{n}.wav": label for label in ("low", "high") for n in range(3)}
+    hertz = {"low": 200, "high": 3000}
+    write(folder, {name: tone(hertz[label] + int(name[-5])) for name, label in labels.items()})
+    write_manifest(folder / "labeled.jsonl", labels)
+    asked = ("evaluate", folder / "labeled.jsonl", "--episodes", "20", "--paper", "bird-sounds")
+    printed = desk.run(*asked, "--output", desk.folder / "figures.json")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stderr.startswith("kept: file://")
+    heading, _, figures, *_ = printed.stdout.splitlines()
+    assert heading.startswith("Table 3 of the paper, bird-sounds: 2-way 1-shot")
+    assert figures.split()[-2:] == ["100.0", "50.0"]
+    kept = json.loads((desk.folder / "figures.json").read_text())
+    assert kept["scores"]["nearest tokens"][0]["accuracy"] == 1
+    as_json = json.loads(desk.run(*asked, "--format", "json").stdout)
+    assert as_json["scores"] == kept["scores"]
+
+
 def test_a_setting_that_cannot_be_is_an_error_without_a_traceback(desk: Desk) -> None:
     command = ["env", "WORDWAVE_DEVICE=toaster", str(WORDWAVE), "label", str(desk.clips), "--library", "x"]
     refused = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True)
@@ -170,6 +189,7 @@ HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
     [
         ("from flows.cli import wordwave; wordwave(['--help'], standalone_mode=False)", set()),
         ("from flows.cli import wordwave; wordwave(['label', '--help'], standalone_mode=False)", set()),
+        ("from flows.cli import wordwave; wordwave(['evaluate', '--help'], standalone_mode=False)", set()),
         ("import flows.parameters", set()),
         (
             "import db.clips, db.embedded, db.labels, db.library, db.predictions, db.quarantine, db.runs",

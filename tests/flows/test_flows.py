@@ -9,7 +9,7 @@ import pytest
 
 from db.library import LibraryNotFound
 from flows.storage import StorageRefused
-from flows.storage.location import file_uri
+from flows.storage.location import file_path, file_uri
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -160,12 +160,41 @@ def test_names_from_outside_reach_artifacts_escaped(
     assert cells == [escape(f"{place}/{name}") for name in names]
 
 
+def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
+    from flows.evaluate_task import evaluate_task
+
+    rows = []
+    for number in range(4):
+        for label, hertz in {"low": 200, "high": 3000}.items():
+            (worker / f"{label}{number}.wav").write_bytes(tone(hertz + 10 * number))
+            rows.append(json.dumps({"path": f"{label}{number}.wav", "label": label}))
+    (worker / "labeled.jsonl").write_text("\n".join(rows))
+    counts = evaluate_task(str(worker / "labeled.jsonl"), episodes=20, layout="prompts", paper="emotion")
+    assert counts["read.read"] == 8
+    assert counts["ask.replies"] == 20 * 2 * 9  # eight baselines and a control, with one shot and with three
+    figures = json.loads(file_path(str(counts["figures"])).read_text())
+    assert figures["run"] == counts["run"]
+    summary, table = artifact("evaluate-task-summary"), artifact("evaluate-task-table")
+    assert f"`{counts['figures']}`" in summary.data
+    cells = {row["method"]: row for row in json.loads(table.data)}
+    assert cells["paper, semantic"]["✓,3,0"] == "59"
+    assert cells["nearest tokens"]["✓,3,0"].startswith("100.0 [100.0, 100.0]")
+
+
 SCHEMAS = Path(__file__).with_name("schemas")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["build_library", "export_results", "ingest_clips", "label_clips", "nightly_labeling", "tokenize_clips"],
+    [
+        "build_library",
+        "evaluate_task",
+        "export_results",
+        "ingest_clips",
+        "label_clips",
+        "nightly_labeling",
+        "tokenize_clips",
+    ],
 )
 def test_a_flows_form_is_the_one_that_people_know(name: str) -> None:
     """A change of a form is seen in review: write the new schema beside the flow's name in schemas/."""

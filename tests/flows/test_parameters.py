@@ -14,6 +14,7 @@ from tests.flows.test_credentials import CREDENTIALS
 TYPES: dict[str, Any] = {
     "prefix": p.Prefix,
     "manifest": p.ManifestUri,
+    "labeled_manifest": p.LabeledManifestUri,
     "library": p.LibraryName,
     "new_library": p.NewLibraryName,
     "task": p.Task,
@@ -27,6 +28,15 @@ TYPES: dict[str, Any] = {
     "dry_run": p.DryRun,
     "day": p.Day,
     "timezone": p.Timezone,
+    "n_way": p.NWay,
+    "shots": p.Shots,
+    "episodes": p.Episodes,
+    "table": p.TableLayout,
+    "paper": p.PaperTask,
+    "instruction": p.ShownInstruction,
+    "window": p.Window,
+    "protocol": p.Protocol,
+    "episode_seed": p.EpisodeSeed,
 }
 
 
@@ -112,6 +122,14 @@ def test_a_library_name_falls_into_name_and_version() -> None:
         (p.MinMargin, [0, 0.5, 1], [-0.1, 1.1]),
         (p.BatchSize, [1, 1000], [0, 1001]),
         (p.Seed, [0, 2**31 - 1], [-1, 2**31]),
+        (p.NWay, [2, 64], [1, 65]),
+        (p.Shots, [1, 64], [0, 65]),
+        (p.Episodes, [1, 100_000], [0, 100_001]),
+        (p.TableLayout, ["single", "prompts", "ways"], ["table 2", ""]),
+        (p.PaperTask, ["none", "sound-events"], ["sound events"]),
+        (p.Window, [0, 512], [-1, 513]),
+        (p.Protocol, ["service", "paper"], ["both"]),
+        (p.EpisodeSeed, [0, 2**31 - 1], [-1, 2**31]),
         (p.Day, ["any", "today", "yesterday", "2026-11-22"], ["tomorrow", "2026-1-1", "22.11.2026", ""]),
     ],
 )

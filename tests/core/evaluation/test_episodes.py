@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,10 +35,18 @@ def test_an_episode_has_its_classes_its_shots_and_no_demonstration_of_the_querys
         assert GROUPS[one.query] not in {GROUPS[number] for number in one.demonstrations}
 
 
-def test_without_groups_only_the_query_itself_is_never_shown() -> None:
-    episodes = draw_episodes(CLIPS, 2, 3, 200, seed=1, separate_groups=False)
+def test_clips_that_are_a_group_each_are_shown_but_to_themselves() -> None:
+    alone = replace(CLIPS, groups=tuple(map(str, range(len(LABELS)))))
+    episodes = draw_episodes(alone, 2, 3, 200, seed=1)
     assert {one.answer for one in episodes} == set("abcd")
     assert all(one.query not in one.demonstrations for one in episodes)
+
+
+def test_a_clip_whose_group_leaves_too_few_labels_is_not_asked() -> None:
+    # beside group 1 there is only label a; whoever asks a clip of group 1 has nothing to tell it from
+    clips = LabeledClips(CLIPS.codes[:6], tuple("aaabbb"), tuple("123111"))
+    queries = {one.query for one in draw_episodes(clips, 2, 1, 50, seed=0)}
+    assert queries == {1, 2}
 
 
 def test_the_same_seed_draws_the_same_episodes() -> None:

@@ -1,10 +1,12 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from core.codes import ClipCodes
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import score
-from core.evaluation.methods import LanguageModel, answer_all, baselines
+from core.evaluation.methods import LanguageModel, baselines
 from core.few_shot import FewShotSettings
 from core.llama import FrozenLlama
 from core.vocabulary import Vocabulary
@@ -30,22 +32,26 @@ def test_baselines_tell_classes_of_other_codes_apart_and_know_when_they_cannot(c
     episodes = draw_episodes(clips, 3, 2, 30, seed=0)
     shuffled = shuffle_labels(episodes, seed=0)
     for name, method in baselines(clips).items():
-        answers = answer_all(method, clips, episodes)
-        assert answers.shape == (30, 3)
-        assert answers.sum(axis=1) == pytest.approx(1)
+        replies = [method(clips, episode) for episode in episodes]
+        assert all(reply.probabilities.sum() == pytest.approx(1) for reply in replies)
         expected = 1 / 3 if name in ("chance", "majority") else 1.0
-        assert score(answers, episodes).accuracy == pytest.approx(expected), name
-        assert score(answer_all(method, clips, shuffled), shuffled).accuracy < 0.7, name
+        assert score(replies, episodes).accuracy == pytest.approx(expected), name
+        control = [method(clips, episode) for episode in shuffled]
+        assert score(control, shuffled).accuracy < 0.7, name
 
 
 def test_vectors_bring_baselines_of_their_own(clips: LabeledClips) -> None:
     assert {"nearest easy", "logistic easy"} <= set(baselines(clips))
 
 
+@pytest.mark.parametrize("mode", ["service", "paper"])
 def test_a_language_model_answers_the_same_episodes(
-    clips: LabeledClips, llama: FrozenLlama, vocabulary: Vocabulary
+    mode: Literal["service", "paper"], clips: LabeledClips, llama: FrozenLlama, vocabulary: Vocabulary
 ) -> None:
-    method = LanguageModel(llama, vocabulary, FewShotSettings(window=4))
-    answers = answer_all(method, clips, draw_episodes(clips, 3, 2, 4, seed=0))
-    assert answers.shape == (4, 3)
-    assert answers.sum(axis=1) == pytest.approx(1)
+    method = LanguageModel(llama, vocabulary, FewShotSettings(window=4, mode=mode))
+    for episode in draw_episodes(clips, 3, 2, 4, seed=0):
+        reply = method(clips, episode)
+        assert reply.probabilities.sum() == pytest.approx(1)
+        assert sorted(reply.said) == [0, 0, 1]
+        if mode == "service":
+            assert reply.said.argmax() == reply.probabilities.argmax()

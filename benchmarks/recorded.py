@@ -1,0 +1,70 @@
+"""Recorded clips that no shipped model is selected by, as the folder in WORDWAVE_TEST_DATA holds them."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from core.audio import read_waveform
+from core.codec import LLMCodec
+from core.errors import AudioRejected
+from core.evaluation.episodes import LabeledClips
+from core.evaluation.features import Described, describe
+
+LABELS = {"sound_events": "event", "animals": "event", "emotion": "emotion", "digits": "text"}
+"""Recorded set to the label that is asked."""
+
+UNKNOWN_GROUPS = {"animals"}
+"""Sets of which nobody knows which clips were recorded together: only the query itself is never shown."""
+
+DataRow = Mapping[str, Any]
+
+
+def data_root() -> Path:
+    """The folder of recorded sets; ends the program where none is named."""
+    if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
+        sys.exit("WORDWAVE_TEST_DATA is not set: it must name the folder of recorded sets")
+    return Path(folder)
+
+
+def manifest(root: Path, name: str) -> list[DataRow]:
+    """The rows of a set."""
+    lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def waveforms(root: Path, rows: list[DataRow], sample_rate: int) -> list[tuple[DataRow, Tensor]]:
+    """Rows with their waveforms, (1, 1, T); what the service rejects is left out."""
+    read = []
+    for row in rows:
+        try:
+            read.append((row, read_waveform(root / row["path"], sample_rate)[0]))
+        except AudioRejected:
+            continue
+    return read
+
+
+def labeled_clips(
+    root: Path, name: str, codec: LLMCodec, keep: Callable[[DataRow], bool] = lambda _: True
+) -> LabeledClips:
+    """A set as episodes are drawn from it, or the rows of it that are kept."""
+    rows = [row for row in manifest(root, name) if keep(row)]
+    read = waveforms(root, rows, codec.config.sample_rate)
+    group = "path" if name in UNKNOWN_GROUPS else "group"
+    described: list[Described] = [describe(codec, waveform) for _, waveform in read]
+    return LabeledClips(
+        tuple(one.codes for one in described),
+        tuple(str(row["labels"][LABELS[name]]) for row, _ in read),
+        tuple(row[group] for row, _ in read),
+        {vector: np.stack([one.vectors[vector] for one in described]) for vector in described[0].vectors},
+    )
+
+
+def verdict(reached: bool) -> str:
+    """How a bar is printed."""
+    return "reached" if reached else "NOT REACHED"

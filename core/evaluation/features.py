@@ -1,0 +1,45 @@
+"""What episodes are drawn over: a clip's codes, and the vectors that baselines compare instead of them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.audio import pad_to_multiple
+from core.baselines import FloatArray
+from core.codec import LLMCodec
+from core.codec.mel import LogMel
+from core.codes import ClipCodes
+from core.training.bank import encode_clips
+
+
+@dataclass(frozen=True)
+class Described:
+    """A clip as methods see it. vectors: by name, (D,) each."""
+
+    codes: ClipCodes
+    vectors: dict[str, FloatArray]
+
+
+def describe(codec: LLMCodec, waveform: Tensor) -> Described:
+    """Codes, pooled latents and log-mel statistics of a clip; waveform (1, 1, T) at the codec's rate."""
+    (codes,) = encode_clips(codec, [waveform[0, 0].numpy()])
+    padded = pad_to_multiple(waveform, codec.config.block_length)
+    return Described(
+        codes, {"latents": pooled_latents(codec, padded), "log-mel": mel_statistics(codec, padded)}
+    )
+
+
+@torch.inference_mode()
+def pooled_latents(codec: LLMCodec, padded: Tensor) -> FloatArray:
+    """(2 D,) mean and deviation over time of the codec's continuous latents; padded (1, 1, whole blocks)."""
+    latents = codec.encoder(padded.to(codec.device))[0].double().cpu()
+    return torch.cat((latents.mean(-1), latents.std(-1, correction=0))).numpy()
+
+
+@torch.inference_mode()
+def mel_statistics(codec: LLMCodec, padded: Tensor) -> FloatArray:
+    """(3 bands,) mean, deviation and deviation of the steps of the log-mel spectrum; padded (1, 1, T)."""
+    mel = LogMel(codec.config.sample_rate, codec.config.hop_length // 2)(padded)[0].double()
+    steps = mel.diff(dim=-1)
+    return torch.cat((mel.mean(-1), mel.std(-1, correction=0), steps.std(-1, correction=0))).numpy()

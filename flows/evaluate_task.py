@@ -1,0 +1,71 @@
+"""evaluate-task: few-shot episodes of clips whose labels are known, beside baselines and the paper."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish, score_rows
+from flows.parameters import (
+    Episodes,
+    EpisodeSeed,
+    LabeledManifestUri,
+    Layers,
+    MaxWindows,
+    NWay,
+    Orders,
+    PaperTask,
+    Protocol,
+    Repeats,
+    Shots,
+    ShownInstruction,
+    TableLayout,
+    Window,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.evaluate import EvaluationRequest, evaluate
+from flows.storage.location import canonical
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="evaluate-task",
+    flow_run_name="evaluate {manifest}",
+    description="Ask few-shot episodes of labelled clips, and the same ones of baselines that cost nothing.",
+    task_runner=batch_threads(),
+)
+def evaluate_task(
+    manifest: LabeledManifestUri,
+    n_way: NWay = 2,
+    k_shot: Shots = 1,
+    episodes: Episodes = 600,
+    layout: TableLayout = "single",
+    paper: PaperTask = "none",
+    instruction: ShownInstruction = True,
+    repeats: Repeats = 0,
+    layers: Layers = "auto",
+    window: Window = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+    protocol: Protocol = "service",
+    seed: EpisodeSeed = 0,
+) -> dict[str, str | int | None]:
+    """The same request gives the same figures."""
+    request = EvaluationRequest(
+        manifest,
+        n_way,
+        k_shot,
+        episodes,
+        layout,
+        paper,
+        instruction,
+        repeats,
+        layers,
+        window,
+        max_windows,
+        orders,
+        protocol,
+        seed,
+    )
+    evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
+    publish("evaluate-task", canonical(manifest), run, score_rows(evaluation.table))
+    return {"run": str(run.id), "figures": run.manifest, **run.counts}

@@ -1,0 +1,137 @@
+"""Clips of known labels, read for an evaluation: in memory, each once, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import ConfigDict
+
+from core.decoder import Decoder
+from core.demonstrations import label_set
+from core.errors import AudioRejected
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.library import ManifestError, Row, read_manifest, resolve
+from flows.storage.location import canonical
+
+if TYPE_CHECKING:
+    from core.evaluation.episodes import LabeledClips
+    from core.evaluation.features import Described
+
+MAX_SECONDS = 600.0
+"""A clip lies in memory as a whole while it is encoded."""
+
+
+class LabeledRow(Row):
+    """A clip whose label is known. Clips of one group were recorded together; without one it is its own."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is in no episode, and why."""
+
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReadClip:
+    """What a row's object held."""
+
+    row: LabeledRow
+    sha256: bytes
+    seconds: float
+    described: Described
+
+
+class LabeledManifest:
+    """The clips of a manifest, read batch by batch. Raises ManifestError and PromptError as a library does.
+
+    first_second: clips are cut or padded to one second before they are encoded, as the paper does.
+    """
+
+    def __init__(self, runtime: Runtime, manifest: str, *, first_second: bool) -> None:
+        self._runtime, self._first_second = runtime, first_second
+        rows = read_manifest(runtime, manifest, LabeledRow)
+        self._rows = {resolve(canonical(manifest), row.path): row for row in rows}
+        if len(self._rows) < len(rows):
+            raise ManifestError(f"{len(rows) - len(self._rows)} rows name a clip again: one row a clip")
+        label_set(sorted({row.label for row in rows}))
+        self._read: dict[str, ReadClip] = {}
+        self._rejected: dict[str, str] = {}
+
+    def batches(self) -> list[list[str]]:
+        """The clips' uris, cut in batches."""
+        uris, size = list(self._rows), self._runtime.settings.batch_size
+        return [uris[start : start + size] for start in range(0, len(uris), size)]
+
+    def read_batch(self, uris: Sequence[str]) -> Counts:
+        """Reads, decodes and encodes a batch of clips; safe to repeat."""
+        settings = self._runtime.settings
+        longest = min(MAX_SECONDS, settings.max_duration)
+        with Decoder(replace(settings.audio_limits, max_duration=longest)) as decoder:
+            for uri in uris:
+                try:
+                    self._read[uri] = self._read_clip(uri, decoder)
+                except AudioRejected as rejected:
+                    self._rejected[uri] = str(rejected)
+        read = sum(uri in self._read for uri in uris)
+        return Counts(read=read, left_out=len(uris) - read)
+
+    @cached_property
+    def read(self) -> dict[str, ReadClip]:
+        """By uri the clips that can be asked, in the manifest's order; of equal bytes the first."""
+        first: dict[bytes, str] = {}
+        for uri in self._rows:
+            if uri in self._read:
+                first.setdefault(self._read[uri].sha256, uri)
+        return {uri: self._read[uri] for uri in first.values()}
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """The other rows."""
+        reasons = dict.fromkeys(self._rows, "same_bytes: another row has them") | self._rejected
+        return [LeftOut(uri, reasons[uri]) for uri in self._rows if uri not in self.read]
+
+    def clips(self) -> LabeledClips:
+        """What episodes are drawn from, once every batch is read."""
+        import numpy as np
+
+        from core.evaluation.episodes import LabeledClips
+
+        clips = list(self.read.values())
+        names = clips[0].described.vectors if clips else ()
+        return LabeledClips(
+            tuple(clip.described.codes for clip in clips),
+            tuple(clip.row.label for clip in clips),
+            tuple(clip.row.group or uri for uri, clip in self.read.items()),
+            {name: np.stack([clip.described.vectors[name] for clip in clips]) for name in names},
+        )
+
+    def _read_clip(self, uri: str, decoder: Decoder) -> ReadClip:
+        import torch
+
+        from core.audio import paper_second, resample_blocks
+        from core.evaluation.features import describe
+
+        runtime, storage = self._runtime, self._runtime.storage(uri)
+        if (listed := storage.find(uri)) is None:
+            raise AudioRejected("gone", "it is not there")
+        rate = runtime.codec.config.sample_rate
+        with storage.read(listed.uri, listed.version_token) as fetched:
+            stream = decoder.open(fetched.path)
+            pieces = map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
+            waveform = torch.cat(list(pieces))[None, None]
+        seconds = waveform.shape[-1] / rate
+        if self._first_second:
+            waveform = paper_second(waveform, rate)
+        with runtime.device_lock():
+            described = describe(runtime.codec, waveform)
+        return ReadClip(self._rows[uri], fetched.sha256, seconds, described)
