@@ -15,21 +15,24 @@ CODES_PER_BLOCK = (2, 4, 8)
 AudioCodes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 Int16Array = npt.NDArray[np.int16]
+Float16Array = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ClipCodes:
-    """The codes of a whole clip of m blocks and how loud it is under each semantic code.
+    """The codes of a whole clip of m blocks, how loud it is under each semantic code, and its pooled latent.
 
     semantic (2m,), acoustic1 (4m,), acoustic2 (8m,): int16 codes, coarse to fine. levels (2m,): int16, the
-    level of the samples under each semantic code in tenths of a dB. Raises BadCodes on any other type, sign
-    or length.
+    level of the samples under each semantic code in tenths of a dB. latent (2, D): float16, mean and
+    deviation over time of the codec's latents; None where it is not known. Raises BadCodes on any other type,
+    sign or length.
     """
 
     semantic: Int16Array
     acoustic1: Int16Array
     acoustic2: Int16Array
     levels: Int16Array
+    latent: Float16Array | None = None
 
     def __post_init__(self) -> None:
         for layer, codes in enumerate(self.layers):
@@ -37,6 +40,8 @@ class ClipCodes:
             if codes.min() < 0:
                 raise BadCodes(f"layer {layer} holds the code {codes.min()}: codes start at 0")
         _check_array("levels", self.levels, CODES_PER_BLOCK[0] * self.num_blocks)
+        if self.latent is not None:
+            _check_latent(self.latent)
 
     @property
     def layers(self) -> tuple[Int16Array, Int16Array, Int16Array]:
@@ -57,3 +62,10 @@ def _check_array(name: str, values: Int16Array, length: int) -> None:
             f"{name} has {len(values)} values, expected {length}: a clip of m blocks has 2m semantic codes, "
             "4m and 8m acoustic ones, and 2m levels"
         )
+
+
+def _check_latent(latent: Float16Array) -> None:
+    if not isinstance(latent, np.ndarray) or latent.dtype != np.float16 or latent.shape[:-1] != (2,):
+        raise BadCodes(f"latent must be a float16 array (2, D), got {getattr(latent, 'shape', latent)}")
+    if not np.isfinite(latent).all() or (latent[1] < 0).any():
+        raise BadCodes("latent holds a number that is not finite or a deviation under 0: tokenize again")

@@ -25,8 +25,9 @@ class Prediction:
     """What a labeler says of a clip.
 
     probabilities: by label in alphabetical order, adding up to 1. margin: the probability of the label less
-    the best other one. baselines: what chance, majority and nearest say of the same clip. In paper mode the
-    label is what greedy decoding says; where that is not the most probable one, the margin is negative.
+    the best other one. baselines: what chance, majority, nearest and, where pooled latents are known,
+    nearest_latent say of the same clip. In paper mode the label is what greedy decoding says; where that is
+    not the most probable one, the margin is negative.
     """
 
     label: str
@@ -59,7 +60,7 @@ class NearestNeighbourLabeler:
         """A prediction for each query, in order; of equally near labels the first."""
         nearest = self._baselines.nearest.probabilities(queries)
         answers = [int(row.argmax()) for row in nearest]
-        return _predictions(self.labels, nearest, answers, self._baselines.guesses(nearest))
+        return _predictions(self.labels, nearest, answers, self._baselines.guesses(queries, nearest))
 
 
 class FewShotLabeler:
@@ -101,7 +102,7 @@ class FewShotLabeler:
         nodes = self._score(queries)
         log_probabilities = label_scores(nodes, self.prompt.trie)
         probabilities = log_probabilities.double().softmax(dim=1).numpy()
-        guesses = self._baselines.guesses(self._baselines.nearest.probabilities(queries))
+        guesses = self._baselines.guesses(queries, self._baselines.nearest.probabilities(queries))
         return _predictions(self.prompt.labels, probabilities, self._answers(nodes, probabilities), guesses)
 
     @cached_property

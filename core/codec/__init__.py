@@ -1,6 +1,6 @@
 """The LLM-Codec for inference."""
 
 from core.codec.config import CodecConfig
-from core.codec.model import LLMCodec
+from core.codec.model import EncodedClip, LLMCodec
 
-__all__ = ["CodecConfig", "LLMCodec"]
+__all__ = ["CodecConfig", "EncodedClip", "LLMCodec"]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,13 +13,34 @@ from core.codec import checkpoint
 from core.codec.config import CodecConfig
 from core.codec.layers import Decoder, Encoder
 from core.codec.mel import MelDecoder, MelEncoder
+from core.codec.pool import frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
 from core.codec.windows import Window, cut_windows
+from core.codes import Float16Array
 from core.errors import BadCodes
 
 GPU_ROWS = 16
 """Rows of an encoder pass on a GPU, short batches filled with silence: one shape a length, so that a clip's
 codes do not depend on its neighbours. On a CPU a pass is one row: sixteen took longer per clip."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EncodedClip:
+    """codes: one int64 (T_l,) tensor per layer, coarse to fine. latent: (2, D) float16, mean and deviation
+    over the frames that hold any of the clip's own samples."""
+
+    codes: list[Tensor]
+    latent: Float16Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """What a window gave of a clip: codes from block `start` on, and the sums of the latents of `frames`."""
+
+    start: int
+    codes: list[Tensor]
+    frames: int
+    sums: Tensor
 
 
 class LLMCodec(nn.Module):
@@ -85,14 +107,18 @@ class LLMCodec(nn.Module):
         clips = self.encode_clips([row] for row in waveform[:, 0])
         return [torch.stack(layer) for layer in zip(*clips, strict=True)]
 
-    @torch.inference_mode()
     def encode_clips(self, clips: Iterable[Iterable[Tensor]]) -> list[list[Tensor]]:
-        """Clips, each as 1-D float32 pieces of any size, to one int64 (T_l,) tensor per layer and clip.
+        """The codes of `encode_with_latents` alone: one int64 (T_l,) tensor per layer and clip."""
+        return [clip.codes for clip in self.encode_with_latents(clips)]
 
-        Memory is bounded by windows, never by a clip; the codes are those of the whole clip at once. A clip
-        of no samples has no codes.
+    @torch.inference_mode()
+    def encode_with_latents(self, clips: Iterable[Iterable[Tensor]]) -> list[EncodedClip]:
+        """Clips, each as 1-D float32 pieces of any size, to codes and a pooled latent each.
+
+        Memory is bounded by windows, never by a clip; codes and latent are those of the whole clip at once,
+        in whatever batch. A clip of no samples has no codes and a latent of zeros.
         """
-        parts: list[list[tuple[Window, list[Tensor]]]] = []
+        parts: list[list[_Part]] = []
         waiting: dict[int, list[tuple[int, Window]]] = defaultdict(list)
         for index, pieces in enumerate(clips):
             parts.append([])
@@ -103,21 +129,33 @@ class LLMCodec(nn.Module):
                     self._encode_windows(waiting.pop(len(window.samples)), parts)
         for batch in waiting.values():
             self._encode_windows(batch, parts)
-        return [_join(clip, len(self.config.vq_strides)) for clip in parts]
+        return [self._join(clip) for clip in parts]
 
-    def _encode_windows(
-        self, batch: list[tuple[int, Window]], parts: list[list[tuple[Window, list[Tensor]]]]
-    ) -> None:
+    def _encode_windows(self, batch: list[tuple[int, Window]], parts: list[list[_Part]]) -> None:
         """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
         samples = torch.stack([window.samples for _, window in batch])
         samples = functional.pad(samples, (0, 0, 0, self.rows - len(batch))).unsqueeze(1)
-        codes = [layer.cpu() for layer in self.quantizer.encode(self.encoder(samples.to(self.device)))]
+        latents = self.encoder(samples.to(self.device))
+        codes = [layer.cpu() for layer in self.quantizer.encode(latents)]
         for row, (index, window) in enumerate(batch):
             kept = [
-                layer[row, window.keep.start * per_block : window.keep.stop * per_block]
+                _kept(layer[row], window, per_block)
                 for layer, per_block in zip(codes, self.config.codes_per_block, strict=True)
             ]
-            parts[index].append((window, kept))
+            frames = _kept(latents[row], window, self.config.block_frames)
+            frames = frames[:, : frames.shape[1] - window.padding // self.config.hop_length]
+            parts[index].append(_Part(window.start, kept, frames.shape[1], frame_sums(frames)))
+
+    def _join(self, parts: list[_Part]) -> EncodedClip:
+        """A clip's windows, in any order, as one tensor per layer and one latent."""
+        ordered = sorted(parts, key=lambda part: part.start)
+        codes = [
+            torch.cat([torch.zeros(0, dtype=torch.int64), *(part.codes[layer] for part in ordered)])
+            for layer in range(len(self.config.vq_strides))
+        ]
+        frames = sum(part.frames for part in ordered)
+        latent = pooled_latent([part.sums for part in ordered], frames, self.config.latent_dim)
+        return EncodedClip(codes, latent)
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seeds: Sequence[int] | None = None) -> Tensor:
@@ -135,10 +173,6 @@ class LLMCodec(nn.Module):
         return waveform
 
 
-def _join(parts: list[tuple[Window, list[Tensor]]], layers: int) -> list[Tensor]:
-    """A clip's windows, in any order, as one tensor per layer."""
-    ordered = [codes for _, codes in sorted(parts, key=lambda part: part[0].start)]
-    return [
-        torch.cat([codes[i] for codes in ordered]) if ordered else torch.zeros(0, dtype=torch.int64)
-        for i in range(layers)
-    ]
+def _kept(steps: Tensor, window: Window, per_block: int) -> Tensor:
+    """Of (..., T) steps of a window those under the blocks that it answers for."""
+    return steps[..., window.keep.start * per_block : window.keep.stop * per_block]

@@ -18,11 +18,15 @@ STEP_BLOCKS = WINDOW_BLOCKS - 2 * CONTEXT_BLOCKS
 
 @dataclass(frozen=True)
 class Window:
-    """Samples (W * block_length,) of a clip from block `start` on; blocks `keep` of them give its codes."""
+    """Samples (W * block_length,) of a clip from block `start` on; blocks `keep` of them give its codes.
+
+    The last `padding` samples are not the clip's own: they are the zeros that fill its last block.
+    """
 
     samples: Tensor
     start: int
     keep: slice
+    padding: int = 0
 
 
 def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[Window]:
@@ -35,11 +39,12 @@ def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[Window]
         buffer.append(piece)
         while len(buffer.samples) > (WINDOW_BLOCKS + STEP_BLOCKS) * block_length:
             yield buffer.take()
-    buffer.append(torch.zeros(-len(buffer.samples) % block_length))
+    padding = -len(buffer.samples) % block_length
+    buffer.append(torch.zeros(padding))
     if len(buffer.samples) > WINDOW_BLOCKS * block_length:
         yield buffer.take()
     if len(buffer.samples):
-        yield buffer.last()
+        yield buffer.last(padding)
 
 
 class Buffer:
@@ -63,11 +68,11 @@ class Buffer:
         self.start += STEP_BLOCKS
         return window
 
-    def last(self) -> Window:
+    def last(self, padding: int) -> Window:
         """The window that ends with the clip."""
-        return self._window(self.samples, self.start + len(self.samples) // self.block_length)
+        return self._window(self.samples, self.start + len(self.samples) // self.block_length, padding)
 
-    def _window(self, samples: Tensor, until: int) -> Window:
-        window = Window(samples, self.start, slice(self.kept - self.start, until - self.start))
+    def _window(self, samples: Tensor, until: int, padding: int = 0) -> Window:
+        window = Window(samples, self.start, slice(self.kept - self.start, until - self.start), padding)
         self.kept = until
         return window

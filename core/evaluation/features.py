@@ -22,19 +22,10 @@ class Described:
 
 
 def describe(codec: LLMCodec, waveform: Tensor) -> Described:
-    """Codes, pooled latents and log-mel statistics of a clip; waveform (1, 1, T) at the codec's rate."""
+    """Codes with pooled latent, and log-mel statistics of a clip; waveform (1, 1, T) at the codec's rate."""
     (codes,) = encode_clips(codec, [waveform[0, 0].numpy()])
     padded = pad_to_multiple(waveform, codec.config.block_length)
-    return Described(
-        codes, {"latents": pooled_latents(codec, padded), "log-mel": mel_statistics(codec, padded)}
-    )
-
-
-@torch.inference_mode()
-def pooled_latents(codec: LLMCodec, padded: Tensor) -> FloatArray:
-    """(2 D,) mean and deviation over time of the codec's continuous latents; padded (1, 1, whole blocks)."""
-    latents = codec.encoder(padded.to(codec.device))[0].double().cpu()
-    return torch.cat((latents.mean(-1), latents.std(-1, correction=0))).numpy()
+    return Described(codes, {"log-mel": mel_statistics(codec, padded)})
 
 
 @torch.inference_mode()

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from core.baselines import FloatArray, NearestNeighbour, softmax
+from core.baselines import FloatArray, NearestNeighbour, latent_probabilities, softmax
 from core.codes import ClipCodes
 from core.evaluation.episodes import Episode, LabeledClips
 from core.few_shot import FewShotSettings
+from core.latents import NearestLatent, known_latent
 from core.llama import FrozenLlama
 from core.understand import FewShotLabeler
 from core.vocabulary import Vocabulary
@@ -84,6 +85,12 @@ def nearest_tokens(clips: LabeledClips, episode: Episode) -> Reply:
     return most_probable(nearest.probabilities([clips.codes[episode.query]])[0])
 
 
+def nearest_latents(clips: LabeledClips, episode: Episode) -> Reply:
+    """The product's other baseline: nearest demonstration by pooled latent."""
+    nearest = NearestLatent(episode.label_set, episode.shots(clips))
+    return most_probable(latent_probabilities(nearest, [clips.codes[episode.query]])[0])
+
+
 def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
     """Nearest demonstration by the histograms of semantic codes and pairs of them, as cosines."""
     query = _ngrams(clips.codes[episode.query])
@@ -131,6 +138,10 @@ def baselines(clips: LabeledClips) -> Mapping[str, Method]:
         "nearest tokens": nearest_tokens,
         "nearest n-grams": nearest_ngrams,
     }
+    if all(clip.latent is not None for clip in clips.codes):
+        latents = np.stack([known_latent(clip).ravel() for clip in clips.codes]).astype(np.float64)
+        methods["nearest latents"] = nearest_latents
+        methods["logistic latents"] = LogisticRegression(standardised(latents))
     for name, vectors in clips.vectors.items():
         scaled = standardised(vectors)
         methods[f"nearest {name}"] = NearestVector(scaled)

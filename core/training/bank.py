@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from core.codec import LLMCodec
+from core.codec import EncodedClip, LLMCodec
 from core.codes import CODES_PER_BLOCK, ClipCodes, Int16Array
 from core.levels import LevelMeter
 from core.training.data import Bank
@@ -55,17 +55,18 @@ def merge_banks(banks: Sequence[TokenBank]) -> TokenBank:
 
 
 def encode_clips(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
-    """The codes of clips, (T,) float32 at the codec's rate each, with the level under each semantic code."""
+    """The codes of clips, (T,) float32 at the codec's rate each, with levels and pooled latents."""
     samples = [torch.from_numpy(clip) for clip in clips]
     span = codec.config.block_length // codec.config.codes_per_block[0]
     meters = [LevelMeter(span, codec.config.block_length) for _ in samples]
-    encoded = codec.encode_clips(meter.measure([clip]) for meter, clip in zip(meters, samples, strict=True))
-    return [_clip_codes(layers, meter.levels) for layers, meter in zip(encoded, meters, strict=True)]
+    measured = (meter.measure([clip]) for meter, clip in zip(meters, samples, strict=True))
+    encoded = codec.encode_with_latents(measured)
+    return [_clip_codes(clip, meter.levels) for clip, meter in zip(encoded, meters, strict=True)]
 
 
-def _clip_codes(layers: Sequence[torch.Tensor], levels: Int16Array) -> ClipCodes:
-    semantic, acoustic1, acoustic2 = (layer.numpy().astype(np.int16) for layer in layers)
-    return ClipCodes(semantic, acoustic1, acoustic2, levels)
+def _clip_codes(clip: EncodedClip, levels: Int16Array) -> ClipCodes:
+    semantic, acoustic1, acoustic2 = (layer.numpy().astype(np.int16) for layer in clip.codes)
+    return ClipCodes(semantic, acoustic1, acoustic2, levels, clip.latent)
 
 
 def token_bank(path: Path, bank: Bank, codec: LLMCodec) -> TokenBank:

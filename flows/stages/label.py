@@ -237,4 +237,5 @@ def clip_codes(stored: TokensOfContent) -> ClipCodes:
 
     from core.codes import ClipCodes
 
-    return ClipCodes(*(np.array(layer, np.int16) for layer in (*stored.codes, stored.levels)))
+    semantic, acoustic1, acoustic2 = (np.array(layer, np.int16) for layer in stored.codes)
+    return ClipCodes(semantic, acoustic1, acoustic2, np.array(stored.levels, np.int16))

@@ -102,7 +102,8 @@ def test_the_majority_is_the_most_shown_label_the_first_of_equals() -> None:
 
 def test_every_query_gets_each_baselines_guess_the_first_label_where_labels_are_equal() -> None:
     baselines = Baselines(LABELS, random_library(np.random.default_rng(1)))
-    guesses = baselines.guesses(np.array([[0.2, 0.4, 0.4], [0.6, 0.3, 0.1]]))
+    queries = [random_clip(np.random.default_rng(seed)) for seed in range(2)]
+    guesses = baselines.guesses(queries, np.array([[0.2, 0.4, 0.4], [0.6, 0.3, 0.1]]))
     assert [guess["nearest"] for guess in guesses] == [
         {"label": "dog", "probability": 0.4},
         {"label": "cat", "probability": 0.6},

@@ -30,3 +30,23 @@ def test_a_negative_code_is_refused() -> None:
 def test_anything_but_one_dimensional_int16_is_refused(semantic: object) -> None:
     with pytest.raises(BadCodes, match="int16"):
         ClipCodes(semantic, int16(4), int16(8), int16(2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "latent",
+    [
+        np.zeros((2, 3)),
+        np.zeros((3, 3), np.float16),
+        np.zeros(3, np.float16),
+        np.zeros((1, 2, 3), np.float16),
+    ],
+)
+def test_a_latent_is_two_rows_of_half_precision(latent: np.ndarray) -> None:
+    with pytest.raises(BadCodes, match=r"float16 array \(2, D\)"):
+        ClipCodes(int16(2), int16(4), int16(8), int16(2), latent)
+
+
+@pytest.mark.parametrize("latent", [[[np.nan], [0]], [[np.inf], [0]], [[0], [-1]]])
+def test_a_latent_is_finite_and_deviates_by_nothing_negative(latent: list[list[float]]) -> None:
+    with pytest.raises(BadCodes, match="tokenize again"):
+        ClipCodes(int16(2), int16(4), int16(8), int16(2), np.array(latent, np.float16))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -34,6 +35,10 @@ def test_codes_latents_and_audio_equal_the_released_code(
     with torch.inference_mode():
         latent = golden_codec.encoder(padded[None, None])[0]
     torch.testing.assert_close(latent, vectors[f"{clip}.latent"], atol=1e-4, rtol=0)
+    (encoded,) = golden_codec.encode_with_latents([[audio]])
+    own = vectors[f"{clip}.latent"][:, : -(-len(audio) // golden_codec.config.hop_length)]
+    np.testing.assert_allclose(encoded.latent[0], own.mean(1), atol=1e-3, rtol=2**-10)
+    np.testing.assert_allclose(encoded.latent[1], own.std(1, correction=0), atol=1e-3, rtol=2**-10)
     decoded = golden_codec.decode(codes)[0, 0]
     torch.testing.assert_close(decoded, vectors[f"{clip}.decoded"], atol=1e-4, rtol=0)
 
@@ -90,6 +95,50 @@ def test_same_clip_same_codes_alone_and_in_any_batch(codec: LLMCodec, lengths: l
         codec.rows = 1
     for one, many, other in zip(alone, together, backwards, strict=True):
         assert [c[0].tolist() for c in one] == [c.tolist() for c in many] == [c.tolist() for c in other]
+
+
+def own_frames(codec: LLMCodec, samples: torch.Tensor) -> torch.Tensor:
+    """The latents (D, T) of the whole clip at once, without the frames that are all padding."""
+    padded = functional.pad(samples, (0, -len(samples) % codec.config.block_length))
+    with torch.inference_mode():
+        latents = codec.encoder(padded[None, None])[0]
+    return latents[:, : -(-len(samples) // codec.config.hop_length)].double()
+
+
+@settings(max_examples=8, deadline=None)
+@given(blocks=st.integers(0, 100), extra=st.integers(1, 3839), cut=st.integers(700, 50_000))
+def test_the_pooled_latent_is_that_of_the_whole_file(
+    codec: LLMCodec, blocks: int, extra: int, cut: int
+) -> None:
+    samples = noise(blocks * 3840 + extra, seed=blocks)
+    (clip,) = codec.encode_with_latents([torch.split(samples, cut)])
+    z = own_frames(codec, samples)
+    expected = torch.stack((z.mean(1), z.std(1, correction=0))).numpy()
+    assert clip.latent.dtype == np.float16
+    # half a step of half precision, and what windows change in single precision
+    np.testing.assert_allclose(clip.latent, expected, rtol=2**-11, atol=2e-5)
+
+
+@settings(max_examples=6, deadline=None)
+@given(lengths=st.lists(st.integers(1, 150_000), min_size=1, max_size=3), rows=st.sampled_from([1, 2, 4]))
+def test_same_clip_same_latent_alone_and_in_any_batch(codec: LLMCodec, lengths: list[int], rows: int) -> None:
+    clips = [noise(length, seed) for seed, length in enumerate(lengths)]
+    codec.rows = rows
+    try:
+        alone = [codec.encode_with_latents([[clip]])[0].latent for clip in clips]
+        together = codec.encode_with_latents(torch.split(clip, 7001) for clip in clips)
+        backwards = codec.encode_with_latents([clip] for clip in reversed(clips))[::-1]
+    finally:
+        codec.rows = 1
+    for one, many, other in zip(alone, together, backwards, strict=True):
+        assert np.array_equal(one, many.latent)
+        assert np.array_equal(one, other.latent)
+
+
+def test_a_clip_of_no_samples_has_no_codes_and_a_latent_of_zeros(codec: LLMCodec) -> None:
+    (clip,) = codec.encode_with_latents([[]])
+    assert [len(layer) for layer in clip.codes] == [0, 0, 0]
+    assert not clip.latent.any()
 
 
 @pytest.mark.parametrize(("length", "blocks"), [(1, 1), (3840, 1), (3841, 2), (16_000, 5), (32_000, 9)])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,13 @@ from core.vocabulary import Vocabulary
 
 def clip(label: int, generator: np.random.Generator) -> ClipCodes:
     layers = (generator.integers(10 * label, 10 * label + 10, n * 6).astype(np.int16) for n in (2, 4, 8))
-    return ClipCodes(*layers, np.zeros(12, np.int16))
+    latent = np.stack((np.eye(4)[label], 0.1 * generator.random(4))).astype(np.float16)
+    return ClipCodes(*layers, np.zeros(12, np.int16), latent)
 
 
 @pytest.fixture(scope="module")
 def clips() -> LabeledClips:
-    """Four classes, each with codes and vectors of its own."""
+    """Four classes, each with codes, latents and vectors of its own."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 6)
     codes = tuple(clip(label, generator) for label in labels)
@@ -40,8 +42,11 @@ def test_baselines_tell_classes_of_other_codes_apart_and_know_when_they_cannot(c
         assert score(control, shuffled).accuracy < 0.7, name
 
 
-def test_vectors_bring_baselines_of_their_own(clips: LabeledClips) -> None:
-    assert {"nearest easy", "logistic easy"} <= set(baselines(clips))
+def test_vectors_and_latents_bring_baselines_of_their_own(clips: LabeledClips) -> None:
+    by_latent = {"nearest latents", "logistic latents"}
+    assert {"nearest easy", "logistic easy"} | by_latent <= set(baselines(clips))
+    without = replace(clips, codes=tuple(replace(one, latent=None) for one in clips.codes))
+    assert not by_latent & set(baselines(without))
 
 
 @pytest.mark.parametrize("mode", ["service", "paper"])

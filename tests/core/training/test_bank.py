@@ -21,6 +21,8 @@ def test_a_bank_is_encoded_once_and_keeps_its_classes(tmp_path: Path) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(one.layers, other.layers, strict=True))
         assert all(np.array_equal(a, b) for a, b in zip(one.layers, encoded.layers, strict=True))
         assert np.array_equal(one.levels, encoded.levels)
+        assert encoded.latent is not None
+        assert one.latent is None
     assert {kind: sorted(map(len, numbers)) for kind, numbers in first.classes(2).items()} == {
         "sound": [2, 2, 2]
     }
