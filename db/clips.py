@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
-from db.models import Clip, QuarantineRow, TokenSequence
+from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
 
 Selection = str | Collection[str]
 """The clips a request means: a string is a folder (s3://bucket/day, with or without a slash at its end: what
@@ -150,10 +150,8 @@ def modified_uris(session: Session, selection: Selection, start: datetime, end: 
     return list(session.scalars(select(Clip.uri).where(selected(selection), modified).order_by(Clip.uri)))
 
 
-def _has_tokens(codec_id: int) -> ColumnElement[bool]:
-    return exists().where(
-        TokenSequence.content_sha256 == Clip.content_sha256, TokenSequence.codec_id == codec_id
-    )
+def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> ColumnElement[bool]:
+    return exists().where(stored.content_sha256 == Clip.content_sha256, stored.codec_id == codec_id)
 
 
 def _is_quarantined() -> ColumnElement[bool]:
@@ -161,10 +159,10 @@ def _is_quarantined() -> ColumnElement[bool]:
 
 
 def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> list[ClipToTokenize]:
-    """Current clips without tokens of the codec and without an open quarantine row, in uri order."""
+    """Current clips without tokens and latent of the codec that are not quarantined, in uri order."""
     rows = session.execute(
         select(Clip.id, Clip.uri, Clip.version_token, Clip.size)
-        .where(selected(selection), ~_has_tokens(codec_id), ~_is_quarantined())
+        .where(selected(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
         .order_by(Clip.uri)
     )
     return [ClipToTokenize(*row) for row in rows]
@@ -172,9 +170,18 @@ def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> 
 
 def clips_with_tokens(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
     """Current clips with tokens of the codec and without an open quarantine row, in uri order."""
+    return _clips_with(session, selection, _has(TokenSequence, codec_id))
+
+
+def clips_with_latents(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
+    """Those of `clips_with_tokens` that have a pooled latent of the codec too."""
+    return _clips_with(session, selection, _has(PooledLatent, codec_id))
+
+
+def _clips_with(session: Session, selection: Selection, stored: ColumnElement[bool]) -> list[ClipWithTokens]:
     rows = session.execute(
         select(Clip.id, Clip.uri, Clip.content_sha256)
-        .where(selected(selection), _has_tokens(codec_id), ~_is_quarantined())
+        .where(selected(selection), stored, ~_is_quarantined())
         .order_by(Clip.uri)
     )
     return [ClipWithTokens(clip_id, uri, sha256) for clip_id, uri, sha256 in rows if sha256 is not None]

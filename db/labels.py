@@ -11,8 +11,8 @@ ROWS_AT_ONCE = 5_000
 CURRENT = text(
     """
     SELECT uri, encode(content_sha256, 'hex') AS content_sha256, task, label, probability, margin, status,
-      chance, majority_label, nearest_label, probabilities, is_demonstration, library, version, labeler, llm,
-      codec, run::text AS run, created_at
+      chance, majority_label, nearest_label, nearest_latent_label, probabilities, is_demonstration, library,
+      version, labeler, llm, codec, run::text AS run, created_at
     FROM analytics.labels
     WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
     ORDER BY uri

@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Computed,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -170,6 +171,32 @@ class TokenSequence(Base):
     acoustic1: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     acoustic2: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     levels: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
+    created_at: Mapped[datetime] = _written_at()
+
+
+class PooledLatent(Base):
+    """Mean and deviation over time of a codec's latents, beside the codes: little-endian half precision.
+
+    Tokens from before there were latents have none until their clip is tokenized again.
+    """
+
+    __tablename__ = "pooled_latents"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["content_sha256", "codec_id"], ["token_sequences.content_sha256", "token_sequences.codec_id"]
+        ),
+        CheckConstraint(
+            "octet_length(mean) > 0 AND octet_length(mean) % 2 = 0"
+            " AND octet_length(deviation) = octet_length(mean)",
+            name="lengths",
+        ),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    codec_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    mean: Mapped[bytes]
+    deviation: Mapped[bytes]
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[datetime] = _written_at()
 

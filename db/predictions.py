@@ -20,7 +20,8 @@ from db.models import Clip, DemonstrationSet, Prediction, Promotion
 class NewPrediction:
     """An answer to store. `probabilities` has the label; `baselines` has what the free baselines say.
 
-    Keys of `baselines` that the analysts' view shows: chance (a number), majority and nearest (labels).
+    Keys of `baselines` that the analysts' view shows: chance (a number), majority, nearest and, where it is
+    known, nearest_latent (labels).
     `llm_id` is None for a labeler that asks no language model.
     """
 

@@ -1,5 +1,6 @@
-"""Contents and their codes: one row per content and codec, written together with the clip's link."""
+"""Contents, their codes and pooled latents: one row per content and codec, written with the clip's link."""
 
+import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -9,10 +10,13 @@ from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
 from db.clips import link_contents
-from db.models import Content, TokenSequence
+from db.models import Content, PooledLatent, TokenSequence
 
 Codes = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Codes of one clip, coarse to fine: semantic, acoustic1, acoustic2 (not token ids)."""
+
+Latent = tuple[Sequence[float], Sequence[float]]
+"""Mean and deviation over time of a codec's latents, of equal length; kept in half precision."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,25 @@ class TokenizedContent:
     peak: float
     codes: Codes
     levels: Sequence[int]
+    latent: Latent
 
 
 @dataclass(frozen=True)
 class TokensOfContent:
-    """Stored codes and levels of one content; `duration` in seconds of the source."""
+    """Stored codes and levels of one content; `duration` in seconds of the source.
+
+    `latent` is None for tokens that were stored before there were pooled latents.
+    """
 
     content_sha256: bytes
     duration: float
     codes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     levels: tuple[int, ...]
+    latent: tuple[tuple[float, ...], tuple[float, ...]] | None
 
 
 def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[TokenizedContent]) -> None:
-    """Writes contents, codes and clip links of a batch; what is stored already stays as it is.
+    """Writes contents, codes, latents and clip links of a batch; what is stored already stays as it is.
 
     Rows go in by rising sha256, so that concurrent batches with contents in common wait for each other
     instead of deadlocking. The table refuses arrays whose lengths do not divide each other.
@@ -53,6 +62,7 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
     ordered = sorted(batch, key=lambda tokenized: tokenized.sha256)
     insert_new(session, Content, [_content_row(tokenized) for tokenized in ordered])
     insert_new(session, TokenSequence, [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered])
+    insert_new(session, PooledLatent, [_latent_row(tokenized, codec_id, run_id) for tokenized in ordered])
     link_contents(session, {t.clip_id: t.sha256 for t in batch if t.clip_id is not None})
 
 
@@ -80,6 +90,26 @@ def _sequence_row(tokenized: TokenizedContent, codec_id: int, run_id: UUID) -> d
     }
 
 
+def _latent_row(tokenized: TokenizedContent, codec_id: int, run_id: UUID) -> dict[str, object]:
+    mean, deviation = tokenized.latent
+    return {
+        "content_sha256": tokenized.sha256,
+        "codec_id": codec_id,
+        "mean": _packed(mean),
+        "deviation": _packed(deviation),
+        "run_id": run_id,
+    }
+
+
+def _packed(numbers: Sequence[float]) -> bytes:
+    """Half precision, little-endian; OverflowError for a number beyond it."""
+    return struct.pack(f"<{len(numbers)}e", *numbers)
+
+
+def _unpacked(halves: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(halves) // 2}e", halves)
+
+
 def _plain(numbers: Sequence[int]) -> list[int]:
     """Built-in ints: the driver does not know numpy's."""
     return [int(number) for number in numbers]
@@ -90,28 +120,33 @@ def known_contents(session: Session, codec_id: int, contents: Collection[bytes])
     return set(session.scalars(select(TokenSequence.content_sha256).where(_of(codec_id, contents))))
 
 
+def complete_contents(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
+    """Those of the contents that have tokens and a pooled latent of the codec."""
+    with_latent = select(TokenSequence.content_sha256).join(PooledLatent).where(_of(codec_id, contents))
+    return set(session.scalars(with_latent))
+
+
 def get_token_sequences(
     session: Session, codec_id: int, contents: Collection[bytes]
 ) -> dict[bytes, TokensOfContent]:
     """Stored tokens by content sha256; contents without tokens of the codec are left out."""
-    stored = TokenSequence
+    stored, pooled = TokenSequence, PooledLatent
+    layers = (stored.semantic, stored.acoustic1, stored.acoustic2)
     rows = session.execute(
-        select(
-            Content.sha256,
-            Content.duration,
-            stored.semantic,
-            stored.acoustic1,
-            stored.acoustic2,
-            stored.levels,
-        )
+        select(Content.sha256, Content.duration, *layers, stored.levels, pooled.mean, pooled.deviation)
         .join(stored, stored.content_sha256 == Content.sha256)
+        .outerjoin(pooled)
         .where(_of(codec_id, contents))
     )
     return {
         sha256: TokensOfContent(
-            sha256, duration, (tuple(semantic), tuple(acoustic1), tuple(acoustic2)), tuple(levels)
+            sha256,
+            duration,
+            (tuple(semantic), tuple(acoustic1), tuple(acoustic2)),
+            tuple(levels),
+            None if mean is None else (_unpacked(mean), _unpacked(deviation)),
         )
-        for sha256, duration, semantic, acoustic1, acoustic2, levels in rows
+        for sha256, duration, semantic, acoustic1, acoustic2, levels, mean, deviation in rows
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imports torch, which most flows need not wait for
 
 MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | {ord(sign): " " for sign in "\n\r"}
 """What markdown would take for more than text."""
+ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
 MAX_ROWS = 200
 """A table of more is slow to open; the rest is in the view analytics.labels."""
 
@@ -82,13 +83,13 @@ def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
 
 
 def _row(clip: ClipAnswer) -> dict[str, str]:
+    row = {"clip": escape(clip.uri), "status": clip.status} | dict.fromkeys(ANSWER_COLUMNS, "")
     if clip.answer is None:
-        status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
-        return {"clip": escape(clip.uri), "status": status, "label": "", "margin": "", "nearest": ""}
-    return {
-        "clip": escape(clip.uri),
-        "status": clip.status,
+        return row | {"status": f"{clip.status}: {clip.reason}" if clip.reason else clip.status}
+    said = clip.answer.baselines
+    return row | {
         "label": escape(clip.answer.label),
         "margin": f"{clip.answer.margin:.3f}",
-        "nearest": escape(str(clip.answer.baselines["nearest"])),
+        "nearest": escape(str(said["nearest"])),
+        "nearest by latent": escape(str(said.get("nearest_latent", ""))),
     }

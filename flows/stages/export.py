@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from flows.storage import Storage, Stored
 from flows.storage.spool import path_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
 
@@ -38,6 +38,7 @@ class LabelRow:
     chance: float
     majority_label: str | None
     nearest_label: str | None
+    nearest_latent_label: str | None
     probabilities: Mapping[str, float]
     is_demonstration: bool
     library: str

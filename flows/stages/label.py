@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from core.understand import Labeler, Prediction
 
 TASK = "label"
+NEIGHBOURS = ("nearest", "nearest_latent")
+"""Baselines with a probability of their own; by latents only where they are known."""
 NOT_DECODING = {"library", "min_margin"}
 """Fields of a request that change no answer: the library stands in the key, the bound is for readers."""
 
@@ -192,6 +194,7 @@ class Labelling:
                 chance=answer.baselines["chance"],
                 majority_label=answer.baselines["majority"],
                 nearest_label=answer.baselines["nearest"],
+                nearest_latent_label=answer.baselines.get("nearest_latent"),
                 probabilities=answer.probabilities,
                 is_demonstration=answer.is_demonstration,
                 library=library.name,
@@ -223,12 +226,14 @@ class Labelling:
 def _baselines(prediction: Prediction) -> dict[str, str | float]:
     """What the free baselines say of the same clip, flat, as the analysts' view reads it."""
     guesses = prediction.baselines
-    return {
+    said: dict[str, str | float] = {
         "chance": guesses["chance"]["probability"],
         "majority": guesses["majority"]["label"],
-        "nearest": guesses["nearest"]["label"],
-        "nearest_probability": guesses["nearest"]["probability"],
     }
+    for name in filter(guesses.__contains__, NEIGHBOURS):
+        said[name] = guesses[name]["label"]
+        said[f"{name}_probability"] = guesses[name]["probability"]
+    return said
 
 
 def clip_codes(stored: TokensOfContent) -> ClipCodes:
@@ -238,4 +243,5 @@ def clip_codes(stored: TokensOfContent) -> ClipCodes:
     from core.codes import ClipCodes
 
     semantic, acoustic1, acoustic2 = (np.array(layer, np.int16) for layer in stored.codes)
-    return ClipCodes(semantic, acoustic1, acoustic2, np.array(stored.levels, np.int16))
+    latent = None if stored.latent is None else np.array(stored.latent, np.float16)
+    return ClipCodes(semantic, acoustic1, acoustic2, np.array(stored.levels, np.int16), latent)

@@ -20,7 +20,7 @@ from core.errors import AudioRejected
 from db.clips import ClipToTokenize, Selection, clips_to_tokenize, link_contents
 from db.engine import session_scope
 from db.quarantine import Rejected, quarantine_clips
-from db.tokens import TokenizedContent, known_contents, save_tokens
+from db.tokens import TokenizedContent, complete_contents, save_tokens
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.storage import Fetched, Storage, StorageDenied
@@ -28,6 +28,8 @@ from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from core.codec import EncodedClip
 
 STAGE = "tokenize"
 BATCH_BYTES = 512 * 2**20
@@ -49,7 +51,7 @@ class Work:
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
-    """Clips without tokens of the codec, in uri order, cut in batches; quarantined ones wait for replay.
+    """Clips without tokens and latent of the codec, in uri order, cut in batches; quarantined ones wait.
 
     A batch has at most `size` clips and BATCH_BYTES, or is one larger clip: its objects lie on disk together.
     """
@@ -124,10 +126,10 @@ def _reject_denied(batch: Sequence[Work]) -> None:
 
 
 def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
-    """Contents that have tokens already: another clip, or an earlier run, had the same bytes."""
+    """Contents with tokens and latent already: another clip, or an earlier run, had the same bytes."""
     with session_scope(runtime.engine) as session:
         contents = {work.fetched.sha256 for work in batch if work.fetched}
-        return known_contents(session, runtime.codec_id, contents)
+        return complete_contents(session, runtime.codec_id, contents)
 
 
 def _first_of_each_content(batch: Sequence[Work], known: set[bytes]) -> list[Work]:
@@ -162,7 +164,7 @@ def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
 
 
 def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
-    """Codes and levels of each clip of the batch."""
+    """Codes, levels and pooled latent of each clip of the batch."""
     from core.levels import LevelMeter
 
     config = runtime.codec.config
@@ -173,10 +175,10 @@ def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
             meter.measure(_waveform(runtime, decoder, work))
             for work, meter in zip(batch, meters, strict=True)
         )
-        encoded = runtime.codec.encode_clips(streams)
-    for work, meter, codes in zip(batch, meters, encoded, strict=True):
+        encoded = runtime.codec.encode_with_latents(streams)
+    for work, meter, clip in zip(batch, meters, encoded, strict=True):
         if work.rejected is None:
-            work.tokenized = _tokenized(work, [layer.tolist() for layer in codes], meter.levels.tolist())
+            work.tokenized = _tokenized(work, clip, meter.levels.tolist())
 
 
 def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor]:
@@ -194,10 +196,11 @@ def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor
         work.rejected = rejected
 
 
-def _tokenized(work: Work, codes: list[list[int]], levels: list[int]) -> TokenizedContent:
+def _tokenized(work: Work, clip: EncodedClip, levels: list[int]) -> TokenizedContent:
     assert work.fetched
     assert work.info
-    semantic, acoustic1, acoustic2 = codes
+    semantic, acoustic1, acoustic2 = (layer.tolist() for layer in clip.codes)
+    mean, deviation = clip.latent.tolist()
     return TokenizedContent(
         clip_id=work.clip.id,
         sha256=work.fetched.sha256,
@@ -208,6 +211,7 @@ def _tokenized(work: Work, codes: list[list[int]], levels: list[int]) -> Tokeniz
         peak=work.info.peak,
         codes=(semantic, acoustic1, acoustic2),
         levels=levels,
+        latent=(mean, deviation),
     )
 
 

@@ -4,16 +4,16 @@ import hashlib
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from db.clips import Listed, add_clips
+from db.clips import Listed, add_clips, link_contents
 from db.library import Demonstration, LibraryVersion, import_library
-from db.models import Clip
+from db.models import Clip, Content, TokenSequence
 from db.predictions import NewPrediction
 from db.registry import ensure_codec, ensure_llm
 from db.runs import start_run
-from db.tokens import TokenizedContent, save_tokens
+from db.tokens import TokenizedContent, _content_row, _sequence_row, save_tokens
 
 FOLDER = "s3://bucket/day"
 CONFIG = {
@@ -69,7 +69,16 @@ def tokenized(clip: int | None, content: str, blocks: int = 1) -> TokenizedConte
         peak=0.5,
         codes=([0, 2] * blocks, [1] * 4 * blocks, [7] * 8 * blocks),
         levels=[-200, -123] * blocks,
+        latent=([1.5, -2.0], [0.25, 0.0]),
     )
+
+
+def save_without_latent(session: Session, codec_id: int, run_id: UUID, old: TokenizedContent) -> None:
+    """Stores codes as they were stored before there were latents."""
+    session.execute(insert(Content).values(_content_row(old)))
+    session.execute(insert(TokenSequence).values(_sequence_row(old, codec_id, run_id)))
+    if old.clip_id is not None:
+        link_contents(session, {old.clip_id: old.sha256})
 
 
 def make_tokenized_clips(session: Session, *names: str) -> int:
@@ -110,7 +119,7 @@ def prediction(
         "probabilities": {"dog": 0.25, "cat": 0.25} | {label: 0.75},
         "margin": 0.5,
         "min_margin": 0.1,
-        "baselines": {"chance": 0.5, "majority": "cat", "nearest": "dog"},
+        "baselines": {"chance": 0.5, "majority": "cat", "nearest": "dog", "nearest_latent": "rain"},
         "is_demonstration": False,
         "provenance": {"prompt_hash": "ab"},
         "seed": 7,

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.clips import ListingCounts, add_clips, clips_to_tokenize, clips_with_tokens, link_contents
+from db.clips import (
+    ListingCounts,
+    add_clips,
+    clips_to_tokenize,
+    clips_with_latents,
+    clips_with_tokens,
+    link_contents,
+)
 from db.models import Clip
 from db.quarantine import Rejected, quarantine_clips, resolve
 from tests.db.rows import (
@@ -16,7 +23,9 @@ from tests.db.rows import (
     make_codec,
     make_run,
     make_tokenized_clips,
+    save_without_latent,
     sha256,
+    tokenized,
 )
 
 
@@ -121,6 +130,16 @@ def test_quarantined_and_missing_clips_do_not_wait(session: Session) -> None:
     assert [clip.uri for clip in clips_to_tokenize(session, FOLDER, codec_id)] == [f"{FOLDER}/a.wav"]
     resolve(session, "tokenize", [bad])
     assert len(clips_to_tokenize(session, FOLDER, codec_id)) == 2
+
+
+def test_a_clip_with_tokens_and_no_latent_waits_for_one(session: Session) -> None:
+    codec_id = make_tokenized_clips(session, "a.wav")
+    add_clips(session, [listed("a.wav"), listed("b.wav")], FOLDER)
+    old = tokenized(clip_id(session, "b.wav"), "b.wav")
+    save_without_latent(session, codec_id, make_run(session), old)
+    assert [clip.uri for clip in clips_to_tokenize(session, FOLDER, codec_id)] == [f"{FOLDER}/b.wav"]
+    assert [clip.uri for clip in clips_with_latents(session, FOLDER, codec_id)] == [f"{FOLDER}/a.wav"]
+    assert len(clips_with_tokens(session, FOLDER, codec_id)) == 2
 
 
 def test_a_clip_of_known_content_is_linked_without_tokens_of_its_own(session: Session) -> None:

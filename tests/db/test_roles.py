@@ -21,6 +21,7 @@ FROZEN = {
     "codebook_words",
     "llms",
     "token_sequences",
+    "pooled_latents",
     "demonstration_sets",
     "demonstrations",
     "exports",

@@ -10,9 +10,24 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
-from db.models import Clip, Content, TokenSequence
-from db.tokens import TokenizedContent, get_token_sequences, known_contents, save_tokens
-from tests.db.rows import FOLDER, clip_id, listed, make_codec, make_run, sha256, tokenized
+from db.models import Clip, Content, PooledLatent, TokenSequence
+from db.tokens import (
+    TokenizedContent,
+    complete_contents,
+    get_token_sequences,
+    known_contents,
+    save_tokens,
+)
+from tests.db.rows import (
+    FOLDER,
+    clip_id,
+    listed,
+    make_codec,
+    make_run,
+    save_without_latent,
+    sha256,
+    tokenized,
+)
 
 
 def test_what_is_saved_is_what_comes_back(session: Session) -> None:
@@ -25,7 +40,47 @@ def test_what_is_saved_is_what_comes_back(session: Session) -> None:
     assert tokens.codes == ((0, 2) * 3, (1,) * 12, (7,) * 24)
     assert tokens.levels == (-200, -123) * 3
     assert tokens.duration == 3 * 1920 / 8000
+    assert tokens.latent == ((1.5, -2.0), (0.25, 0.0))
     assert session.scalar(select(Clip.content_sha256)) == sha256("bytes")
+
+
+def test_a_latent_comes_back_in_half_precision(session: Session) -> None:
+    codec_id, run_id = make_codec(session), make_run(session)
+    latent = ([1 / 3, -65504.0], [2**-20, 0.1])
+    save_tokens(session, codec_id, run_id, [_with(tokenized(None, "a"), latent=latent)])
+    stored = get_token_sequences(session, codec_id, [sha256("a")])[sha256("a")]
+    assert stored.latent == tuple(tuple(np.array(row, np.float16).tolist()) for row in latent)
+    octets = func.octet_length(PooledLatent.mean) + func.octet_length(PooledLatent.deviation)
+    assert session.scalar(select(octets)) == 8
+
+
+def test_tokens_without_a_latent_are_read_without_and_filled_in_by_saving_again(session: Session) -> None:
+    codec_id, run_id = make_codec(session), make_run(session)
+    old = tokenized(None, "a")
+    save_without_latent(session, codec_id, run_id, old)
+    assert get_token_sequences(session, codec_id, [old.sha256])[old.sha256].latent is None
+    assert known_contents(session, codec_id, [old.sha256]) == {old.sha256}
+    assert complete_contents(session, codec_id, [old.sha256]) == set()
+    save_tokens(session, codec_id, make_run(session, attempt=2), [old])
+    assert get_token_sequences(session, codec_id, [old.sha256])[old.sha256].latent == (
+        (1.5, -2.0),
+        (0.25, 0.0),
+    )
+    assert complete_contents(session, codec_id, [old.sha256]) == {old.sha256}
+    assert set(session.scalars(select(TokenSequence.run_id))) == {run_id}
+
+
+@pytest.mark.parametrize("latent", [([], []), ([1.0, 2.0], [0.5])])
+def test_a_latent_has_as_many_deviations_as_means(
+    session: Session, latent: tuple[list[float], list[float]]
+) -> None:
+    wrong = _with(tokenized(None, "a"), latent=latent)
+    with pytest.raises(IntegrityError, match="ck_pooled_latents_lengths"):
+        save_tokens(session, make_codec(session), make_run(session), [wrong])
+
+
+def _with(plain: TokenizedContent, **changes: object) -> TokenizedContent:
+    return TokenizedContent(**vars(plain) | changes)  # type: ignore[arg-type]
 
 
 def test_codes_and_levels_may_come_as_numpy_integers(session: Session) -> None:
@@ -86,5 +141,6 @@ def test_threads_that_save_overlapping_batches_lose_and_double_nothing(database_
         list(threads.map(save, range(8)))
     with session_scope(engine) as session:
         assert session.scalar(select(func.count()).select_from(TokenSequence)) == 6
+        assert session.scalar(select(func.count()).select_from(PooledLatent)) == 6
         assert session.scalar(select(func.count()).where(Clip.content_sha256.is_not(None))) == 60
     engine.dispose()

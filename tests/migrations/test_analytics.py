@@ -70,10 +70,11 @@ def test_a_label_tells_how_sure_it_is_and_where_it_comes_from(engine: Engine, an
         run_id = _answer(session, library, codec_id, llm_id, "cat", margin=0.05, is_demonstration=True)
     question = """
         SELECT uri, task, label, probability, margin, status, chance, majority_label, nearest_label,
-          library, version, labeler, llm, codec, run, is_demonstration, is_promoted, missing_since
+          nearest_latent_label, library, version, labeler, llm, codec, run, is_demonstration, is_promoted,
+          missing_since
         FROM labels
     """
-    first = (f"{FOLDER}/a.wav", "label", "cat", 0.75, 0.05, "uncertain", 0.5, "cat", "dog")
+    first = (f"{FOLDER}/a.wav", "label", "cat", 0.75, 0.05, "uncertain", 0.5, "cat", "dog", "rain")
     second = ("animals", 1, "few-shot", "tiny-llama", "tiny", run_id, True, False, None)
     assert _rows(analyst, question) == [first + second]
 

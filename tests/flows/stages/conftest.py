@@ -14,8 +14,11 @@ from db.engine import session_scope
 from db.runs import start_run
 from flows.runtime import Runtime
 from flows.settings import Settings
+from migrations.upgrade import downgrade, upgrade
+from tests.fixtures_postgres import Database
 
 RATE = 16_000
+BEFORE_LATENTS = "20261122_analytics"
 
 
 def tone(hertz: float, seconds: float = 0.6, seed: int = 0) -> np.ndarray:
@@ -70,6 +73,12 @@ def new_run(engine: Engine, kind: str = "test") -> UUID:
 def rows(engine: Engine, question: str, **values: object) -> list[tuple[object, ...]]:
     with session_scope(engine) as session:
         return [tuple(row) for row in session.execute(text(question), values)]
+
+
+def forget_latents(database: Database) -> None:
+    """Leaves tokens as they are in a database from before there were latents."""
+    downgrade(database.url("owner"), BEFORE_LATENTS)
+    upgrade(database.url("owner"))
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ ROW = LabelRow(
     chance=0.5,
     majority_label=None,
     nearest_label="Катка",
+    nearest_latent_label=None,
     probabilities={"Hund": 0.75, "Катка": 0.25},
     is_demonstration=False,
     library="animals",

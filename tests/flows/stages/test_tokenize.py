@@ -11,7 +11,8 @@ from flows.stages.counts import Counts
 from flows.stages.ingest import ingest
 from flows.stages.tokenize import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from flows.storage import canonical
-from tests.flows.stages.conftest import hiss, rows, tone, write_clip
+from tests.fixtures_postgres import Database
+from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 
 
 def tokenize_all(runtime: Runtime, folder: Path, run_id: UUID) -> Counts:
@@ -87,6 +88,37 @@ def test_stored_codes_are_those_of_the_codec_for_clips_held_and_clips_streamed(
         waveform, _ = read_waveform(path, 16_000)
         expected = [layer[0].tolist() for layer in runtime.codec.encode(waveform)]
         assert stored[canonical(str(path))] == expected
+
+
+def test_a_clip_has_one_latent_however_it_is_read(runtime: Runtime, folder: Path, run_id: UUID) -> None:
+    short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
+    long = write_clip(folder / "long.wav", hiss(HELD_SECONDS + 2.1, seed=2))
+    tokenize_all(runtime, folder, run_id)
+    stored = dict(
+        rows(
+            runtime.engine,
+            "SELECT c.uri, l.mean || l.deviation FROM clips c JOIN pooled_latents l USING (content_sha256)",
+        )
+    )
+    for path in (short, long):
+        waveform, _ = read_waveform(path, 16_000)
+        (clip,) = runtime.codec.encode_with_latents([waveform[0]])
+        halves = np.frombuffer(bytes(stored[canonical(str(path))]), "<f2")  # type: ignore[call-overload]
+        assert np.array_equal(halves, clip.latent.ravel())
+
+
+def test_tokens_without_a_latent_are_filled_in_and_stay_as_they_are(
+    runtime: Runtime, folder: Path, run_id: UUID, database: Database
+) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    tokenize_all(runtime, folder, run_id)
+    kept = rows(runtime.engine, "SELECT * FROM token_sequences")
+    latents = rows(runtime.engine, "SELECT mean, deviation FROM pooled_latents")
+    forget_latents(database)
+    assert tokenize_all(runtime, folder, new_run(runtime.engine)) == {"tokenized": 1}
+    assert rows(runtime.engine, "SELECT * FROM token_sequences") == kept
+    assert rows(runtime.engine, "SELECT mean, deviation FROM pooled_latents") == latents
+    assert batches_to_tokenize(runtime, canonical(str(folder)), 100) == []
 
 
 def test_a_long_clip_that_breaks_off_is_quarantined_and_its_batch_goes_on(
