@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -64,10 +65,18 @@ class FewShotSettings:
 
 @dataclass(frozen=True, slots=True)
 class PromptOrder:
-    """One prompt of a run: the prefix that its queries share and the trie of what it says for the labels."""
+    """One prompt of a run: the prefix that its queries share and the trie of what it says for the labels.
+
+    sizes: by label the token ids of each of its demonstrations, most first.
+    """
 
     prefix_ids: list[int]
     trie: LabelTrie
+    sizes: dict[str, list[int]]
+
+    def beyond(self, shots: int) -> int:
+        """The token ids of all demonstrations but the `shots` longest of each label, in one pass."""
+        return sum(sum(sizes[shots:]) for sizes in self.sizes.values())
 
 
 class FewShotPrompt:
@@ -121,6 +130,12 @@ class FewShotPrompt:
         prefix = max(len(order.prefix_ids) for order in self.orders)
         return prefix + query + max(map(len, self.trie.paths))
 
+    def longest_with(self, shots: int) -> int:
+        """The same for a prompt that shows any `shots` demonstrations of each label, and no others."""
+        passes = 1 + self.settings.repeats
+        prefixes = [len(order.prefix_ids) - passes * order.beyond(shots) for order in self.orders]
+        return self.longest - max(len(order.prefix_ids) for order in self.orders) + max(prefixes)
+
     def check_budget(self, context_length: int) -> None:
         """Raise PromptTooLong unless every query fits, so that a run never fails at its last clip."""
         check_budget(self.longest, context_length)
@@ -147,7 +162,14 @@ class FewShotPrompt:
         return PromptOrder(
             self._template.prefix_ids(instruction, shown, self.settings.repeats),
             label_trie(label_ids, self._closing_id),
+            self._sizes(shown),
         )
+
+    def _sizes(self, shown: Sequence[Demonstration]) -> dict[str, list[int]]:
+        sizes: dict[str, list[int]] = defaultdict(list)
+        for demonstration in shown:
+            sizes[demonstration.label].append(len(self._template.demonstration_ids(demonstration)))
+        return {label: sorted(ids, reverse=True) for label, ids in sizes.items()}
 
     def _check_slots(self, slots: Sequence[str]) -> None:
         for slot in slots:

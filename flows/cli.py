@@ -78,6 +78,12 @@ def echo_json(value: Any) -> None:
     "--orders", type=click.IntRange(0, 16), default=0, help="Prompts to average; 0: as many as the LLM asks."
 )
 @click.option(
+    "--nearest-shots",
+    type=click.IntRange(0, 64),
+    default=0,
+    help="Demonstrations of each label that each clip is shown, the nearest to it by sound; 0: all to each.",
+)
+@click.option(
     "--min-margin",
     type=click.FloatRange(0, 1),
     default=0.0,

@@ -6,7 +6,17 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import answer_rows, publish
-from flows.parameters import KShot, Layers, LibraryName, MaxWindows, MinMargin, Orders, Prefix, Repeats
+from flows.parameters import (
+    KShot,
+    Layers,
+    LibraryName,
+    MaxWindows,
+    MinMargin,
+    NearestShots,
+    Orders,
+    Prefix,
+    Repeats,
+)
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import label_selection
@@ -31,11 +41,12 @@ def label_clips(
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
+    nearest_shots: NearestShots = 0,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, int]:
     """Labels what tokenize-clips tokenized."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
-    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, min_margin)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
     with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
         labelling = Labelling(runtime, request)
         label_selection(labelling, place, run, in_tasks)

@@ -13,6 +13,7 @@ from flows.parameters import (
     LibraryName,
     MaxWindows,
     MinMargin,
+    NearestShots,
     Orders,
     Prefix,
     Repeats,
@@ -45,6 +46,7 @@ def nightly_labeling(
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
+    nearest_shots: NearestShots = 0,
     min_margin: MinMargin = 0.0,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
@@ -53,7 +55,7 @@ def nightly_labeling(
     night = run_night(
         runtime,
         place,
-        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, min_margin),
+        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin),
         in_tasks,
         kind="nightly-labeling",
         export=True,

@@ -163,6 +163,15 @@ Protocol = Annotated[
 EpisodeSeed = Annotated[
     int, Field(ge=0, lt=2**31), _form("Seed", "The same seed draws the same episodes of the same clips.")
 ]
+NearestShots = Annotated[
+    int,
+    Field(ge=0, le=64),
+    _form(
+        "Nearest shots",
+        "Show each clip this many demonstrations of each label, the nearest to it by sound among those that "
+        "Shots takes; 0 shows them all to each. Every other choice is a prompt for the LLM to read.",
+    ),
+]
 MinMargin = Annotated[
     float,
     Field(ge=0, le=1),

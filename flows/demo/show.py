@@ -20,6 +20,7 @@ SAYS = {
     "nearest-neighbour": "The demonstration whose tokens are most alike gives the label; no LLM is set.",
     "few-shot": "A frozen language model that sees the library's demonstrations in its prompt.",
 }
+FREE = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 QUERIES = (
     "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
     "SELECT uri, reason, message FROM analytics.quarantine",
@@ -81,7 +82,14 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
         )
     asked, chance = len(truth), 1 / len(set(truth.values()))
     accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
-    return [*lines, accuracy]
+    said = (f"{name} {_right(answers, truth, key)}" for key, name in FREE.items())
+    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(said)} of {asked}"]
+
+
+def _right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:
+    """How many clips a free baseline names rightly."""
+    said = {clip.uri.rpartition("/")[2]: clip.answer.baselines for clip in answers if clip.answer}
+    return sum(said.get(name, {}).get(baseline) == label for name, label in truth.items())
 
 
 def _where(settings: Settings, method: str, manifest: str) -> list[str]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import PromptError
-from db.clips import Selection, clips_with_tokens
+from db.clips import Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
 from db.predictions import (
@@ -24,7 +24,7 @@ from db.predictions import (
     save_predictions,
     set_min_margin,
 )
-from db.tokens import TokensOfContent, get_token_sequences, known_contents
+from db.tokens import TokensOfContent, complete_contents, get_token_sequences, known_contents
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
@@ -40,17 +40,19 @@ if TYPE_CHECKING:
 TASK = "label"
 NEIGHBOURS = ("nearest", "nearest_latent")
 """Baselines with a probability of their own; by latents only where they are known."""
-NOT_DECODING = {"library", "min_margin"}
-"""Fields of a request that change no answer: the library stands in the key, the bound is for readers."""
+NOT_DECODING = {"library", "min_margin", "nearest_shots"}
+"""Fields of a request that stand in the key otherwise, the library and what the prompt hash covers, or that
+change no answer: the bound is for readers."""
 
 
 @dataclass(frozen=True)
 class LabelRequest:
     """What decides the answers, beside the models: the library version and how it is shown and asked.
 
-    `k_shot` 0 shows every demonstration; `layers` "auto" and `orders` 0 ask a model as it was trained to be
-    asked, any other one by the semantic layer and once; `min_margin` is the bound under which an answer is
-    uncertain.
+    `k_shot` takes the first demonstrations of each label, 0 all of them. `nearest_shots` shows each clip the
+    ones of these that are nearest to it by pooled latent, as many of each label; 0 shows every clip all.
+    `layers` "auto" and `orders` 0 ask a model as it was trained to be asked, any other one by the semantic
+    layer and once. `min_margin` is the bound under which an answer is uncertain.
     """
 
     library: str
@@ -59,6 +61,7 @@ class LabelRequest:
     repeats: int = 0
     max_windows: int = 3
     orders: int = 0
+    nearest_shots: int = 0
     min_margin: float = 0.0
 
 
@@ -75,10 +78,16 @@ class Labelling:
         self.method = "nearest-neighbour" if runtime.settings.llm is None else "few-shot"
         self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
 
+    @property
+    def by_latent(self) -> bool:
+        """Whether each clip is shown demonstrations of its own, so that both need pooled latents."""
+        return self.request.nearest_shots > 0 and self.method == "few-shot"
+
     def prepare(self, run_id: UUID) -> None:
         """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
+        stored = complete_contents if self.by_latent else known_contents
         with session_scope(self.runtime.engine) as session:
-            known = known_contents(session, self.runtime.codec_id, self.demonstrated)
+            known = stored(session, self.runtime.codec_id, self.demonstrated)
         rows = self.library.demonstrations
         tokenize_uris(self.runtime, {row.uri for row in rows if row.content_sha256 not in known}, run_id)
         _ = self.labeler
@@ -87,13 +96,16 @@ class Labelling:
     def labeler(self) -> Labeler:
         """Few-shot in the LLM, or nearest neighbour on tokens where no LLM is set."""
         from core.demonstrations import label_set
+        from core.nearest_shots import NearestShotsLabeler
         from core.understand import FewShotLabeler, NearestNeighbourLabeler
 
         shown = self._shown()
         labels = label_set(sorted({clip.label for clip in shown}))
         if self.runtime.llama is None:
             return NearestNeighbourLabeler(labels, shown)
-        return FewShotLabeler(self.runtime.llama, self.runtime.vocabulary, labels, shown, self._settings())
+        asked = (self.runtime.llama, self.runtime.vocabulary, labels, shown, self._settings())
+        shots = self.request.nearest_shots
+        return NearestShotsLabeler(*asked, shots) if shots else FewShotLabeler(*asked)
 
     def _shown(self) -> list[LabeledClip]:
         """The demonstrations of the prompt: all in library order, or `k_shot` of each label."""
@@ -102,9 +114,12 @@ class Labelling:
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, self.demonstrated)
         rows = self.library.demonstrations
+        if self.by_latent:
+            stored = {content: tokens for content, tokens in stored.items() if tokens.latent is not None}
         if lost := [row.uri for row in rows if row.content_sha256 not in stored]:
+            what = "tokens and latent" if self.by_latent else "tokens"
             raise PromptError(
-                f"{len(lost)} demonstrations of {self.library.name}@{self.library.version} have no tokens of "
+                f"{len(lost)} demonstrations of {self.library.name}@{self.library.version} have no {what} of "
                 f"this codec and are no longer what was imported: {', '.join(lost[:5])}; import them again"
             )
         library = [LabeledClip(clip_codes(stored[row.content_sha256]), row.label) for row in rows]
@@ -212,8 +227,12 @@ class Labelling:
             set_min_margin(session, self._work_keys(session, selection), self.request.min_margin)
 
     def _work_keys(self, session: Session, selection: Selection) -> dict[bytes, bytes]:
-        """Work key -> content of the selected current clips that have tokens, in uri order."""
-        clips = clips_with_tokens(session, selection, self.runtime.codec_id)
+        """Work key -> content of the selected current clips that can be asked, in uri order.
+
+        A clip with tokens from before there were latents waits for one where demonstrations are chosen by it.
+        """
+        askable = clips_with_latents if self.by_latent else clips_with_tokens
+        clips = askable(session, selection, self.runtime.codec_id)
         contents = dict.fromkeys(clip.content_sha256 for clip in clips)
         return {self.work_key(content): content for content in contents}
 

@@ -1,3 +1,4 @@
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,18 @@ def test_with_slots_the_labels_may_be_any_text(vocabulary: Vocabulary) -> None:
 def test_a_slot_of_several_ids_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(CheckpointMismatch, match="not one id"):
         FewShotPrompt(vocabulary, LABELS, LIBRARY, FewShotSettings(), ModelPrompt(("happy", "zzyzx", "sad")))
+
+
+@pytest.mark.parametrize("options", [{}, {"repeats": 2}, {"orders": 3}, {"layers": "semantic+acoustic"}])
+@pytest.mark.parametrize("shots", [1, 2])
+def test_no_choice_of_so_many_shots_is_longer_than_the_longest_with_them(
+    vocabulary: Vocabulary, shots: int, options: dict[str, Any]
+) -> None:
+    takes = [LabeledClip(clip(1 + seed % 5, seed), LABELS[seed % 3]) for seed in range(9)]
+    bound = prompt(vocabulary, library=takes, **options).longest_with(shots)
+    by_label = [combinations([one for one in takes if one.label == label], shots) for label in LABELS]
+    lengths = [
+        prompt(vocabulary, library=[one for group in choice for one in group], **options).longest
+        for choice in product(*by_label)
+    ]
+    assert max(lengths) == bound

@@ -15,7 +15,7 @@ from core.vocabulary import Vocabulary
 
 def clip(label: int, generator: np.random.Generator) -> ClipCodes:
     layers = (generator.integers(10 * label, 10 * label + 10, n * 6).astype(np.int16) for n in (2, 4, 8))
-    latent = np.stack((np.eye(4)[label], 0.1 * generator.random(4))).astype(np.float16)
+    latent = (np.eye(4)[[label, label]] + 0.1 * generator.random((2, 4))).astype(np.float16)
     return ClipCodes(*layers, np.zeros(12, np.int16), latent)
 
 

@@ -15,7 +15,7 @@ import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.errors import CheckpointMismatch, PromptTooLong
+from core.errors import CheckpointMismatch, PromptError, PromptTooLong
 from core.presets import preset_directory
 from db.library import LibraryNotFound
 from flows.runtime import Runtime
@@ -24,7 +24,8 @@ from flows.stages.job import run_night, with_bar
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
 from flows.storage import canonical
-from tests.flows.stages.conftest import hiss, new_run, rows, tone, write_clip
+from tests.fixtures_postgres import Database
+from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 
 
 @pytest.fixture
@@ -57,6 +58,8 @@ def test_nearest_neighbour_answers_every_clip_and_says_so(
         assert sum(answer.probabilities.values()) == pytest.approx(1)
         assert answer.baselines["chance"] == 0.5
         assert answer.baselines["nearest"] == answer.label
+        assert answer.baselines["nearest_latent"] == answer.label
+        assert 0.5 <= answer.baselines["nearest_latent_probability"] <= 1
 
 
 def test_what_is_answered_is_not_asked_again_and_what_changed_is(
@@ -201,3 +204,45 @@ def test_a_day_means_the_clips_last_modified_in_it(runtime: Runtime, folder: Pat
     done = run_night(runtime, str(folder), request, with_bar, kind="label", export=False, span=span)
     assert [Path(a.uri).name for a in done.labelling.answers(done.selection)] == ["first.wav", "last.wav"]
     assert done.run.counts["tokenize.tokenized"] == 2
+
+
+def test_each_clip_is_shown_its_nearest_demonstrations(
+    llama_runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    place = canonical(str(folder))
+    plain = night(llama_runtime, folder, library=library)
+    near = night(llama_runtime, folder, library=library, nearest_shots=1)
+    assert len(near.answers(place)) == len(clips)
+    assert near.labeler.prompt_hash != plain.labeler.prompt_hash
+    assert Labelling(llama_runtime, LabelRequest(library, nearest_shots=1)).batches(place) == []
+    by_uri = {answer.uri: answer.probabilities for answer in plain.answers(place)}
+    assert any(answer.probabilities != by_uri[answer.uri] for answer in near.answers(place))
+    with pytest.raises(PromptError, match="3 are asked for"):
+        night(llama_runtime, folder, library=library, nearest_shots=3)
+
+
+def test_a_neighbour_compares_all_demonstrations_whatever_an_llm_would_be_shown(
+    runtime: Runtime, folder: Path, library: str, clips: list[str]
+) -> None:
+    night(runtime, folder, library=library)
+    near = Labelling(runtime, LabelRequest(library, nearest_shots=1))
+    assert near.batches(canonical(str(folder))) == []
+
+
+def test_clips_from_before_there_were_latents_are_answered_and_wait_where_they_are_chosen_by(
+    runtime: Runtime, llama_runtime: Runtime, folder: Path, library: str, clips: list[str], database: Database
+) -> None:
+    place = canonical(str(folder))
+    night(runtime, folder, library=library)
+    forget_latents(database)
+    old = Labelling(llama_runtime, LabelRequest(library))
+    for batch in old.batches(place):
+        old.label_batch(batch, new_run(runtime.engine))
+    assert len(old.answers(place)) == len(clips)
+    assert all("nearest_latent" not in answer.baselines for answer in old.answers(place))
+    chosen = Labelling(llama_runtime, LabelRequest(library, nearest_shots=1))
+    chosen.prepare(new_run(runtime.engine))
+    assert chosen.batches(place) == []
+    filled = night(llama_runtime, folder, library=library, nearest_shots=1)
+    assert len(filled.answers(place)) == len(clips)
+    assert all("nearest_latent" in answer.baselines for answer in filled.answers(place))
