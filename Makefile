@@ -33,8 +33,12 @@ bench: .venv/tests ## the figures of the README
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
 
-bench-quality: .venv/tests ## few-shot labelling on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA)
+bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); an hour
+	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[quality]'
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.reconstruction
+	$(BIN)/python -m benchmarks.tagging
+	$(BIN)/python -m benchmarks.tables
 
 install: .venv/runs ## the environment in .venv, for use
 

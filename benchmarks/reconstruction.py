@@ -1,0 +1,138 @@
+"""How much of a clip the codec keeps: recorded speech and sounds that it never saw, encoded and decoded.
+
+`python -m benchmarks.reconstruction [CODEC ...]` prints a table with its bars and a JSON line, for the codec
+of the settings, or for each directory that is named (such as one of plain residual quantization at equal
+bitrate, to compare with). The paper's figures stand beside: other clips, so they tell the scale.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.recorded import data_root, manifest, verdict, waveforms
+from core.codec import LLMCodec
+from core.metrics import mel_distance, pesq, stoi
+from flows.runtime import model_directory
+from flows.settings import Settings
+
+SPEECH = "speech_text"
+SETS = (SPEECH, "sound_events")
+PAPER = "the paper's codec: STOI 0.82, PESQ 2.55 on VCTK; STOI 0.52, PESQ 2.09 on ESC-50"
+STOI_BAR, USAGE_BAR, PERPLEXITY_BAR = 0.80, 0.30, 100.0
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over clips that have the measure, its 95 % interval over clips, and how many they are."""
+
+    mean: float
+    interval: tuple[float, float]
+    clips: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.mean:6.3f} [{low:.3f}, {high:.3f}] ({self.clips} clips)"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one layer's codes: how many there are, the share in use and the perplexity of their shares."""
+
+    size: int
+    used: float
+    perplexity: float
+
+
+def measured(codec: LLMCodec, clips: Sequence[Tensor]) -> tuple[dict[str, Mean], list[list[Tensor]]]:
+    """The measures over clips (1, 1, T) and each clip's codes."""
+    rate = codec.config.sample_rate
+    values: dict[str, list[float | None]] = {"STOI": [], "PESQ": [], "mel distance, dB": []}
+    codes = []
+    for clip in clips:
+        codes.append(codec.encode(clip))
+        decoded = codec.decode(codes[-1])[..., : clip.shape[-1]]
+        values["STOI"].append(stoi(clip, decoded, rate))
+        values["mel distance, dB"].append(mel_distance(clip, decoded, rate))
+        if has_pesq():
+            values["PESQ"].append(pesq(clip, decoded, rate))
+    kept = {name: [one for one in row if one is not None] for name, row in values.items()}
+    return {name: _mean(row) for name, row in kept.items() if row}, codes
+
+
+def has_pesq() -> bool:
+    """Whether the package pesq, which needs a compiler to install, is here."""
+    try:
+        import pesq  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def usage(codec: LLMCodec, codes: Sequence[Sequence[Tensor]]) -> list[Usage]:
+    """Of each layer over all clips."""
+    counted = []
+    for layer, size in enumerate(codec.config.codebook_sizes):
+        counts = torch.bincount(torch.cat([clip[layer].flatten() for clip in codes]), minlength=size)
+        shares = counts[counts > 0] / counts.sum()
+        entropy = -(shares * shares.log()).sum()
+        counted.append(Usage(size, float((counts > 0).float().mean()), float(entropy.exp())))
+    return counted
+
+
+def bars(speech: dict[str, Mean], layers: Sequence[Usage]) -> Iterator[str]:
+    """Each bar with what was measured."""
+    reached = speech["STOI"].mean
+    yield f"STOI on {SPEECH} {reached:.3f} of {STOI_BAR:.2f} {verdict(reached >= STOI_BAR)}"
+    for number, layer in enumerate(layers):
+        yield f"usage of layer {number} {layer.used:.0%} of {USAGE_BAR:.0%} {verdict(layer.used > USAGE_BAR)}"
+    perplexity = layers[0].perplexity
+    over = verdict(perplexity > PERPLEXITY_BAR)
+    yield f"semantic perplexity {perplexity:.0f} of {PERPLEXITY_BAR:.0f} {over}"
+
+
+def main(directories: Sequence[str]) -> None:
+    """Prints the tables and the JSON line."""
+    torch.set_num_threads(1)
+    root, figures = data_root(), {}
+    for directory in directories:
+        codec = LLMCodec.from_directory(model_directory(directory))
+        rate, sets, codes = codec.config.sample_rate, {}, []
+        print(f"{directory} ({codec.fingerprint[:12]}): reconstruction of clips that it never saw")
+        for name in SETS:
+            clips = [waveform for _, waveform in waveforms(root, manifest(root, name), rate)]
+            sets[name], of_set = measured(codec, clips)
+            codes += of_set
+            for measure, mean in sets[name].items():
+                print(f"  {name:<14}{measure:<18}{mean}", flush=True)
+        layers = usage(codec, codes)
+        for number, layer in enumerate(layers):
+            print(
+                f"  layer {number}: {layer.used:.0%} of {layer.size} codes, perplexity {layer.perplexity:.0f}"
+            )
+        print("\n".join(f"  {line}" for line in bars(sets[SPEECH], layers)))
+        figures[directory] = {
+            "fingerprint": codec.fingerprint,
+            "sets": {
+                name: {measure: asdict(mean) for measure, mean in row.items()} for name, row in sets.items()
+            },
+            "layers": [asdict(layer) for layer in layers],
+        }
+    print(PAPER if has_pesq() else f"{PAPER}\nPESQ was not measured: pip install pesq (needs a C compiler)")
+    print(json.dumps({"benchmark": "reconstruction", "codecs": figures}))
+
+
+def _mean(values: Sequence[float]) -> Mean:
+    array = np.array(values)
+    drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
+    low, high = np.quantile(array[drawn].mean(1), (0.025, 0.975))
+    return Mean(float(array.mean()), (float(low), float(high)), len(array))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or [Settings().codec])
