@@ -10,7 +10,7 @@ from core.baselines import FloatArray
 from core.codec import LLMCodec
 from core.codec.mel import LogMel
 from core.codes import ClipCodes
-from core.training.bank import encode_clips
+from core.encode import encode_clips
 
 
 @dataclass(frozen=True)

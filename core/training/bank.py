@@ -6,21 +6,19 @@ keeps the codes by class, so that another codec needs no new samples.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from core.codec import EncodedClip, LLMCodec
-from core.codes import CODES_PER_BLOCK, ClipCodes, Int16Array
-from core.levels import LevelMeter
+from core.codec import LLMCodec
+from core.codes import CODES_PER_BLOCK, ClipCodes
+from core.encode import encode_clips
 from core.training.data import Bank
-from core.training.families import Samples
 
 ENCODED_AT_ONCE = 64
 
@@ -52,21 +50,6 @@ def merge_banks(banks: Sequence[TokenBank]) -> TokenBank:
         tuple(kind for bank in banks for kind in bank.kinds),
         tuple(name for bank in banks for name in bank.names),
     )
-
-
-def encode_clips(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
-    """The codes of clips, (T,) float32 at the codec's rate each, with levels and pooled latents."""
-    samples = [torch.from_numpy(clip) for clip in clips]
-    span = codec.config.block_length // codec.config.codes_per_block[0]
-    meters = [LevelMeter(span, codec.config.block_length) for _ in samples]
-    measured = (meter.measure([clip]) for meter, clip in zip(meters, samples, strict=True))
-    encoded = codec.encode_with_latents(measured)
-    return [_clip_codes(clip, meter.levels) for clip, meter in zip(encoded, meters, strict=True)]
-
-
-def _clip_codes(clip: EncodedClip, levels: Int16Array) -> ClipCodes:
-    semantic, acoustic1, acoustic2 = (layer.numpy().astype(np.int16) for layer in clip.codes)
-    return ClipCodes(semantic, acoustic1, acoustic2, levels, clip.latent)
 
 
 def token_bank(path: Path, bank: Bank, codec: LLMCodec) -> TokenBank:

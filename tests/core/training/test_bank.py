@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from core.codec import LLMCodec
+from core.encode import encode_clips
 from core.presets import preset_directory
-from core.training.bank import encode_clips, token_bank
+from core.training.bank import token_bank
 from core.training.data import BankSpec, make_clips, write_bank
 
 

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from core.audio import pad_to_multiple
+from core.codec import LLMCodec
+from core.evaluation.features import describe, mel_statistics
+from core.presets import preset_directory
+
+
+@pytest.fixture(scope="module")
+def codec() -> LLMCodec:
+    return LLMCodec.from_directory(preset_directory("mini-codec"))
+
+
+def hiss(seconds: float, seed: int = 0) -> torch.Tensor:
+    samples = np.random.default_rng(seed).standard_normal(int(16_000 * seconds))
+    return torch.from_numpy((0.1 * samples).astype(np.float32))[None, None]
+
+
+def test_a_clip_is_described_by_its_codes_and_by_vectors_of_one_size(codec: LLMCodec) -> None:
+    short, long = (describe(codec, hiss(seconds)) for seconds in (0.5, 3.0))
+    assert [layer.tolist() for layer in codec.encode(hiss(0.5))] == [
+        [layer.tolist()] for layer in short.codes.layers
+    ]
+    assert short.codes.latent is not None
+    assert short.vectors["log-mel"].shape == long.vectors["log-mel"].shape == (240,)
+
+
+def test_steady_noise_has_the_statistics_of_noise_and_silence_those_of_silence(codec: LLMCodec) -> None:
+    def statistics(waveform: torch.Tensor) -> tuple[np.ndarray, ...]:
+        padded = pad_to_multiple(waveform, codec.config.block_length)
+        return tuple(np.split(mel_statistics(codec, padded), 3))
+
+    one, other = (statistics(hiss(2.4, seed)) for seed in (1, 2))
+    assert all(np.abs(a - b).mean() < 0.02 for a, b in zip(one, other, strict=True))
+    mean, deviation, steps = statistics(torch.zeros(1, 1, 38_400))
+    assert (mean < one[0]).all()
+    assert not deviation.any()
+    assert not steps.any()
