@@ -111,7 +111,7 @@ def ask(asking: Asking, clips: LabeledClips, runtime: Runtime, count: int) -> Ta
     experiment = Experiment(clips, shown, models(runtime, asking.layout), count=count, seed=SEED)
     for part in experiment.parts():
         experiment.ask(part)
-    about = (f"Here: {count} episodes of {asking.here}", *experiment.too_long.values())
+    about = (f"Here: {count} episodes of {asking.here}", *dict.fromkeys(experiment.too_long.values()))
     return Table(asking.layout, asking.task, shown, experiment.scores(), experiment.answering, about)
 
 

@@ -132,10 +132,14 @@ def _across(table: Table) -> Iterator[str]:
 
 
 def _every_interval(table: Table) -> Iterator[str]:
+    """Equal scores of a row once, with the columns that have them."""
     width = _name_width(table)
     for name, scores in table.scores.items():
+        columns: dict[Score | None, list[str]] = {}
         for column, score in zip(table.columns, scores, strict=True):
-            yield f"{name:<{width}}{table.column_name(column):>{CELL}}  {cell(score)}"
+            columns.setdefault(score, []).append(table.column_name(column))
+        for score, names in columns.items():
+            yield f"{name:<{width}}{cell(score):<46}  {' '.join(names)}"
 
 
 def _intervals(score: Score) -> tuple[tuple[float, float], tuple[float, float]]:

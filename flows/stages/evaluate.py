@@ -136,7 +136,7 @@ class Evaluation:
             f"left out; {grouped} clips have a group, which no demonstration shares with the query.",
             f"Protocol {request.protocol}: {PROTOCOLS[request.protocol]}.",
             f"Codec {settings.codec}, LLM {settings.llm or 'none: nearest tokens answers'}.",
-            *(f"{job.row}, no score: {error}" for job, error in self.experiment.too_long.items()),
+            *dict.fromkeys(f"{job.row}: {error}" for job, error in self.experiment.too_long.items()),
         ]
 
 

@@ -45,6 +45,13 @@ def test_both_intervals_and_the_differences_are_said() -> None:
     assert "generated freely" in text
 
 
+def test_equal_scores_of_a_row_are_told_once_with_their_columns() -> None:
+    lines = list(table_lines(PROMPTS))
+    (chance,) = (line for line in lines if line.startswith("chance") and "ECE" in line)
+    assert chance.endswith("✗,1,0 ✓,1,0 ✓,3,0 ✓,1,2 ✓,1,3")
+    assert sum(line.startswith("llama, semantic") and "[" in line for line in lines) == 4
+
+
 def test_table_9_has_its_ways_across() -> None:
     ways = columns("ways", Column(2, 1), 10)
     table = Table("ways", "sound-events", ways, {"chance": [score(0.4)] * 5}, ("chance",), ())

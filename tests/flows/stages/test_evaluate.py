@@ -10,11 +10,13 @@ import soundfile
 
 from core.errors import PromptError
 from flows.runtime import Runtime
+from flows.settings import Settings
 from flows.stages.evaluate import EvaluationRequest, evaluate
 from flows.stages.job import with_bar
 from flows.stages.library import ManifestError
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import RATE, hiss, rows, tone, write_clip
+from tests.flows.stages.test_label import write_llama
 
 Row = dict[str, object]
 
@@ -103,6 +105,27 @@ def test_every_layout_has_its_columns_and_the_papers_figures(runtime: Runtime, l
     assert kept["paper"]["table"] == "Table 2"
     assert kept["paper"]["rows"]["semantic"] == [48, 60, 57, 57, 73]
     assert all(len(row) == 5 for row in kept["scores"].values())
+
+
+@pytest.mark.parametrize(("protocol", "context"), [("service", 950), ("paper", 750)])
+def test_an_llm_of_the_settings_is_asked_with_both_kinds_of_layers(
+    protocol: str, context: int, settings: Settings, tmp_path: Path, labeled: Path
+) -> None:
+    llm = write_llama(tmp_path / "tiny-llama", context=context)
+    runtime = Runtime(settings.model_copy(update={"llm": str(llm)}))
+    try:
+        kept = figures(runtime, labeled, layout="prompts", protocol=protocol)
+    finally:
+        runtime.close()
+    models = ["tiny-llama, semantic", "tiny-llama, semantic+acoustic"]
+    assert list(kept["scores"])[:2] == kept["answering"] == models
+    assert [f"{model}, shuffled labels" for model in models] == list(kept["scores"])[-2:]
+    assert kept["llm"]["fingerprint"] == runtime.llm_fingerprint
+    semantic, acoustic = (kept["scores"][model] for model in models)
+    assert all(semantic)
+    assert [score is None for score in acoustic] == [False, False, False, False, True]
+    (too_long,) = (line for line in kept["about"] if "token ids" in line)
+    assert too_long.startswith("tiny-llama, semantic+acoustic: the prompt needs")
 
 
 def test_too_few_clips_are_an_error_that_says_so(runtime: Runtime, labeled: Path) -> None:
