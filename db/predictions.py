@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from db.bulk import insert_new
 from db.clips import Selection, selected
@@ -122,6 +122,27 @@ def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
         .returning(Prediction.id)
     )
     return len(retracted.all())
+
+
+def restore_run(session: Session, run_id: UUID) -> int:
+    """Lets the retracted answers of a run stand again; returns how many.
+
+    Work that was answered anew meanwhile keeps its newer answer.
+    """
+    newer = aliased(Prediction)
+    standing = exists().where(newer.work_key == Prediction.work_key, newer.retracted_by_run.is_(None))
+    restored = session.scalars(
+        update(Prediction)
+        .where(Prediction.run_id == run_id, Prediction.retracted_by_run.is_not(None), ~standing)
+        .values(retracted_by_run=None)
+        .returning(Prediction.id)
+    )
+    return len(restored.all())
+
+
+def has_answers(session: Session, run_id: UUID) -> bool:
+    """Whether a run ever wrote an answer, retracted or not."""
+    return session.scalar(select(exists().where(Prediction.run_id == run_id))) is True
 
 
 def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: float) -> None:

@@ -1,6 +1,7 @@
 """Runs: begun once, taken up again when their process died, finished with counts."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -11,6 +12,24 @@ from sqlalchemy.orm import Session
 from db.models import Run
 
 FinalStatus = Literal["completed", "failed", "cancelled"]
+
+
+class RunNotFound(LookupError):
+    """No run has this id."""
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as its row says."""
+
+    id: UUID
+    kind: str
+    partition_key: str
+    parameters: Mapping[str, Any]
+    code_version: str
+    day: date | None
+    status: str
+    counts: Mapping[str, int]
 
 
 def start_run(
@@ -68,7 +87,7 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
 
 
 def finish_run(session: Session, run_id: UUID, counts: Mapping[str, int], status: FinalStatus) -> None:
-    """Closes a run with its counts; LookupError when there is no such run."""
+    """Closes a run with its counts; RunNotFound when there is no such run."""
     finished = session.scalar(
         update(Run)
         .where(Run.id == run_id)
@@ -76,4 +95,13 @@ def finish_run(session: Session, run_id: UUID, counts: Mapping[str, int], status
         .returning(Run.id)
     )
     if finished is None:
-        raise LookupError(f"run {run_id} is not in the table runs: it was never started here")
+        raise RunNotFound(f"run {run_id} is not in the table runs: it was never started here")
+
+
+def get_run(session: Session, run_id: UUID) -> RecordedRun:
+    """A run; raises RunNotFound when there is none of this id."""
+    columns = [getattr(Run, field.name) for field in fields(RecordedRun)]
+    row = session.execute(select(*columns).where(Run.id == run_id)).one_or_none()
+    if row is None:
+        raise RunNotFound(f"there is no run {run_id}: a run's page, and the column run of the views, name it")
+    return RecordedRun(*row)

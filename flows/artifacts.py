@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from db.library import LibraryVersion
 from db.quarantine import Quarantined
+from flows.stages.check import Check
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
@@ -42,6 +43,19 @@ def count_rows(run: OpenRun) -> list[dict[str, str]]:
 def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
     """Clips that wait for replay, and why."""
     return [{"clip": escape(row.uri), "reason": row.reason, "message": escape(row.message)} for row in rows]
+
+
+def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
+    """What was examined, what was found and, where it failed, what to do."""
+    return [
+        {
+            "check": check.name,
+            "passed": "yes" if check.passed else "NO",
+            "finding": escape(check.finding),
+            "remedy": "" if check.passed else escape(check.remedy),
+        }
+        for check in checks
+    ]
 
 
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:

@@ -3,10 +3,11 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from uuid import UUID
 
 import click
 
@@ -14,6 +15,7 @@ from core.evaluation.paper import Layout, TaskName
 
 if TYPE_CHECKING:
     from flows.runtime import Runtime
+    from flows.stages.check import Check
 
 
 LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
@@ -56,6 +58,17 @@ def runtime_for(*places: str) -> Iterator["Runtime"]:
 def echo_json(value: Any) -> None:
     """One JSON object on one line of stdout."""
     click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def echo_checks(checks: "Iterable[Check]") -> None:
+    """Each check as it is made; exit status 1 where one failed."""
+    healthy = True
+    for check in checks:
+        healthy = healthy and check.passed
+        click.echo(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}")
+        if not check.passed:
+            click.echo(f"     {'':<12} -> {check.remedy}")
+    sys.exit(0 if healthy else 1)
 
 
 @wordwave.command()
@@ -175,11 +188,36 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--reason", "reasons", multiple=True, help="Only clips of this reason code; may be repeated.")
 def replay(place: str, reasons: tuple[str, ...]) -> None:
-    """Let the next run try quarantined clips again."""
-    from flows.stages.replay import replay as replay_place
+    """Tokenize quarantined clips again, after a fix or with other limits."""
+    from flows.stages.job import with_bar
+    from flows.stages.replay import replay_place
 
     with runtime_for(place) as runtime:
-        echo_json({"replayed": replay_place(runtime, place, reasons)})
+        echo_json(replay_place(runtime, place, reasons, with_bar).run.counts)
+
+
+@wordwave.command()
+@click.argument("run_id", metavar="RUN", type=click.UUID)
+def undo(run_id: UUID) -> None:
+    """Take back the answers of a run: current answers are again what they were. Undo the undoing: redo."""
+    from flows.stages.undo import undo as undo_run
+
+    with runtime_for() as runtime:
+        run = undo_run(runtime, run_id)
+    echo_json({"run": str(run.id), **run.counts})
+
+
+@wordwave.command()
+@click.argument("run_id", metavar="RUN", type=click.UUID)
+@click.option("--sample", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Clips.")
+@click.option("--allow", multiple=True, metavar="PLACE", help="Where its clips may be read.")
+def verify(run_id: UUID, sample: int, allow: tuple[str, ...]) -> None:
+    """Compute some of what a run wrote again, and read its files again: is all as it was?"""
+    from flows.stages.verify import verify_run
+
+    with runtime_for(*allow) as runtime:
+        checks, _ = verify_run(runtime, run_id, sample)
+    echo_checks(checks)
 
 
 @wordwave.group()
@@ -273,15 +311,9 @@ def doctor() -> None:
     from flows.settings import Settings
     from flows.stages.doctor import examine
 
-    healthy = True
     for name, value in Settings().describe().items():
         click.echo(f"  {name:<34}{value}")
-    for check in examine(Settings()):
-        healthy = healthy and check.passed
-        click.echo(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}")
-        if not check.passed:
-            click.echo(f"     {'':<12} -> {check.remedy}")
-    sys.exit(0 if healthy else 1)
+    echo_checks(examine(Settings()))
 
 
 @wordwave.command()

@@ -8,6 +8,7 @@ from core.errors import CoreError
 from db.embedded import EmbeddedServerError
 from db.library import LibraryNotFound
 from db.locks import PartitionBusy
+from db.runs import RunNotFound
 from flows.settings import ENV_PREFIX
 from flows.storage import StorageError
 
@@ -17,6 +18,7 @@ ON_PURPOSE = (
     EmbeddedServerError,
     LibraryNotFound,
     PartitionBusy,
+    RunNotFound,
     ValueError,
     OSError,
 )

@@ -8,11 +8,13 @@ that forbid something stand in the JSON schema too, where the API applies them b
 import re
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal, cast
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
+from core.errors import ReasonCode
 from core.evaluation.paper import Layout, TaskName
 from flows.credentials import CREDENTIAL, refuse_credentials
 
@@ -179,6 +181,13 @@ MinMargin = Annotated[
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
+RunId = Annotated[UUID, _form("Run", "Id of a run: its page, and the column run of the views, name it.")]
+Sample = Annotated[
+    int, Field(ge=1, le=10_000), _form("Clips", "So many of the run's clips are encoded and answered again.")
+]
+Reasons = Annotated[
+    list[ReasonCode], _form("Reasons", "Only clips that were set aside for one of these; none chosen: all.")
+]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
 Day = Annotated[
     str,

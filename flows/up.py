@@ -94,7 +94,10 @@ def _serve() -> None:
     from flows.ingest_clips import ingest_clips
     from flows.label_clips import label_clips
     from flows.nightly_labeling import nightly_labeling
+    from flows.replay_quarantine import replay_quarantine
     from flows.tokenize_clips import tokenize_clips
+    from flows.undo_run import undo_run
+    from flows.verify_run import verify_run
 
     flows = (
         ingest_clips,
@@ -104,6 +107,9 @@ def _serve() -> None:
         export_results,
         nightly_labeling,
         evaluate_task,
+        replay_quarantine,
+        undo_run,
+        verify_run,
     )
     deployments = [
         # by module: by file, flows/ would stand first on the path of the run's process

@@ -2,26 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import text
 
 from db.engine import session_scope
 from flows.runtime import Runtime
 from flows.settings import Settings
+from flows.stages.check import Check, check
 from migrations.upgrade import head
 
 Examination = Callable[[Runtime], str]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What one examination found."""
-
-    name: str
-    passed: bool
-    finding: str
-    remedy: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -29,17 +20,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     runtime = Runtime(settings)
     try:
         for name, (examination, remedy) in EXAMINATIONS.items():
-            yield _check(runtime, name, examination, remedy)
+            yield check(name, partial(examination, runtime), remedy)
     finally:
         runtime.close()
-
-
-def _check(runtime: Runtime, name: str, examination: Examination, remedy: str) -> Check:
-    try:
-        return Check(name, True, examination(runtime))
-    except Exception as error:  # whatever is wrong is what a doctor is asked for
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        return Check(name, False, reason[0], remedy)
 
 
 def _database(runtime: Runtime) -> str:

@@ -1,20 +1,48 @@
 """Quarantined clips get another try: after a fix outside, or with other limits."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 from db.engine import session_scope
 from db.quarantine import open_quarantine, resolve
 from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.job import Each, tokenize_place
+from flows.stages.run import OpenRun, recorded_run
 from flows.storage.location import canonical
 
+KIND = "replay-quarantine"
 
-def replay(runtime: Runtime, place: str, reasons: tuple[str, ...]) -> int:
-    """Closes open quarantine rows of a place, for some reasons or all: the next run tries those clips again.
 
-    Returns how many clips that were. The rows stay as history.
+@dataclass(frozen=True)
+class Replay:
+    """A finished run and the clips that it tried again."""
+
+    run: OpenRun
+    uris: set[str]
+
+
+def replay_place(
+    runtime: Runtime, prefix: str, reasons: Collection[str], each: Each, *, flow_run_id: str | None = None
+) -> Replay:
+    """Tokenizes the quarantined clips of a place again, those of some reasons or all.
+
+    Their rows are closed and stay as history; a clip that still cannot be used gets a new one.
     """
+    place = canonical(prefix)
+    parameters = {"reasons": sorted(reasons)}
+    with recorded_run(runtime, KIND, place, parameters, flow_run_id=flow_run_id) as run:
+        uris = reopen(runtime, place, reasons)
+        run.count("replay", [Counts(replayed=len(uris))])
+        tokenize_place(runtime, place, uris, run, each)
+    return Replay(run, uris)
+
+
+def reopen(runtime: Runtime, place: str, reasons: Collection[str]) -> set[str]:
+    """Closes the open rows of a place, for some reasons or all; the uris of their clips."""
     with session_scope(runtime.engine) as session:
-        rows = open_quarantine(session, canonical(place))
+        rows = open_quarantine(session, place)
         chosen = [row for row in rows if not reasons or row.reason in reasons]
-        stages = {row.stage for row in chosen}
-        return sum(
-            resolve(session, stage, [row.clip_id for row in chosen if row.stage == stage]) for stage in stages
-        )
+        for stage in {row.stage for row in chosen}:
+            resolve(session, stage, [row.clip_id for row in chosen if row.stage == stage])
+    return {row.uri for row in chosen}

@@ -79,16 +79,31 @@ def tokenize_batch(
     runtime: Runtime, storage: Storage, clips: Sequence[ClipToTokenize], run_id: UUID
 ) -> Counts:
     """Tokenizes a batch and writes it in one transaction; safe to repeat, in part or whole."""
+    return _save(runtime, _worked(runtime, storage, clips, lambda batch: _known(runtime, batch)), run_id)
+
+
+def encode_again(runtime: Runtime, storage: Storage, clips: Sequence[ClipToTokenize]) -> list[Work]:
+    """What tokenizing these clips, of different bytes each, gives today; nothing is written."""
+    return _worked(runtime, storage, clips, lambda batch: set())
+
+
+def _worked(
+    runtime: Runtime,
+    storage: Storage,
+    clips: Sequence[ClipToTokenize],
+    known: Callable[[Sequence[Work]], set[bytes]],
+) -> list[Work]:
+    """The clips as far as they come: tokenized, rejected, or of bytes that are known."""
+    batch = [Work(clip) for clip in clips]
     with ExitStack() as files:
-        batch = [Work(clip) for clip in clips]
         _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
         _reject_denied(batch)
-        fresh = _first_of_each_content(batch, _known(runtime, batch))
+        fresh = _first_of_each_content(batch, known(batch))
         _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
         with runtime.device_lock():
             _encode(runtime, [work for work in fresh if work.rejected is None])
     _share_rejections(batch, fresh)
-    return _save(runtime, batch, run_id)
+    return batch
 
 
 def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[[Work], None]) -> None:

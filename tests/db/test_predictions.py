@@ -13,6 +13,7 @@ from db.predictions import (
     get_answers,
     get_run_answers,
     promote,
+    restore_run,
     retract_run,
     save_predictions,
 )
@@ -88,6 +89,21 @@ def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
     assert session.scalar(select(func.count()).select_from(Prediction)) == 2
 
 
+def test_restored_answers_stand_again_unless_their_work_was_done_anew(
+    session: Session, codec_id: int, library: LibraryVersion
+) -> None:
+    run, undo = make_run(session, attempt=1), make_run(session, "undo")
+    answers = [prediction(name, library, codec_id, None) for name in ("a.wav", "b.wav")]
+    save_predictions(session, run, answers)
+    retract_run(session, run, undo)
+    anew = make_run(session, attempt=2)
+    save_predictions(session, anew, answers[:1])
+    assert restore_run(session, run) == 1
+    assert restore_run(session, run) == 0
+    stand = {answer.uri: answer.run_id for of in (run, anew) for answer in get_run_answers(session, of)}
+    assert stand == {f"{FOLDER}/a.wav": anew, f"{FOLDER}/b.wav": run}
+
+
 @pytest.mark.parametrize(
     ("changes", "constraint"),
     [
@@ -101,12 +117,6 @@ def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
 def test_an_answer_that_makes_no_sense_is_refused(
     session: Session, codec_id: int, library: LibraryVersion, changes: dict[str, object], constraint: str
 ) -> None:
-    wrong = (
-        prediction("a.wav", library, codec_id, None, probabilities={"dog": 0.75}, **changes)
-        if False
-        else None
-    )
-    values = {"probabilities": {"dog": 0.75}} | changes
     values = {"probabilities": {"dog": 0.75}} | changes
     wrong = prediction("a.wav", library, codec_id, None, **values)  # type: ignore[arg-type]
     with pytest.raises(IntegrityError, match=f"ck_predictions_{constraint}"):

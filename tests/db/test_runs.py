@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db.models import Run
-from db.runs import finish_run, start_run
+from db.runs import RunNotFound, finish_run, get_run, start_run
 from tests.db.rows import make_run
 
 
@@ -45,3 +45,12 @@ def test_another_kind_or_request_or_code_is_another_run(session: Session) -> Non
 def test_finishing_an_unknown_run_says_so(session: Session) -> None:
     with pytest.raises(LookupError, match="never started"):
         finish_run(session, uuid4(), {}, "completed")
+
+
+def test_a_run_is_found_by_its_id_or_the_id_is_named(session: Session) -> None:
+    run_id, unknown = make_run(session, "label", library="animals@1"), uuid4()
+    found = get_run(session, run_id)
+    assert (found.id, found.kind, found.status) == (run_id, "label", "running")
+    assert found.parameters == {"library": "animals@1"}
+    with pytest.raises(RunNotFound, match=str(unknown)):
+        get_run(session, unknown)

@@ -181,6 +181,29 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
     assert cells["nearest tokens"]["✓,3,0"].startswith("100.0 [100.0, 100.0]")
 
 
+def test_a_night_is_verified_undone_and_its_bad_clip_tried_again(
+    day: Path, library: str, database: Database
+) -> None:
+    from uuid import UUID
+
+    from flows.nightly_labeling import nightly_labeling
+    from flows.replay_quarantine import replay_quarantine
+    from flows.undo_run import undo_run
+    from flows.verify_run import verify_run
+
+    run_id = UUID(str(nightly_labeling(str(day), library, day="any")["run"]))
+    assert verify_run(run_id)["verify.passed"] == 4
+    assert {row["passed"] for row in json.loads(artifact("verify-run-table").data)} == {"yes"}
+    (day / "cut.wav").write_bytes(tone(400))
+    assert replay_quarantine(str(day), ["truncated"])["tokenize.quarantined:gone"] == 1
+    [bad] = json.loads(artifact("replay-quarantine-table").data)
+    assert bad["reason"] == "gone"
+    undone = undo_run(run_id)
+    assert undone["undo.retracted"] == 2
+    assert f"run {run_id}" in artifact("undo-run-summary").data
+    assert not rows(database.url("analyst"), "SELECT * FROM analytics.labels")
+
+
 SCHEMAS = Path(__file__).with_name("schemas")
 
 
@@ -193,7 +216,10 @@ SCHEMAS = Path(__file__).with_name("schemas")
         "ingest_clips",
         "label_clips",
         "nightly_labeling",
+        "replay_quarantine",
         "tokenize_clips",
+        "undo_run",
+        "verify_run",
     ],
 )
 def test_a_flows_form_is_the_one_that_people_know(name: str) -> None:

@@ -6,7 +6,8 @@ from uuid import UUID
 import numpy as np
 
 from flows.runtime import Runtime
-from flows.stages.replay import replay
+from flows.stages.job import with_bar
+from flows.stages.replay import replay_place
 from flows.storage import canonical
 from tests.flows.stages.conftest import rows, tone, write_clip
 from tests.flows.stages.test_tokenize import tokenize_all
@@ -19,11 +20,26 @@ def test_replayed_clips_are_tried_again_and_the_others_wait(
     (folder / "junk.wav").write_bytes(b"junk")
     write_clip(folder / "tone.wav", tone(440))
     tokenize_all(runtime, folder, run_id)
-    assert replay(runtime, canonical(str(folder)), ("silent",)) == 1
     tolerant = Runtime(runtime.settings.model_copy(update={"allow_silent": True}))
     try:
-        assert tokenize_all(tolerant, folder, run_id) == {"tokenized": 1}
+        replay = replay_place(tolerant, str(folder), ["silent"], with_bar)
     finally:
         tolerant.close()
+    assert replay.uris == {f"{canonical(str(folder))}/quiet.wav"}
+    assert {name: n for name, n in replay.run.counts.items() if n} == {
+        "replay.replayed": 1,
+        "tokenize.tokenized": 1,
+    }
     question = "SELECT reason, resolved_at IS NULL FROM quarantine ORDER BY reason"
     assert rows(runtime.engine, question) == [("silent", False), ("unsupported", True)]
+
+
+def test_a_clip_that_still_cannot_be_used_is_set_aside_anew(
+    runtime: Runtime, folder: Path, run_id: UUID
+) -> None:
+    (folder / "junk.wav").write_bytes(b"junk")
+    tokenize_all(runtime, folder, run_id)
+    again = replay_place(runtime, str(folder), [], with_bar).run
+    assert again.counts["tokenize.quarantined:unsupported"] == 1
+    question = "SELECT last_run, resolved_at IS NULL FROM quarantine ORDER BY id"
+    assert rows(runtime.engine, question) == [(run_id, False), (again.id, True)]

@@ -1,0 +1,84 @@
+"""What a run wrote, for those who check it: samples in the order of digests, which is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.clips import ClipToTokenize
+from db.models import Clip, Codec, DemonstrationSet, Export, Llm, Prediction, TokenSequence
+
+
+@dataclass(frozen=True)
+class WrittenTokens:
+    """Codes of a content, and a current clip that has its bytes."""
+
+    clip: ClipToTokenize
+    content_sha256: bytes
+    codec: str
+    codes: tuple[list[int], list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class WrittenAnswer:
+    """An answer with the models (by fingerprint) and the library (NAME@VERSION) that it came from."""
+
+    work_key: bytes
+    content_sha256: bytes
+    library: str
+    codec: str
+    llm: str | None
+    label: str
+    probabilities: Mapping[str, Any]
+
+
+def written_tokens(session: Session, run_id: UUID, limit: int) -> list[WrittenTokens]:
+    """Tokens that a run wrote and whose bytes are still some current clip's."""
+    stored = TokenSequence
+    rows = session.execute(
+        select(
+            *(Clip.id, Clip.uri, Clip.version_token, Clip.size),
+            *(stored.content_sha256, Codec.fingerprint),
+            *(stored.semantic, stored.acoustic1, stored.acoustic2),
+        )
+        .join(Clip, Clip.content_sha256 == stored.content_sha256)
+        .join(Codec, Codec.id == stored.codec_id)
+        .where(stored.run_id == run_id, Clip.missing_since.is_(None))
+        .distinct(stored.content_sha256)
+        .order_by(stored.content_sha256, Clip.uri)
+        .limit(limit)
+    )
+    return [
+        WrittenTokens(ClipToTokenize(*clip), sha256, codec, (semantic, acoustic1, acoustic2))
+        for *clip, sha256, codec, semantic, acoustic1, acoustic2 in rows
+    ]
+
+
+def written_answers(session: Session, run_id: UUID, limit: int) -> list[WrittenAnswer]:
+    """Answers that a run wrote, retracted ones too."""
+    stored = Prediction
+    library = DemonstrationSet.name.concat("@").concat(DemonstrationSet.version)
+    rows = session.execute(
+        select(
+            *(stored.work_key, stored.content_sha256, library, Codec.fingerprint, Llm.fingerprint),
+            *(stored.label, stored.probabilities),
+        )
+        .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
+        .join(Codec, Codec.id == stored.codec_id)
+        .outerjoin(Llm, Llm.id == stored.llm_id)
+        .where(stored.run_id == run_id)
+        .order_by(stored.content_sha256)
+        .limit(limit)
+    )
+    return [WrittenAnswer(*row) for row in rows]
+
+
+def written_files(session: Session, run_id: UUID) -> dict[str, str]:
+    """Hex sha256 of each file that a run exported, by uri."""
+    rows = session.execute(select(Export.uri, Export.sha256s).where(Export.run_id == run_id))
+    return {
+        f"{uri.rpartition('/')[0]}/{name}": sha256 for uri, named in rows for name, sha256 in named.items()
+    }

@@ -1,0 +1,26 @@
+"""replay-quarantine: clips that were set aside get another try."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish, quarantine_rows
+from flows.parameters import Prefix, Reasons
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.replay import replay_place
+from flows.stages.report import quarantined
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="replay-quarantine",
+    flow_run_name="replay {prefix}",
+    description="Tokenize quarantined clips again, after a fix or with other limits; a night labels them.",
+    task_runner=batch_threads(),
+)
+def replay_quarantine(prefix: Prefix, reasons: Reasons = []) -> dict[str, int]:  # noqa: B006  a form's empty list
+    """Shows which of them still cannot be used."""
+    runtime = shared_runtime(Settings())
+    replay = replay_place(runtime, prefix, reasons, in_tasks, flow_run_id=flow_run.id)
+    publish("replay-quarantine", prefix, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
+    return dict(replay.run.counts)

@@ -1,0 +1,161 @@
+"""Does what a run wrote come out again? Its codes, answers and files, looked at anew; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from db.clips import ClipToTokenize
+from db.engine import session_scope
+from db.runs import RecordedRun, get_run
+from db.tokens import get_token_sequences
+from db.written import WrittenAnswer, WrittenTokens, written_answers, written_files, written_tokens
+from flows.runtime import Runtime, model_directory
+from flows.stages.check import Check, check
+from flows.stages.counts import Counts
+from flows.stages.label import Labelling, LabelRequest, clip_codes
+from flows.stages.run import OpenRun, recorded_run
+from flows.stages.tokenize import Work, encode_again
+from flows.storage.location import is_s3
+
+if TYPE_CHECKING:
+    from core.understand import Prediction
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
+"""How far a probability may be from the stored one: other batches round otherwise."""
+NAMED = 3
+"""So many of what differs are named in a finding."""
+
+
+KIND = "verify-run"
+
+
+def verify_run(
+    runtime: Runtime, run_id: UUID, sample: int, *, flow_run_id: str | None = None
+) -> tuple[list[Check], OpenRun]:
+    """Verifies a run as a run of its own; raises RunNotFound, and ValueError for a run that wrote nothing."""
+    parameters = {"run": str(run_id), "sample": sample}
+    with recorded_run(runtime, KIND, str(run_id), parameters, flow_run_id=flow_run_id) as run:
+        checks = list(verify(runtime, run_id, sample))
+        run.count("verify", [Counts("passed" if found.passed else "failed" for found in checks)])
+    return checks, run
+
+
+def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
+    """Models, then up to `sample` clips encoded and answered again, then every exported file, read again."""
+    with session_scope(runtime.engine) as session:
+        run = get_run(session, run_id)
+        tokens = written_tokens(session, run_id, sample)
+        answers = written_answers(session, run_id, sample)
+        files = written_files(session, run_id)
+    if not (tokens or answers or files):
+        raise ValueError(f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there")
+    models = check("models", partial(_models, runtime, tokens, answers), MODELS_REMEDY)
+    yield models
+    if models.passed and tokens:
+        yield check("codes", partial(_codes, runtime, tokens), CODES_REMEDY)
+    if models.passed and answers:
+        yield check("answers", partial(_answers, runtime, run, answers), ANSWERS_REMEDY)
+    if files:
+        yield check("files", partial(_files, runtime, files), FILES_REMEDY)
+
+
+MODELS_REMEDY = "let WORDWAVE_CODEC and WORDWAVE_LLM name the models that the run used"
+CODES_REMEDY = "check that this machine computes as the other did (WORDWAVE_DEVICE, versions of torch)"
+ANSWERS_REMEDY = (
+    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run takes back"
+)
+FILES_REMEDY = "somebody wrote over them: export-results writes the current answers anew"
+
+
+def _models(runtime: Runtime, tokens: Sequence[WrittenTokens], answers: Sequence[WrittenAnswer]) -> str:
+    """The models of the settings, hashed from their files, are the ones of the rows."""
+    codec, llm = runtime.codec.fingerprint, None
+    if (name := runtime.settings.llm) is not None:
+        from core.llama_directory import model_fingerprint
+
+        llm = model_fingerprint(model_directory(name), runtime.llm_dtype)
+    if others := ({row.codec for row in tokens} | {row.codec for row in answers}) - {codec}:
+        raise ValueError(f"the run used codec {_short(others)}, {runtime.settings.codec} is {codec[:12]}")
+    if others := {str(row.llm) for row in answers} - {str(llm)}:
+        raise ValueError(f"the run asked LLM {_short(others)}, {name} is {str(llm)[:12]}")
+    return f"codec {codec[:12]}" + (f", LLM {llm[:12]}" if llm else ", no LLM")
+
+
+def _short(fingerprints: Iterable[str]) -> str:
+    return ", ".join(sorted(fingerprint[:12] for fingerprint in fingerprints))
+
+
+def _codes(runtime: Runtime, tokens: Sequence[WrittenTokens]) -> str:
+    again: list[Work] = []
+    for _, together in groupby(sorted((row.clip for row in tokens), key=lambda clip: clip.uri), _in_s3):
+        clips = list(together)
+        again += encode_again(runtime, runtime.storage(clips[0].uri), clips)
+    found = {work.clip.uri: work.tokenized for work in again}
+    wrong = [
+        row.clip.uri
+        for row in tokens
+        if (now := found[row.clip.uri]) is None or tuple(map(list, now.codes)) != row.codes
+    ]
+    return _finding(len(tokens), "clips have the codes they had", wrong)
+
+
+def _in_s3(clip: ClipToTokenize) -> bool:
+    return is_s3(clip.uri)
+
+
+def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer]) -> str:
+    labelling = Labelling(runtime, _request(run, answers[0].library))
+    with session_scope(runtime.engine) as session:
+        stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
+    with runtime.device_lock():
+        said = labelling.labeler.label([clip_codes(stored[row.content_sha256]) for row in answers])
+    keys = [labelling.work_key(row.content_sha256) for row in answers]
+    if keys != [row.work_key for row in answers]:
+        raise ValueError("the same request is other work today: the prompt is put together otherwise")
+    tolerance = TOLERANCE[runtime.llm_dtype]
+    wrong = [
+        row.content_sha256.hex()[:12]
+        for row, now in zip(answers, said, strict=True)
+        if not _same(row, now, tolerance)
+    ]
+    return _finding(len(answers), f"clips are answered as they were, within {tolerance:g}", wrong)
+
+
+def _request(run: RecordedRun, library: str) -> LabelRequest:
+    """What the run asked, of the library version that answered: a bare name may mean a newer one today."""
+    names = {field.name for field in fields(LabelRequest)}
+    asked = {name: value for name, value in run.parameters.items() if name in names}
+    return LabelRequest(**(asked | {"library": library}))
+
+
+def _same(stored: WrittenAnswer, now: Prediction, tolerance: float) -> bool:
+    if stored.probabilities.keys() != now.probabilities.keys():
+        return False
+    far = max(abs(stored.probabilities[label] - p) for label, p in now.probabilities.items())
+    return far <= tolerance and (stored.label == now.label or now.margin <= tolerance)
+
+
+def _files(runtime: Runtime, files: dict[str, str]) -> str:
+    storage = runtime.storage(runtime.settings.storage_uri)
+    wrong = []
+    for uri, sha256 in files.items():
+        listed = storage.find(uri)
+        if listed is None:
+            wrong.append(uri)
+            continue
+        with storage.read(uri, listed.version_token) as fetched:
+            if fetched.sha256.hex() != sha256:
+                wrong.append(uri)
+    return _finding(len(files), "files have the bytes they had", wrong)
+
+
+def _finding(count: int, passed: str, wrong: Sequence[str]) -> str:
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise ValueError(f"{len(wrong)} of {count} differ: {', '.join(wrong[:NAMED])}{more}")
+    return f"{count} {passed}"

@@ -1,0 +1,22 @@
+"""undo-run: current answers as they were before a run, or before an undoing."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import count_rows, publish
+from flows.parameters import RunId
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.undo import undo
+
+
+@flow(
+    name="undo-run",
+    flow_run_name="undo {run}",
+    description="Take back the answers of a run; undo an undo-run to have them again. Nothing is deleted.",
+)
+def undo_run(run: RunId) -> dict[str, str | int]:
+    """Files that were exported before stay as they are: export-results writes the current answers anew."""
+    undone = undo(shared_runtime(Settings()), run, flow_run_id=flow_run.id)
+    publish("undo-run", f"run {run}", undone, count_rows(undone))
+    return {"run": str(undone.id), **undone.counts}

@@ -1,0 +1,24 @@
+"""verify-run: what a run wrote is computed, or read, again and compared."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import check_rows, publish
+from flows.parameters import RunId, Sample
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.check import require
+from flows.stages.verify import verify_run as verify
+
+
+@flow(
+    name="verify-run",
+    flow_run_name="verify {run}",
+    description="Encode and answer some clips of a run again, and read its files again: is all as it was?",
+)
+def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
+    """Nothing is changed; the flow fails where something differs."""
+    checks, verified = verify(shared_runtime(Settings()), run, sample, flow_run_id=flow_run.id)
+    publish("verify-run", f"run {run}", verified, check_rows(checks))
+    require(checks)
+    return {"run": str(verified.id), **verified.counts}
