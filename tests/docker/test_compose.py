@@ -1,0 +1,98 @@
+"""The production shape: nothing runs as root, holds a secret inline or goes unwatched."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.docker.recipes import DOCKER, ROOT, compose, stages
+
+SERVICES = compose()["services"]
+JOBS = {"migrate", "buckets", "deploy"}
+"""They end; everything else runs until it is stopped."""
+
+
+@pytest.fixture(params=sorted(SERVICES))
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"name": request.param, **SERVICES[request.param]}
+
+
+def test_the_stack_is_complete() -> None:
+    servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services", "cpu-worker", "gpu-worker"}
+    assert SERVICES.keys() == servers | JOBS
+    assert [name for name in SERVICES if "profiles" in SERVICES[name]] == ["gpu-worker"]
+
+
+def test_what_keeps_running_is_watched_and_started_again(service: dict[str, Any]) -> None:
+    if service["name"] in JOBS:
+        assert service["restart"] == "no"
+        assert "healthcheck" not in service
+    else:
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+def test_a_service_waits_until_what_it_needs_is_healthy_or_done(service: dict[str, Any]) -> None:
+    for name, condition in service.get("depends_on", {}).items():
+        wanted = "service_completed_successfully" if name in JOBS else "service_healthy"
+        assert condition == {"condition": wanted}
+    waited_for = {name for other in SERVICES.values() for name in other.get("depends_on", {})}
+    assert waited_for >= JOBS
+
+
+def test_images_are_pinned(service: dict[str, Any]) -> None:
+    name, _, tag = service["image"].partition(":")
+    if name == "wordwave":
+        assert service["build"]["target"] == tag
+        assert tag in stages()
+        assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    else:
+        assert re.match(r"\d", tag), service["image"]
+
+
+def test_nobody_is_root_or_can_become_it(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert "privileged" not in service
+
+
+def test_secrets_are_files_and_never_values(service: dict[str, Any]) -> None:
+    for variable, value in service.get("environment", {}).items():
+        assert not re.search(r"://[^/\s]*@", str(value)), variable
+        if re.search(r"PASSWORD|SECRET|CREDENTIALS|AUTH_STRING|DATABASE_URL|CONNECTION_URL", variable):
+            assert variable.endswith("_FILE")
+        if str(value).startswith("/run/secrets/"):
+            assert value.removeprefix("/run/secrets/") in service["secrets"], variable
+    assert set(service.get("secrets", ())) <= compose()["secrets"].keys()
+
+
+def test_only_the_ui_and_s3_are_published_and_only_to_this_machine() -> None:
+    published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
+    assert published.keys() == {"prefect-server", "s3"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_the_workers_reach_nothing_outside() -> None:
+    assert compose()["networks"]["internal"] == {"internal": True}
+    assert all(SERVICES[name]["networks"] == ["internal"] for name in ("cpu-worker", "gpu-worker"))
+
+
+def test_every_variable_of_the_stack_is_explained() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
+    explained = re.findall(r"^(\w+)=", (DOCKER / ".env.example").read_text(), re.MULTILINE)
+    assert asked == set(explained)
+
+
+def test_mounted_files_and_volumes_are_there(service: dict[str, Any]) -> None:
+    for config in compose()["configs"].values():
+        assert (DOCKER / config["file"]).is_file()
+    for volume in service.get("volumes", ()):
+        source = volume.partition(":")[0]
+        assert source in compose()["volumes"] or source.startswith("${MODELS_FOLDER"), volume
+
+
+def test_what_is_drawn_and_chosen_here_is_not_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"docker/.env", "docker/secrets/", "docker/models/"} <= set(ignored)
