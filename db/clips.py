@@ -200,3 +200,35 @@ def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
         .where(Clip.content_sha256.is_distinct_from(links.c.sha256))
         .values(content_sha256=links.c.sha256)
     )
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """What is known of a version of a clip. `reason` says why it waits for replay, None where it does not."""
+
+    uri: str
+    version_token: str
+    last_modified: datetime
+    is_current: bool
+    content_sha256: bytes | None
+    is_tokenized: bool
+    reason: str | None
+
+
+def stored_versions(session: Session, selection: Selection, codec_id: int) -> list[StoredVersion]:
+    """All versions that the selection means, in uri order; tokenized is said of tokens and latent alike."""
+    quarantined = QuarantineRow.clip_id == Clip.id, QuarantineRow.resolved_at.is_(None)
+    rows = session.execute(
+        select(
+            Clip.uri,
+            Clip.version_token,
+            Clip.last_modified,
+            Clip.missing_since.is_(None),
+            Clip.content_sha256,
+            _has(PooledLatent, codec_id),
+            select(QuarantineRow.reason).where(*quarantined).limit(1).scalar_subquery(),
+        )
+        .where(_meant(selection))
+        .order_by(Clip.uri, Clip.id)
+    )
+    return [StoredVersion(*row) for row in rows]

@@ -4,6 +4,7 @@ Names and messages come from outside and are escaped; nothing here holds a crede
 """
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from db.library import LibraryVersion
 from db.quarantine import Quarantined
+from flows.stages.backfill import DayOutcome
 from flows.stages.check import Check
+from flows.stages.plan import STATES
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
@@ -27,7 +30,12 @@ MAX_ROWS = 200
 
 def publish(key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]]) -> None:
     """The page of a run and its table."""
-    create_markdown_artifact(markdown=summary(place, run), key=f"{key}-summary", description=escape(place))
+    publish_page(key, place, summary(place, run), rows)
+
+
+def publish_page(key: str, place: str, page: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """A page about a place, in markdown, and a table."""
+    create_markdown_artifact(markdown=page, key=f"{key}-summary", description=escape(place))
     create_table_artifact(
         table=[dict(row) for row in rows[:MAX_ROWS]],
         key=f"{key}-table",
@@ -68,6 +76,27 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
     from core.evaluation.tables import table_rows
 
     return [row | {"method": escape(row["method"])} for row in table_rows(table)]
+
+
+def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
+    """Days in their order: what was missing of each before, and what became of it."""
+    return [
+        {"day": str(outcome.partition.day), "status": outcome.status}
+        | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
+        | {"error": escape(str(outcome.error)) if outcome.error else ""}
+        for outcome in outcomes
+    ]
+
+
+def backfill_page(prefix: str, outcomes: Sequence[DayOutcome]) -> str:
+    """How many days are how, and which ones failed."""
+    lines = [f"## {escape(prefix)}", "", f"{outcomes[0].partition.day} to {outcomes[-1].partition.day}"]
+    lines += ["", "| days | status |", "| ---: | --- |"]
+    counted = Counter(outcome.status for outcome in outcomes)
+    lines += [f"| {number} | {status} |" for status, number in counted.items()]
+    lines += [""]
+    lines += [f"- {one.partition.day}: {escape(str(one.error))}" for one in outcomes if one.error]
+    return "\n".join(lines).rstrip()
 
 
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:

@@ -3,8 +3,9 @@
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import UUID
@@ -71,38 +72,55 @@ def echo_checks(checks: "Iterable[Check]") -> None:
     sys.exit(0 if healthy else 1)
 
 
+REQUEST = (
+    click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations."),
+    click.option(
+        "--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all."
+    ),
+    click.option(
+        "--layers",
+        type=LAYERS,
+        default="auto",
+        show_default=True,
+        help="Codes that the LLM is shown; auto: as it was trained.",
+    ),
+    click.option(
+        "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
+    ),
+    click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True),
+    click.option(
+        "--orders",
+        type=click.IntRange(0, 16),
+        default=0,
+        help="Prompts to average; 0: as many as the LLM asks.",
+    ),
+    click.option(
+        "--nearest-shots",
+        type=click.IntRange(0, 64),
+        default=0,
+        help="Demonstrations of each label that each clip is shown, the nearest by sound; 0: all to each.",
+    ),
+    click.option(
+        "--min-margin",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Answers that lead by less are uncertain.",
+    ),
+)
+
+
+def asks_for_labels(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that make a LabelRequest."""
+    for option in reversed(REQUEST):
+        command = option(command)
+    return command
+
+
 @wordwave.command()
 @click.argument("place", metavar="DIR_OR_S3_URI")
-@click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations.")
 @click.option("--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all.")
-@click.option(
-    "--layers",
-    type=LAYERS,
-    default="auto",
-    show_default=True,
-    help="Codes that the LLM is shown; auto: as it was trained.",
-)
-@click.option(
-    "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
-)
-@click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option(
-    "--orders", type=click.IntRange(0, 16), default=0, help="Prompts to average; 0: as many as the LLM asks."
-)
-@click.option(
-    "--nearest-shots",
-    type=click.IntRange(0, 64),
-    default=0,
-    help="Demonstrations of each label that each clip is shown, the nearest to it by sound; 0: all to each.",
-)
-@click.option(
-    "--min-margin",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Answers that lead by less are uncertain.",
-)
+@asks_for_labels
 def label(place: str, layout: str, **options: Any) -> None:
     """Label every clip of a folder or S3 prefix, in listing order.
 
@@ -110,17 +128,49 @@ def label(place: str, layout: str, **options: Any) -> None:
     """
     from flows.stages.job import run_night, with_bar
     from flows.stages.label import LabelRequest
+    from flows.stages.partition import partition_of
     from flows.stages.report import clip_answers, json_rows, table_lines
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
-        night = run_night(runtime, place, request, with_bar, kind="label", export=False)
+        night = run_night(runtime, partition_of(place), request, with_bar, kind="label", export=False)
         answers = clip_answers(night.labelling, night.selection)
     if layout == "json":
         for row in json_rows(answers):
             echo_json(row)
     else:
         click.echo("\n".join(table_lines(answers)))
+
+
+@wordwave.command()
+@click.argument("prefix", metavar="PREFIX")
+@click.option("--first-day", type=click.DateTime(["%Y-%m-%d"]), required=True)
+@click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Itself among the days.")
+@click.option("--timezone", default="UTC", show_default=True, help="Where days begin.")
+@asks_for_labels
+def backfill(prefix: str, first_day: datetime, last_day: datetime, timezone: str, **options: Any) -> None:
+    """Do the nights of a range of days, as far as they miss something; other days are left alone.
+
+    {day} in PREFIX becomes the day; without it, a day's clips are those last modified in it.
+    """
+    from flows.parameters import check_timezone
+    from flows.stages.backfill import backfill as backfill_days
+    from flows.stages.backfill import raise_failures
+    from flows.stages.job import run_night, with_bar
+    from flows.stages.label import Labelling, LabelRequest
+    from flows.stages.partition import partitions_of
+
+    request = LabelRequest(**options)
+    days = partitions_of(prefix, first_day.date(), last_day.date(), check_timezone(timezone))
+    with runtime_for(*{day.place for day in days}) as runtime:
+        outcomes = backfill_days(
+            Labelling(runtime, request),
+            days,
+            lambda day: run_night(runtime, day, request, with_bar, kind="nightly-labeling", export=True),
+        )
+    for outcome in outcomes:
+        click.echo(f"{outcome.partition.day}  {outcome.status}")
+    raise_failures(outcomes)
 
 
 @wordwave.command()

@@ -10,6 +10,7 @@ from db.library import LibraryNotFound
 from db.locks import PartitionBusy
 from db.runs import RunNotFound
 from flows.settings import ENV_PREFIX
+from flows.stages.backfill import BackfillFailed
 from flows.storage import StorageError
 
 ON_PURPOSE = (
@@ -19,6 +20,7 @@ ON_PURPOSE = (
     LibraryNotFound,
     PartitionBusy,
     RunNotFound,
+    BackfillFailed,
     ValueError,
     OSError,
 )

@@ -18,14 +18,12 @@ from flows.parameters import (
     Prefix,
     Repeats,
     Timezone,
-    modified_span,
-    render_day,
-    resolve_day,
 )
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import run_night
 from flows.stages.label import LabelRequest
+from flows.stages.partition import partition_of
 from flows.stages.report import clip_answers
 from flows.tasks import batch_threads, in_tasks
 
@@ -51,18 +49,16 @@ def nightly_labeling(
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
-    place = render_day(prefix, day, timezone, due)
+    partition = partition_of(prefix, day, timezone, due)
     night = run_night(
         runtime,
-        place,
+        partition,
         LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin),
         in_tasks,
         kind="nightly-labeling",
         export=True,
-        span=modified_span(prefix, day, timezone, due),
-        day=resolve_day(day, timezone, due),
         flow_run_id=flow_run.id,
     )
     answers = clip_answers(night.labelling, night.selection)
-    publish("nightly-labeling", place, night.run, answer_rows(answers))
+    publish("nightly-labeling", partition.place, night.run, answer_rows(answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}

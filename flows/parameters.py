@@ -7,6 +7,7 @@ that forbid something stand in the JSON schema too, where the API applies them b
 
 import re
 from datetime import date, datetime, time, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
@@ -50,9 +51,12 @@ def _check_day(day: str) -> str:
     return day
 
 
-def _check_timezone(name: str) -> str:
+def check_timezone(name: str) -> str:
+    """The name itself. Raises ValueError where it is no time zone, with the nearest that is."""
     if name not in available_timezones():
-        raise ValueError(f"{name!r} is no time zone: write one like Europe/Berlin or UTC")
+        near = get_close_matches(name, available_timezones(), n=1)
+        meant = f"did you mean {near[0]}?" if near else "write one like Europe/Berlin or UTC"
+        raise ValueError(f"{name!r} is no time zone: {meant}")
     return name
 
 
@@ -199,10 +203,23 @@ Day = Annotated[
         "Without {day} in the prefix it means the clips last modified that day.",
     ),
 ]
+_DATE = r"^\d{4}-\d{2}-\d{2}$"
+FirstDay = Annotated[
+    str,
+    Field(pattern=_DATE),
+    AfterValidator(_check_day),
+    _form("First day", "YYYY-MM-DD, in the time zone."),
+]
+LastDay = Annotated[
+    str,
+    Field(pattern=_DATE),
+    AfterValidator(_check_day),
+    _form("Last day", "YYYY-MM-DD, itself among the days; at most a year's are taken."),
+]
 Timezone = Annotated[
     str,
     Field(max_length=64),
-    AfterValidator(_check_timezone),
+    AfterValidator(check_timezone),
     _form("Time zone", "Where days begin, such as Europe/Berlin."),
 ]
 

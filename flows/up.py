@@ -88,6 +88,7 @@ def _serve() -> None:
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
+    from flows.backfill_labeling import backfill_labeling
     from flows.build_library import build_library
     from flows.evaluate_task import evaluate_task
     from flows.export_results import export_results
@@ -106,6 +107,7 @@ def _serve() -> None:
         label_clips,
         export_results,
         nightly_labeling,
+        backfill_labeling,
         evaluate_task,
         replay_quarantine,
         undo_run,

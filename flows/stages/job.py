@@ -4,19 +4,18 @@ one after another with a progress bar on the command line, as Prefect tasks in a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from db.clips import Selection, modified_uris
-from db.engine import session_scope
+from db.clips import Selection
 from db.library import LibraryVersion
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
+from flows.stages.partition import Partition
 from flows.stages.results import Rows, export_results
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
@@ -54,26 +53,6 @@ def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
     run.count("export", each("export", lambda _: export_results(runtime, rows, run), [["rows"]]))
 
 
-@dataclass(frozen=True)
-class Partition:
-    """The clips of one run: those of a place, or those of them last modified in a span of time."""
-
-    place: str
-    span: tuple[datetime, datetime] | None = None
-
-    @property
-    def name(self) -> str:
-        """What the run's lock and row are called after."""
-        return self.place if self.span is None else f"{self.place} {self.span[0].isoformat()}"
-
-    def selection(self, runtime: Runtime) -> Selection:
-        """The clips as the database is asked for them, once they are listed."""
-        if self.span is None:
-            return self.place
-        with session_scope(runtime.engine) as session:
-            return modified_uris(session, self.place, *self.span)
-
-
 def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
     """Lists the place."""
     run.count("ingest", each("ingest", lambda _: ingest(runtime, place), [[place]]))
@@ -98,20 +77,18 @@ def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, ea
 
 def run_night(
     runtime: Runtime,
-    place: str,
+    partition: Partition,
     request: LabelRequest,
     each: Each,
     *,
     kind: str,
     export: bool,
-    span: tuple[datetime, datetime] | None = None,
-    day: date | None = None,
     flow_run_id: str | None = None,
 ) -> Night:
     """Lists, tokenizes, labels and, if asked, exports a partition as one run."""
-    partition = Partition(canonical(place), span)
-    recorded = recorded_run(runtime, kind, partition.name, asdict(request), day=day, flow_run_id=flow_run_id)
-    with recorded as run:
+    with recorded_run(
+        runtime, kind, partition.name, asdict(request), day=partition.day, flow_run_id=flow_run_id
+    ) as run:
         labelling = Labelling(runtime, request)  # an unknown library fails before any work
         ingest_place(runtime, partition.place, run, each)
         selection = partition.selection(runtime)

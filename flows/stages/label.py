@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -85,12 +85,19 @@ class Labelling:
 
     def prepare(self, run_id: UUID) -> None:
         """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
+        tokenize_uris(self.runtime, self._unseen(), run_id)
+        _ = self.labeler
+
+    def is_prepared(self) -> bool:
+        """Whether the prompt can be made without reading audio."""
+        return not self._unseen()
+
+    def _unseen(self) -> set[str]:
+        """Where the demonstrations lie that have no tokens of this codec yet."""
         stored = complete_contents if self.by_latent else known_contents
         with session_scope(self.runtime.engine) as session:
             known = stored(session, self.runtime.codec_id, self.demonstrated)
-        rows = self.library.demonstrations
-        tokenize_uris(self.runtime, {row.uri for row in rows if row.content_sha256 not in known}, run_id)
-        _ = self.labeler
+        return {row.uri for row in self.library.demonstrations if row.content_sha256 not in known}
 
     @cached_property
     def labeler(self) -> Labeler:
@@ -157,11 +164,17 @@ class Labelling:
     def batches(self, selection: Selection) -> list[list[bytes]]:
         """Contents of the selection that have no standing answer to this request, cut in batches."""
         with session_scope(self.runtime.engine) as session:
-            keys = self._work_keys(session, selection)
-            done = existing_work_keys(session, keys)
-        todo = [content for key, content in keys.items() if key not in done]
+            contents = list(self._work_keys(session, selection).values())
+        done = self.answered(contents)
+        todo = [content for content in contents if content not in done]
         size = self.runtime.settings.batch_size
         return [todo[start : start + size] for start in range(0, len(todo), size)]
+
+    def answered(self, contents: Iterable[bytes]) -> set[bytes]:
+        """Those of the contents that have a standing answer to this request."""
+        keys = {self.work_key(content): content for content in contents}
+        with session_scope(self.runtime.engine) as session:
+            return {keys[key] for key in existing_work_keys(session, keys)}
 
     def label_batch(self, contents: Sequence[bytes], run_id: UUID) -> Counts:
         """Answers a batch and writes it in one transaction; safe to repeat."""

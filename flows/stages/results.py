@@ -38,6 +38,12 @@ def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
     return Counts(rows=exported.num_rows)
 
 
+def is_exported(runtime: Runtime, rows: Rows) -> bool:
+    """Whether an export has these very rows."""
+    with session_scope(runtime.engine) as session:
+        return find_export(session, _selection_key(runtime.settings.storage_uri, rows(session))) is not None
+
+
 def _selection_key(storage_uri: str, rows: Iterable[LabelRow]) -> bytes:
     """Names an export: where it goes, its rows and the version of their form."""
     digest = hashlib.sha256(f"labels {SCHEMA_VERSION} {storage_uri}\n".encode())

@@ -16,6 +16,7 @@ from flows.settings import Settings
 from flows.stages.counts import Counts
 from flows.stages.job import Batches, Step, run_night
 from flows.stages.label import LabelRequest
+from flows.stages.partition import partition_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def run(job: Job, progress: Connection) -> None:
     runtime = Runtime(Settings(**job.settings))
     progress.send("start")
     try:
-        run_night(runtime, job.place, LabelRequest(job.library), each, kind=job.kind, export=True)
+        run_night(
+            runtime, partition_of(job.place), LabelRequest(job.library), each, kind=job.kind, export=True
+        )
     finally:
         runtime.close()

@@ -97,6 +97,15 @@ def write_manifest(manifest: Path, labels: dict[str, str]) -> None:
     manifest.write_text("\n".join(rows) + "\n")
 
 
+def test_a_backfill_says_what_became_of_each_day(desk: Desk, library: str) -> None:
+    write(desk.folder / "nights", {f"2026-11-0{day}/a.wav": tone(200 + day) for day in (1, 2)})
+    days = ["--first-day", "2026-11-01", "--last-day", "2026-11-02"]
+    command = ["backfill", f"{desk.folder}/nights/{{day}}", "--library", library, *days]
+    first, second = desk.run(*command), desk.run(*command)
+    assert first.stdout == "2026-11-01  done\n2026-11-02  done\n", first.stderr
+    assert second.stdout == "2026-11-01  nothing missing\n2026-11-02  nothing missing\n", second.stderr
+
+
 def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk: Desk, library: str) -> None:
     labeled = desk.label("--library", library)
     assert labeled.returncode == 0, labeled.stderr

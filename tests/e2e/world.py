@@ -17,6 +17,7 @@ from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.job import Night, import_manifest, run_night, with_bar
 from flows.stages.label import LabelRequest
+from flows.stages.partition import partition_of
 from flows.stages.report import clip_answers
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
@@ -116,7 +117,7 @@ def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY) -> int:
 
 def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Night:
     """The job as nightly-labeling does it, batch after batch."""
-    return run_night(runtime, place, request, with_bar, kind="nightly-labeling", export=True)
+    return run_night(runtime, partition_of(place), request, with_bar, kind="nightly-labeling", export=True)
 
 
 def labels(done: Night) -> list[str | None]:

@@ -160,6 +160,42 @@ def test_names_from_outside_reach_artifacts_escaped(
     assert cells == [escape(f"{place}/{name}") for name in names]
 
 
+def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
+    day: Path, library: str, worker: Path, database: Database
+) -> None:
+    from flows.backfill_labeling import backfill_labeling
+    from flows.nightly_labeling import nightly_labeling
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.backfill import BackfillFailed
+    from flows.stages.run import recorded_run
+
+    for number in (22, 23):
+        (worker / f"2026-11-{number}").mkdir()
+        (worker / f"2026-11-{number}/a.wav").write_bytes(tone(200 + number))
+    prefix = f"{worker}/{{day}}"
+    nightly_labeling(prefix, library, day="2026-11-21")
+    busy = f"nightly-labeling {file_uri(worker)}/2026-11-22"
+    holder = recorded_run(
+        shared_runtime(Settings()), "nightly-labeling", f"{file_uri(worker)}/2026-11-22", {"other": True}
+    )
+    with holder, pytest.raises(BackfillFailed, match=f"1 of 3 days failed.* 2026-11-22: partition {busy}"):
+        backfill_labeling(prefix, library, "2026-11-21", "2026-11-23")
+    days = json.loads(artifact("backfill-labeling-table").data)
+    assert [(row["day"], row["status"]) for row in days] == [
+        ("2026-11-21", "nothing missing"),
+        ("2026-11-22", "failed"),
+        ("2026-11-23", "done"),
+    ]
+    assert [row["done"] for row in days] == ["2", "0", "0"]
+    assert "held by" in artifact("backfill-labeling-summary").data
+    assert backfill_labeling(prefix, library, "2026-11-21", "2026-11-23")["2026-11-22"] == "done"
+    runs = rows(
+        database.url("writer"), "SELECT day, parameters ->> 'other' AS other FROM runs WHERE day IS NOT NULL"
+    )
+    assert sorted(run["day"].day for run in runs) == [21, 22, 23]
+
+
 def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
     from flows.evaluate_task import evaluate_task
 
@@ -210,6 +246,7 @@ SCHEMAS = Path(__file__).with_name("schemas")
 @pytest.mark.parametrize(
     "name",
     [
+        "backfill_labeling",
         "build_library",
         "evaluate_task",
         "export_results",

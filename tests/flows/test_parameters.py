@@ -27,6 +27,8 @@ TYPES: dict[str, Any] = {
     "seed": p.Seed,
     "dry_run": p.DryRun,
     "day": p.Day,
+    "first_day": p.FirstDay,
+    "last_day": p.LastDay,
     "timezone": p.Timezone,
     "n_way": p.NWay,
     "shots": p.Shots,
@@ -130,6 +132,8 @@ def test_a_library_name_falls_into_name_and_version() -> None:
         (p.Window, [0, 512], [-1, 513]),
         (p.Protocol, ["service", "paper"], ["both"]),
         (p.EpisodeSeed, [0, 2**31 - 1], [-1, 2**31]),
+        (p.FirstDay, ["2026-11-22"], ["today", "any", "22.11.2026", ""]),
+        (p.LastDay, ["2026-11-22"], ["today", "any", "22.11.2026", ""]),
         (p.Day, ["any", "today", "yesterday", "2026-11-22"], ["tomorrow", "2026-1-1", "22.11.2026", ""]),
     ],
 )
@@ -143,6 +147,12 @@ def test_a_day_that_no_calendar_has_and_a_zone_that_no_place_has_are_refused() -
     assert accepts(p.Timezone, "Europe/Berlin")
     assert not accepts(p.Timezone, "Europe/Atlantis")
     assert not accepts(p.Timezone, "../../etc/passwd")
+    assert not accepts(p.FirstDay, "2026-02-30")
+
+
+def test_the_nearest_time_zone_is_suggested() -> None:
+    with pytest.raises(ValidationError, match="did you mean Europe/Berlin"):
+        TypeAdapter(p.Timezone).validate_python("Europe/Berln")
 
 
 def test_the_day_is_that_of_the_time_zone_when_the_run_was_due() -> None:

@@ -23,6 +23,7 @@ from flows.settings import Settings
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
+from flows.stages.partition import Partition, partition_of
 from flows.storage import canonical
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
@@ -43,7 +44,9 @@ def clips(folder: Path) -> list[str]:
 
 def night(runtime: Runtime, folder: Path, **request: object) -> Labelling:
     wanted = LabelRequest(**request)
-    return run_night(runtime, str(folder), wanted, with_bar, kind="label", export=False).labelling
+    return run_night(
+        runtime, partition_of(str(folder)), wanted, with_bar, kind="label", export=False
+    ).labelling
 
 
 def test_nearest_neighbour_answers_every_clip_and_says_so(
@@ -201,7 +204,8 @@ def test_a_day_means_the_clips_last_modified_in_it(runtime: Runtime, folder: Pat
         os.utime(write_clip(folder / name, tone(440, seed=when)), (when, when))
     span = (datetime.fromtimestamp(100, UTC), datetime.fromtimestamp(200, UTC))
     request = LabelRequest(library)
-    done = run_night(runtime, str(folder), request, with_bar, kind="label", export=False, span=span)
+    partition = Partition(canonical(str(folder)), span)
+    done = run_night(runtime, partition, request, with_bar, kind="label", export=False)
     assert [Path(a.uri).name for a in done.labelling.answers(done.selection)] == ["first.wav", "last.wav"]
     assert done.run.counts["tokenize.tokenized"] == 2
 

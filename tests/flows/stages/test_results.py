@@ -10,6 +10,7 @@ from flows.runtime import Runtime
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
+from flows.stages.partition import partition_of
 from flows.stages.run import OpenRun
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
@@ -17,7 +18,7 @@ from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 def night(runtime: Runtime, folder: Path, **request: object) -> OpenRun:
     wanted = LabelRequest("sounds", **request)
-    return run_night(runtime, str(folder), wanted, with_bar, kind="night", export=True).run
+    return run_night(runtime, partition_of(str(folder)), wanted, with_bar, kind="night", export=True).run
 
 
 def test_equal_answers_are_exported_once_and_new_ones_again(
@@ -61,7 +62,7 @@ def test_an_export_holds_the_answers_that_were_asked_for_not_whatever_came_later
     write_clip(folder / "a.wav", tone(440, seed=5))
     first = night(runtime, folder)
     later = LabelRequest("sounds", k_shot=1)
-    run_night(runtime, str(folder), later, with_bar, kind="label", export=False)
+    run_night(runtime, partition_of(str(folder)), later, with_bar, kind="label", export=False)
     again = night(runtime, folder)
     assert (again.counts["export.unchanged_rows"], again.manifest) == (1, first.manifest)
 

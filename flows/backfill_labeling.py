@@ -1,0 +1,60 @@
+"""backfill-labeling: the nights of a range of days, as far as they miss something."""
+
+from dataclasses import asdict
+from datetime import date
+
+from prefect import flow
+
+from flows.artifacts import backfill_page, day_rows, publish_page
+from flows.nightly_labeling import nightly_labeling
+from flows.parameters import (
+    FirstDay,
+    KShot,
+    LastDay,
+    Layers,
+    LibraryName,
+    MaxWindows,
+    MinMargin,
+    NearestShots,
+    Orders,
+    Prefix,
+    Repeats,
+    Timezone,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.backfill import backfill, raise_failures
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.partition import Partition, partitions_of
+
+
+@flow(
+    name="backfill-labeling",
+    flow_run_name="backfill {prefix} by {library}, {first_day} to {last_day}",
+    description="Run nightly-labeling for each day of a range that misses something, and for no other.",
+)
+def backfill_labeling(
+    prefix: Prefix,
+    library: LibraryName,
+    first_day: FirstDay,
+    last_day: LastDay,
+    timezone: Timezone = "UTC",
+    k_shot: KShot = 0,
+    layers: Layers = "auto",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+    nearest_shots: NearestShots = 0,
+    min_margin: MinMargin = 0.0,
+) -> dict[str, str]:
+    """Each day is a run of its own, with its own page; one that fails stops no other."""
+    days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
+
+    def run_day(partition: Partition) -> None:
+        nightly_labeling(prefix, day=str(partition.day), timezone=timezone, **asdict(request))
+
+    outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
+    publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
+    raise_failures(outcomes)
+    return {str(outcome.partition.day): outcome.status for outcome in outcomes}

@@ -1,0 +1,135 @@
+"""What a night would do, found out without doing it: places are listed, no object is read, nothing is
+written.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from db.clips import Listed, StoredVersion, stored_versions
+from db.engine import session_scope
+from flows.runtime import Runtime
+from flows.stages.label import Labelling
+from flows.stages.partition import Partition
+from flows.stages.results import is_exported
+
+State = Literal["new", "changed", "to tokenize", "to label", "done", "quarantined"]
+STATES: Mapping[State, str] = {
+    "new": "first seen in this listing",
+    "changed": "another version of a known uri",
+    "to tokenize": "listed before, without tokens of this codec",
+    "to label": "tokenized, without an answer to this request",
+    "done": "answered",
+    "quarantined": "waiting for replay",
+}
+IDLE = {"done", "quarantined"}
+"""States in which a clip is left alone."""
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """How many listed clips are in each state, and which: by uri those that are not done.
+
+    `reasons` says why the quarantined ones wait. `relisted` counts versions that are gone, replaced, or back
+    as they were; `is_exported` is false where answers are complete and no export has them.
+    """
+
+    partition: Partition
+    counts: Counter[State]
+    clips: Mapping[str, State]
+    reasons: Mapping[str, str]
+    relisted: int
+    is_exported: bool = True
+
+    @property
+    def due(self) -> int:
+        """How many clips there is work for."""
+        return sum(number for state, number in self.counts.items() if state not in IDLE)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a run would find all as it has to be."""
+        return not self.due and not self.relisted and self.is_exported
+
+
+class Planner:
+    """Plans nights of one request; the days of one place share its listing."""
+
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
+        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labelling.runtime, place))
+
+    def plan(self, partition: Partition) -> NightPlan:
+        """What a run of the partition would do now."""
+        place = self._place(partition.place)
+        listed = [clip for clip in place.listed if partition.holds(clip.last_modified)]
+        stored = [place.stored.get((clip.uri, clip.version_token)) for clip in listed]
+        answered = self._answered(stored)
+        states = [
+            _state(version, answered, clip.uri in place.uris)
+            for clip, version in zip(listed, stored, strict=True)
+        ]
+        plan = NightPlan(
+            partition,
+            Counter(states),
+            {clip.uri: state for clip, state in zip(listed, states, strict=True) if state != "done"},
+            {version.uri: version.reason for version in stored if version and version.reason},
+            place.relisted(partition),
+        )
+        if plan.is_done and plan.counts["done"]:
+            return replace(plan, is_exported=self._is_exported(partition))
+        return plan
+
+    def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
+        """No answer can stand where the prompt was never made with this codec."""
+        if not self._labelling.is_prepared():
+            return set()
+        return self._labelling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+
+    def _is_exported(self, partition: Partition) -> bool:
+        labelling = self._labelling
+        selection = partition.selection(labelling.runtime)
+        return is_exported(labelling.runtime, lambda session: labelling.rows(session, selection))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A listing, and what is stored of the same place."""
+
+    listed: list[Listed]
+    stored: Mapping[tuple[str, str], StoredVersion]
+
+    @classmethod
+    def read(cls, runtime: Runtime, place: str) -> "_Place":
+        listed = list(runtime.storage(place).list(place))
+        with session_scope(runtime.engine) as session:
+            versions = stored_versions(session, place, runtime.codec_id)
+        return cls(listed, {(version.uri, version.version_token): version for version in versions})
+
+    @cached_property
+    def uris(self) -> set[str]:
+        return {uri for uri, _ in self.stored}
+
+    @cached_property
+    def versions(self) -> set[tuple[str, str]]:
+        return {(clip.uri, clip.version_token) for clip in self.listed}
+
+    def relisted(self, partition: Partition) -> int:
+        """Versions whose place in the listing is not what the database says of it."""
+        return sum(
+            version.is_current != (key in self.versions)
+            for key, version in self.stored.items()
+            if partition.holds(version.last_modified)
+        )
+
+
+def _state(version: StoredVersion | None, answered: set[bytes], is_known: bool) -> State:
+    if version is None:
+        return "changed" if is_known else "new"
+    if version.reason:
+        return "quarantined"
+    if not version.is_tokenized:
+        return "to tokenize"
+    return "done" if version.content_sha256 in answered else "to label"
