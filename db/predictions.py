@@ -8,12 +8,11 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, exists, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from db.bulk import insert_new
 from db.clips import Selection, selected
-from db.models import Clip, DemonstrationSet, Prediction, Promotion
+from db.models import Clip, Prediction
 
 
 @dataclass(frozen=True)
@@ -151,17 +150,4 @@ def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: f
         update(Prediction)
         .where(_standing(work_keys), Prediction.min_margin != min_margin)
         .values(min_margin=min_margin)
-    )
-
-
-def promote(
-    session: Session, task: str, demonstration_set_id: int, codec_id: int, llm_id: int | None
-) -> None:
-    """Makes the answers of this library version, codec and LLM the current ones of the task and library."""
-    whose = {"demonstration_set_id": demonstration_set_id, "codec_id": codec_id, "llm_id": llm_id}
-    library = select(DemonstrationSet.name).where(DemonstrationSet.id == demonstration_set_id)
-    session.execute(
-        insert(Promotion)
-        .values(task=task, library=library.scalar_subquery(), **whose)
-        .on_conflict_do_update(index_elements=[Promotion.task, Promotion.library], set_=whose)
     )

@@ -56,3 +56,14 @@ def ensure_llm(session: Session, fingerprint: str, name: str) -> int:
     """The id of the language model with this fingerprint, registered when it is new."""
     session.execute(insert(Llm).values(fingerprint=fingerprint, name=name).on_conflict_do_nothing())
     return session.scalars(select(Llm.id).where(Llm.fingerprint == fingerprint)).one()
+
+
+def find_codec(session: Session, beginning: str) -> int:
+    """The id of the one codec whose fingerprint begins so; ValueError where there is none, or several."""
+    begins = func.starts_with(Codec.fingerprint, beginning)
+    found = session.scalars(select(Codec.id).where(begins)).all()
+    if len(found) != 1:
+        known = session.execute(select(Codec.name, Codec.fingerprint).order_by(Codec.id))
+        listed = ", ".join(f"{name} {fingerprint[:12]}" for name, fingerprint in known)
+        raise ValueError(f"{len(found)} codecs have a fingerprint that begins with {beginning}: {listed}")
+    return found[0]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, select
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
@@ -124,6 +124,16 @@ def complete_contents(session: Session, codec_id: int, contents: Collection[byte
     """Those of the contents that have tokens and a pooled latent of the codec."""
     with_latent = select(TokenSequence.content_sha256).join(PooledLatent).where(_of(codec_id, contents))
     return set(session.scalars(with_latent))
+
+
+def prune_tokens(session: Session, codec_id: int) -> int:
+    """Deletes the codes and latents of a codec, for all contents; returns how many contents those were.
+
+    Answers that came from them stay.
+    """
+    session.execute(delete(PooledLatent).where(PooledLatent.codec_id == codec_id))
+    deleted = session.execute(delete(TokenSequence).where(TokenSequence.codec_id == codec_id))
+    return deleted.rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 def get_token_sequences(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from db.library import LibraryVersion
+from db.promotions import TwoAnswers
 from db.quarantine import Quarantined
 from flows.stages.backfill import DayOutcome
 from flows.stages.check import Check
@@ -63,6 +64,18 @@ def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
             "remedy": "" if check.passed else escape(check.remedy),
         }
         for check in checks
+    ]
+
+
+def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
+    """Clips of which two generations say different things, the surest changes first."""
+    return [
+        {
+            "clip": escape(clip.uri),
+            "in use": f"{escape(clip.old_label)} ({clip.old_margin:.3f})",
+            "new": f"{escape(clip.new_label)} ({clip.new_margin:.3f})",
+        }
+        for clip in sorted(changed, key=lambda clip: -clip.new_margin)
     ]
 
 

@@ -270,6 +270,30 @@ def verify(run_id: UUID, sample: int, allow: tuple[str, ...]) -> None:
     echo_checks(checks)
 
 
+@wordwave.command()
+@click.argument("library", metavar="NAME[@VERSION]")
+def promote(library: str) -> None:
+    """Make the answers of a library version by the models of the settings the current ones."""
+    from flows.stages.generations import promote_models
+
+    with runtime_for() as runtime:
+        switch, _ = promote_models(runtime, library)
+    echo_json(vars(switch))
+
+
+@wordwave.command()
+@click.argument("codec", metavar="FINGERPRINT")
+def prune(codec: str) -> None:
+    """Delete the codes of a codec that is no longer used, as the database's owner; its answers stay.
+
+    FINGERPRINT is the codec's, or the beginning of it, as the column codec_fingerprint shows it.
+    """
+    from flows.stages.generations import prune as prune_codec
+
+    with runtime_for() as runtime:
+        echo_json(prune_codec(runtime, codec).counts)
+
+
 @wordwave.group()
 def library() -> None:
     """Demonstrations that stand in the prompt."""

@@ -14,18 +14,24 @@ def writer_url(settings: Settings) -> str:
     return server.url("writer")
 
 
-def migrate(settings: Settings) -> str:
-    """Brings the database to this version's schema, as its owner; says which one it was.
+def owner_url(settings: Settings) -> str:
+    """The owner's address, of the embedded server where none is set.
 
     Raises ValueError when an external database is set without its owner's address.
     """
     if settings.owner_database_url is not None:
-        upgrade(settings.owner_database_url.get_secret_value())
-        return "the database of WORDWAVE_OWNER_DATABASE_URL"
+        return settings.owner_database_url.get_secret_value()
     if settings.database_url is not None:
         raise ValueError(
-            "WORDWAVE_DATABASE_URL is set without WORDWAVE_OWNER_DATABASE_URL: the schema is changed by the "
-            "owner's role, which the flows do not have"
+            "WORDWAVE_DATABASE_URL is set without WORDWAVE_OWNER_DATABASE_URL: this is for the owner's role, "
+            "which the flows do not have"
         )
-    upgrade(start(settings.home).url("owner"))
+    return start(settings.home).url("owner")
+
+
+def migrate(settings: Settings) -> str:
+    """Brings the database to this version's schema, as its owner; says which one it was."""
+    upgrade(owner_url(settings))
+    if settings.owner_database_url is not None:
+        return "the database of WORDWAVE_OWNER_DATABASE_URL"
     return f"the embedded database in {settings.home}"

@@ -95,9 +95,11 @@ def _serve() -> None:
     from flows.ingest_clips import ingest_clips
     from flows.label_clips import label_clips
     from flows.nightly_labeling import nightly_labeling
+    from flows.promote_models import promote_models
     from flows.replay_quarantine import replay_quarantine
     from flows.tokenize_clips import tokenize_clips
     from flows.undo_run import undo_run
+    from flows.upgrade_models import upgrade_models
     from flows.verify_run import verify_run
 
     flows = (
@@ -111,6 +113,8 @@ def _serve() -> None:
         evaluate_task,
         replay_quarantine,
         undo_run,
+        upgrade_models,
+        promote_models,
         verify_run,
     )
     deployments = [

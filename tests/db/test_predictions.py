@@ -12,7 +12,6 @@ from db.predictions import (
     existing_work_keys,
     get_answers,
     get_run_answers,
-    promote,
     restore_run,
     retract_run,
     save_predictions,
@@ -121,10 +120,3 @@ def test_an_answer_that_makes_no_sense_is_refused(
     wrong = prediction("a.wav", library, codec_id, None, **values)  # type: ignore[arg-type]
     with pytest.raises(IntegrityError, match=f"ck_predictions_{constraint}"):
         save_predictions(session, make_run(session), [wrong])
-
-
-def test_promoting_again_replaces_the_promotion(
-    session: Session, codec_id: int, library: LibraryVersion
-) -> None:
-    promote(session, "label", library.id, codec_id, make_llm(session))
-    promote(session, "label", library.id, codec_id, None)

@@ -3,11 +3,15 @@
 import json
 from datetime import date
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from core.presets import preset_directory
 from db.library import LibraryNotFound
+from flows.artifacts import escape
 from flows.storage import StorageRefused
 from flows.storage.location import file_path, file_uri
 from tests.e2e.tables import rows
@@ -141,7 +145,6 @@ def test_a_prefix_outside_of_the_allow_list_is_refused(library: str, tmp_path: P
 def test_names_from_outside_reach_artifacts_escaped(
     worker: Path, library: str, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.artifacts import escape
     from flows.nightly_labeling import nightly_labeling
     from flows.runtime import shared_runtime
     from flows.settings import Settings
@@ -240,6 +243,32 @@ def test_a_night_is_verified_undone_and_its_bad_clip_tried_again(
     assert not rows(database.url("analyst"), "SELECT * FROM analytics.labels")
 
 
+def test_another_generation_answers_and_is_promoted(
+    day: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+    from flows.promote_models import promote_models
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.upgrade_models import upgrade_models
+
+    nightly_labeling(str(day), library, day="any")
+    promote_models(library)
+    with pytest.raises(ValueError, match="is in use already"):
+        upgrade_models(str(day), library)
+    shared_runtime(Settings()).close()
+    codec = copytree(preset_directory("mini-codec"), day.parent.parent / "next")
+    tensors = load_file(codec / "model.safetensors")
+    save_file({name: tensor * 1.01 for name, tensor in tensors.items()}, codec / "model.safetensors")
+    monkeypatch.setenv("WORDWAVE_CODEC", str(codec))
+    assert upgrade_models(str(day), library)["compare.answered"] == 2
+    switched = promote_models(library)
+    assert switched["before"].startswith("sounds@1, codec mini-codec")
+    assert artifact("promote-models-summary").description == escape(switched["now"])
+    [row] = json.loads(artifact("promote-models-table").data)
+    assert row == {name: escape(switched[name]) for name in ("before", "now")}
+
+
 SCHEMAS = Path(__file__).with_name("schemas")
 
 
@@ -253,9 +282,11 @@ SCHEMAS = Path(__file__).with_name("schemas")
         "ingest_clips",
         "label_clips",
         "nightly_labeling",
+        "promote_models",
         "replay_quarantine",
         "tokenize_clips",
         "undo_run",
+        "upgrade_models",
         "verify_run",
     ],
 )

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
 from db.library import Demonstration, LibraryVersion, import_library
-from db.predictions import promote, retract_run, save_predictions
+from db.predictions import retract_run, save_predictions
+from db.promotions import Generation, promote
 from db.quarantine import Rejected, quarantine_clips, resolve
 from tests.db.rows import (
     FOLDER,
@@ -107,13 +108,13 @@ def test_a_promoted_answer_stays_current_whatever_comes_later(engine: Engine, an
     with session_scope(engine) as session:
         codec_id = make_tokenized_clips(session, "a.wav")
         library, later = make_library(session, codec_id), make_library(session, codec_id, shot="another")
-        promote(session, "label", library.id, codec_id, None)
+        promote(session, "label", Generation(library.id, codec_id, None))
         _answer(session, library, codec_id, None, "cat")
     with session_scope(engine) as session:
         _answer(session, later, codec_id, None, "dog")
     assert _labels(analyst) == [(f"{FOLDER}/a.wav", "cat", "nearest")]
     with session_scope(engine) as session:
-        promote(session, "label", later.id, codec_id, None)
+        promote(session, "label", Generation(later.id, codec_id, None))
     assert _labels(analyst) == [(f"{FOLDER}/a.wav", "dog", "nearest")]
 
 

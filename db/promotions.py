@@ -1,0 +1,126 @@
+"""Whose answers are the current ones: a library version, codec and LLM are promoted, and stay so."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.clips import Selection, selected
+from db.models import Clip, Codec, DemonstrationSet, Llm, Prediction, Promotion
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What answers come from; `llm_id` is None for a labeler that asks no language model."""
+
+    demonstration_set_id: int
+    codec_id: int
+    llm_id: int | None
+
+
+@dataclass(frozen=True)
+class TwoAnswers:
+    """What two generations say of one clip."""
+
+    uri: str
+    old_label: str
+    new_label: str
+    old_margin: float
+    new_margin: float
+
+
+def promote(session: Session, task: str, generation: Generation) -> None:
+    """Makes the answers of this generation the current ones of the task and library."""
+    whose, library = asdict(generation), DemonstrationSet.name
+    named = select(library).where(DemonstrationSet.id == generation.demonstration_set_id)
+    session.execute(
+        insert(Promotion)
+        .values(task=task, library=named.scalar_subquery(), **whose)
+        .on_conflict_do_update(
+            index_elements=[Promotion.task, Promotion.library],
+            set_=whose | {"promoted_at": func.now()},
+        )
+    )
+
+
+def promoted(session: Session, task: str, library: str) -> Generation | None:
+    """The generation that was promoted for a library, if any."""
+    stored = Promotion
+    row = session.execute(
+        select(stored.demonstration_set_id, stored.codec_id, stored.llm_id).where(
+            stored.task == task, stored.library == library
+        )
+    ).one_or_none()
+    return None if row is None else Generation(*row)
+
+
+def latest_generation(session: Session, task: str, library: str, besides: Generation) -> Generation | None:
+    """The generation of the newest standing answer of a library, leaving one out."""
+    stored = Prediction
+    row = session.execute(
+        select(stored.demonstration_set_id, stored.codec_id, stored.llm_id)
+        .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
+        .where(DemonstrationSet.name == library, _standing(task), ~_of(besides))
+        .order_by(stored.created_at.desc(), stored.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Generation(*row)
+
+
+def has_standing_answers(session: Session, task: str, generation: Generation) -> bool:
+    """Whether a generation has an answer that is not retracted."""
+    asked = select(Prediction.id).where(_standing(task), _of(generation)).limit(1)
+    return session.scalar(asked) is not None
+
+
+def side_by_side(
+    session: Session, task: str, selection: Selection, old: Generation, new: Generation
+) -> list[TwoAnswers]:
+    """The selected current clips that both generations answered, with their latest answers, in uri order."""
+    before, after = (_latest(task, generation).subquery() for generation in (old, new))
+    rows = session.execute(
+        select(Clip.uri, before.c.label, after.c.label, before.c.margin, after.c.margin)
+        .join(before, before.c.content_sha256 == Clip.content_sha256)
+        .join(after, after.c.content_sha256 == Clip.content_sha256)
+        .where(selected(selection))
+        .order_by(Clip.uri)
+    )
+    return [TwoAnswers(*row) for row in rows]
+
+
+def describe(session: Session, generation: Generation) -> str:
+    """Such as sounds@2, codec mini-codec 1f0c2a9b, no LLM."""
+    library = session.get_one(DemonstrationSet, generation.demonstration_set_id)
+    codec = session.get_one(Codec, generation.codec_id)
+    llm = None if generation.llm_id is None else session.get_one(Llm, generation.llm_id)
+    asked = f"LLM {llm.name} {llm.fingerprint[:8]}" if llm else "no LLM"
+    return f"{library.name}@{library.version}, codec {codec.name} {codec.fingerprint[:8]}, {asked}"
+
+
+def promoted_codecs(session: Session) -> Sequence[int]:
+    """Codecs whose answers are the current ones of some library."""
+    return session.scalars(select(Promotion.codec_id).distinct()).all()
+
+
+def _latest(task: str, generation: Generation) -> Select[tuple[bytes, str, float]]:
+    stored = Prediction
+    return (
+        select(stored.content_sha256, stored.label, stored.margin)
+        .where(_standing(task), _of(generation))
+        .distinct(stored.content_sha256)
+        .order_by(stored.content_sha256, stored.created_at.desc(), stored.id.desc())
+    )
+
+
+def _standing(task: str) -> ColumnElement[bool]:
+    return (Prediction.task == task) & Prediction.retracted_by_run.is_(None)
+
+
+def _of(generation: Generation) -> ColumnElement[bool]:
+    return (
+        (Prediction.demonstration_set_id == generation.demonstration_set_id)
+        & (Prediction.codec_id == generation.codec_id)
+        & Prediction.llm_id.is_not_distinct_from(generation.llm_id)
+    )

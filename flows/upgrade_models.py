@@ -1,0 +1,47 @@
+"""upgrade-models: a new codec or LLM answers beside the one in use."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import changed_rows, publish
+from flows.parameters import (
+    KShot,
+    Layers,
+    LibraryName,
+    MaxWindows,
+    MinMargin,
+    NearestShots,
+    Orders,
+    Prefix,
+    Repeats,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.generations import upgrade
+from flows.stages.label import LabelRequest
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="upgrade-models",
+    flow_run_name="upgrade {prefix} by {library}",
+    description="Tokenize and label a place by the models of the settings; current answers stay as they are.",
+    task_runner=batch_threads(),
+)
+def upgrade_models(
+    prefix: Prefix,
+    library: LibraryName,
+    k_shot: KShot = 0,
+    layers: Layers = "auto",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+    nearest_shots: NearestShots = 0,
+    min_margin: MinMargin = 0.0,
+) -> dict[str, str | int]:
+    """Shows the clips whose label would change; promote-models switches."""
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
+    compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
+    title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
+    publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
+    return {"run": str(run.id), **run.counts}
