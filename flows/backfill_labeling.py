@@ -8,10 +8,12 @@ from prefect import flow
 from flows.artifacts import backfill_page, day_rows, publish_page
 from flows.nightly_labeling import nightly_labeling
 from flows.parameters import (
+    CanaryLibrary,
     FirstDay,
     KShot,
     LastDay,
     Layers,
+    LeastCanaryAccuracy,
     LibraryName,
     MaxWindows,
     MinMargin,
@@ -46,13 +48,22 @@ def backfill_labeling(
     orders: Orders = 0,
     nearest_shots: NearestShots = 0,
     min_margin: MinMargin = 0.0,
+    canary_library: CanaryLibrary = "",
+    least_canary_accuracy: LeastCanaryAccuracy = 0.8,
 ) -> dict[str, str]:
     """Each day is a run of its own, with its own page; one that fails stops no other."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
     request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
 
     def run_day(partition: Partition) -> None:
-        nightly_labeling(prefix, day=str(partition.day), timezone=timezone, **asdict(request))
+        nightly_labeling(
+            prefix,
+            day=str(partition.day),
+            timezone=timezone,
+            canary_library=canary_library,
+            least_canary_accuracy=least_canary_accuracy,
+            **asdict(request),
+        )
 
     outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
     publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))

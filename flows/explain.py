@@ -11,6 +11,7 @@ from db.locks import PartitionBusy
 from db.runs import RunNotFound
 from flows.settings import ENV_PREFIX
 from flows.stages.backfill import BackfillFailed
+from flows.stages.canary import CanaryFailed
 from flows.storage import StorageError
 
 ON_PURPOSE = (
@@ -21,6 +22,7 @@ ON_PURPOSE = (
     PartitionBusy,
     RunNotFound,
     BackfillFailed,
+    CanaryFailed,
     ValueError,
     OSError,
 )

@@ -7,9 +7,11 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import answer_rows, publish
 from flows.parameters import (
+    CanaryLibrary,
     Day,
     KShot,
     Layers,
+    LeastCanaryAccuracy,
     LibraryName,
     MaxWindows,
     MinMargin,
@@ -21,6 +23,7 @@ from flows.parameters import (
 )
 from flows.runtime import shared_runtime
 from flows.settings import Settings
+from flows.stages.canary import CanaryRequest
 from flows.stages.job import run_night
 from flows.stages.label import LabelRequest
 from flows.stages.partition import partition_of
@@ -46,6 +49,8 @@ def nightly_labeling(
     orders: Orders = 0,
     nearest_shots: NearestShots = 0,
     min_margin: MinMargin = 0.0,
+    canary_library: CanaryLibrary = "",
+    least_canary_accuracy: LeastCanaryAccuracy = 0.8,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
@@ -57,6 +62,7 @@ def nightly_labeling(
         in_tasks,
         kind="nightly-labeling",
         export=True,
+        canaries=CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None,
         flow_run_id=flow_run.id,
     )
     answers = clip_answers(night.labelling, night.selection)

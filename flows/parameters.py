@@ -216,6 +216,20 @@ LastDay = Annotated[
     AfterValidator(_check_day),
     _form("Last day", "YYYY-MM-DD, itself among the days; at most a year's are taken."),
 ]
+CanaryLibrary = Annotated[
+    str,
+    Field(pattern=rf"^(?:{_NAME}(?:@[1-9][0-9]{{0,8}})?)?$"),
+    _form(
+        "Canary library",
+        "Library of clips whose labels are known and which the prompt does not show, NAME or NAME@VERSION. "
+        "They are asked before anything else; empty asks none.",
+    ),
+]
+LeastCanaryAccuracy = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form("Least canary accuracy", "With fewer canaries right, the run stops before it labels anything."),
+]
 Timezone = Annotated[
     str,
     Field(max_length=64),

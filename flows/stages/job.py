@@ -11,6 +11,8 @@ from tqdm import tqdm
 from db.clips import Selection
 from db.library import LibraryVersion
 from flows.runtime import Runtime
+from flows.stages.canary import STAGE as CANARIES
+from flows.stages.canary import Canaries, CanaryRequest
 from flows.stages.counts import Counts
 from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
@@ -75,6 +77,13 @@ def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, ea
     labelling.state_bound(selection)
 
 
+def ask_canaries(canaries: Canaries, run: OpenRun, each: Each) -> None:
+    """Asks clips of known labels. Raises CanaryFailed where too few are answered right."""
+    canaries.prepare(run.id)
+    run.count(CANARIES, each(CANARIES, canaries.ask_batch, canaries.batches()))
+    canaries.check(run.counts)
+
+
 def run_night(
     runtime: Runtime,
     partition: Partition,
@@ -83,13 +92,21 @@ def run_night(
     *,
     kind: str,
     export: bool,
+    canaries: CanaryRequest | None = None,
     flow_run_id: str | None = None,
 ) -> Night:
-    """Lists, tokenizes, labels and, if asked, exports a partition as one run."""
-    with recorded_run(
-        runtime, kind, partition.name, asdict(request), day=partition.day, flow_run_id=flow_run_id
-    ) as run:
+    """Lists, tokenizes, labels and, if asked, exports a partition as one run.
+
+    Canaries come first: where too few are answered right, nothing else is done.
+    """
+    parameters = asdict(request) | (asdict(canaries) if canaries else {})
+    recorded = recorded_run(
+        runtime, kind, partition.name, parameters, day=partition.day, flow_run_id=flow_run_id
+    )
+    with recorded as run:
         labelling = Labelling(runtime, request)  # an unknown library fails before any work
+        if canaries:
+            ask_canaries(Canaries(labelling, canaries), run, each)
         ingest_place(runtime, partition.place, run, each)
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)

@@ -24,10 +24,11 @@ from db.predictions import (
     save_predictions,
     set_min_margin,
 )
-from db.tokens import TokensOfContent, complete_contents, get_token_sequences, known_contents
+from db.tokens import TokensOfContent, get_token_sequences
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.demonstrations import stored_tokens, unseen
 from flows.stages.export import LabelRow
 from flows.stages.tokenize import tokenize_uris
 
@@ -85,19 +86,13 @@ class Labelling:
 
     def prepare(self, run_id: UUID) -> None:
         """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
-        tokenize_uris(self.runtime, self._unseen(), run_id)
+        waiting = unseen(self.runtime, self.library, with_latent=self.by_latent)
+        tokenize_uris(self.runtime, waiting, run_id)
         _ = self.labeler
 
     def is_prepared(self) -> bool:
         """Whether the prompt can be made without reading audio."""
-        return not self._unseen()
-
-    def _unseen(self) -> set[str]:
-        """Where the demonstrations lie that have no tokens of this codec yet."""
-        stored = complete_contents if self.by_latent else known_contents
-        with session_scope(self.runtime.engine) as session:
-            known = stored(session, self.runtime.codec_id, self.demonstrated)
-        return {row.uri for row in self.library.demonstrations if row.content_sha256 not in known}
+        return not unseen(self.runtime, self.library, with_latent=self.by_latent)
 
     @cached_property
     def labeler(self) -> Labeler:
@@ -118,18 +113,11 @@ class Labelling:
         """The demonstrations of the prompt: all in library order, or `k_shot` of each label."""
         from core.demonstrations import LabeledClip, select_demonstrations
 
-        with session_scope(self.runtime.engine) as session:
-            stored = get_token_sequences(session, self.runtime.codec_id, self.demonstrated)
-        rows = self.library.demonstrations
-        if self.by_latent:
-            stored = {content: tokens for content, tokens in stored.items() if tokens.latent is not None}
-        if lost := [row.uri for row in rows if row.content_sha256 not in stored]:
-            what = "tokens and latent" if self.by_latent else "tokens"
-            raise PromptError(
-                f"{len(lost)} demonstrations of {self.library.name}@{self.library.version} have no {what} of "
-                f"this codec and are no longer what was imported: {', '.join(lost[:5])}; import them again"
-            )
-        library = [LabeledClip(clip_codes(stored[row.content_sha256]), row.label) for row in rows]
+        stored = stored_tokens(self.runtime, self.library, with_latent=self.by_latent)
+        library = [
+            LabeledClip(clip_codes(stored[row.content_sha256]), row.label)
+            for row in self.library.demonstrations
+        ]
         if self.request.k_shot == 0:
             return library
         labels = sorted({clip.label for clip in library})

@@ -163,6 +163,38 @@ def test_names_from_outside_reach_artifacts_escaped(
     assert cells == [escape(f"{place}/{name}") for name in names]
 
 
+@pytest.fixture
+def shuffled_canaries(worker: Path) -> str:
+    """A library of two clips, each labelled as the other."""
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.job import import_manifest
+
+    for name, hertz in {"deep.wav": 220, "shrill.wav": 2800}.items():
+        (worker / name).write_bytes(tone(hertz))
+    (worker / "canaries.csv").write_text("path,label\ndeep.wav,high\nshrill.wav,low\n")
+    manifest = str(worker / "canaries.csv")
+    return import_manifest(shared_runtime(Settings()), "canaries", manifest, "label")[0].name
+
+
+def test_a_night_stops_where_its_canaries_are_answered_wrong(
+    day: Path, library: str, shuffled_canaries: str, database: Database
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+    from flows.stages.canary import CanaryFailed
+
+    state = nightly_labeling(
+        str(day), library, day="any", canary_library=shuffled_canaries, return_state=True
+    )
+    assert state.is_failed()
+    assert "0 of 2 canaries of canaries@1 were answered right (0%)" in state.message
+    with pytest.raises(CanaryFailed):
+        state.result()
+    assert not rows(database.url("writer"), "SELECT * FROM predictions")
+    nightly_labeling(str(day), library, day="any", canary_library=shuffled_canaries, least_canary_accuracy=0)
+    assert len(rows(database.url("writer"), "SELECT * FROM predictions")) == 2
+
+
 def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
     day: Path, library: str, worker: Path, database: Database
 ) -> None:
