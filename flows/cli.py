@@ -382,12 +382,13 @@ def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
 @wordwave.command()
 def doctor() -> None:
     """Check settings, database, storage, models and device; say what to do about what is wrong."""
-    from flows.settings import Settings
+    from flows.server import ServerSettings
     from flows.stages.doctor import examine
 
-    for name, value in Settings().describe().items():
+    settings = ServerSettings()
+    for name, value in settings.describe().items():
         click.echo(f"  {name:<34}{value}")
-    echo_checks(examine(Settings()))
+    echo_checks(examine(settings))
 
 
 @wordwave.command()
@@ -401,11 +402,21 @@ def migrate() -> None:
 
 @wordwave.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of the UI.")
-def up(port: int) -> None:
-    """Start Postgres, the Prefect server with its UI and all flows; Ctrl-C ends them."""
+@click.option("--nightly", metavar="PREFIX", help="Label this every night, as in s3://calls/{day}.")
+@click.option("--library", metavar="NAME[@VERSION]", help="Library of the nightly run.")
+@click.option("--at", type=click.DateTime(["%H:%M"]), default="02:00", show_default="02:00")
+@click.option("--timezone", default="UTC", show_default=True, help="Of the nightly run and of its days.")
+def up(port: int, nightly: str | None, library: str | None, at: datetime, timezone: str) -> None:
+    """Start Postgres, the Prefect server with its UI and all flows; Ctrl-C ends them.
+
+    Without --nightly, schedules stay as they were set in the UI.
+    """
+    from flows.deployments import Night
     from flows.up import run_up
 
-    run_up(port)
+    if (nightly is None) != (library is None):
+        raise click.UsageError("--nightly and --library go together: what is labelled, and by which library")
+    run_up(port, Night(nightly, library, at.time(), timezone) if nightly and library else None)
 
 
 @wordwave.command()

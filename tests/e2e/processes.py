@@ -19,3 +19,9 @@ def _parent(stat: Path) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in "ZX" else int(parent)
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, theirs and so on."""
+    found = children(pid)
+    return [*found, *(below for child in found for below in descendants(child))]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from core.presets import preset_directory
 from db.library import LibraryNotFound
 from flows.artifacts import escape
+from flows.deployments import DEPLOYED, Deployed
 from flows.storage import StorageRefused
 from flows.storage.location import file_path, file_uri
 from tests.e2e.tables import rows
@@ -304,29 +305,11 @@ def test_another_generation_answers_and_is_promoted(
 SCHEMAS = Path(__file__).with_name("schemas")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "backfill_labeling",
-        "build_library",
-        "evaluate_task",
-        "export_results",
-        "ingest_clips",
-        "label_clips",
-        "nightly_labeling",
-        "promote_models",
-        "replay_quarantine",
-        "tokenize_clips",
-        "undo_run",
-        "upgrade_models",
-        "verify_run",
-    ],
-)
-def test_a_flows_form_is_the_one_that_people_know(name: str) -> None:
+@pytest.mark.parametrize("deployed", DEPLOYED, ids=lambda deployed: deployed.flow)
+def test_a_flows_form_is_the_one_that_people_know(deployed: Deployed) -> None:
     """A change of a form is seen in review: write the new schema beside the flow's name in schemas/."""
-    from importlib import import_module
-
     from prefect.utilities.callables import parameter_schema
 
-    schema = parameter_schema(getattr(import_module(f"flows.{name}"), name)).model_dump()
+    schema = parameter_schema(deployed.load()).model_dump()
+    name = deployed.flow.replace("-", "_")
     assert schema == json.loads((SCHEMAS / f"{name}.json").read_text())

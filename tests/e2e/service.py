@@ -1,0 +1,110 @@
+"""`wordwave up` as a process of its own, asked over Prefect's HTTP API as its UI asks it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.e2e.processes import descendants, lives
+
+START_SECONDS, PATIENCE = 240.0, 120.0
+ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running `wordwave up`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, **content: Any) -> Any:
+        """One request to Prefect's API, and what it answers."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = httpx.request(
+                method, f"{self.address}/api{path}", json=content or None, timeout=PATIENCE
+            )
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)  # SQLite was busy; Prefect's own clients ask again too
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def deployment(self, flow: str) -> Any:
+        return self.ask("GET", f"/deployments/name/{flow}/wordwave")
+
+    def start(self, flow: str, **parameters: Any) -> str:
+        """A run as a form would start it; its id."""
+        path = f"/deployments/{self.deployment(flow)['id']}/create_flow_run"
+        created = self.ask("POST", path, parameters=parameters, state={"type": "SCHEDULED"})
+        return str(created["id"])
+
+    def state(self, run: str) -> Any:
+        return self.ask("GET", f"/flow_runs/{run}")["state"]
+
+    def wait_for(self, run: str, types: frozenset[str] = ENDED, patience: float = PATIENCE) -> Any:
+        """The state of a run, once it is one of these."""
+        deadline = time.monotonic() + patience
+        while (state := self.state(run))["type"] not in types:
+            assert time.monotonic() < deadline, f"still {state['name']}\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.2)
+        return state
+
+    def interrupt(self) -> int:
+        """Ctrl-C as a terminal sends it; the exit status."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterator[Service]:
+    """`wordwave up` with its files at `home`; whatever of it is still there after the block is killed."""
+    port, log = _free_port(), home / "up.log"
+    home.mkdir(parents=True, exist_ok=True)
+    given = {"WORDWAVE_HOME": str(home), "PYTHONUNBUFFERED": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "up", "--port", str(port), *options],
+            env={**os.environ, **given, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    service = Service(process, port, log)
+    try:
+        _wait_until_offered(service)
+        yield service
+    finally:
+        left = [process.pid, *descendants(process.pid)]
+        for pid in filter(lives, left):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_offered(service: Service) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while "Ready" not in service.log.read_text():
+        assert service.process.poll() is None, service.log.read_text()
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.2)
