@@ -1,0 +1,73 @@
+"""prefect.yaml offers to work pools what `wordwave up` serves, and Prefect takes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.deployments import DEPLOYED, DEPLOYMENT, NIGHTLY
+from tests.flows.conftest import collect_sockets
+
+FILE = Path(__file__).parents[2] / "prefect.yaml"
+POOLS = ["wordwave-cpu", "wordwave-gpu"]
+
+
+def run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def in_file() -> list[dict[str, Any]]:
+    deployments: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
+    return deployments
+
+
+def test_the_file_and_the_list_say_the_same() -> None:
+    assert [
+        (entry["name"], entry["entrypoint"], tuple(entry["tags"]), entry["work_pool"]["name"])
+        for entry in in_file()
+    ] == [(DEPLOYMENT, deployed.entrypoint, deployed.tags, deployed.pool) for deployed in DEPLOYED]
+    limits = {
+        entry["entrypoint"]: entry["concurrency_limit"]["limit"]
+        for entry in in_file()
+        if "concurrency_limit" in entry
+    }
+    assert limits == {deployed.entrypoint: deployed.at_once for deployed in DEPLOYED if deployed.at_once}
+
+
+def test_the_scheduled_night_is_one_that_the_form_would_take() -> None:
+    [nightly] = [entry for entry in in_file() if entry.get("schedules")]
+    [schedule] = nightly["schedules"]
+    assert nightly["entrypoint"] == NIGHTLY.entrypoint
+    assert schedule["timezone"] == schedule["parameters"]["timezone"]
+    NIGHTLY.load().validate_parameters(schedule["parameters"])
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    environment = {"PREFECT_API_URL": PREFECT_API_URL.value(), "PREFECT_HOME": str(tmp_path)}
+    for pool in POOLS:
+        run([*prefect, "work-pool", "create", pool, "--type", "process"], environment)
+    run([*prefect, "deploy", "--all", "--prefect-file", str(FILE)], environment)
+    with get_client(sync_client=True) as client:
+        found = {deployment.entrypoint: deployment for deployment in client.read_deployments()}
+    assert found.keys() == {deployed.entrypoint for deployed in DEPLOYED}
+    for deployed in DEPLOYED:
+        deployment = found[deployed.entrypoint]
+        assert deployment.work_pool_name == deployed.pool
+        assert deployment.description == deployed.load().description
+        assert deployment.pull_steps in (None, [])
+        limit = deployment.global_concurrency_limit
+        assert (limit and limit.limit) == deployed.at_once
+    [schedule] = found[NIGHTLY.entrypoint].schedules
+    assert schedule.schedule.model_dump()["timezone"] == "Europe/Berlin"
+    assert not schedule.active
+    collect_sockets()
