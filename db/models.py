@@ -24,7 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
@@ -101,6 +101,7 @@ class Run(Base):
     parameters: Mapped[dict[str, Any]]
     day: Mapped[date | None]
     counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     status: Mapped[str] = mapped_column(server_default=text("'running'"))
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     started_at: Mapped[datetime] = _written_at()

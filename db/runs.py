@@ -86,12 +86,18 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
     return run.id
 
 
-def finish_run(session: Session, run_id: UUID, counts: Mapping[str, int], status: FinalStatus) -> None:
-    """Closes a run with its counts; RunNotFound when there is no such run."""
+def finish_run(
+    session: Session,
+    run_id: UUID,
+    counts: Mapping[str, int],
+    status: FinalStatus,
+    summary: Mapping[str, Any] | None = None,
+) -> None:
+    """Closes a run with its counts and what stood at its end; RunNotFound when there is no such run."""
     finished = session.scalar(
         update(Run)
         .where(Run.id == run_id)
-        .values(status=status, counts=dict(counts), finished_at=func.now())
+        .values(status=status, counts=dict(counts), summary=summary, finished_at=func.now())
         .returning(Run.id)
     )
     if finished is None:

@@ -4,7 +4,6 @@ Names and messages come from outside and are escaped; nothing here holds a crede
 """
 
 import html
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from db.library import LibraryVersion
 from db.promotions import TwoAnswers
 from db.quarantine import Quarantined
-from flows.stages.backfill import DayOutcome
 from flows.stages.check import Check
-from flows.stages.plan import STATES
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
@@ -91,36 +88,17 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
     return [row | {"method": escape(row["method"])} for row in table_rows(table)]
 
 
-def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
-    """Days in their order: what was missing of each before, and what became of it."""
-    return [
-        {"day": str(outcome.partition.day), "status": outcome.status}
-        | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
-        | {"error": escape(str(outcome.error)) if outcome.error else ""}
-        for outcome in outcomes
-    ]
-
-
-def backfill_page(prefix: str, outcomes: Sequence[DayOutcome]) -> str:
-    """How many days are how, and which ones failed."""
-    lines = [f"## {escape(prefix)}", "", f"{outcomes[0].partition.day} to {outcomes[-1].partition.day}"]
-    lines += ["", "| days | status |", "| ---: | --- |"]
-    counted = Counter(outcome.status for outcome in outcomes)
-    lines += [f"| {number} | {status} |" for status, number in counted.items()]
-    lines += [""]
-    lines += [f"- {one.partition.day}: {escape(str(one.error))}" for one in outcomes if one.error]
-    return "\n".join(lines).rstrip()
-
-
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
     """Clips and their answers: what cannot be used first, then the least sure ones."""
     return [_row(clip) for clip in sorted(answers, key=lambda c: c.answer.margin if c.answer else -1.0)]
 
 
-def summary(place: str, run: OpenRun) -> str:
-    """The page as markdown."""
-    lines = [f"## {escape(place)}", "", f"Run `{run.id}`", ""]
-    lines += ["| stage | what | clips |", "| --- | --- | ---: |"]
+def summary(place: str, run: OpenRun, *sections: Iterable[str]) -> str:
+    """The page as markdown; sections stand before the counts."""
+    lines = [f"## {escape(place)}", "", f"Run `{run.id}`"]
+    for section in sections:
+        lines += ["", *section]
+    lines += ["", "| stage | what | clips |", "| --- | --- | ---: |"]
     lines += [f"| {stage} | {escape(name)} | {number} |" for stage, name, number in _counted(run.counts)]
     if run.manifest:
         lines += ["", f"Exported: `{escape(run.manifest)}`"]

@@ -5,7 +5,8 @@ from datetime import date
 
 from prefect import flow
 
-from flows.artifacts import backfill_page, day_rows, publish_page
+from flows.artifacts import publish_page
+from flows.night_pages import backfill_page, day_rows
 from flows.nightly_labeling import nightly_labeling
 from flows.parameters import (
     CanaryLibrary,

@@ -129,17 +129,16 @@ def label(place: str, layout: str, **options: Any) -> None:
     from flows.stages.job import run_night, with_bar
     from flows.stages.label import LabelRequest
     from flows.stages.partition import partition_of
-    from flows.stages.report import clip_answers, json_rows, table_lines
+    from flows.stages.report import json_rows, table_lines
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
         night = run_night(runtime, partition_of(place), request, with_bar, kind="label", export=False)
-        answers = clip_answers(night.labelling, night.selection)
     if layout == "json":
-        for row in json_rows(answers):
+        for row in json_rows(night.answers):
             echo_json(row)
     else:
-        click.echo("\n".join(table_lines(answers)))
+        click.echo("\n".join(table_lines(night.answers)))
 
 
 @wordwave.command()

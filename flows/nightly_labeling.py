@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import answer_rows, publish
+from flows.artifacts import answer_rows, publish_page
+from flows.night_pages import night_page
 from flows.parameters import (
     CanaryLibrary,
     Day,
@@ -27,7 +28,7 @@ from flows.stages.canary import CanaryRequest
 from flows.stages.job import run_night
 from flows.stages.label import LabelRequest
 from flows.stages.partition import partition_of
-from flows.stages.report import clip_answers
+from flows.stages.summary import night_before
 from flows.tasks import batch_threads, in_tasks
 
 
@@ -65,6 +66,6 @@ def nightly_labeling(
         canaries=CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None,
         flow_run_id=flow_run.id,
     )
-    answers = clip_answers(night.labelling, night.selection)
-    publish("nightly-labeling", partition.place, night.run, answer_rows(answers))
+    page = night_page(partition.place, night, night_before(runtime, night.run.id))
+    publish_page("nightly-labeling", partition.place, page, answer_rows(night.answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}

@@ -18,8 +18,10 @@ from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import Partition
+from flows.stages.report import ClipAnswer, clip_answers
 from flows.stages.results import Rows, export_results
 from flows.stages.run import OpenRun, recorded_run
+from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
 from flows.storage.location import canonical
 
@@ -29,11 +31,13 @@ Batches = Sequence[Sequence[object]]
 
 @dataclass(frozen=True)
 class Night:
-    """A finished run: what was asked, what was done, of which clips."""
+    """A finished run: what was asked, what was done, of which clips, and what each of them has now."""
 
     labelling: Labelling
     run: OpenRun
     selection: Selection
+    answers: list[ClipAnswer]
+    summary: NightSummary
 
 
 class Each(Protocol):
@@ -99,7 +103,7 @@ def run_night(
 
     Canaries come first: where too few are answered right, nothing else is done.
     """
-    parameters = asdict(request) | (asdict(canaries) if canaries else {})
+    parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
         runtime, kind, partition.name, parameters, day=partition.day, flow_run_id=flow_run_id
     )
@@ -113,7 +117,10 @@ def run_night(
         label_selection(labelling, selection, run, each)
         if export:
             export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
-    return Night(labelling, run, selection)
+        answers = clip_answers(labelling, selection)
+        summary = summarize(answers)
+        run.summary = asdict(summary)
+    return Night(labelling, run, selection, answers, summary)
 
 
 def import_manifest(

@@ -15,8 +15,12 @@ MAX_DAYS = 366
 
 @dataclass(frozen=True)
 class Partition:
-    """The clips of one run: those of a place, or those of them last modified in a span of time."""
+    """The clips of one run: those of a place, or those of them last modified in a span of time.
 
+    `prefix` is the place as it was asked for, with {day}: the nights of one series have it in common.
+    """
+
+    prefix: str
     place: str
     span: tuple[datetime, datetime] | None = None
     day: date | None = None
@@ -43,9 +47,8 @@ def partition_of(
 ) -> Partition:
     """What a prefix, with or without {day}, means on a day; `due` is when the run was, now if not given."""
     asked = (day, timezone, due or datetime.now(UTC))
-    return Partition(
-        canonical(render_day(prefix, *asked)), modified_span(prefix, *asked), resolve_day(*asked)
-    )
+    place = canonical(render_day(prefix, *asked))
+    return Partition(prefix.removesuffix("/"), place, modified_span(prefix, *asked), resolve_day(*asked))
 
 
 def partitions_of(prefix: str, first_day: date, last_day: date, timezone: str) -> list[Partition]:

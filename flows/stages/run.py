@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,13 @@ from flows.stages.version import code_version
 
 @dataclass
 class OpenRun:
-    """A run under way; stages add to its counts."""
+    """A run under way; stages add to its counts. `seconds` is how long it took, once it is closed."""
 
     id: UUID
     counts: Counts = field(default_factory=Counts)
     manifest: str | None = None
+    summary: Mapping[str, Any] | None = None
+    seconds: float = 0.0
 
     def count(self, stage: str, counted: Iterable[Counts]) -> None:
         """Adds what the batches of a stage counted, as `stage.name`."""
@@ -57,15 +60,16 @@ def recorded_run(
                 flow_run_id=flow_run_id,
                 code_version=code_version(),
             )
-        run = OpenRun(run_id)
+        run, begun = OpenRun(run_id), monotonic()
         try:
             yield run
         except BaseException as error:
             _finish(runtime, run, "failed" if isinstance(error, Exception) else "cancelled")
             raise
+        run.seconds = monotonic() - begun
         _finish(runtime, run, "completed")
 
 
 def _finish(runtime: Runtime, run: OpenRun, status: FinalStatus) -> None:
     with session_scope(runtime.engine) as session:
-        finish_run(session, run.id, run.counts, status)
+        finish_run(session, run.id, run.counts, status, run.summary)

@@ -164,6 +164,24 @@ def test_names_from_outside_reach_artifacts_escaped(
     assert cells == [escape(f"{place}/{name}") for name in names]
 
 
+def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: str, worker: Path) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    prefix = f"{worker}/{{day}}"
+    nightly_labeling(prefix, library, day="2026-11-21")
+    assert "was completed before" in artifact("nightly-labeling-summary").data
+    (worker / "2026-11-23").mkdir()
+    for name, hertz in {"a": 205, "b": 215}.items():
+        (worker / f"2026-11-23/{name}.wav").write_bytes(tone(hertz))
+    nightly_labeling(prefix, f"{library}@1", day="2026-11-23")
+    page = artifact("nightly-labeling-summary").data
+    assert "| label | clips | share | 2026-11-21 | share | shift |" in page
+    assert "| low | 2 | 100.0% | 1 | 50.0% | +50.0 |" in page
+    assert "| high | 0 | 0.0% | 1 | 50.0% | -50.0 |" in page
+    assert "50.0% of the labels moved" in page
+    assert "worked on 2 clips" in page
+
+
 @pytest.fixture
 def shuffled_canaries(worker: Path) -> str:
     """A library of two clips, each labelled as the other."""

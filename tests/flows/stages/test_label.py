@@ -204,7 +204,7 @@ def test_a_day_means_the_clips_last_modified_in_it(runtime: Runtime, folder: Pat
         os.utime(write_clip(folder / name, tone(440, seed=when)), (when, when))
     span = (datetime.fromtimestamp(100, UTC), datetime.fromtimestamp(200, UTC))
     request = LabelRequest(library)
-    partition = Partition(canonical(str(folder)), span)
+    partition = Partition(str(folder), canonical(str(folder)), span)
     done = run_night(runtime, partition, request, with_bar, kind="label", export=False)
     assert [Path(a.uri).name for a in done.labelling.answers(done.selection)] == ["first.wav", "last.wav"]
     assert done.run.counts["tokenize.tokenized"] == 2

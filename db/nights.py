@@ -1,0 +1,65 @@
+"""Completed runs beside each other: the one before, and how long they took."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from db.models import Codec, Llm, Prediction, Run
+
+
+@dataclass(frozen=True)
+class CompletedRun:
+    """A run that came to its end. `seconds` are those from its start; `summary` what stood at its end."""
+
+    id: UUID
+    day: date | None
+    started_at: datetime
+    seconds: float
+    counts: Mapping[str, int]
+    summary: Mapping[str, Any] | None
+
+
+def _completed(*of: Any) -> Any:
+    """Runs with the columns of CompletedRun; of several attempts only the last one's time would be known."""
+    seconds = func.extract("epoch", Run.finished_at - Run.started_at)
+    columns = (Run.id, Run.day, Run.started_at, seconds, Run.counts, Run.summary)
+    return select(*columns).where(Run.status == "completed", *of)
+
+
+def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
+    """The last completed run of the same kind, prefix and library (whatever its version) before this one.
+
+    Of runs of a day that is the run of the last earlier day, whenever it ran; else the one that began last.
+    """
+    this = aliased(Run)
+    library = func.split_part(Run.parameters["library"].astext, "@", 1)
+    same = (
+        this.id == run_id,
+        Run.kind == this.kind,
+        Run.parameters["prefix"] == this.parameters["prefix"],
+        library == func.split_part(this.parameters["library"].astext, "@", 1),
+        func.jsonb_typeof(Run.summary) == "object",
+        func.coalesce(Run.day < this.day, Run.started_at < this.started_at),
+    )
+    latest = _completed(*same).order_by(Run.day.desc().nulls_last(), Run.started_at.desc()).limit(1)
+    row = session.execute(latest).one_or_none()
+    return None if row is None else CompletedRun(*row)
+
+
+def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:
+    """The last completed runs of a kind that answered clips by these models (fingerprints) in one attempt."""
+    answered = (
+        select(Prediction.id)
+        .join(Codec, Codec.id == Prediction.codec_id)
+        .outerjoin(Llm, Llm.id == Prediction.llm_id)
+        .where(Prediction.run_id == Run.id, Codec.fingerprint == codec)
+        .where(Llm.fingerprint.is_not_distinct_from(llm))
+        .exists()
+    )
+    latest = _completed(Run.kind == kind, Run.attempts == 1, answered).order_by(Run.started_at.desc())
+    return [CompletedRun(*row) for row in session.execute(latest.limit(limit))]

@@ -1,0 +1,92 @@
+"""Pages about nights: what one came to beside the one before, and what a backfill did."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from flows.artifacts import escape, summary
+from flows.stages.backfill import DayOutcome
+from flows.stages.job import Night
+from flows.stages.plan import STATES
+from flows.stages.summary import EarlierNight, NightSummary, clips_worked, moved, share
+
+HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
+
+
+def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
+    """The page of a night: its figures, its labels beside those of the night before, what was set aside."""
+    figures = _figures(night)
+    return summary(place, night.run, figures, _labels(night.summary, before), _set_aside(night))
+
+
+def _figures(night: Night) -> list[str]:
+    run, now = night.run, night.summary
+    worked = clips_worked(run.counts)
+    rate = f", {worked / run.seconds:.1f} clips a second" if run.seconds else ""
+    lines = [f"- worked on {worked} clips in {run.seconds / 60:.1f} minutes{rate}"]
+    if now.mean_margin is not None:
+        bound = night.labelling.request.min_margin
+        uncertain = f"{now.uncertain / now.answered:.0%} uncertain (margin under {bound:g})"
+        lines.append(f"- {now.answered} clips answered, mean margin {now.mean_margin:.3f}, {uncertain}")
+    for name, agreeing in now.agreement.items():
+        lines.append(f"- {agreeing:.0%} of the answers are what the nearest demonstration {HEARD[name]} says")
+    return lines
+
+
+def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
+    """Counts by label, and what moved since the night before."""
+    if before is None:
+        lines = ["| label | clips | share |", "| --- | ---: | ---: |"]
+        lines += [f"| {escape(name)} | {n} | {share(now, name):.1%} |" for name, n in now.labels.items()]
+        return [*lines, "", "No night of this prefix and library was completed before."]
+    then = before.summary
+    lines = [f"| label | clips | share | {before.name} | share | shift |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in dict.fromkeys([*now.labels, *then.labels]):
+        shift = share(now, name) - share(then, name)
+        lines.append(
+            f"| {escape(name)} | {now.labels.get(name, 0)} | {share(now, name):.1%} "
+            f"| {then.labels.get(name, 0)} | {share(then, name):.1%} | {100 * shift:+.1f} |"
+        )
+    return [*lines, "", _shift(now, before)]
+
+
+def _shift(now: NightSummary, before: EarlierNight) -> str:
+    share_moved, then = moved(now, before.summary), before.summary
+    if share_moved is None or now.mean_margin is None or then.mean_margin is None:
+        return f"{before.name} had {then.answered} answers: nothing to compare."
+    return (
+        f"Since {before.name}, {share_moved:.1%} of the labels moved; the mean margin was "
+        f"{then.mean_margin:.3f}, {then.uncertain / then.answered:.0%} were uncertain."
+    )
+
+
+def _set_aside(night: Night) -> list[str]:
+    """Why clips wait for replay, and how many of them are new."""
+    if not night.summary.quarantined:
+        return ["Nothing waits for replay."]
+    lines = ["| quarantined | waiting | of this run |", "| --- | ---: | ---: |"]
+    for reason, waiting in night.summary.quarantined.items():
+        new = night.run.counts[f"tokenize.quarantined:{reason}"]
+        lines.append(f"| {escape(reason)} | {waiting} | {new} |")
+    return lines
+
+
+def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
+    """Days in their order: what was missing of each before, and what became of it."""
+    return [
+        {"day": str(outcome.partition.day), "status": outcome.status}
+        | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
+        | {"error": escape(str(outcome.error)) if outcome.error else ""}
+        for outcome in outcomes
+    ]
+
+
+def backfill_page(prefix: str, outcomes: Sequence[DayOutcome]) -> str:
+    """How many days are how, and which ones failed."""
+    lines = [f"## {escape(prefix)}", "", f"{outcomes[0].partition.day} to {outcomes[-1].partition.day}"]
+    lines += ["", "| days | status |", "| ---: | --- |"]
+    counted = Counter(outcome.status for outcome in outcomes)
+    lines += [f"| {number} | {status} |" for status, number in counted.items()]
+    lines += [""]
+    lines += [f"- {one.partition.day}: {escape(str(one.error))}" for one in outcomes if one.error]
+    return "\n".join(lines).rstrip()

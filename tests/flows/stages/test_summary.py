@@ -1,0 +1,82 @@
+"""A night in figures: what stands at its end, whoever answered it, and what moved since the last."""
+
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.job import Night, run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.library import build_library
+from flows.stages.partition import partition_of
+from flows.stages.summary import NightSummary, clips_worked, moved, night_before
+from flows.storage import StorageRefused
+from tests.flows.stages.conftest import hiss, rows, tone, write_clip
+
+
+@pytest.fixture
+def library(runtime: Runtime, manifest: Path, run_id: UUID) -> Path:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    return manifest.parent
+
+
+def night(runtime: Runtime, folder: Path, day: str, **request: object) -> Night:
+    asked = LabelRequest("sounds", **request)
+    partition = partition_of(f"{folder}/{{day}}", day)
+    return run_night(runtime, partition, asked, with_bar, kind="nightly-labeling", export=False)
+
+
+def test_a_nights_figures_are_those_of_its_clips(runtime: Runtime, folder: Path, library: Path) -> None:
+    for number in range(3):
+        write_clip(folder / f"2026-11-21/tone-{number}.wav", tone(500 + 50 * number, seed=30 + number))
+    write_clip(folder / "2026-11-21/hiss.wav", hiss(seed=20))
+    shutil.copy(library / "hiss-0.wav", folder / "2026-11-21/shown.wav")
+    (folder / "2026-11-21/junk.wav").write_bytes(b"junk")
+    done = night(runtime, folder, "2026-11-21", min_margin=1.0)
+    margins = [clip.answer.margin for clip in done.answers if clip.answer]
+    assert done.summary == NightSummary(
+        labels={"tone": 3, "hiss": 2},
+        uncertain=5,
+        mean_margin=pytest.approx(sum(margins) / 5),
+        agreement={"nearest": 1.0, "nearest_latent": 1.0},
+        quarantined={"unsupported": 1},
+    )
+    assert 0 < done.run.seconds < 60
+    again = night(runtime, folder, "2026-11-21", min_margin=1.0)
+    assert again.summary == done.summary
+    assert clips_worked(again.run.counts) == 0
+
+
+def test_the_night_before_is_remembered_as_it_stood_at_its_end(
+    runtime: Runtime, folder: Path, library: Path
+) -> None:
+    write_clip(folder / "2026-11-21/a.wav", tone(500, seed=30))
+    first = night(runtime, folder, "2026-11-21")
+    assert night_before(runtime, first.run.id) is None
+    (folder / "2026-11-21/a.wav").unlink()
+    write_clip(folder / "2026-11-22/a.wav", hiss(seed=20))
+    second = night(runtime, folder, "2026-11-22")
+    before = night_before(runtime, second.run.id)
+    assert before is not None
+    assert (before.name, before.summary) == ("2026-11-21", first.summary)
+    assert moved(second.summary, before.summary) == 1.0
+    assert moved(second.summary, second.summary) == 0.0
+
+
+def test_a_run_that_fails_leaves_no_figures(runtime: Runtime, folder: Path, library: Path) -> None:
+    with pytest.raises(StorageRefused):
+        night(runtime, folder.parent / "elsewhere", "2026-11-21")
+    assert rows(runtime.engine, "SELECT status, summary FROM runs WHERE kind = 'nightly-labeling'") == [
+        ("failed", None)
+    ]
+
+
+def test_a_clip_that_was_tokenized_and_answered_was_worked_on_once() -> None:
+    counts = Counts(
+        {"tokenize.tokenized": 5, "tokenize.quarantined": 2, "label.labeled": 6, "export.rows": 99}
+    )
+    assert clips_worked(counts) == 7
+    assert clips_worked({"label.labeled": 4}) == 4
