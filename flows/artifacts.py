@@ -41,6 +41,16 @@ def publish_page(key: str, place: str, page: str, rows: Sequence[Mapping[str, st
     )
 
 
+def publish_checks(key: str, checks: Sequence[Check]) -> None:
+    """The table of what was examined, for flows that are no run of a partition."""
+    failed = sum(not check.passed for check in checks)
+    create_table_artifact(
+        table=check_rows(checks),
+        key=f"{key}-table",
+        description=f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed",
+    )
+
+
 def count_rows(run: OpenRun) -> list[dict[str, str]]:
     """What was counted, for flows that treat no clip by itself."""
     return [{"stage": stage, "what": name, "clips": str(n)} for stage, name, n in _counted(run.counts)]

@@ -60,6 +60,7 @@ DEPLOYED = (
     Deployed("verify-run", ("repair",), pool="wordwave-gpu"),
     Deployed("upgrade-models", ("models",), pool="wordwave-gpu"),
     Deployed("promote-models", ("models",)),
+    Deployed("doctor", ("repair",), pool="wordwave-gpu"),
 )
 
 

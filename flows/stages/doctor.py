@@ -1,22 +1,29 @@
 """Is everything in place? Each check says what it found and, where it failed, what to do."""
 
 import os
+import platform
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import requires, version
 
-from sqlalchemy import text
+from packaging.requirements import Requirement
+from sqlalchemy import func, select, text
 
 from db.engine import session_scope
-from flows.runtime import Runtime
+from flows.runtime import Runtime, model_directory
 from flows.settings import Settings
 from flows.stages.check import Check, check
+from flows.stages.served import check_limits, check_server, check_workers
+from flows.stages.version import code_version
 from migrations.upgrade import head
 
 Examination = Callable[[Runtime], str]
+CLOCK_SECONDS = 5
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Database, schema, roles, storage, codec, LLM and device, one after another; none stops the others."""
+    """Versions, database, storage, models, device, Prefect, one after another; none stops the others."""
     runtime = Runtime(settings)
     try:
         for name, (examination, remedy) in EXAMINATIONS.items():
@@ -25,11 +32,33 @@ def examine(settings: Settings) -> Iterator[Check]:
         runtime.close()
 
 
+def _versions(runtime: Runtime) -> str:
+    """What is installed is what the package asks for."""
+    asked = [Requirement(line) for line in requires("wordwave") or ()]
+    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = [
+        f"{one} is {version(one.name)}" for one in needed if not one.specifier.contains(version(one.name))
+    ]
+    if wrong:
+        raise ValueError(f"{len(wrong)} packages are not of the asked version: {', '.join(wrong)}")
+    return f"wordwave {code_version()} on Python {platform.python_version()}, {len(needed)} packages as asked"
+
+
 def _database(runtime: Runtime) -> str:
     with session_scope(runtime.engine) as session:
         version = session.scalar(text("SHOW server_version"))
     where = "set" if runtime.settings.database_url else "embedded"
     return f"Postgres {version} ({where})"
+
+
+def _clock(runtime: Runtime) -> str:
+    """Days and leases are wrong where machines disagree about the time."""
+    with session_scope(runtime.engine) as session:
+        there = session.scalars(select(func.clock_timestamp())).one()
+    apart = abs((datetime.now(UTC) - there).total_seconds())
+    if apart > CLOCK_SECONDS:
+        raise ValueError(f"the database's clock is {apart:.0f} s away, more than {CLOCK_SECONDS}")
+    return f"within {max(apart, 0.1):.1f} s of the database's"
 
 
 def _schema(runtime: Runtime) -> str:
@@ -60,15 +89,34 @@ def _storage(runtime: Runtime) -> str:
     return f"{place} written, listed and read back"
 
 
+def _readable(runtime: Runtime) -> str:
+    """Each place that flows may read can be listed."""
+    roots = runtime.settings.read_roots
+    for root in roots:
+        try:
+            next(runtime.storage(root).list(root), None)
+        except Exception as error:
+            raise ValueError(f"{root}: {error}") from error
+    return f"{len(roots)} places can be listed" if roots else "nothing may be read: set WORDWAVE_READ_ROOTS"
+
+
 def _codec(runtime: Runtime) -> str:
     codec = runtime.codec
     return f"{runtime.settings.codec}, fingerprint {codec.fingerprint[:12]}, {len(codec.words)} words"
 
 
 def _llm(runtime: Runtime) -> str:
+    """Hashed anew: a file may change and keep its size and time."""
+    from core.llama_directory import model_fingerprint
+
     if runtime.llama is None:
         return "none: labels come from nearest neighbour on tokens"
-    return f"{runtime.settings.llm}, fingerprint {str(runtime.llm_fingerprint)[:12]}, {runtime.llm_dtype}"
+    found = model_fingerprint(model_directory(str(runtime.settings.llm)), runtime.llm_dtype)
+    if found != runtime.llm_fingerprint:
+        raise ValueError(
+            f"its files are {found[:12]}, not the {str(runtime.llm_fingerprint)[:12]} that was kept"
+        )
+    return f"{runtime.settings.llm}, fingerprint {found[:12]}, {runtime.llm_dtype}"
 
 
 def _device(runtime: Runtime) -> str:
@@ -79,12 +127,26 @@ def _device(runtime: Runtime) -> str:
     return f"{runtime.device}, {torch.get_num_threads()} threads"
 
 
+def _of_prefect(examination: Callable[[], str]) -> Examination:
+    return lambda _: examination()
+
+
 EXAMINATIONS: dict[str, tuple[Examination, str]] = {
+    "versions": (_versions, "install with requirements.lock, as make install does"),
     "database": (_database, "start it, or check WORDWAVE_DATABASE_URL (unset: the embedded one)"),
+    "clock": (_clock, "let both machines follow a time server"),
     "schema": (_schema, "run wordwave migrate as the owner"),
     "roles": (_roles, "let WORDWAVE_DATABASE_URL name wordwave_writer (db/bootstrap.sql makes it)"),
     "storage": (_storage, "check WORDWAVE_STORAGE_URI, its credentials and WORDWAVE_S3_ENDPOINT_URL"),
+    "readable": (_readable, "check WORDWAVE_READ_ROOTS, and that these credentials may list and get there"),
     "codec": (_codec, "let WORDWAVE_CODEC name a preset or a directory made by wordwave models convert"),
-    "llm": (_llm, "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer.model"),
+    "llm": (
+        _llm,
+        "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer.model; if "
+        "its files were changed in place, remove fingerprints/ in WORDWAVE_HOME",
+    ),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
+    "server": (_of_prefect(check_server), "start it with wordwave up, or check PREFECT_API_URL"),
+    "workers": (_of_prefect(check_workers), "run wordwave up, or prefect deploy --all and a worker per pool"),
+    "limits": (_of_prefect(check_limits), "deploy again: wordwave up, or prefect deploy --all"),
 }

@@ -13,6 +13,7 @@ from core.presets import preset_directory
 from db.library import LibraryNotFound
 from flows.artifacts import escape
 from flows.deployments import DEPLOYED, Deployed
+from flows.stages.check import ChecksFailed
 from flows.storage import StorageRefused
 from flows.storage.location import file_path, file_uri
 from tests.e2e.tables import rows
@@ -318,6 +319,44 @@ def test_another_generation_answers_and_is_promoted(
     assert artifact("promote-models-summary").description == escape(switched["now"])
     [row] = json.loads(artifact("promote-models-table").data)
     assert row == {name: escape(switched[name]) for name in ("before", "now")}
+
+
+def test_the_doctor_looks_for_those_who_work(worker: Path) -> None:
+    from flows.deployments import DEPLOYED, served
+    from flows.doctor import doctor
+
+    def failed() -> list[str]:
+        return [row["check"] for row in json.loads(artifact("doctor-table").data) if row["passed"] == "NO"]
+
+    with pytest.raises(
+        ChecksFailed, match=f"workers: {len(DEPLOYED)} of {len(DEPLOYED)} flows are not deployed"
+    ):
+        doctor()
+    assert failed() == ["workers"]
+    for deployment in served():
+        deployment.apply()
+    with pytest.raises(
+        ChecksFailed, match=f"workers: nobody works for {len(DEPLOYED)} of .* -> run wordwave up"
+    ):
+        doctor()
+    assert failed() == ["workers"]
+
+
+def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    from flows.deployments import NIGHTLY, served
+    from flows.stages.served import check_limits
+
+    for deployment in served():
+        deployment.apply()
+    assert check_limits() == f"at once: {NIGHTLY.name} 1"
+    with get_client(sync_client=True) as client:
+        nightly = client.read_deployment_by_name(NIGHTLY.name)
+        client.update_deployment(nightly.id, DeploymentUpdate(concurrency_limit=3))
+    with pytest.raises(ValueError, match=f"{NIGHTLY.name} has 3 at once where 1 is meant"):
+        check_limits()
 
 
 SCHEMAS = Path(__file__).with_name("schemas")

@@ -40,8 +40,9 @@ def write_clip(path: Path, samples: np.ndarray) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the clips of a test lie; the runtime may read it."""
-    (tmp_path / "clips").mkdir()
+    """Where the clips of a test lie; the runtime may read it, and library beside it."""
+    for name in ("clips", "library"):
+        (tmp_path / name).mkdir()
     return tmp_path / "clips"
 
 

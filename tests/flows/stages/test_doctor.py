@@ -1,14 +1,38 @@
 """The doctor finds what is wrong and says what to do, and one trouble does not hide another."""
 
+import os
+from datetime import datetime, timedelta, tzinfo
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+import pytest
+
 from flows.settings import Settings
+from flows.stages import doctor
 from flows.stages.doctor import examine
 from tests.fixtures_postgres import Database
+from tests.flows.stages.test_label import write_llama
 
 
 def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
     checks = list(examine(settings))
     assert [check.name for check in checks if not check.passed] == []
-    assert {check.name for check in checks} >= {"database", "schema", "roles", "storage", "codec", "device"}
+    assert [check.name for check in checks] == [
+        "versions",
+        "database",
+        "clock",
+        "schema",
+        "roles",
+        "storage",
+        "readable",
+        "codec",
+        "llm",
+        "device",
+        "server",
+        "workers",
+        "limits",
+    ]
 
 
 def test_each_trouble_is_named_with_its_remedy(settings: Settings) -> None:
@@ -37,3 +61,45 @@ def test_flows_that_write_as_an_administrator_are_reported(settings: Settings, d
     }
     assert not checks["roles"].passed
     assert checks["database"].passed
+
+
+def test_a_place_that_cannot_be_listed_is_named(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"read_roots": ("s3://no-such-bucket-anywhere/clips",)})
+    found = {check.name: check for check in examine(wrong)}
+    assert not found["readable"].passed
+    assert "no-such-bucket-anywhere" in found["readable"].finding
+
+
+def test_a_model_that_was_changed_in_place_is_found(settings: Settings, tmp_path: Path) -> None:
+    llama = write_llama(tmp_path / "llama")
+    with_llm = settings.model_copy(update={"llm": str(llama)})
+    assert {check.name: check for check in examine(with_llm)}["llm"].passed
+    weights = llama / "model.safetensors"
+    before = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = {check.name: check for check in examine(with_llm)}["llm"]
+    assert not found.passed
+    assert "remove fingerprints/" in found.remedy
+
+
+def test_a_package_of_another_version_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1" if name == "alembic" else version(name))
+    found = {check.name: check for check in examine(settings)}["versions"]
+    assert not found.passed
+    assert "alembic" in found.finding
+
+
+def test_a_clock_that_is_far_from_the_databases_is_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr(doctor, "datetime", Late)
+    found = {check.name: check for check in examine(settings)}["clock"]
+    assert found.finding == "the database's clock is 3600 s away, more than 5"

@@ -1,0 +1,20 @@
+"""doctor: is everything in place, where the flows run?"""
+
+from prefect import flow
+
+from flows.artifacts import publish_checks
+from flows.settings import Settings
+from flows.stages.check import require
+from flows.stages.doctor import examine
+
+
+@flow(
+    name="doctor",
+    description="Check versions, database, storage, models, device, server and workers; say what to do.",
+)
+def doctor() -> dict[str, str]:
+    """Fails where a check does, after all of them are made."""
+    checks = list(examine(Settings()))
+    publish_checks("doctor", checks)
+    require(checks)
+    return {check.name: check.finding for check in checks}
