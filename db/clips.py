@@ -150,6 +150,17 @@ def modified_uris(session: Session, selection: Selection, start: datetime, end: 
     return list(session.scalars(select(Clip.uri).where(selected(selection), modified).order_by(Clip.uri)))
 
 
+def shard_uris(session: Session, selection: Selection, number: int, count: int) -> list[str]:
+    """The uris of the selected current clips that fall to shard `number` of 1 to `count`, in their order.
+
+    Which shard that is follows from the uri alone, so it is the same whenever and wherever it is asked.
+    """
+    digest = func.sha256(func.convert_to(Clip.uri, "UTF8"))
+    drawn = func.get_byte(digest, 0) * 256 + func.get_byte(digest, 1)
+    mine = drawn % count == number - 1
+    return list(session.scalars(select(Clip.uri).where(selected(selection), mine).order_by(Clip.uri)))
+
+
 def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> ColumnElement[bool]:
     return exists().where(stored.content_sha256 == Clip.content_sha256, stored.codec_id == codec_id)
 

@@ -1,5 +1,6 @@
 """Runs: begun once, taken up again when their process died, finished with counts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
@@ -84,6 +85,14 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
     run.flow_run_id = flow_run_id
     session.flush()
     return run.id
+
+
+def shard_counts(session: Session, night: UUID) -> Counter[str]:
+    """What the finished shards of a night counted, together."""
+    counts = session.scalars(
+        select(Run.counts).where(Run.parameters["night"].astext == str(night), Run.status == "completed")
+    )
+    return sum(map(Counter, counts), Counter())
 
 
 def finish_run(

@@ -53,6 +53,7 @@ DEPLOYED = (
     Deployed("label-clips", ("job",), pool="wordwave-gpu"),
     Deployed("export-results", ("job",)),
     NIGHTLY,
+    Deployed("label-shard", ("nightly",), pool="wordwave-gpu"),
     Deployed("backfill-labeling", ("nightly",), pool="wordwave-gpu"),
     Deployed("evaluate-task", ("quality",), pool="wordwave-gpu"),
     Deployed("replay-quarantine", ("repair",), pool="wordwave-gpu"),

@@ -20,10 +20,12 @@ from flows.parameters import (
     Orders,
     Prefix,
     Repeats,
+    Shards,
     Timezone,
 )
 from flows.runtime import shared_runtime
 from flows.settings import Settings
+from flows.shards import shared_out
 from flows.stages.canary import CanaryRequest
 from flows.stages.job import run_night
 from flows.stages.label import LabelRequest
@@ -52,6 +54,7 @@ def nightly_labeling(
     min_margin: MinMargin = 0.0,
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
+    shards: Shards = 1,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
@@ -65,6 +68,7 @@ def nightly_labeling(
         export=True,
         canaries=CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None,
         flow_run_id=flow_run.id,
+        share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     publish_page("nightly-labeling", partition.place, page, answer_rows(night.answers))

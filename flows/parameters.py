@@ -185,6 +185,17 @@ MinMargin = Annotated[
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
+MAX_SHARDS = 64
+Shards = Annotated[
+    int,
+    Field(ge=1, le=MAX_SHARDS),
+    _form(
+        "Shards",
+        "Runs that share the clips out between them, each where a worker has a place. 1: all in this run.",
+    ),
+]
+ShardNumber = Annotated[int, Field(ge=1, le=MAX_SHARDS), _form("Shard", "Which of the shards this run does.")]
+NightRun = Annotated[UUID, _form("Night", "Id of the run that is shared out; its rows name it.")]
 RunId = Annotated[UUID, _form("Run", "Id of a run: its page, and the column run of the views, name it.")]
 Sample = Annotated[
     int, Field(ge=1, le=10_000), _form("Clips", "So many of the run's clips are encoded and answered again.")

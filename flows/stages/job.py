@@ -5,11 +5,14 @@ one after another with a progress bar on the command line, as Prefect tasks in a
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
+from uuid import UUID
 
 from tqdm import tqdm
 
-from db.clips import Selection
+from db.clips import Selection, shard_uris
+from db.engine import session_scope
 from db.library import LibraryVersion
+from db.runs import get_run
 from flows.runtime import Runtime
 from flows.stages.canary import STAGE as CANARIES
 from flows.stages.canary import Canaries, CanaryRequest
@@ -23,8 +26,10 @@ from flows.stages.results import Rows, export_results
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+from flows.stages.version import code_version
 from flows.storage.location import canonical
 
+SHARD = "label-shard"
 Step = Callable[[Any], Counts]
 Batches = Sequence[Sequence[object]]
 
@@ -40,10 +45,25 @@ class Night:
     summary: NightSummary
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 1 to `count`, of a night that is shared out."""
+
+    night: UUID
+    number: int
+    count: int
+
+
 class Each(Protocol):
     """Carries a step over the batches of a stage and yields what each one counted."""
 
     def __call__(self, stage: str, step: Step, batches: Batches) -> Iterable[Counts]: ...
+
+
+class ShareOut(Protocol):
+    """Has other processes tokenize and label the clips of a partition, and counts what they did."""
+
+    def __call__(self, partition: Partition, labelling: Labelling, run: OpenRun) -> None: ...
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
@@ -98,10 +118,12 @@ def run_night(
     export: bool,
     canaries: CanaryRequest | None = None,
     flow_run_id: str | None = None,
+    share_out: ShareOut | None = None,
 ) -> Night:
     """Lists, tokenizes, labels and, if asked, exports a partition as one run.
 
-    Canaries come first: where too few are answered right, nothing else is done.
+    Canaries come first: where too few are answered right, nothing else is done. What is shared out to other
+    processes is done when their turn is over, and what they leave is done here.
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
@@ -112,6 +134,9 @@ def run_night(
         if canaries:
             ask_canaries(Canaries(labelling, canaries), run, each)
         ingest_place(runtime, partition.place, run, each)
+        if share_out:
+            labelling.tokenize_demonstrations(run.id)  # once, and not in every process
+            share_out(partition, labelling, run)
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
         label_selection(labelling, selection, run, each)
@@ -121,6 +146,36 @@ def run_night(
         summary = summarize(answers)
         run.summary = asdict(summary)
     return Night(labelling, run, selection, answers, summary)
+
+
+def run_shard(
+    runtime: Runtime,
+    partition: Partition,
+    shard: Shard,
+    request: LabelRequest,
+    each: Each,
+    *,
+    flow_run_id: str | None = None,
+) -> OpenRun:
+    """Tokenizes and labels one part of a listed partition; its rows are the night's, its counts its own.
+
+    Raises RunNotFound, and ValueError when the night runs other code than this process.
+    """
+    with session_scope(runtime.engine) as session:
+        if (theirs := get_run(session, shard.night).code_version) != code_version():
+            raise ValueError(
+                f"run {shard.night} has code {theirs}, this worker has {code_version()}: "
+                "let all workers run the same version"
+            )
+        selection = shard_uris(session, partition.selection(runtime), shard.number, shard.count)
+    name = f"{partition.name} shard {shard.number} of {shard.count}"
+    asked = asdict(request) | {"night": str(shard.night)}
+    with recorded_run(runtime, SHARD, name, asked, day=partition.day, flow_run_id=flow_run_id) as run:
+        written = OpenRun(shard.night, run.counts)
+        labelling = Labelling(runtime, request)
+        tokenize_place(runtime, partition.place, selection, written, each)
+        label_selection(labelling, selection, written, each)
+    return run
 
 
 def import_manifest(

@@ -85,10 +85,14 @@ class Labelling:
         return self.request.nearest_shots > 0 and self.method == "few-shot"
 
     def prepare(self, run_id: UUID) -> None:
-        """Tokenizes demonstrations that this codec has not seen: a library outlives its first codec."""
+        """Makes the prompt ready, and with it the models."""
+        self.tokenize_demonstrations(run_id)
+        _ = self.labeler
+
+    def tokenize_demonstrations(self, run_id: UUID) -> None:
+        """Tokenizes those that this codec has not seen: a library outlives its first codec."""
         waiting = unseen(self.runtime, self.library, with_latent=self.by_latent)
         tokenize_uris(self.runtime, waiting, run_id)
-        _ = self.labeler
 
     def is_prepared(self) -> bool:
         """Whether the prompt can be made without reading audio."""

@@ -13,6 +13,8 @@ from db.clips import (
     clips_with_latents,
     clips_with_tokens,
     link_contents,
+    listed_uris,
+    shard_uris,
 )
 from db.models import Clip
 from db.quarantine import Rejected, quarantine_clips, resolve
@@ -149,3 +151,16 @@ def test_a_clip_of_known_content_is_linked_without_tokens_of_its_own(session: Se
     assert [clip.content_sha256 for clip in clips_with_tokens(session, FOLDER, codec_id)] == [
         sha256("a.wav")
     ] * 2
+
+
+def test_every_current_clip_falls_to_one_shard_and_always_to_the_same(session: Session) -> None:
+    names = [f"naïve {number}.wav" for number in range(300)]
+    add_clips(session, [listed(name) for name in names], FOLDER)
+    shards = [shard_uris(session, FOLDER, number, 3) for number in (1, 2, 3)]
+    assert sorted(uri for shard in shards for uri in shard) == sorted(listed_uris(session, FOLDER))
+    assert all(len(shard) > 70 for shard in shards)
+    assert all(shard == sorted(shard) for shard in shards)
+    add_clips(session, [listed(name, "v2") for name in names[100:]], FOLDER)
+    kept = set(listed_uris(session, FOLDER))
+    assert shard_uris(session, FOLDER, 2, 3) == [uri for uri in shards[1] if uri in kept]
+    assert shard_uris(session, FOLDER, 1, 1) == sorted(kept)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db.models import Run
-from db.runs import RunNotFound, finish_run, get_run, start_run
+from db.runs import RunNotFound, finish_run, get_run, shard_counts, start_run
 from tests.db.rows import make_run
 
 
@@ -54,3 +54,12 @@ def test_a_run_is_found_by_its_id_or_the_id_is_named(session: Session) -> None:
     assert found.parameters == {"library": "animals@1"}
     with pytest.raises(RunNotFound, match=str(unknown)):
         get_run(session, unknown)
+
+
+def test_the_shards_of_a_night_count_together_once_they_are_finished(session: Session) -> None:
+    night, other = uuid4(), uuid4()
+    shards = [make_run(session, f"shard {number}", night=str(night)) for number in range(3)]
+    finish_run(session, shards[0], {"labeled": 2, "uncertain": 1}, "completed")
+    finish_run(session, shards[1], {"labeled": 3}, "completed")
+    finish_run(session, make_run(session, "shard 0", night=str(other)), {"labeled": 7}, "completed")
+    assert shard_counts(session, night) == {"labeled": 5, "uncertain": 1}

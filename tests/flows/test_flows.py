@@ -272,6 +272,35 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
     assert cells["nearest tokens"]["✓,3,0"].startswith("100.0 [100.0, 100.0]")
 
 
+def test_a_night_that_nobody_takes_shards_of_says_so(
+    day: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+    from flows.shards import ShardsFailed
+
+    monkeypatch.setattr("flows.shards.LABEL_SHARD", "label-shard/elsewhere")
+    with pytest.raises(ShardsFailed, match="no deployment label-shard/elsewhere: start wordwave up"):
+        nightly_labeling(str(day), library, day="any", shards=2)
+
+
+def test_a_shard_does_its_part_of_a_night_of_the_same_code(
+    day: Path, library: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.ingest_clips import ingest_clips
+    from flows.label_shard import label_shard
+
+    ingest_clips(str(day))
+    [night] = rows(database.url("writer"), "SELECT id FROM runs WHERE kind = 'ingest-clips'")
+    done = [label_shard(str(day), library, night["id"], number, 2, day="any") for number in (1, 2)]
+    assert sum(one.get("label.labeled", 0) for one in done) == 2
+    assert sum(one.get("tokenize.quarantined", 0) for one in done) == 1
+    written = rows(database.url("writer"), "SELECT DISTINCT run_id FROM predictions")
+    assert written == [{"run_id": night["id"]}]
+    monkeypatch.setattr("flows.stages.job.code_version", lambda: "0.0.9+other")
+    with pytest.raises(ValueError, match="let all workers run the same version"):
+        label_shard(str(day), library, night["id"], 1, 2, day="any")
+
+
 def test_a_night_is_verified_undone_and_its_bad_clip_tried_again(
     day: Path, library: str, database: Database
 ) -> None:

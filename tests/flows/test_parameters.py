@@ -27,6 +27,8 @@ TYPES: dict[str, Any] = {
     "seed": p.Seed,
     "dry_run": p.DryRun,
     "day": p.Day,
+    "shards": p.Shards,
+    "shard": p.ShardNumber,
     "first_day": p.FirstDay,
     "canary_library": p.CanaryLibrary,
     "least_canary_accuracy": p.LeastCanaryAccuracy,

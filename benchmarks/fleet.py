@@ -1,0 +1,88 @@
+"""A Prefect server of its own and worker processes that take shards, each as on a machine of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.server import prefect_environment, prefect_server
+from flows.settings import Settings
+
+POOL = "shards"
+DEPLOY = f"""
+from flows.deployments import served
+from flows.stages.job import SHARD
+[shard] = [deployment for deployment in served() if deployment.flow_name == SHARD]
+shard.work_pool_name = {POOL!r}
+shard.apply()
+"""
+NIGHT = """
+import json, sys
+from flows.nightly_labeling import nightly_labeling
+print(json.dumps(nightly_labeling(**json.loads(sys.argv[1]))))
+"""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A running server and its workers. `environment` leads a process to the server and the database."""
+
+    environment: Mapping[str, str]
+    workers: list[subprocess.Popen[bytes]]
+
+    def start_night(self, parameters: str) -> subprocess.Popen[str]:
+        """nightly-labeling in a process of its own, its parameters as JSON; it prints what it returns."""
+        command = [sys.executable, "-c", NIGHT, parameters]
+        return subprocess.Popen(command, env=dict(self.environment), stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def fleet(workers: int, home: Path, given: Mapping[str, str]) -> Iterator[Fleet]:
+    """Workers that take one shard at a time, in an environment with `given` in it; all end with the block.
+
+    Each has a home, and so a lock on its device, of its own.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    port, settings = _free_port(), Settings(home=home)
+    environment = {
+        **os.environ,
+        **prefect_environment(settings, port),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "WORDWAVE_HOME": str(home),
+        **given,
+    }
+    with ExitStack() as stack:
+        stack.enter_context(prefect_server(port, environment))
+        for command in (
+            ["-m", "prefect", "work-pool", "create", POOL, "--type", "process"],
+            ["-c", DEPLOY],
+        ):
+            subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, check=True)
+        started = [stack.enter_context(_worker(number, home, environment)) for number in range(workers)]
+        yield Fleet(environment, started)
+
+
+@contextmanager
+def _worker(number: int, home: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--limit", "1"]
+    worker = subprocess.Popen(
+        [*command, "--name", f"worker-{number}"],
+        env={**environment, "WORDWAVE_HOME": str(home / f"worker-{number}")},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

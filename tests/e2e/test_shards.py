@@ -1,0 +1,176 @@
+"""A night shared out between worker processes: the rows of one process, whatever is killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from benchmarks.fleet import Fleet, fleet
+from db.embedded import EmbeddedServer
+from tests.e2e.conftest import NewBucket
+from tests.e2e.processes import descendants
+from tests.e2e.s3_log import Request, heard, recorded
+from tests.e2e.tables import Tables, rows, tables, what_was_done
+from tests.e2e.test_changes import new_rows
+from tests.e2e.world import LIBRARY, World, import_into, night, opened, tone
+from tests.fixtures_postgres import migrated_database
+
+pytestmark = pytest.mark.timeout(600)
+
+CLIPS = 36
+BATCH_SIZE = 4
+SAME_BYTES = ("copy-0.wav", "copy-1.wav")
+TOKENIZED = """
+    SELECT uri FROM clips JOIN token_sequences USING (content_sha256)
+    WHERE content_sha256 NOT IN (SELECT content_sha256 FROM demonstrations)
+"""
+SHARES = "SELECT counts FROM runs WHERE kind = 'label-shard'"
+ATTEMPTS = "SELECT attempts FROM runs WHERE kind = 'nightly-labeling'"
+
+
+@pytest.fixture
+def shared(world: World) -> World:
+    """Clips that are all different but for two, a broken one and a library."""
+    labels = {"low.wav": "low", "high.wav": "high"}
+    manifest = world.put_library({"low.wav": tone(200), "high.wav": tone(3000)}, labels)
+    for number in range(CLIPS):
+        world.put(f"{number}.wav", tone(300 + 70 * number))
+    for name in SAME_BYTES:
+        world.put(name, tone(5000))
+    world.put("cut.wav", tone(400)[:-400])
+    with opened(world.settings) as runtime:
+        import_into(runtime, manifest)
+    return world
+
+
+@pytest.fixture
+def alone(
+    shared: World, new_bucket: NewBucket, postgres: EmbeddedServer, migrated_template: str, tmp_path: Path
+) -> Tables:
+    """What the same night leaves when one process does it all."""
+    with migrated_database(postgres, migrated_template) as database:
+        world = replace(shared, results=new_bucket("alone"), database=database, home=tmp_path / "alone")
+        with opened(world.settings) as runtime:
+            import_into(runtime, f"{world.clips.uri}/library/manifest.jsonl")
+            night(runtime, world.place)
+        return stored(world)
+
+
+@pytest.fixture
+def workers(shared: World, tmp_path: Path) -> Iterator[Fleet]:
+    """Two workers for the world."""
+    given = {
+        "WORDWAVE_DATABASE_URL": shared.database.url("writer"),
+        "WORDWAVE_S3_ENDPOINT_URL": shared.clips.endpoint,
+        "WORDWAVE_READ_ROOTS": shared.clips.uri,
+        "WORDWAVE_STORAGE_URI": shared.results.uri,
+        "WORDWAVE_BATCH_SIZE": str(BATCH_SIZE),
+    }
+    with fleet(2, tmp_path / "fleet", given) as running:
+        yield running
+
+
+def start(workers: Fleet, world: World) -> subprocess.Popen[str]:
+    asked = {"prefix": world.place, "library": LIBRARY, "day": "any", "shards": 2}
+    return workers.start_night(json.dumps(asked))
+
+
+def counts(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a night that went well counted."""
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    counted: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return counted
+
+
+def shard_states(workers: Fleet) -> list[str]:
+    """The states of the flow runs of label-shard."""
+    asked = {"flows": {"name": {"any_": ["label-shard"]}}}
+    found = httpx.post(f"{workers.environment['PREFECT_API_URL']}/flow_runs/filter", json=asked, timeout=30)
+    return sorted(run["state"]["type"] for run in found.json())
+
+
+def stored(world: World) -> Tables:
+    """All rows but those that say who worked when."""
+    found = what_was_done(tables(world.database.url("writer")))
+    return {name: kept for name, kept in found.items() if name != "runs"}
+
+
+def is_read(request: Request) -> bool:
+    return request.reads_object and "/day/" in request.path
+
+
+def reads(requests: list[Request]) -> Counter[str]:
+    """How often each clip was read."""
+    return Counter(request.path.rpartition("/")[2] for request in filter(is_read, requests))
+
+
+@pytest.mark.slow
+def test_two_workers_leave_the_rows_of_one_process_and_read_every_clip_once(
+    shared: World, workers: Fleet, alone: Tables
+) -> None:
+    with recorded() as requests:
+        counted = counts(start(workers, shared))
+    assert set(reads(requests).values()) == {1}
+    assert reads(requests).total() == CLIPS + 3
+    assert shard_states(workers) == ["COMPLETED", "COMPLETED"]
+    assert (counted["label.labeled"], counted["export.rows"]) == (CLIPS + 1, CLIPS + 2)
+    assert stored(shared) == alone
+    url = shared.database.url("writer")
+    written = rows(url, "SELECT DISTINCT run_id::text AS run FROM predictions")
+    assert written == [{"run": counted["run"]}]
+    shares = [row["counts"]["label.labeled"] for row in rows(url, SHARES)]
+    assert len(shares) == 2
+    assert min(shares) > CLIPS // 4
+
+    before = tables(url)
+    with recorded() as requests:
+        again = counts(start(workers, shared))
+    assert not [request for request in requests if is_read(request) or request.writes]
+    assert not {"tokenize.tokenized", "label.labeled"} & again.keys()
+    assert new_rows(before, tables(url)) == {}
+
+
+def test_killed_shards_are_started_again_and_do_nothing_twice_that_was_committed(
+    shared: World, workers: Fleet, alone: Tables
+) -> None:
+    committed: set[str] = set()
+
+    def strike(request: Request) -> None:
+        """Once something is committed, kills every process of both workers."""
+        if committed or not is_read(request):
+            return
+        for row in rows(shared.database.url("writer"), TOKENIZED):
+            committed.add(row["uri"].rpartition("/")[2])
+        for worker in workers.workers if committed else ():
+            for pid in descendants(worker.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    with recorded() as requests, heard(strike):
+        counts(start(workers, shared))
+    assert 0 < len(committed) < CLIPS
+    assert "CRASHED" in shard_states(workers)
+    assert shard_states(workers).count("COMPLETED") == 2
+    assert {reads(requests)[name] for name in committed} == {1}
+    assert stored(shared) == alone
+
+
+@pytest.mark.slow
+def test_a_killed_night_joins_the_shards_that_it_had_started(shared: World, workers: Fleet) -> None:
+    first = start(workers, shared)
+    with heard(lambda request: is_read(request) and first.kill()):
+        first.communicate(timeout=300)
+    counted = counts(start(workers, shared))
+    assert shard_states(workers) == ["COMPLETED", "COMPLETED"]
+    assert counted["label.labeled"] == CLIPS + 1
+    assert rows(shared.database.url("writer"), ATTEMPTS) == [{"attempts": 2}]
