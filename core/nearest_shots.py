@@ -38,7 +38,8 @@ class NearestShotsLabeler:
         shots: int,
     ) -> None:
         whole = FewShotPrompt(vocabulary, labels, library, settings, read_model_prompt(llama.directory))
-        check_budget(whole.longest_with(shots), llama.context_length)
+        self.longest_prompt = whole.longest_with(shots)
+        check_budget(self.longest_prompt, llama.context_length)
         self._model = llama, vocabulary
         self._labels = whole.labels
         self._library = library
@@ -61,6 +62,11 @@ class NearestShotsLabeler:
             answers.update(zip(numbers, asked, strict=True))
         guesses = self._baselines.guesses(queries, self._baselines.nearest.probabilities(queries))
         return [replace(answers[number], baselines=said) for number, said in enumerate(guesses)]
+
+    def prompt_for(self, query: ClipCodes) -> FewShotPrompt:
+        """How this query is asked."""
+        choice = self._nearest.nearest(query, self._shots)
+        return self._labeler([self._library[at] for at in choice]).prompt
 
     def _labeler(self, shown: Sequence[LabeledClip]) -> FewShotLabeler:
         return FewShotLabeler(*self._model, self._labels, shown, self._settings)

@@ -95,6 +95,15 @@ class FewShotLabeler:
         """Hex sha256 of the prefix, the windows and the template."""
         return self.prompt.prompt_hash
 
+    def prompt_for(self, _query: ClipCodes) -> FewShotPrompt:
+        """How a query is asked: all alike."""
+        return self.prompt
+
+    @property
+    def longest_prompt(self) -> int:
+        """The most token ids that a query can take, with all that it is shown and its label."""
+        return self.prompt.longest
+
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
         """A prediction for each query, in order."""
         if not queries:

@@ -36,6 +36,10 @@ class TextTokenizer:
         """The token ids of a text."""
         return [int(token_id) for token_id in self._processor.encode(text)]
 
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of token ids, control ids left out."""
+        return str(self._processor.decode(list(token_ids)))
+
     def piece(self, token_id: int) -> str:
         """The spelling of one token id, ▁ for a leading space. Raises BadCodes outside the vocabulary."""
         if not 0 <= token_id < len(self):

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Double, cast, func, select
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Codec, Llm, Prediction, Run
@@ -26,7 +26,7 @@ class CompletedRun:
 
 def _completed(*of: Any) -> Any:
     """Runs with the columns of CompletedRun; of several attempts only the last one's time would be known."""
-    seconds = func.extract("epoch", Run.finished_at - Run.started_at)
+    seconds = cast(func.extract("epoch", Run.finished_at - Run.started_at), Double)
     columns = (Run.id, Run.day, Run.started_at, seconds, Run.counts, Run.summary)
     return select(*columns).where(Run.status == "completed", *of)
 

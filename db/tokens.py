@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, select
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
@@ -163,3 +163,9 @@ def get_token_sequences(
 def _of(codec_id: int, contents: Collection[bytes]) -> ColumnElement[bool]:
     among = TokenSequence.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
     return (TokenSequence.codec_id == codec_id) & among
+
+
+def token_lengths(session: Session, codec_id: int, contents: Collection[bytes]) -> list[int]:
+    """How many semantic codes each of the contents with tokens has, the fewest first."""
+    lengths = func.cardinality(TokenSequence.semantic)
+    return list(session.scalars(select(lengths).where(_of(codec_id, contents)).order_by(lengths)))

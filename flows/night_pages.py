@@ -2,13 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 from flows.artifacts import escape, summary
 from flows.stages.backfill import DayOutcome
+from flows.stages.canary import Canaries
 from flows.stages.job import Night
-from flows.stages.plan import STATES
+from flows.stages.plan import IDLE, STATES, NightPlan
+from flows.stages.preview import Preview, PromptPreview
 from flows.stages.summary import EarlierNight, NightSummary, clips_worked, moved, share
 
+PROMPT_HEAD, PROMPT_TAIL = 2000, 600
+"""Characters of a prompt that are shown: where it begins, and the clip at its end."""
 HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 
 
@@ -69,6 +74,74 @@ def _set_aside(night: Night) -> list[str]:
         new = night.run.counts[f"tokenize.quarantined:{reason}"]
         lines.append(f"| {escape(reason)} | {waiting} | {new} |")
     return lines
+
+
+def plan_page(seen: Preview, canaries: Canaries | None) -> str:
+    """What a run would do, for somebody who decides whether it may."""
+    plan = seen.plan
+    lines = [f"## {escape(plan.partition.place)}", "", "A plan: nothing has been done."]
+    lines += ["", "| clips | are |", "| ---: | --- |"]
+    lines += [f"| {plan.counts[state]} | {state}: {meaning} |" for state, meaning in STATES.items()]
+    lines += ["", *_outlook(seen)]
+    if canaries:
+        lines.append(
+            f"- {len(canaries.library.demonstrations)} canaries of {escape(canaries.name)} are asked first, "
+            f"{canaries.least_accuracy:.0%} have to be right"
+        )
+    if plan.reasons:
+        lines += ["", "| quarantined | waiting |", "| --- | ---: |"]
+        waiting = Counter(plan.reasons.values()).most_common()
+        lines += [f"| {escape(reason)} | {number} |" for reason, number in waiting]
+    return "\n".join([*lines, "", *_prompt(seen.prompt)])
+
+
+def _outlook(seen: Preview) -> list[str]:
+    plan, lengths, prompt = seen.plan, seen.lengths, seen.prompt
+    lines = [f"- {plan.due} clips to work on{_time(seen)}"]
+    if plan.relisted:
+        lines.append(f"- {plan.relisted} clips are gone, were replaced or are back")
+    if not plan.is_exported:
+        lines.append("- all is answered, and the answers are yet to be exported")
+    if lengths:
+        lines.append(
+            f"- {lengths[0]} to {lengths[-1]} semantic codes a clip, median {median(lengths):g}, for the "
+            f"{len(lengths)} contents that have tokens"
+        )
+    if prompt.text:
+        lines.append(
+            f"- {prompt.shared} token ids shown with every clip, at most {prompt.longest} with its own, "
+            f"of {prompt.context} that the LLM holds"
+        )
+    return [*lines, f"- {seen.over_limit} prompts over the limit"]
+
+
+def _time(seen: Preview) -> str:
+    if seen.pace is None:
+        return "; how long it takes is unknown before a first run with these models is completed"
+    pace = (
+        f"{seen.pace.clips_per_second:.2g} clips a second in the last {seen.pace.runs} runs with these models"
+    )
+    return f", about {seen.minutes:.1f} minutes ({pace})"
+
+
+def _prompt(prompt: PromptPreview) -> list[str]:
+    """As an indented block, in which nothing is markup; the middle of a long one is left out."""
+    if not prompt.text:
+        return [f"No prompt to show: {escape(prompt.why_none)}."]
+    text = prompt.text
+    if len(text) > PROMPT_HEAD + PROMPT_TAIL:
+        left_out = len(text) - PROMPT_HEAD - PROMPT_TAIL
+        text = f"{text[:PROMPT_HEAD]}\n... {left_out} characters ...\n{text[-PROMPT_TAIL:]}"
+    return ["One prompt, as the LLM reads it:", "", *(f"    {line}" for line in text.splitlines())]
+
+
+def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
+    """The clips that are not done, what there is to do first."""
+    rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE, clip[0]))
+    return [
+        {"clip": escape(uri), "state": state, "reason": escape(plan.reasons.get(uri, ""))}
+        for uri, state in rows
+    ]
 
 
 def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:

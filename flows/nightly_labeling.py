@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
-from flows.night_pages import night_page
+from flows.night_pages import night_page, plan_page, plan_rows
 from flows.parameters import (
+    Approve,
     CanaryLibrary,
     Day,
+    DryRun,
     KShot,
     Layers,
     LeastCanaryAccuracy,
@@ -23,19 +26,23 @@ from flows.parameters import (
     Shards,
     Timezone,
 )
-from flows.runtime import shared_runtime
+from flows.runtime import Runtime, shared_runtime
 from flows.settings import Settings
 from flows.shards import shared_out
-from flows.stages.canary import CanaryRequest
+from flows.stages.canary import Canaries, CanaryRequest
 from flows.stages.job import run_night
-from flows.stages.label import LabelRequest
-from flows.stages.partition import partition_of
+from flows.stages.label import Labelling, LabelRequest
+from flows.stages.partition import Partition, partition_of
+from flows.stages.plan import STATES, NightPlan
+from flows.stages.preview import preview
 from flows.stages.summary import night_before
 from flows.tasks import batch_threads, in_tasks
 
+KIND = "nightly-labeling"
+
 
 @flow(
-    name="nightly-labeling",
+    name=KIND,
     flow_run_name="nightly {prefix} by {library}, {day}",
     description="List, tokenize, label and export one folder; done work is skipped, bad clips are set aside.",
     task_runner=batch_threads(),
@@ -55,21 +62,42 @@ def nightly_labeling(
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
     shards: Shards = 1,
+    dry_run: DryRun = False,
+    approve: Approve = False,
 ) -> dict[str, str | int | None]:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
+    canaries = CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None
+    if dry_run or approve:
+        plan = _show_plan(runtime, partition, request, canaries)
+        if dry_run:
+            return {state: plan.counts[state] for state in STATES}
+        if not plan.is_done:
+            wait_for_approval()
     night = run_night(
         runtime,
         partition,
-        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin),
+        request,
         in_tasks,
-        kind="nightly-labeling",
+        kind=KIND,
         export=True,
-        canaries=CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None,
+        canaries=canaries,
         flow_run_id=flow_run.id,
         share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
-    publish_page("nightly-labeling", partition.place, page, answer_rows(night.answers))
+    publish_page(KIND, partition.place, page, answer_rows(night.answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
+
+
+def _show_plan(
+    runtime: Runtime, partition: Partition, request: LabelRequest, canaries: CanaryRequest | None
+) -> NightPlan:
+    """Plans the night and leaves the plan as artifacts; what is named is checked on the way."""
+    labelling = Labelling(runtime, request)
+    asked = Canaries(labelling, canaries) if canaries else None
+    seen = preview(labelling, partition, KIND)
+    publish_page("nightly-plan", partition.place, plan_page(seen, asked), plan_rows(seen.plan))
+    return seen.plan

@@ -204,6 +204,15 @@ Reasons = Annotated[
     list[ReasonCode], _form("Reasons", "Only clips that were set aside for one of these; none chosen: all.")
 ]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
+APPROVAL_HOURS = 12
+Approve = Annotated[
+    bool,
+    _form(
+        "Ask for approval",
+        "Show the plan and wait until somebody resumes the run in the UI; nothing is done before. After "
+        f"{APPROVAL_HOURS} hours the run fails. A plan without work needs nobody.",
+    ),
+]
 Day = Annotated[
     str,
     Field(pattern=_DAY),

@@ -36,7 +36,7 @@ class Canaries:
     """
 
     def __init__(self, labelling: Labelling, request: CanaryRequest) -> None:
-        self._labelling, self._least = labelling, request.least_canary_accuracy
+        self._labelling, self.least_accuracy = labelling, request.least_canary_accuracy
         with session_scope(labelling.runtime.engine) as session:
             self.library = get_library(session, *split_library_name(request.canary_library))
         self.name = f"{self.library.name}@{self.library.version}"
@@ -68,11 +68,11 @@ class Canaries:
         """Raises CanaryFailed where the run's counts are under the bound."""
         asked, right = counts[f"{STAGE}.asked"], counts[f"{STAGE}.right"]
         accuracy = right / asked
-        if accuracy < self._least:
+        if accuracy < self.least_accuracy:
             raise CanaryFailed(
                 f"{right} of {asked} canaries of {self.name} were answered right ({accuracy:.0%}), at least "
-                f"{self._least:.0%} are asked for: nothing was labelled. Look at what changed since the last "
-                f"good night: the library {self._labelling.request.library}, the models, the canaries"
+                f"{self.least_accuracy:.0%} are asked for: nothing was labelled. Look at what changed since "
+                f"the last good night: library {self._labelling.request.library}, the models, the canaries"
             )
 
     def _check_held_out(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
+from core.errors import PromptTooLong
 from db.clips import Listed, StoredVersion, stored_versions
 from db.engine import session_scope
 from flows.runtime import Runtime
@@ -82,11 +83,20 @@ class Planner:
             return replace(plan, is_exported=self._is_exported(partition))
         return plan
 
+    def contents(self, partition: Partition) -> list[bytes]:
+        """The contents of its listed clips that have tokens."""
+        stored = self._place(partition.place).stored.values()
+        found = (version.content_sha256 for version in stored if _is_here(version, partition))
+        return list(dict.fromkeys(content for content in found if content))
+
     def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
-        """No answer can stand where the prompt was never made with this codec."""
+        """No answer can stand where the prompt cannot be made, or never was with this codec."""
         if not self._labelling.is_prepared():
             return set()
-        return self._labelling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+        try:
+            return self._labelling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+        except PromptTooLong:
+            return set()
 
     def _is_exported(self, partition: Partition) -> bool:
         labelling = self._labelling
@@ -123,6 +133,10 @@ class _Place:
             for key, version in self.stored.items()
             if partition.holds(version.last_modified)
         )
+
+
+def _is_here(version: StoredVersion, partition: Partition) -> bool:
+    return version.is_current and version.is_tokenized and partition.holds(version.last_modified)
 
 
 def _state(version: StoredVersion | None, answered: set[bytes], is_known: bool) -> State:

@@ -1,13 +1,17 @@
 """A real Prefect server for the tests of flows, and a worker's environment that leads to a fresh database."""
 
 import gc
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
+
+LABELS = {"low.wav": "low", "high.wav": "high"}
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +54,33 @@ def worker(
     shared_runtime(Settings()).close()
     shared_runtime.cache_clear()
     collect_sockets()
+
+
+@pytest.fixture
+def manifest(worker: Path) -> str:
+    """A library's manifest and clips, which the worker may read."""
+    (worker / "low.wav").write_bytes(tone(200))
+    (worker / "high.wav").write_bytes(tone(3000))
+    rows = [json.dumps({"path": path, "label": label}) for path, label in LABELS.items()]
+    (worker / "manifest.jsonl").write_text("\n".join(rows))
+    return str(worker / "manifest.jsonl")
+
+
+@pytest.fixture
+def library(manifest: str) -> str:
+    """The library, imported without Prefect."""
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.job import import_manifest
+
+    return import_manifest(shared_runtime(Settings()), "sounds", manifest, "label")[0].name
+
+
+@pytest.fixture
+def day(worker: Path) -> Path:
+    """A day's folder: two clips and a broken one."""
+    folder = worker / "2026-11-21"
+    folder.mkdir()
+    for name, data in {"a.wav": tone(210), "b.wav": tone(2900), "cut.wav": tone(400)[:-400]}.items():
+        (folder / name).write_bytes(data)
+    return folder

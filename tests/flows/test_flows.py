@@ -23,38 +23,6 @@ from tests.fixtures_s3 import S3Bucket
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
-LABELS = {"low.wav": "low", "high.wav": "high"}
-
-
-@pytest.fixture
-def manifest(worker: Path) -> str:
-    """A library's manifest and clips, which the worker may read."""
-    (worker / "low.wav").write_bytes(tone(200))
-    (worker / "high.wav").write_bytes(tone(3000))
-    rows = [json.dumps({"path": path, "label": label}) for path, label in LABELS.items()]
-    (worker / "manifest.jsonl").write_text("\n".join(rows))
-    return str(worker / "manifest.jsonl")
-
-
-@pytest.fixture
-def library(manifest: str) -> str:
-    """The library, imported without Prefect."""
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
-    from flows.stages.job import import_manifest
-
-    return import_manifest(shared_runtime(Settings()), "sounds", manifest, "label")[0].name
-
-
-@pytest.fixture
-def day(worker: Path) -> Path:
-    """A day's folder: two clips and a broken one."""
-    folder = worker / "2026-11-21"
-    folder.mkdir()
-    for name, data in {"a.wav": tone(210), "b.wav": tone(2900), "cut.wav": tone(400)[:-400]}.items():
-        (folder / name).write_bytes(data)
-    return folder
-
 
 def artifact(key: str) -> Any:
     """The newest artifact of a key."""

@@ -1,15 +1,20 @@
 """The pages of nights, as people know them."""
 
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import example, given
 
 from db.nights import CompletedRun
-from flows.night_pages import night_page
+from flows.night_pages import night_page, plan_page, plan_rows
+from flows.stages.partition import partition_of
+from flows.stages.plan import NightPlan, State
+from flows.stages.preview import Pace, Preview, PromptPreview
 from flows.stages.run import OpenRun
 from flows.stages.summary import EarlierNight, NightSummary
 from tests.flows.test_artifacts import EMPHASIS, MARKUP, render
@@ -56,6 +61,56 @@ def night(summary: NightSummary) -> Any:
 
 def known(name: str) -> str:
     return (PAGES / f"{name}.md").read_text()
+
+
+def seen(prompt: str = "### Input: < river about >\nOutput:", **changes: Any) -> Preview:
+    """A plan of fourteen clips to do, beside eight hundred that are done."""
+    states: dict[str, State] = {"s3://calls/new.wav": "new", "s3://calls/<i>.wav": "quarantined"}
+    values: dict[str, Any] = {
+        "partition": partition_of("s3://calls/{day}", "2026-11-22"),
+        "counts": Counter({"new": 12, "changed": 2, "done": 800, "quarantined": 1}),
+        "clips": states,
+        "reasons": {"s3://calls/<i>.wav": "silent"},
+        "relisted": 2,
+    }
+    shown = PromptPreview(prompt, 1204, 1260, 2048) if prompt else PromptPreview(why_none="no LLM is set")
+    return Preview(NightPlan(**(values | changes)), [3, 12, 400], shown, Pace(0.07, 10))
+
+
+def canaries() -> Any:
+    library = SimpleNamespace(demonstrations=["a clip"] * 6)
+    return SimpleNamespace(library=library, name="canaries@1", least_accuracy=0.8)
+
+
+def test_the_page_of_a_plan_shows_what_would_be_done() -> None:
+    assert plan_page(seen(), canaries()) + "\n" == known("plan")
+
+
+def test_a_long_prompt_is_shown_by_its_beginning_and_its_end() -> None:
+    page = plan_page(seen("a" * 2000 + "b" * 5000 + "c" * 600), None)
+    assert "... 5000 characters ..." in page
+    assert "b" not in page.rpartition("reads it:")[2].replace("characters", "")
+    assert len(page) < 4000
+
+
+def test_a_plan_without_a_past_or_a_prompt_says_so() -> None:
+    first = replace(seen(""), pace=None)
+    assert "is unknown before a first run with these models" in plan_page(first, None)
+    assert "No prompt to show: no LLM is set." in plan_page(first, None)
+
+
+@given(MARKUP)
+@example("```\n# x\n```")
+@example("x\r\n\r\n[x](http://elsewhere)")
+def test_a_prompt_leads_nowhere(text: str) -> None:
+    page = render(plan_page(seen(f"x{text}x"), None))
+    assert page.tags == render(plan_page(seen("x"), None)).tags
+
+
+def test_the_table_of_a_plan_begins_with_what_there_is_to_do() -> None:
+    rows = plan_rows(seen().plan)
+    assert [(row["state"], row["reason"]) for row in rows] == [("new", ""), ("quarantined", "silent")]
+    assert rows[1]["clip"] == "s3://calls/&lt;i&gt;.wav"
 
 
 def test_the_page_of_a_night_shows_it_beside_the_night_before() -> None:

@@ -26,6 +26,7 @@ TYPES: dict[str, Any] = {
     "batch_size": p.BatchSize,
     "seed": p.Seed,
     "dry_run": p.DryRun,
+    "approve": p.Approve,
     "day": p.Day,
     "shards": p.Shards,
     "shard": p.ShardNumber,
