@@ -419,6 +419,18 @@ def up(port: int, nightly: str | None, library: str | None, at: datetime, timezo
 
 
 @wordwave.command()
+def automations() -> None:
+    """Bring the automations of the Prefect server at PREFECT_API_URL up to date; `up` does it for its own.
+
+    Runs whose process died are marked, and WORDWAVE_NOTIFICATION_BLOCK is told what went wrong.
+    """
+    from flows.automations import set_up
+    from flows.server import ServerSettings
+
+    click.echo(set_up(ServerSettings().notification_block))
+
+
+@wordwave.command()
 def down() -> None:
     """Stop the embedded Postgres; its data stays."""
     from db.embedded import stop

@@ -22,6 +22,7 @@ from flows.database import writer_url
 from flows.fingerprints import llm_fingerprint
 from flows.settings import Settings
 from flows.storage import Storage, open_storage
+from flows.termination import end_after_sigterm
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
@@ -208,4 +209,5 @@ def model_directory(name: str) -> Path:
 @lru_cache(maxsize=1)
 def shared_runtime(settings: Settings) -> Runtime:
     """The one runtime of this process: models are loaded once, however many tasks and flows run in it."""
+    end_after_sigterm()
     return Runtime(settings)

@@ -15,6 +15,7 @@ import click
 from pydantic import Field, SecretStr
 from sqlalchemy import make_url
 
+from flows.automations import HEARTBEAT_SECONDS
 from flows.settings import Settings
 
 HOST = "127.0.0.1"
@@ -29,6 +30,11 @@ class ServerSettings(Settings):
     prefect_database_url: SecretStr | None = Field(
         None, description="Postgres of the Prefect server, with pg_trgm; unset: SQLite at home"
     )
+    notification_block: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="block that is told what went wrong: TYPE/NAME, as slack-webhook/operators",
+    )
 
 
 def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
@@ -39,6 +45,7 @@ def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
         "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         # a server that starts again knows who holds the nightly's one slot
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.automations import set_up
 from flows.database import writer_url
 from flows.deployments import Night, served
 from flows.server import HOST, ServerSettings, database_environment, prefect_environment, prefect_server
-from flows.settings import Settings
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -29,13 +29,14 @@ def run_up(port: int, night: Night | None) -> None:
         _serve(deployments, f"http://{HOST}:{port}", settings)
 
 
-def _serve(deployments: "list[RunnerDeployment]", address: str, settings: Settings) -> None:
+def _serve(deployments: "list[RunnerDeployment]", address: str, settings: ServerSettings) -> None:
     from prefect.runner import Runner
 
     # a night that falls due while nobody serves is late, and runs when somebody serves again
     runner = Runner(name="wordwave", pause_on_shutdown=False)
     for deployment in deployments:
         runner.add_deployment(deployment)
+    click.echo(f"Alerts       {set_up(settings.notification_block)}")
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")
     click.echo(f"Ready        {len(deployments)} flows at {address}")
     click.echo("Ctrl-C ends the server and the flows; wordwave down ends Postgres")

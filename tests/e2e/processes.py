@@ -25,3 +25,11 @@ def descendants(pid: int) -> list[int]:
     """Its children, theirs and so on."""
     found = children(pid)
     return [*found, *(below for child in found for below in descendants(child))]
+
+
+def command(pid: int) -> str:
+    """What a process was started as; empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -65,6 +65,10 @@ class Service:
             time.sleep(0.2)
         return state
 
+    def cancel(self, run: str) -> None:
+        """What the button of the UI does."""
+        self.ask("POST", f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+
     def interrupt(self) -> int:
         """Ctrl-C as a terminal sends it; the exit status."""
         os.killpg(self.process.pid, signal.SIGINT)

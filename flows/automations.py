@@ -1,0 +1,141 @@
+"""What the Prefect server does by itself: it marks runs whose process died, and tells people what failed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from flows.deployments import DEPLOYMENT, NIGHTLY
+
+if TYPE_CHECKING:
+    from prefect.automations import AutomationCore
+    from prefect.client.orchestration import SyncPrefectClient
+
+HEARTBEAT_SECONDS = 30
+"""How often each run says that it lives; Prefect's least."""
+SILENT_FOR = timedelta(seconds=4 * HEARTBEAT_SECONDS)
+FRESH_FOR = timedelta(hours=26)
+"""A night a day, and two hours for one that takes longer than the night before."""
+MARK, FAILURE, FRESHNESS = (
+    "wordwave: mark dead runs",
+    "wordwave: a run failed",
+    "wordwave: no night completed",
+)
+
+
+def set_up(notification_block: str | None) -> str:
+    """Brings the server's automations of these names up to date; says who is told when something is wrong.
+
+    `notification_block` is TYPE/NAME of a block that exists in Prefect, such as slack-webhook/operators. An
+    automation that is as it should be is left alone, since a changed one forgets how long it has waited.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        block_id = _block_id(client, notification_block)
+        wanted = [_mark(), *(_alerts(block_id) if block_id else ())]
+        for automation in wanted:
+            _ensure(client, automation)
+        for name in {FAILURE, FRESHNESS} - {automation.name for automation in wanted}:
+            for old in client.read_automations_by_name(name):
+                client.delete_automation(old.id)
+    if block_id:
+        return f"{notification_block} is told of runs that fail and of nights that do not come"
+    if notification_block:
+        return f"nobody is told: there is no block {notification_block}; make it in the UI and start again"
+    return "nobody is told: set WORDWAVE_NOTIFICATION_BLOCK"
+
+
+def _block_id(client: "SyncPrefectClient", block: str | None) -> Any:
+    from prefect.exceptions import ObjectNotFound
+
+    if block is None:
+        return None
+    kind, _, name = block.partition("/")
+    try:
+        return client.read_block_document_by_name(name, kind, include_secrets=False).id
+    except ObjectNotFound:
+        return None
+
+
+def _ensure(client: "SyncPrefectClient", wanted: "AutomationCore") -> None:
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+    for old in found[:1]:
+        wanted.enabled = old.enabled  # somebody may have switched it off
+        if _content(old) != _content(wanted):
+            client.update_automation(old.id, wanted)
+
+
+def _content(automation: Any) -> dict[str, Any]:
+    content: dict[str, Any] = automation.model_dump(
+        include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}}
+    )
+    return content
+
+
+def _mark() -> "AutomationCore":
+    from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+    from prefect.client.schemas.objects import StateType
+
+    beat = "prefect.flow-run.heartbeat"
+    at_rest = ("Completed", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
+    return AutomationCore(
+        name=MARK,
+        description="Marks a run that is not heard of any more as crashed; the next one takes up its work.",
+        trigger=EventTrigger(
+            after={beat},
+            expect={beat, *(f"prefect.flow-run.{state}" for state in at_rest)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            within=SILENT_FOR,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"Nothing was heard of this run for {SILENT_FOR.seconds} seconds: its process died.",
+                force=True,
+            )
+        ],
+    )
+
+
+def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
+    from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
+
+    yield AutomationCore(
+        name=FAILURE,
+        description="Tells of every run of these deployments that failed or crashed.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "deployment", "prefect.resource.name": DEPLOYMENT},
+            posture=Posture.Reactive,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block_id,
+                subject="{{ flow.name }} {{ flow_run.state.name }}: {{ flow_run.name }}",
+                body="{{ flow_run.state.message }}\n{{ flow_run|ui_url }}",
+            )
+        ],
+    )
+    yield AutomationCore(
+        name=FRESHNESS,
+        description=f"Tells when no {NIGHTLY.flow} completed for too long.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Completed"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": NIGHTLY.flow},
+            posture=Posture.Proactive,
+            within=FRESH_FOR,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block_id,
+                subject=f"no {NIGHTLY.flow} completed for {FRESH_FOR.total_seconds() / 3600:.0f} hours",
+                body="Look for what stands in the way, then backfill the nights that are missing.",
+            )
+        ],
+    )
