@@ -63,7 +63,8 @@ def said_labels(labels: Sequence[str], slots: Sequence[str], order: int) -> dict
         return {label: label for label in labels}
     if len(labels) > len(slots):
         raise PromptError(
-            f"{len(labels)} labels, this model can tell {len(slots)} apart: use fewer, or a large model"
+            f"{len(labels)} labels, this model can tell {len(slots)} apart: use fewer, or let "
+            "a large model or the nearest neighbour answer"
         )
     chosen = random.Random(order).sample(list(slots), len(labels)) if order else slots[: len(labels)]
     return dict(zip(labels, chosen, strict=True))

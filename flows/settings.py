@@ -15,6 +15,9 @@ from core.decode import AudioLimits
 from flows.credentials import mask_url, refuse_credentials
 
 ENV_PREFIX = "WORDWAVE_"
+MINI_CODEC, MINI_LLM = "mini-codec", "mini-llama"
+"""Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
+
 _LIMITS = AudioLimits()
 
 
@@ -49,9 +52,10 @@ class Settings(BaseSettings):
         (), description="what may be read: s3://bucket[/folder] and local folders, comma separated"
     )
 
-    codec: str = Field("mini-codec", description="codec: a directory or the name of a preset")
+    codec: str = Field(MINI_CODEC, description="codec: a directory or the name of a preset")
     llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
-        None, description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens"
+        default_factory=lambda data: MINI_LLM if data["codec"] == MINI_CODEC else None,
+        description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens",
     )
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"

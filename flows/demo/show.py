@@ -34,6 +34,8 @@ def run_demo() -> None:
     os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # the first start makes the server's database, for which 20 seconds are little on a busy machine
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     click.echo(f"1. Making clips by rule and from recorded espeak-ng speech in {folder}")
     clips = write_demo_clips(folder, SEED)
     answers, method, manifest = _run(settings.reading(str(folder)), clips)

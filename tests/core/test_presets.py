@@ -12,11 +12,13 @@ from core.codec.config import CodecConfig
 from core.presets import preset_directory, preset_names
 from core.vocabulary import TextTokenizer, Vocabulary
 
-FROZEN = (
+STATED = (
     "mini-codec/tokenizer.model",
     "mini-codec/words.txt",
     "mini-llama/tokenizer.model",
     "mini-llama/embeddings.safetensors",
+    "mini-codec/model.safetensors",
+    "mini-llama/model.safetensors",
 )
 
 LABELS = {
@@ -122,8 +124,8 @@ def test_no_text_is_unknown_or_controls_the_model(text: str) -> None:
     assert min(token_ids) > 2
 
 
-@pytest.mark.parametrize("path", FROZEN)
-def test_a_frozen_file_is_the_one_that_the_readme_states(path: str) -> None:
+@pytest.mark.parametrize("path", STATED)
+def test_a_file_is_the_one_that_the_readme_states(path: str) -> None:
     root = preset_directory("mini-codec").parent
     digest = hashlib.sha256((root / path).read_bytes()).hexdigest()
     assert f"| `{path}` | `{digest}` |" in (root / "README.md").read_text(encoding="utf-8")

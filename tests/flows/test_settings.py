@@ -23,7 +23,7 @@ def test_without_any_variable_everything_lies_at_home_and_nothing_may_be_read() 
     assert settings.home == Path.home() / ".wordwave"
     assert settings.storage_uri == str(settings.home / "storage")
     assert settings.read_roots == ()
-    assert (settings.codec, settings.llm, settings.device) == ("mini-codec", None, "auto")
+    assert (settings.codec, settings.llm, settings.device) == ("mini-codec", "mini-llama", "auto")
     assert settings.database_url is None
 
 
@@ -48,6 +48,11 @@ def test_each_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch, t
     assert settings.device == "cuda:1"
     assert settings.audio_limits == AudioLimits(max_duration=60, allow_silent=True)
     assert settings.codec == "mini-codec"
+
+
+def test_another_codec_comes_without_the_small_llm_which_does_not_know_its_words() -> None:
+    assert Settings(codec="/models/llm-codec").llm is None
+    assert Settings(codec="/models/llm-codec", llm="/models/llama").llm == "/models/llama"
 
 
 def test_the_bounds_of_audio_are_those_of_the_decoder() -> None:
