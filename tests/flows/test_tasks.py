@@ -4,18 +4,23 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from botocore.exceptions import ClientError
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from flows.stages.counts import Counts
 from flows.storage import Fetched, Storage, StorageRefused
+from tests.e2e.s3_log import recorded
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
+from tests.fixtures_s3 import S3Bucket
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
@@ -105,3 +110,70 @@ def test_what_will_not_get_better_is_tried_once_and_stops_no_other_batch(prefect
     with pytest.raises(StorageRefused, match="not on the list"):
         run_flow(step, [["refused"], ["first"], ["second"]])
     assert sorted(tried) == ["first", "refused", "second"]
+
+
+CLIPS = {f"{number}.wav": tone(205 + 10 * number) for number in range(5)}
+UNLUCKY = "3.wav"
+
+
+def refuse(database: Database, table: str, data: bytes) -> None:
+    """Lets the database refuse the row of one content, as a full disk would: for no fault of the clip."""
+    administer(
+        database,
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF NEW.content_sha256 = '\\x{sha256(data).hexdigest()}' THEN RAISE 'no space left'; END IF;
+          RETURN NEW;
+        END $$
+        """,
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+
+def administer(database: Database, *statements: str) -> None:
+    engine = create_engine(database.url("owner"), poolclass=NullPool)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize(
+    ("table", "left", "read_again"),
+    [
+        ("token_sequences", {"tokenize.tokenized": 1, "label.labeled": 5}, [UNLUCKY]),
+        ("predictions", {"label.labeled": 1}, []),
+    ],
+)
+def test_after_a_batch_that_failed_the_next_run_does_that_batch_alone(
+    library: str,
+    worker: Path,
+    database: Database,
+    s3: S3Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    left: dict[str, int],
+    read_again: list[str],
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+
+    shared_runtime(Settings()).close()
+    monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")
+    monkeypatch.setenv("WORDWAVE_BATCH_SIZE", "1")
+    for name, data in CLIPS.items():
+        s3.put(f"day/{name}", data)
+    refuse(database, table, CLIPS[UNLUCKY])
+    with pytest.raises(DBAPIError, match="no space left"):
+        nightly_labeling(f"{s3.uri}/day", library, day="any")
+    [failed] = rows(database.url("writer"), "SELECT status, counts FROM runs WHERE kind = 'nightly-labeling'")
+    stage = next(iter(left))
+    assert (failed["status"], failed["counts"][stage]) == ("failed", len(CLIPS) - 1)
+    administer(database, f"DROP TRIGGER refuse ON {table}")
+    with recorded() as requests:
+        done = nightly_labeling(f"{s3.uri}/day", library, day="any")
+    names = [request.path.rpartition("/")[2] for request in requests if request.reads_object]
+    assert names == read_again
+    worked = {name: done[name] for name in ("tokenize.tokenized", "label.labeled") if done.get(name)}
+    assert worked == left
+    assert done["export.rows"] == len(CLIPS)
