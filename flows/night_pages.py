@@ -10,6 +10,7 @@ from flows.stages.canary import Canaries
 from flows.stages.job import Night
 from flows.stages.plan import IDLE, STATES, NightPlan
 from flows.stages.preview import Preview, PromptPreview
+from flows.stages.run import OpenRun
 from flows.stages.summary import EarlierNight, NightSummary, clips_worked, moved, share
 
 PROMPT_HEAD, PROMPT_TAIL = 2000, 600
@@ -24,17 +25,22 @@ def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
 
 
 def _figures(night: Night) -> list[str]:
-    run, now = night.run, night.summary
-    worked = clips_worked(run.counts)
-    rate = f", {worked / run.seconds:.1f} clips a second" if run.seconds else ""
-    lines = [f"- worked on {worked} clips in {run.seconds / 60:.1f} minutes{rate}"]
+    run, now, bound = night.run, night.summary, night.labelling.request.min_margin
+    lines = [f"- {_throughput(run)}"]
     if now.mean_margin is not None:
-        bound = night.labelling.request.min_margin
         uncertain = f"{now.uncertain / now.answered:.0%} uncertain (margin under {bound:g})"
-        lines.append(f"- {now.answered} clips answered, mean margin {now.mean_margin:.3f}, {uncertain}")
+        judged = uncertain if bound else "no least margin was asked for"
+        lines.append(f"- {now.answered} clips answered, mean margin {now.mean_margin:.3f}, {judged}")
     for name, agreeing in now.agreement.items():
         lines.append(f"- {agreeing:.0%} of the answers are what the nearest demonstration {HEARD[name]} says")
     return lines
+
+
+def _throughput(run: OpenRun) -> str:
+    if not (worked := clips_worked(run.counts)):
+        return "nothing was left to work on"
+    pace = f"{worked / run.seconds:.1f} clips a second"
+    return f"worked on {worked} clips in {run.seconds / 60:.1f} minutes, {pace}"
 
 
 def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
@@ -116,12 +122,17 @@ def _outlook(seen: Preview) -> list[str]:
 
 
 def _time(seen: Preview) -> str:
-    if seen.pace is None:
+    if not seen.plan.due:
+        return ""
+    if seen.pace is None or seen.minutes is None:
         return "; how long it takes is unknown before a first run with these models is completed"
-    pace = (
-        f"{seen.pace.clips_per_second:.2g} clips a second in the last {seen.pace.runs} runs with these models"
-    )
-    return f", about {seen.minutes:.1f} minutes ({pace})"
+    pace = f"{seen.pace.clips_per_second:.2g} clips a second"
+    past = "run" if seen.pace.runs == 1 else f"{seen.pace.runs} runs"
+    return f", about {_minutes(seen.minutes)} ({pace} in the last {past} with these models)"
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.1f} minutes" if minutes >= 1 else "a minute"
 
 
 def _prompt(prompt: PromptPreview) -> list[str]:
@@ -132,7 +143,16 @@ def _prompt(prompt: PromptPreview) -> list[str]:
     if len(text) > PROMPT_HEAD + PROMPT_TAIL:
         left_out = len(text) - PROMPT_HEAD - PROMPT_TAIL
         text = f"{text[:PROMPT_HEAD]}\n... {left_out} characters ...\n{text[-PROMPT_TAIL:]}"
-    return ["One prompt, as the LLM reads it:", "", *(f"    {line}" for line in text.splitlines())]
+    whose = "a demonstration, since no clip has tokens yet" if prompt.of_demonstration else "the first clip"
+    lines = [
+        f"One prompt as the LLM reads it, of {whose}:",
+        "",
+        *(f"    {line}" for line in text.splitlines()),
+    ]
+    if prompt.words:
+        said = ", ".join(f"{escape(word)} for {escape(label)}" for label, word in prompt.words.items())
+        lines += ["", f"It says {said}: it was trained with words that stand for any label."]
+    return lines
 
 
 def plan_rows(plan: NightPlan) -> list[dict[str, str]]:

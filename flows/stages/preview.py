@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.errors import PromptTooLong
@@ -36,9 +36,13 @@ class PromptPreview:
 
     `shared` ids are read once for all clips, `longest` is the most that a clip can take with them, of
     `context` that the LLM holds; `over_limit` says that the prompt does not fit, which is so for every clip.
+    `words` are what the LLM says in place of each label, where it was trained so. The clip that is asked is a
+    demonstration itself where no other has tokens yet.
     """
 
     text: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+    of_demonstration: bool = False
     shared: int = 0
     longest: int = 0
     context: int = 0
@@ -86,6 +90,7 @@ def pace(runtime: Runtime, kind: str) -> Pace | None:
 
 def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPreview:
     """The prompt of the first of the contents, or of a demonstration where none has tokens."""
+    from core.model_prompt import said_labels
     from core.nearest_shots import NearestShotsLabeler
     from core.understand import FewShotLabeler
 
@@ -105,6 +110,8 @@ def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPre
     asked = [*prompt.prefix_ids, *prompt.query_ids(clip)[0]]
     return PromptPreview(
         text=runtime.vocabulary.tokenizer.decode(asked),
+        words=said_labels(prompt.labels, prompt.shown.slots, 0) if prompt.shown.slots else {},
+        of_demonstration=not contents,
         shared=len(prompt.prefix_ids),
         longest=labeler.longest_prompt,
         context=runtime.llama.context_length,

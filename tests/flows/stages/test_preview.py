@@ -108,6 +108,7 @@ def test_before_any_clip_has_tokens_a_demonstration_is_asked(
 ) -> None:
     found = seen(llama_runtime, partition)
     assert found.lengths == []
+    assert found.prompt.of_demonstration
     assert found.prompt.text.count("Output:") == 5
 
 
