@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from flows.deployments import DEPLOYED
 from tests.docker.recipes import DOCKER, ROOT, compose, stages
 
 SERVICES = compose()["services"]
+WORKERS = {"cpu-worker", "cpu-labeler", "gpu-worker"}
 JOBS = {"migrate", "buckets", "deploy"}
 """They end; everything else runs until it is stopped."""
 
@@ -18,9 +20,20 @@ def service(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_the_stack_is_complete() -> None:
-    servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services", "cpu-worker", "gpu-worker"}
-    assert SERVICES.keys() == servers | JOBS
-    assert [name for name in SERVICES if "profiles" in SERVICES[name]] == ["gpu-worker"]
+    servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services"}
+    assert SERVICES.keys() == servers | WORKERS | JOBS
+
+
+def test_every_pool_of_the_deployments_has_a_worker_with_and_without_a_gpu() -> None:
+    wanted = {deployed.pool for deployed in DEPLOYED}
+    for profile in ("cpu", "gpu"):
+        running = [
+            SERVICES[name] for name in WORKERS if SERVICES[name].get("profiles", [profile]) == [profile]
+        ]
+        pools = {worker["command"][worker["command"].index("--pool") + 1] for worker in running}
+        assert pools == wanted
+        assert len(running) == len(pools)
+    assert "COMPOSE_PROFILES=cpu" in (DOCKER / ".env.example").read_text().splitlines()
 
 
 def test_what_keeps_running_is_watched_and_started_again(service: dict[str, Any]) -> None:
@@ -76,13 +89,13 @@ def test_only_the_ui_and_s3_are_published_and_only_to_this_machine() -> None:
 
 def test_the_workers_reach_nothing_outside() -> None:
     assert compose()["networks"]["internal"] == {"internal": True}
-    assert all(SERVICES[name]["networks"] == ["internal"] for name in ("cpu-worker", "gpu-worker"))
+    assert all(SERVICES[name]["networks"] == ["internal"] for name in WORKERS)
 
 
 def test_every_variable_of_the_stack_is_explained() -> None:
     asked = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
     explained = re.findall(r"^(\w+)=", (DOCKER / ".env.example").read_text(), re.MULTILINE)
-    assert asked == set(explained)
+    assert asked | {"COMPOSE_PROFILES"} == set(explained)
 
 
 def test_mounted_files_and_volumes_are_there(service: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +28,7 @@ from tests.fixtures_postgres import migrated_database
 
 pytestmark = pytest.mark.timeout(600)
 
-CLIPS = 36
+CLIPS, MANY = 36, 200
 BATCH_SIZE = 4
 SAME_BYTES = ("copy-0.wav", "copy-1.wav")
 TOKENIZED = """
@@ -174,3 +176,21 @@ def test_a_killed_night_joins_the_shards_that_it_had_started(shared: World, work
     assert shard_states(workers) == ["COMPLETED", "COMPLETED"]
     assert counted["label.labeled"] == CLIPS + 1
     assert rows(shared.database.url("writer"), ATTEMPTS) == [{"attempts": 2}]
+
+
+@pytest.mark.slow
+def test_a_night_that_is_cancelled_takes_its_shards_with_it(shared: World, workers: Fleet) -> None:
+    for number in range(MANY):
+        shared.put(f"more-{number}.wav", tone(301 + 7 * number))
+    first, reading = start(workers, shared), threading.Event()
+    with heard(lambda request: is_read(request) and reading.set()):
+        assert reading.wait(300)
+        first.terminate()
+        first.communicate(timeout=60)
+    assert first.returncode != 0
+    deadline = time.monotonic() + 60
+    while set(shard_states(workers)) != {"CANCELLED"}:
+        assert time.monotonic() < deadline, shard_states(workers)
+        time.sleep(0.5)
+    assert not [pid for worker in workers.workers for pid in descendants(worker.pid)]
+    assert counts(start(workers, shared))["export.rows"] == CLIPS + MANY + 2
