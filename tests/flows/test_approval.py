@@ -35,7 +35,9 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
     assert "| 3 | new: first seen in this listing |" in page
     assert [row["state"] for row in json.loads(artifact("nightly-plan-table").data)] == ["new"] * 3
     nightly_labeling(str(day), library, day="any")
-    done = nightly_labeling(str(day), library, day="any", dry_run=True)
+    state = nightly_labeling(str(day), library, day="any", dry_run=True, return_state=True)
+    assert (state.is_completed(), state.name) == (True, "Planned")
+    done = state.result()
     assert {state: number for state, number in done.items() if number} == {"done": 2, "quarantined": 1}
     assert "1 | truncated" not in page
     assert "| truncated | 1 |" in artifact("nightly-plan-summary").data
