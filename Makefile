@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow lint lint-containers types bench bench-quality install clean
+.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,10 @@ types: .venv/tests ## mypy, strict
 
 test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills
 	$(PYTEST) -m slow
+
+test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (CHROMIUM names another one)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
+	$(PYTEST) -m browser
 
 bench: .venv/tests ## the figures of the README
 	$(BIN)/python -m benchmarks.codec

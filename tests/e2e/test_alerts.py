@@ -1,0 +1,111 @@
+"""People are told of runs that fail and of nights that do not come, by the block that they named."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.service import Service, serving, wait_until
+from tests.fixtures_postgres import Database
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a webhook, and what it was told."""
+    heard: list[dict[str, str]] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    server.server_close()
+
+
+def make_block(service: Service, address: str) -> str:
+    """A webhook's block, as people make it in the UI."""
+    kind = service.ask("GET", "/block_types/slug/custom-webhook")
+    [schema] = service.ask(
+        "POST", "/block_schemas/filter", block_schemas={"block_type_id": {"any_": [kind["id"]]}}
+    )
+    service.ask(
+        "POST",
+        "/block_documents/",
+        name="operators",
+        block_type_id=kind["id"],
+        block_schema_id=schema["id"],
+        data={
+            "name": "operators",
+            "url": address,
+            "json_data": {"subject": "{{subject}}", "body": "{{body}}"},
+        },
+    )
+    return "custom-webhook/operators"
+
+
+def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
+    database: Database,
+    tmp_path: Path,
+    told: tuple[str, list[dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows import automations
+
+    address, heard = told
+    environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}
+    with serving(environment, tmp_path / "home") as service:
+        assert "nobody is told: set WORDWAVE_NOTIFICATION_BLOCK" in service.log.read_text()
+        assert names(service) == {automations.MARK}
+        with temporary_settings({PREFECT_API_URL: f"{service.address}/api"}):
+            assert "there is no block slack-webhook/nobody" in automations.set_up("slack-webhook/nobody")
+            block = make_block(service, address)
+            assert automations.set_up(block).startswith(f"{block} is told")
+            first = changed(service)
+            assert first.keys() == {automations.MARK, automations.FAILURE, automations.FRESHNESS}
+            automations.set_up(block)
+            assert changed(service) == first, "an automation that is as it should be is left alone"
+
+            failing = service.start("ingest-clips", prefix="/nowhere")
+            assert service.wait_for(failing)["type"] == "FAILED"
+            wait_until(lambda: heard)
+            assert heard[0]["subject"] == "ingest-clips Failed: ingest /nowhere"
+            assert "may not be read" in heard[0]["body"]
+            assert f"/runs/flow-run/{failing}" in heard[0]["body"]
+
+            monkeypatch.setattr(automations, "FRESH_FOR", timedelta(seconds=10))
+            automations.set_up(block)
+            wait_until(lambda: heard[1:])
+            assert heard[1]["subject"].startswith("no nightly-labeling completed for")
+
+            automations.set_up(None)
+            assert names(service) == {automations.MARK}
+
+
+def changed(service: Service) -> dict[str, str]:
+    """When each automation was changed last, by name."""
+    return {found["name"]: found["updated"] for found in service.ask("POST", "/automations/filter")}
+
+
+def names(service: Service) -> set[str]:
+    return set(changed(service))

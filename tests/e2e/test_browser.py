@@ -1,0 +1,184 @@
+"""What a person does in the UI: fill a form, watch the run, read its pages; and what the form refuses.
+
+WORDWAVE_SCREENSHOTS names a folder for what was seen: the pictures of docs/operations.md.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from db.embedded import EmbeddedServer
+from tests.e2e.service import Service, serving
+from tests.e2e.world import tone
+from tests.fixtures_postgres import migrated_database
+from tests.fixtures_s3 import S3Bucket
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from types_boto3_s3.client import S3Client
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+DAY = "2026-11-21"
+Shoot = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_endpoint: str, s3_client: "S3Client", credentials: dict[str, str]) -> S3Bucket:
+    """A day of clips, one of them cut short, and a library's manifest."""
+    s3_client.create_bucket(Bucket="calls")
+    bucket = S3Bucket(s3_endpoint, "calls", s3_client)
+    for number in range(12):
+        bucket.put(f"{DAY}/{number:02}.wav", tone(200 + 270 * number, 1.0))
+    bucket.put(f"{DAY}/cut.wav", tone(400)[:-400])
+    bucket.put("library/low.wav", tone(220, 1.0))
+    bucket.put("library/high.wav", tone(3100, 1.0))
+    rows = [json.dumps({"path": f"{label}.wav", "label": label}) for label in ("low", "high")]
+    bucket.put("library/manifest.jsonl", "\n".join(rows).encode())
+    return bucket
+
+
+@pytest.fixture(scope="module")
+def service(
+    bucket: S3Bucket,
+    postgres: EmbeddedServer,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Service]:
+    """The service with its library, which is scheduled for the night."""
+    with migrated_database(postgres, migrated_template) as database:
+        environment = {
+            "WORDWAVE_DATABASE_URL": database.url("writer"),
+            "WORDWAVE_S3_ENDPOINT_URL": bucket.endpoint,
+            "WORDWAVE_READ_ROOTS": bucket.uri,
+            "WORDWAVE_LLM": "none",
+            "PREFECT_LOGGING_LEVEL": "INFO",
+        }
+        nightly = ["--nightly", "s3://calls/{day}", "--library", "sounds", "--timezone", "Europe/Berlin"]
+        with serving(environment, tmp_path_factory.mktemp("home"), *nightly) as service:
+            manifest = f"{bucket.uri}/library/manifest.jsonl"
+            built = service.start("build-library", library="sounds", manifest=manifest)
+            assert service.wait_for(built)["type"] == "COMPLETED"
+            yield service
+
+
+@pytest.fixture
+def page() -> Iterator["Page"]:
+    """An empty page of a browser that nobody sees."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1160, "height": 760})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def shoot(page: "Page") -> Shoot:
+    """Keeps what the page shows, where somebody wants to look at it."""
+    folder = os.environ.get("WORDWAVE_SCREENSHOTS")
+
+    def keep(name: str) -> None:
+        if folder:
+            page.wait_for_timeout(1000)  # pictures move in
+            page.screenshot(path=Path(folder, f"{name}.png"))
+
+    return keep
+
+
+def open_deployment(page: "Page", service: Service, flow: str) -> None:
+    """From the first page to a flow's deployment, by clicks."""
+    page.goto(service.address)
+    page.get_by_role("link", name="Deployments").click()
+    row = page.get_by_role("row").filter(has_text=flow)
+    row.get_by_role("link", name="wordwave").click()
+    page.get_by_role("button", name="Run", exact=True).wait_for()
+
+
+def open_form(page: "Page") -> None:
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    page.get_by_label("Prefix").wait_for()
+
+
+def open_artifact(page: "Page", run: str, key: str) -> None:
+    """From a run's page to what it left under a key."""
+    page.goto(run)
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("link", name=key).click()
+    page.get_by_text(f"Created {key}").wait_for()
+    page.locator("main a[href*='/artifacts/artifact/']").first.click()
+
+
+def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
+    page: "Page", service: Service, shoot: Shoot
+) -> None:
+    page.goto(service.address)
+    page.get_by_role("link", name="Deployments").click()
+    page.get_by_text("nightly-labeling").wait_for()
+    shoot("deployments")
+    open_deployment(page, service, "nightly-labeling")
+    page.get_by_text("At 02:00 AM").wait_for()
+    shoot("nightly")
+    open_form(page)
+    page.get_by_label("Prefix").fill("s3://calls/{day}")
+    page.get_by_label("Library", exact=True).fill("sounds")
+    page.get_by_label("Day (Optional)").fill(DAY)
+    shoot("form")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("link", name="View run").click()
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+    page.reload()  # a page that was open when the run ended shows the logs until then
+    page.get_by_text("label: {'labeled': 12").wait_for()
+    shoot("run")
+    run = page.url
+    open_artifact(page, run, "nightly-labeling-summary")
+    page.get_by_text("truncated").first.wait_for()
+    shoot("summary")
+    open_artifact(page, run, "nightly-labeling-table")
+    page.get_by_text("quarantined: truncated").first.wait_for()
+    shoot("table")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("Prefix", "calls/today", "field 'prefix'"),
+        ("Library", "no such@0", "field 'library'"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_and_its_field_named(
+    page: "Page", service: Service, shoot: Shoot, field: str, value: str, named: str
+) -> None:
+    before = len(service.ask("POST", "/flow_runs/filter"))
+    open_deployment(page, service, "label-clips")
+    open_form(page)
+    page.get_by_label("Prefix").fill("s3://calls")
+    page.get_by_label("Library", exact=True).fill("sounds")
+    page.get_by_label(field, exact=True).fill(value)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text(f"Validation failed for {named}").first.wait_for()
+    if field == "Prefix":
+        shoot("refused")
+    assert len(service.ask("POST", "/flow_runs/filter")) == before
+
+
+def test_a_number_out_of_bounds_is_not_even_sent(page: "Page", service: Service) -> None:
+    before = len(service.ask("POST", "/flow_runs/filter"))
+    open_deployment(page, service, "label-clips")
+    open_form(page)
+    page.get_by_label("Prefix").fill("s3://calls")
+    page.get_by_label("Library", exact=True).fill("sounds")
+    margin = page.get_by_label("Least margin (Optional)")
+    margin.fill("2")
+    page.get_by_role("button", name="Submit").click()
+    said = margin.evaluate("field => field.matches(':focus') && field.validationMessage")
+    assert said == "Value must be less than or equal to 1."
+    assert len(service.ask("POST", "/flow_runs/filter")) == before
