@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Double, cast, func, select
+from sqlalchemy import Double, cast, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Codec, Llm, Prediction, Run
@@ -35,6 +35,7 @@ def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
     """The last completed run of the same kind, prefix and library (whatever its version) before this one.
 
     Of runs of a day that is the run of the last earlier day, whenever it ran; else the one that began last.
+    A run that was undone is passed over.
     """
     this = aliased(Run)
     library = func.split_part(Run.parameters["library"].astext, "@", 1)
@@ -44,6 +45,7 @@ def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
         Run.parameters["prefix"] == this.parameters["prefix"],
         library == func.split_part(this.parameters["library"].astext, "@", 1),
         func.jsonb_typeof(Run.summary) == "object",
+        ~exists().where(Prediction.run_id == Run.id, Prediction.retracted_by_run.is_not(None)),
         func.coalesce(Run.day < this.day, Run.started_at < this.started_at),
     )
     latest = _completed(*same).order_by(Run.day.desc().nulls_last(), Run.started_at.desc()).limit(1)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Run
 from db.nights import past_runs, run_before
-from db.predictions import save_predictions
+from db.predictions import restore_run, retract_run, save_predictions
 from tests.db.rows import make_codec, make_library, make_llm, make_tokenized_clips, prediction
 
 BEGAN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -77,6 +77,18 @@ def test_a_run_of_something_else_or_without_an_end_is_not_compared_with(
 ) -> None:
     night(session, 1, **changes)
     assert before(session, night(session, 2)) is None
+
+
+def test_a_night_that_was_undone_is_passed_over_until_it_is_restored(session: Session) -> None:
+    codec_id = make_tokenized_clips(session, "a.wav")
+    first, second, third = (night(session, number) for number in (1, 2, 3))
+    answer = prediction("a.wav", make_library(session, codec_id), codec_id, None)
+    save_predictions(session, second, [answer])
+    undo = night(session, 9, kind="undo-run")
+    retract_run(session, second, undo)
+    assert before(session, third) == first
+    restore_run(session, second)
+    assert before(session, third) == second
 
 
 def test_what_stood_at_the_end_and_the_seconds_are_read_back(session: Session) -> None:
