@@ -106,6 +106,7 @@ def night(server: EmbeddedServer, folder: Path, workers: int, clips: int) -> dic
     figures = {
         "workers": workers,
         "clips": clips,
+        "llm": Settings().llm,
         "tokenized": counted["tokenize.tokenized"],
         "labeled": counted["label.labeled"],
         "done_twice": counted["tokenize.tokenized"] - contents,
@@ -117,7 +118,8 @@ def night(server: EmbeddedServer, folder: Path, workers: int, clips: int) -> dic
         "prefect_kilobytes_per_1000_clips": round(growth / 1000 / (clips / 1000)),
     }
     print(
-        f"{workers} worker(s): {counted['label.labeled']} of {clips} clips in {seconds:.0f} s, "
+        f"{workers} worker(s), LLM {figures['llm'] or 'none'}: "
+        f"{counted['label.labeled']} of {clips} clips in {seconds:.0f} s, "
         f"{figures['clips_per_second']} a second, {figures['done_twice']} done twice; Prefect recorded "
         f"{recorded} of {figures['task_runs_submitted']} task runs and grew by "
         f"{figures['prefect_kilobytes_per_1000_clips']} KB per 1,000 clips",
