@@ -78,14 +78,12 @@ def _mark() -> "AutomationCore":
     from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
-    beat = "prefect.flow-run.heartbeat"
-    at_rest = ("Completed", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
     return AutomationCore(
         name=MARK,
         description="Marks a run that is not heard of any more as crashed; the next one takes up its work.",
         trigger=EventTrigger(
-            after={beat},
-            expect={beat, *(f"prefect.flow-run.{state}" for state in at_rest)},
+            after={"prefect.flow-run.heartbeat", "prefect.flow-run.Cancelling"},
+            expect={"prefect.flow-run.*"},  # the next beat, or whatever a run's state is called when it rests
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
@@ -95,7 +93,6 @@ def _mark() -> "AutomationCore":
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message=f"Nothing was heard of this run for {SILENT_FOR.seconds} seconds: its process died.",
-                force=True,
             )
         ],
     )

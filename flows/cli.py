@@ -381,8 +381,8 @@ def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
 @wordwave.command()
 def doctor() -> None:
     """Check settings, database, storage, models and device; say what to do about what is wrong."""
+    from flows.examination import examine
     from flows.server import ServerSettings
-    from flows.stages.doctor import examine
 
     settings = ServerSettings()
     for name, value in settings.describe().items():

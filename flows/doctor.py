@@ -3,9 +3,9 @@
 from prefect import flow
 
 from flows.artifacts import publish_checks
+from flows.examination import examine
 from flows.settings import Settings
 from flows.stages.check import require
-from flows.stages.doctor import examine
 
 
 @flow(

@@ -151,6 +151,10 @@ def test_a_run_that_was_killed_is_marked_within_3_minutes_and_the_next_one_takes
     marked = place.wait(lambda: service.state(run)["type"] == "CRASHED", MARKED_WITHIN)
     print(f"marked after {marked:.0f} s")
     assert "Nothing was heard of this run" in service.state(run)["message"]
+    others = [
+        other["state"]["type"] for other in service.ask("POST", "/flow_runs/filter") if other["id"] != run
+    ]
+    assert others == ["COMPLETED"], "what has ended is not marked, though it is silent too"
     service.process.send_signal(signal.SIGCONT)
     [dead] = [row for row in place.runs() if row["kind"] == "tokenize-clips"]
     assert (dead["status"], dead["attempts"]) == ("running", 1)

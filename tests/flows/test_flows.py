@@ -344,7 +344,7 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
     from prefect.client.schemas.actions import DeploymentUpdate
 
     from flows.deployments import NIGHTLY, served
-    from flows.stages.served import check_limits
+    from flows.served import check_limits
 
     for deployment in served():
         deployment.apply()

@@ -8,11 +8,19 @@ from typing import Self
 
 import pytest
 
+from flows import examination
+from flows.examination import examine
 from flows.settings import Settings
-from flows.stages import doctor
-from flows.stages.doctor import examine
 from tests.fixtures_postgres import Database
 from tests.flows.stages.test_label import write_llama
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """A place where all is well."""
+    (tmp_path / "clips").mkdir()
+    readable = (str(tmp_path / "clips"),)
+    return Settings(home=tmp_path / "home", database_url=database_url, read_roots=readable)
 
 
 def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
@@ -86,7 +94,7 @@ def test_a_model_that_was_changed_in_place_is_found(settings: Settings, tmp_path
 
 
 def test_a_package_of_another_version_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1" if name == "alembic" else version(name))
+    monkeypatch.setattr(examination, "version", lambda name: "0.0.1" if name == "alembic" else version(name))
     found = {check.name: check for check in examine(settings)}["versions"]
     assert not found.passed
     assert "alembic" in found.finding
@@ -100,6 +108,6 @@ def test_a_clock_that_is_far_from_the_databases_is_found(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) - timedelta(hours=1)
 
-    monkeypatch.setattr(doctor, "datetime", Late)
+    monkeypatch.setattr(examination, "datetime", Late)
     found = {check.name: check for check in examine(settings)}["clock"]
     assert found.finding == "the database's clock is 3600 s away, more than 5"

@@ -12,9 +12,9 @@ from sqlalchemy import func, select, text
 
 from db.engine import session_scope
 from flows.runtime import Runtime, model_directory
+from flows.served import check_limits, check_server, check_workers
 from flows.settings import Settings
 from flows.stages.check import Check, check
-from flows.stages.served import check_limits, check_server, check_workers
 from flows.stages.version import code_version
 from migrations.upgrade import head
 
