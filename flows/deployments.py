@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Schedule
+    from prefect.utilities.callables import ParameterSchema
 
 DEPLOYMENT = "wordwave"
 """What every flow's deployment is called: label-clips/wordwave."""
@@ -118,7 +119,18 @@ def _served(deployed: Deployed, night: Night | None) -> "RunnerDeployment":
     deployment.model_fields_set.difference_update(
         {"parameters", "paused"} | (set() if night else {"schedules"})
     )
+    deployment._parameter_openapi_schema = _closed(deployment._parameter_openapi_schema)
     return deployment
+
+
+def _closed(schema: "ParameterSchema") -> "ParameterSchema":
+    """A form that the API refuses with a parameter it does not know: a misspelled one would be left out."""
+    from prefect.utilities.callables import ParameterSchema
+
+    class ClosedSchema(ParameterSchema):
+        additionalProperties: Literal[False]
+
+    return ClosedSchema(**schema.model_dump(), additionalProperties=False)
 
 
 def _limit(at_once: int | None) -> "ConcurrencyLimitConfig | None":

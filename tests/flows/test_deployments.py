@@ -70,3 +70,21 @@ def test_a_night_that_the_form_would_refuse_is_not_scheduled(night: Night, named
 def test_what_people_set_in_the_ui_is_not_sent_again() -> None:
     for deployment in served():
         assert not deployment.model_fields_set & {"parameters", "paused", "schedules"}
+
+
+def test_a_parameter_that_no_form_has_is_refused_and_named(worker: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    for deployment in served():
+        deployment.apply()
+    asked = {"prefix": "s3://calls", "library": "sounds", "k_shoot": 3}
+    with get_client(sync_client=True) as client:
+        for deployed in DEPLOYED:
+            offered = client.read_deployment_by_name(deployed.name)
+            assert offered.parameter_openapi_schema
+            assert offered.parameter_openapi_schema["additionalProperties"] is False
+        nightly = client.read_deployment_by_name(NIGHTLY.name)
+        with pytest.raises(PrefectHTTPStatusError, match="'k_shoot' was unexpected") as refused:
+            client.create_flow_run_from_deployment(nightly.id, parameters=asked)
+    assert refused.value.response.status_code == 409
