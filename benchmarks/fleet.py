@@ -13,6 +13,7 @@ from flows.server import prefect_environment, prefect_server
 from flows.settings import Settings
 
 POOL = "shards"
+END_SECONDS = 30
 DEPLOY = f"""
 from flows.deployments import served
 from flows.stages.job import SHARD
@@ -78,7 +79,16 @@ def _worker(number: int, home: Path, environment: Mapping[str, str]) -> Iterator
     try:
         yield worker
     finally:
-        worker.terminate()
+        _end(worker)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Prefect's worker may wait for ever for a run whose process was killed under it."""
+    worker.terminate()
+    try:
+        worker.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
         worker.wait()
 
 
