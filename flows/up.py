@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def run_up(port: int, night: Night | None) -> None:
     """Starts everything, prints the UI's address and serves the flows until the process is interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing is served yet, as Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # both end it at any moment; a shell's background jobs would ignore the first
+        signal.signal(number, signal.default_int_handler)
     settings = ServerSettings()
     writer_url(settings)
     # Prefect reads its settings when it is imported

@@ -1,6 +1,7 @@
 """The doctor finds what is wrong and says what to do, and one trouble does not hide another."""
 
 import os
+from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,15 @@ from flows.examination import examine
 from flows.settings import Settings
 from tests.fixtures_postgres import Database
 from tests.flows.stages.test_label import write_llama
+
+
+@pytest.fixture(autouse=True)
+def no_server() -> Iterator[None]:
+    """Other tests may have left one named."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
 
 
 @pytest.fixture
