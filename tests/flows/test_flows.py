@@ -319,12 +319,17 @@ def test_another_generation_answers_and_is_promoted(
 
 
 def test_the_doctor_looks_for_those_who_work(worker: Path) -> None:
+    from prefect.client.orchestration import get_client
+
     from flows.deployments import DEPLOYED, served
     from flows.doctor import doctor
 
     def failed() -> list[str]:
         return [row["check"] for row in json.loads(artifact("doctor-table").data) if row["passed"] == "NO"]
 
+    with get_client(sync_client=True) as client:  # of the server that all tests share
+        for left in client.read_deployments():
+            client.delete_deployment(left.id)
     with pytest.raises(
         ChecksFailed, match=f"workers: {len(DEPLOYED)} of {len(DEPLOYED)} flows are not deployed"
     ):
