@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
 
 from db.engine import session_scope
-from flows.runtime import Runtime, model_directory
-from flows.served import check_limits, check_server, check_workers
+from flows.runtime import Runtime
+from flows.served import Question, ask, check_limits, check_server, check_workers
 from flows.settings import Settings
 from flows.stages.check import Check, check
 from flows.stages.version import code_version
@@ -107,11 +107,9 @@ def _codec(runtime: Runtime) -> str:
 
 def _llm(runtime: Runtime) -> str:
     """Hashed anew: a file may change and keep its size and time."""
-    from core.llama_directory import model_fingerprint
-
     if runtime.llama is None:
         return "none: labels come from nearest neighbour on tokens"
-    found = model_fingerprint(model_directory(str(runtime.settings.llm)), runtime.llm_dtype)
+    found = runtime.llama.fingerprint
     if found != runtime.llm_fingerprint:
         raise ValueError(
             f"its files are {found[:12]}, not the {str(runtime.llm_fingerprint)[:12]} that was kept"
@@ -127,8 +125,8 @@ def _device(runtime: Runtime) -> str:
     return f"{runtime.device}, {torch.get_num_threads()} threads"
 
 
-def _of_prefect(examination: Callable[[], str]) -> Examination:
-    return lambda _: examination()
+def _of_prefect(question: Question) -> Examination:
+    return lambda _: ask(question)
 
 
 EXAMINATIONS: dict[str, tuple[Examination, str]] = {

@@ -1,7 +1,7 @@
 """What the doctor asks of Prefect: is there a server, and are the flows served as they should be?"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -11,25 +11,31 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-NO_SERVER = "no server is named by PREFECT_API_URL: flows run where they are called"
+Question = Callable[["SyncPrefectClient"], str]
+"""What is found at a server; it fails by raising."""
 
 
-def check_server() -> str:
+def ask(question: Question) -> str:
+    """Asks the server that is named. Where none is, Prefect would start one for us."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is None:
+        return "no server is named by PREFECT_API_URL: flows run where they are called"
+    with get_client(sync_client=True) as client:
+        return question(client)
+
+
+def check_server(client: "SyncPrefectClient") -> str:
     """The server answers, and is of the version that this process talks."""
-    with _client() as client:
-        if client is None:
-            return NO_SERVER
-        if (found := client.api_version()) != (here := version("prefect")):
-            raise ValueError(f"the server is Prefect {found}, this process has {here}")
-        return f"Prefect {here} at {client.api_url}"
+    if (found := client.api_version()) != (here := version("prefect")):
+        raise ValueError(f"the server is Prefect {found}, this process has {here}")
+    return f"Prefect {here} at {client.api_url}"
 
 
-def check_workers() -> str:
+def check_workers(client: "SyncPrefectClient") -> str:
     """Every flow has a deployment that somebody works for."""
-    with _client() as client:
-        if client is None:
-            return NO_SERVER
-        known = _deployments(client)
+    known = _deployments(client)
     if missing := [deployed.name for deployed in DEPLOYED if deployed not in known]:
         raise ValueError(
             f"{len(missing)} of {len(DEPLOYED)} flows are not deployed: {', '.join(missing[:3])}"
@@ -40,12 +46,9 @@ def check_workers() -> str:
     return f"{len(known)} flows are deployed, and somebody works for each"
 
 
-def check_limits() -> str:
+def check_limits(client: "SyncPrefectClient") -> str:
     """As many runs at once as the list of deployments says."""
-    with _client() as client:
-        if client is None:
-            return NO_SERVER
-        known = _deployments(client)
+    known = _deployments(client)
     for deployed, found in known.items():
         limit = found.global_concurrency_limit
         if (at_once := limit and limit.limit) != deployed.at_once:
@@ -53,19 +56,6 @@ def check_limits() -> str:
             raise ValueError(f"{deployed.name} has {said} at once where {wanted} is meant")
     held = [f"{deployed.name} {deployed.at_once}" for deployed in known if deployed.at_once]
     return f"at once: {', '.join(held)}" if held else "no flow with a limit is deployed"
-
-
-@contextmanager
-def _client() -> "Iterator[SyncPrefectClient | None]":
-    """A client of the server that is named; None where none is, since Prefect would start one for us."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url is None:
-        yield None
-        return
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 def _deployments(client: "SyncPrefectClient") -> "dict[Deployed, DeploymentResponse]":

@@ -131,9 +131,11 @@ def prune(runtime: Runtime, codec: str) -> OpenRun:
     with recorded_run(runtime, "prune-tokens", codec, {"codec": codec}) as run:
         codec_id = _unused_codec(runtime, codec)
         owner = make_engine(owner_url(runtime.settings))
-        with session_scope(owner) as session:
-            run.count("prune", [Counts(contents=prune_tokens(session, codec_id))])
-        owner.dispose()
+        try:
+            with session_scope(owner) as session:
+                run.count("prune", [Counts(contents=prune_tokens(session, codec_id))])
+        finally:
+            owner.dispose()
     return run
 
 

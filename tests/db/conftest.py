@@ -4,6 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session
+
+from db.library import LibraryVersion
+from tests.db.rows import make_library, make_tokenized_clips
 
 
 @pytest.fixture
@@ -17,3 +21,15 @@ def statements(shared_engine: Engine) -> Iterator[list[str]]:
     event.listen(shared_engine, "before_cursor_execute", record)
     yield sent
     event.remove(shared_engine, "before_cursor_execute", record)
+
+
+@pytest.fixture
+def codec_id(session: Session) -> int:
+    """A codec, with tokens of a.wav and b.wav."""
+    return make_tokenized_clips(session, "a.wav", "b.wav")
+
+
+@pytest.fixture
+def library(session: Session, codec_id: int) -> LibraryVersion:
+    """A library of these clips."""
+    return make_library(session, codec_id)

@@ -20,23 +20,11 @@ from tests.db.rows import (
     FOLDER,
     clip_id,
     listed,
-    make_library,
     make_llm,
     make_run,
-    make_tokenized_clips,
     prediction,
     sha256,
 )
-
-
-@pytest.fixture
-def codec_id(session: Session) -> int:
-    return make_tokenized_clips(session, "a.wav", "b.wav")
-
-
-@pytest.fixture
-def library(session: Session, codec_id: int) -> LibraryVersion:
-    return make_library(session, codec_id)
 
 
 def test_a_second_answer_to_the_same_work_is_not_written(

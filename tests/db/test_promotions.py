@@ -1,6 +1,5 @@
 """Generations of answers: one is promoted, two are compared, retracted answers are nobody's."""
 
-import pytest
 from sqlalchemy.orm import Session
 
 from db.library import LibraryVersion
@@ -15,17 +14,7 @@ from db.promotions import (
     promoted_codecs,
     side_by_side,
 )
-from tests.db.rows import FOLDER, make_library, make_llm, make_run, make_tokenized_clips, prediction
-
-
-@pytest.fixture
-def codec_id(session: Session) -> int:
-    return make_tokenized_clips(session, "a.wav", "b.wav")
-
-
-@pytest.fixture
-def library(session: Session, codec_id: int) -> LibraryVersion:
-    return make_library(session, codec_id)
+from tests.db.rows import FOLDER, make_llm, make_run, prediction
 
 
 def test_promoting_again_replaces_the_promotion(

@@ -349,16 +349,16 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
     from prefect.client.schemas.actions import DeploymentUpdate
 
     from flows.deployments import NIGHTLY, served
-    from flows.served import check_limits
+    from flows.served import ask, check_limits
 
     for deployment in served():
         deployment.apply()
-    assert check_limits() == f"at once: {NIGHTLY.name} 1"
+    assert ask(check_limits) == f"at once: {NIGHTLY.name} 1"
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name(NIGHTLY.name)
         client.update_deployment(nightly.id, DeploymentUpdate(concurrency_limit=3))
     with pytest.raises(ValueError, match=f"{NIGHTLY.name} has 3 at once where 1 is meant"):
-        check_limits()
+        ask(check_limits)
 
 
 SCHEMAS = Path(__file__).with_name("schemas")
