@@ -16,6 +16,9 @@ from core.window import WindowCodes
 
 TEMPLATE_VERSION = 1
 
+OPENING, CLOSING = "###\nInput: < ", " >\nOutput: "
+"""What stands before and behind all that is asked."""
+
 Layers = Literal["semantic", "semantic+acoustic"]
 
 
@@ -56,8 +59,8 @@ class PromptTemplate:
     def __init__(self, vocabulary: Vocabulary, layers: Layers = "semantic") -> None:
         self.layers = layers
         self._vocabulary = vocabulary
-        self.opening_ids = vocabulary.tokenizer.encode("###\nInput: < ")
-        self.closing_ids = vocabulary.tokenizer.encode(" >\nOutput: ")
+        self.opening_ids = vocabulary.tokenizer.encode(OPENING)
+        self.closing_ids = vocabulary.tokenizer.encode(CLOSING)
 
     @property
     def following_id(self) -> int:
