@@ -1,8 +1,6 @@
 """What one sees of a training: usage of the codebooks, losses, reconstructions as sound and picture."""
 
 import json
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.audio import wav_bytes
+from core.picture import png_bytes
 
 MEMORY = 0.99
 """Weight of the past at each step: counts cover about the last hundred."""
@@ -69,16 +68,3 @@ def _spectrogram(samples: Tensor) -> NDArray[np.uint8]:
     decibels = 20 * (magnitude / magnitude.max().clamp(min=1e-6)).clamp(min=1e-4).log10()
     grey: NDArray[np.uint8] = ((decibels + 80) * 255 / 80).clamp(0, 255).to(torch.uint8).numpy()
     return grey
-
-
-def png_bytes(grey: NDArray[np.uint8]) -> bytes:
-    """(H, W) as a greyscale PNG file."""
-    height, width = grey.shape
-    rows = np.concatenate((np.zeros((height, 1), np.uint8), grey), axis=1).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

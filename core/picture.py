@@ -1,0 +1,29 @@
+"""Pictures as PNG files, written with zlib alone."""
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GREY, _INDEXED = 0, 3  # colour types of the PNG specification
+
+
+def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """A PNG file of (H, W) pixels: grey, or rows of a palette (N, 3) of red, green and blue.
+
+    Raises ValueError for a pixel that the palette does not have.
+    """
+    if palette is not None and pixels.size and pixels.max() >= len(palette):
+        raise ValueError(f"the pixel {pixels.max()} is out of range: the palette has {len(palette)} colours")
+    height, width = pixels.shape
+    rows = np.concatenate((np.zeros((height, 1), np.uint8), pixels), axis=1).tobytes()
+    colour_type = _GREY if palette is None else _INDEXED
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    colours = b"" if palette is None else _chunk(b"PLTE", palette.astype(np.uint8).tobytes())
+    image = _chunk(b"IDAT", zlib.compress(rows, 9))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + colours + image + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
