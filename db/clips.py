@@ -30,6 +30,10 @@ Selection = str | Collection[str]
 lies in it, and the object of that very name), a collection is the uris themselves."""
 
 
+READING = "tokenize"
+"""The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """One object of a listing. `size` in bytes."""
@@ -165,8 +169,13 @@ def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> Col
     return exists().where(stored.content_sha256 == Clip.content_sha256, stored.codec_id == codec_id)
 
 
-def _is_quarantined() -> ColumnElement[bool]:
-    return exists().where(QuarantineRow.clip_id == Clip.id, QuarantineRow.resolved_at.is_(None))
+def _is_quarantined(*stages: str) -> ColumnElement[bool]:
+    return exists().where(*_open_row(READING, *stages))
+
+
+def _open_row(*stages: str) -> tuple[ColumnElement[bool], ...]:
+    row = QuarantineRow
+    return row.clip_id == Clip.id, row.stage.in_(stages), row.resolved_at.is_(None)
 
 
 def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> list[ClipToTokenize]:
@@ -179,9 +188,11 @@ def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> 
     return [ClipToTokenize(*row) for row in rows]
 
 
-def clips_with_tokens(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
-    """Current clips with tokens of the codec and without an open quarantine row, in uri order."""
-    return _clips_with(session, selection, _has(TokenSequence, codec_id))
+def clips_with_tokens(
+    session: Session, selection: Selection, codec_id: int, *stages: str
+) -> list[ClipWithTokens]:
+    """Current clips with tokens of the codec that reading, and these stages, can use, in uri order."""
+    return _clips_with(session, selection, _has(TokenSequence, codec_id), *stages)
 
 
 def clips_with_latents(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
@@ -189,10 +200,12 @@ def clips_with_latents(session: Session, selection: Selection, codec_id: int) ->
     return _clips_with(session, selection, _has(PooledLatent, codec_id))
 
 
-def _clips_with(session: Session, selection: Selection, stored: ColumnElement[bool]) -> list[ClipWithTokens]:
+def _clips_with(
+    session: Session, selection: Selection, stored: ColumnElement[bool], *stages: str
+) -> list[ClipWithTokens]:
     rows = session.execute(
         select(Clip.id, Clip.uri, Clip.content_sha256)
-        .where(selected(selection), stored, ~_is_quarantined())
+        .where(selected(selection), stored, ~_is_quarantined(*stages))
         .order_by(Clip.uri)
     )
     return [ClipWithTokens(clip_id, uri, sha256) for clip_id, uri, sha256 in rows if sha256 is not None]
@@ -228,7 +241,6 @@ class StoredVersion:
 
 def stored_versions(session: Session, selection: Selection, codec_id: int) -> list[StoredVersion]:
     """All versions that the selection means, in uri order; tokenized is said of tokens and latent alike."""
-    quarantined = QuarantineRow.clip_id == Clip.id, QuarantineRow.resolved_at.is_(None)
     rows = session.execute(
         select(
             Clip.uri,
@@ -237,7 +249,7 @@ def stored_versions(session: Session, selection: Selection, codec_id: int) -> li
             Clip.missing_since.is_(None),
             Clip.content_sha256,
             _has(PooledLatent, codec_id),
-            select(QuarantineRow.reason).where(*quarantined).limit(1).scalar_subquery(),
+            select(QuarantineRow.reason).where(*_open_row(READING)).limit(1).scalar_subquery(),
         )
         .where(_meant(selection))
         .order_by(Clip.uri, Clip.id)

@@ -18,11 +18,29 @@ class LibraryNotFound(LookupError):
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One labelled audio content; `uri` says where it was imported from."""
+    """One audio content and what answers it; the uris say where they were imported from.
+
+    `label` is what it is, or the text that it says; a noisy content has its clean one as target instead.
+    """
 
     content_sha256: bytes
-    label: str
+    label: str | None
     uri: str
+    target_content_sha256: bytes | None = None
+    target_uri: str | None = None
+
+    @property
+    def said(self) -> str:
+        """The label or text, which all but noisy contents have."""
+        assert self.label is not None
+        return self.label
+
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """The contents that its prompt needs, by the uri that each was imported from."""
+        if self.target_uri is None or self.target_content_sha256 is None:
+            return {self.uri: self.content_sha256}
+        return {self.uri: self.content_sha256, self.target_uri: self.target_content_sha256}
 
 
 @dataclass(frozen=True)
@@ -37,14 +55,19 @@ class LibraryVersion:
     content_hash: bytes
     demonstrations: tuple[Demonstration, ...]
 
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """All contents that its prompts need, by the uri that each was imported from."""
+        return {uri: content for row in self.demonstrations for uri, content in row.contents.items()}
+
 
 def import_library(
     session: Session, name: str, task: str, instruction: str | None, rows: Sequence[Demonstration]
 ) -> LibraryVersion:
     """The next version of the library, or its version of equal content if there is one.
 
-    Equal means: same task, instruction, audio contents and labels in the same order; where the audio lay
-    does not count. The contents must be stored already. Raises ValueError when `rows` is empty.
+    Equal means: same task, instruction, audio contents and their answers in the same order; where the audio
+    lay does not count. The contents must be stored already. Raises ValueError when `rows` is empty.
     """
     if not rows:
         raise ValueError(f"library {name} has no demonstrations: a library needs at least one")
@@ -71,8 +94,13 @@ def import_library(
 
 
 def _content_hash(task: str, instruction: str | None, rows: Sequence[Demonstration]) -> bytes:
-    pairs = [[row.content_sha256.hex(), row.label] for row in rows]
+    pairs = [[row.content_sha256.hex(), _answer(row)] for row in rows]
     return hashlib.sha256(json.dumps([task, instruction, pairs]).encode()).digest()
+
+
+def _answer(row: Demonstration) -> str:
+    """What answers it, as text; the task tells labels from digests."""
+    return row.target_content_sha256.hex() if row.target_content_sha256 else row.said
 
 
 def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Demonstration]) -> None:
@@ -115,7 +143,7 @@ def library_names(session: Session) -> list[str]:
 def _with_demonstrations(session: Session, stored: models.DemonstrationSet) -> LibraryVersion:
     row = models.Demonstration
     rows = session.execute(
-        select(row.content_sha256, row.label, row.uri)
+        select(row.content_sha256, row.label, row.uri, row.target_content_sha256, row.target_uri)
         .where(row.demonstration_set_id == stored.id)
         .order_by(row.ordinal)
     )

@@ -223,15 +223,27 @@ class DemonstrationSet(Base):
 
 
 class Demonstration(Base):
-    """One labelled clip of a library version, at its place in the prompt."""
+    """One clip of a library version, at its place in the prompt, and what answers it.
+
+    `label` is what the clip is, or the text that it says. A noisy clip has its clean one as target instead.
+    """
 
     __tablename__ = "demonstrations"
+    __table_args__ = (
+        CheckConstraint(
+            "num_nonnulls(label, target_content_sha256) = 1"
+            " AND num_nonnulls(target_content_sha256, target_uri) <> 1",
+            name="answer",
+        ),
+    )
 
     demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
-    label: Mapped[str]
+    label: Mapped[str | None]
     uri: Mapped[str]
+    target_content_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("contents.sha256"))
+    target_uri: Mapped[str | None]
 
 
 class Prediction(Base):
@@ -267,6 +279,60 @@ class Prediction(Base):
     margin: Mapped[float]
     min_margin: Mapped[float]
     baselines: Mapped[dict[str, Any]]
+    is_demonstration: Mapped[bool]
+    provenance: Mapped[dict[str, Any]]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
+    retracted_by_run: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class GeneratedAudio(Base):
+    """Audio for a text or a noisy clip. Its work key is unique among audio that is not retracted.
+
+    The object at `uri` holds what the codes decode to, and `sha256` is the digest of its bytes.
+    """
+
+    __tablename__ = "generated_audio"
+    __table_args__ = (
+        Index(
+            "uq_generated_audio_work_key",
+            "work_key",
+            unique=True,
+            postgresql_where=text("retracted_by_run IS NULL"),
+        ),
+        Index(None, "content_sha256"),
+        Index(None, "run_id"),
+        _sha256_check("work_key"),
+        _sha256_check("sha256"),
+        CheckConstraint("num_nonnulls(text, content_sha256) = 1", name="asked"),
+        CheckConstraint("duration > 0", name="duration"),
+        CheckConstraint(
+            "cardinality(semantic) > 0 AND cardinality(acoustic1) > 0"
+            " AND cardinality(acoustic1) % cardinality(semantic) = 0 AND cardinality(acoustic2) > 0"
+            " AND cardinality(acoustic2) % cardinality(acoustic1) = 0",
+            name="lengths",
+        ),
+        CheckConstraint(
+            "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    work_key: Mapped[bytes]
+    task: Mapped[str]
+    text: Mapped[str | None]
+    content_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("contents.sha256"))
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
+    llm_id: Mapped[int] = mapped_column(ForeignKey("llms.id"))
+    semantic: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    acoustic1: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    acoustic2: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    duration: Mapped[float]
+    uri: Mapped[str]
+    sha256: Mapped[bytes]
+    metrics: Mapped[dict[str, Any]]
     is_demonstration: Mapped[bool]
     provenance: Mapped[dict[str, Any]]
     seed: Mapped[int] = mapped_column(BigInteger)

@@ -1,4 +1,4 @@
-"""Answers: written once per work key, found again by selection or by run, retracted but never deleted."""
+"""Labels: written once per work key, found again by selection or by run, retracted but never deleted."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, exists, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
 from db.clips import Selection, selected
@@ -110,38 +110,6 @@ def _answers(session: Session, clips: ColumnElement[bool], answers: ColumnElemen
         .order_by(Clip.uri)
     )
     return [Answer(uri=uri, **row) for uri, sha256 in found if sha256 for row in by_content[sha256]]
-
-
-def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
-    """Retracts the standing answers of a run in the name of another run; returns how many those were."""
-    retracted = session.scalars(
-        update(Prediction)
-        .where(Prediction.run_id == run_id, Prediction.retracted_by_run.is_(None))
-        .values(retracted_by_run=by_run)
-        .returning(Prediction.id)
-    )
-    return len(retracted.all())
-
-
-def restore_run(session: Session, run_id: UUID) -> int:
-    """Lets the retracted answers of a run stand again; returns how many.
-
-    Work that was answered anew meanwhile keeps its newer answer.
-    """
-    newer = aliased(Prediction)
-    standing = exists().where(newer.work_key == Prediction.work_key, newer.retracted_by_run.is_(None))
-    restored = session.scalars(
-        update(Prediction)
-        .where(Prediction.run_id == run_id, Prediction.retracted_by_run.is_not(None), ~standing)
-        .values(retracted_by_run=None)
-        .returning(Prediction.id)
-    )
-    return len(restored.all())
-
-
-def has_answers(session: Session, run_id: UUID) -> bool:
-    """Whether a run ever wrote an answer, retracted or not."""
-    return session.scalar(select(exists().where(Prediction.run_id == run_id))) is True
 
 
 def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, any_, cast, func, select, update
+from sqlalchemy import ARRAY, BigInteger, any_, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -68,9 +68,10 @@ def _row(clip: Rejected, stage: str, run_id: UUID) -> dict[str, object]:
     }
 
 
-def open_quarantine(session: Session, selection: Selection) -> list[Quarantined]:
-    """The open rows of the selected current clips, in uri order."""
+def open_quarantine(session: Session, selection: Selection, *stages: str) -> list[Quarantined]:
+    """The open rows of the selected current clips at these stages, or at any, in uri order."""
     stored = QuarantineRow
+    wanted = stored.stage.in_(stages) if stages else true()
     rows = session.execute(
         select(
             stored.clip_id,
@@ -84,7 +85,7 @@ def open_quarantine(session: Session, selection: Selection) -> list[Quarantined]
             stored.last_seen,
         )
         .join(Clip, Clip.id == stored.clip_id)
-        .where(selected(selection), stored.resolved_at.is_(None))
+        .where(selected(selection), stored.resolved_at.is_(None), wanted)
         .order_by(Clip.uri, stored.stage)
     )
     return [Quarantined(*row) for row in rows]

@@ -87,8 +87,11 @@ def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
 
 
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
-    """A library's demonstrations in their order."""
-    return [{"label": escape(row.label), "clip": escape(row.uri)} for row in version.demonstrations]
+    """A library's demonstrations in their order: what each one answers with, and its clip."""
+    return [
+        {"answer": escape(row.target_uri or row.said), "clip": escape(row.uri)}
+        for row in version.demonstrations
+    ]
 
 
 def score_rows(table: "Table") -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from db.library import Demonstration, get_library
 from flows.parameters import split_library_name
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
-from flows.stages.label import Labelling, clip_codes
+from flows.stages.label import TASK, Labelling, clip_codes
 from flows.stages.tokenize import tokenize_uris
 
 STAGE = "canaries"
@@ -40,6 +40,8 @@ class Canaries:
         with session_scope(labelling.runtime.engine) as session:
             self.library = get_library(session, *split_library_name(request.canary_library))
         self.name = f"{self.library.name}@{self.library.version}"
+        if self.library.task != TASK:
+            raise PromptError(f"canary library {self.name} is for {self.library.task}, not for labels")
         self._check_held_out()
         self._check_labels()
 
@@ -61,7 +63,7 @@ class Canaries:
         stored = stored_tokens(runtime, self.library, with_latent=labelling.by_latent)
         with runtime.device_lock():
             said = labelling.labeler.label([clip_codes(stored[row.content_sha256]) for row in batch])
-        right = sum(answer.label == row.label for answer, row in zip(said, batch, strict=True))
+        right = sum(answer.label == row.said for answer, row in zip(said, batch, strict=True))
         return Counts(asked=len(batch), right=right)
 
     def check(self, counts: Counts) -> None:
@@ -85,8 +87,8 @@ class Canaries:
             )
 
     def _check_labels(self) -> None:
-        known = {row.label for row in self._labelling.library.demonstrations}
-        if others := sorted({row.label for row in self.library.demonstrations} - known):
+        known = {row.said for row in self._labelling.library.demonstrations}
+        if others := sorted({row.said for row in self.library.demonstrations} - known):
             raise PromptError(
                 f"canaries of {self.name} are labelled {', '.join(others[:5])}, which is no label of "
                 f"{self._labelling.request.library}: its labels are {', '.join(sorted(known)[:10])}"

@@ -10,22 +10,22 @@ from flows.runtime import Runtime
 def unseen(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> set[str]:
     """Where the clips lie that have no tokens of this codec yet, or no latent where one is asked for."""
     stored = complete_contents if with_latent else known_contents
-    contents = {row.content_sha256 for row in library.demonstrations}
+    contents = library.contents
     with session_scope(runtime.engine) as session:
-        known = stored(session, runtime.codec_id, contents)
-    return {row.uri for row in library.demonstrations if row.content_sha256 not in known}
+        known = stored(session, runtime.codec_id, set(contents.values()))
+    return {uri for uri, content in contents.items() if content not in known}
 
 
 def stored_tokens(
     runtime: Runtime, library: LibraryVersion, *, with_latent: bool
 ) -> dict[bytes, TokensOfContent]:
     """The tokens of each clip by content. Raises PromptError where one has none, or none with a latent."""
-    contents = {row.content_sha256 for row in library.demonstrations}
+    contents = library.contents
     with session_scope(runtime.engine) as session:
-        stored = get_token_sequences(session, runtime.codec_id, contents)
+        stored = get_token_sequences(session, runtime.codec_id, set(contents.values()))
     if with_latent:
         stored = {content: tokens for content, tokens in stored.items() if tokens.latent is not None}
-    if lost := [row.uri for row in library.demonstrations if row.content_sha256 not in stored]:
+    if lost := [uri for uri, content in contents.items() if content not in stored]:
         what = "tokens and latent" if with_latent else "tokens"
         raise PromptError(
             f"{len(lost)} demonstrations of {library.name}@{library.version} have no {what} of this codec "

@@ -119,7 +119,7 @@ class Labelling:
 
         stored = stored_tokens(self.runtime, self.library, with_latent=self.by_latent)
         library = [
-            LabeledClip(clip_codes(stored[row.content_sha256]), row.label)
+            LabeledClip(clip_codes(stored[row.content_sha256]), row.said)
             for row in self.library.demonstrations
         ]
         if self.request.k_shot == 0:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from db.clips import Selection, listed_uris
+from db.clips import READING, Selection, listed_uris
 from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import Quarantined, open_quarantine
@@ -26,7 +26,7 @@ def clip_answers(labelling: Labelling, selection: Selection) -> list[ClipAnswer]
     """Every selected current clip: answered by this request, quarantined, or waiting for its tokens."""
     with session_scope(labelling.runtime.engine) as session:
         uris = listed_uris(session, selection)
-        reasons = {row.uri: row.reason for row in open_quarantine(session, selection)}
+        reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
     answers = {answer.uri: answer for answer in labelling.answers(selection)}
     return [_clip_answer(labelling, uri, answers.get(uri), reasons.get(uri)) for uri in uris]
 

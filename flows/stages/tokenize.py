@@ -17,7 +17,7 @@ from uuid import UUID
 from core.decode import AudioInfo, AudioStream
 from core.decoder import Decoder
 from core.errors import AudioRejected
-from db.clips import ClipToTokenize, Selection, clips_to_tokenize, link_contents
+from db.clips import READING, ClipToTokenize, Selection, clips_to_tokenize, link_contents
 from db.engine import session_scope
 from db.quarantine import Rejected, quarantine_clips
 from db.tokens import TokenizedContent, complete_contents, save_tokens
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from core.codec import EncodedClip
 
-STAGE = "tokenize"
 BATCH_BYTES = 512 * 2**20
 HELD_SECONDS = 60.0
 """Clips up to this length wait for the codec in memory; longer ones are decoded while they are encoded."""
@@ -252,6 +251,6 @@ def _save(runtime: Runtime, batch: Sequence[Work], run_id: UUID) -> Counts:
     with session_scope(runtime.engine) as session:
         save_tokens(session, runtime.codec_id, run_id, tokenized)
         link_contents(session, same_bytes)
-        quarantine_clips(session, STAGE, run_id, rejected)
+        quarantine_clips(session, READING, run_id, rejected)
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.locks import partition_lock
-from db.predictions import has_answers, restore_run, retract_run
+from db.retraction import has_answers, restore_run, retract_run
 from db.runs import RecordedRun, get_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts

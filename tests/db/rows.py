@@ -8,6 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.clips import Listed, add_clips, link_contents
+from db.generated import NewAudio
 from db.library import Demonstration, LibraryVersion, import_library
 from db.models import Clip, Content, TokenSequence
 from db.predictions import NewPrediction
@@ -125,3 +126,26 @@ def prediction(
         "seed": 7,
     }
     return NewPrediction(**(values | changes))  # type: ignore[arg-type]
+
+
+def audio(asked: str, library: LibraryVersion, codec_id: int, llm_id: int, **changes: object) -> NewAudio:
+    values: dict[str, object] = {
+        "work_key": sha256(f"{asked} {library.id} {codec_id} {llm_id}"),
+        "task": "speech",
+        "text": asked,
+        "content_sha256": None,
+        "demonstration_set_id": library.id,
+        "codec_id": codec_id,
+        "llm_id": llm_id,
+        "semantic": [0, 2],
+        "acoustic1": [1, 1, 0, 7],
+        "acoustic2": [7] * 8,
+        "duration": 0.24,
+        "uri": f"s3://results/generated/{asked}.wav",
+        "sha256": sha256(f"sound of {asked}"),
+        "metrics": {"peak": 0.5},
+        "is_demonstration": False,
+        "provenance": {"prompt_hash": "ab"},
+        "seed": 2**62,
+    }
+    return NewAudio(**(values | changes))  # type: ignore[arg-type]

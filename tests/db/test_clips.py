@@ -15,6 +15,7 @@ from db.clips import (
     link_contents,
     listed_uris,
     shard_uris,
+    stored_versions,
 )
 from db.models import Clip
 from db.quarantine import Rejected, quarantine_clips, resolve
@@ -132,6 +133,20 @@ def test_quarantined_and_missing_clips_do_not_wait(session: Session) -> None:
     assert [clip.uri for clip in clips_to_tokenize(session, FOLDER, codec_id)] == [f"{FOLDER}/a.wav"]
     resolve(session, "tokenize", [bad])
     assert len(clips_to_tokenize(session, FOLDER, codec_id)) == 2
+
+
+def test_what_one_stage_cannot_use_is_still_there_for_the_others(session: Session) -> None:
+    codec_id, run_id = make_tokenized_clips(session, "a.wav", "b.wav"), make_run(session)
+    long = clip_id(session, "b.wav")
+    quarantine_clips(session, "denoise", run_id, [Rejected(long, "prompt_too_long", "3,000 ids")])
+    assert len(clips_with_tokens(session, FOLDER, codec_id)) == 2
+    assert [clip.uri for clip in clips_with_tokens(session, FOLDER, codec_id, "denoise")] == [
+        f"{FOLDER}/a.wav"
+    ]
+    assert [version.reason for version in stored_versions(session, FOLDER, codec_id)] == [None, None]
+    quarantine_clips(session, "tokenize", run_id, [Rejected(long, "gone", "404")])
+    assert len(clips_with_tokens(session, FOLDER, codec_id)) == 1
+    assert stored_versions(session, FOLDER, codec_id)[1].reason == "gone"
 
 
 def test_a_clip_with_tokens_and_no_latent_waits_for_one(session: Session) -> None:

@@ -75,3 +75,24 @@ def test_a_library_needs_demonstrations_that_are_stored(session: Session) -> Non
         import_library(session, "empty", "label", None, [])
     with pytest.raises(IntegrityError, match="fk_demonstrations_content_sha256"):
         import_library(session, "ghosts", "label", None, [Demonstration(sha256("ghost"), "boo", "file:///g")])
+
+
+def test_a_noisy_content_is_answered_by_its_clean_one(session: Session, rows: list[Demonstration]) -> None:
+    noisy, clean, other = rows
+    pair = Demonstration(noisy.content_sha256, None, noisy.uri, clean.content_sha256, clean.uri)
+    made = import_library(session, "street", "denoise", None, [pair])
+    assert get_library(session, "street") == made
+    assert made.demonstrations == (pair,)
+    assert made.contents == {noisy.uri: noisy.content_sha256, clean.uri: clean.content_sha256}
+    changed = replace(pair, target_content_sha256=other.content_sha256)
+    assert import_library(session, "street", "denoise", None, [changed]).version == 2
+
+
+@pytest.mark.parametrize("changes", [{"target_uri": "file:///a"}, {"label": "dog"}])
+def test_a_demonstration_has_one_answer(
+    session: Session, rows: list[Demonstration], changes: dict[str, str]
+) -> None:
+    pair = Demonstration(rows[0].content_sha256, None, "file:///a", rows[1].content_sha256, "file:///b")
+    wrong = replace(rows[0], **changes) if "target_uri" in changes else replace(pair, **changes)
+    with pytest.raises(IntegrityError, match="ck_demonstrations_answer"):
+        import_library(session, "street", "denoise", None, [wrong])

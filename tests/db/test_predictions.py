@@ -8,14 +8,8 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips, link_contents
 from db.library import LibraryVersion
 from db.models import Prediction
-from db.predictions import (
-    existing_work_keys,
-    get_answers,
-    get_run_answers,
-    restore_run,
-    retract_run,
-    save_predictions,
-)
+from db.predictions import existing_work_keys, get_answers, get_run_answers, save_predictions
+from db.retraction import restore_run, retract_run
 from tests.db.rows import (
     FOLDER,
     clip_id,

@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from db.library import LibraryVersion
-from db.predictions import retract_run, save_predictions
+from db.predictions import save_predictions
 from db.promotions import (
     Generation,
     describe,
@@ -14,6 +14,7 @@ from db.promotions import (
     promoted_codecs,
     side_by_side,
 )
+from db.retraction import retract_run
 from tests.db.rows import FOLDER, make_llm, make_run, prediction
 
 

@@ -58,3 +58,12 @@ def test_a_replaced_clip_leaves_the_quarantine_with_its_version(
     quarantine_clips(session, "tokenize", make_run(session), [bad])
     add_clips(session, [listed("a.wav", "v2"), listed("b.wav")], FOLDER)
     assert open_quarantine(session, FOLDER) == []
+
+
+def test_rows_are_found_by_stage(session: Session) -> None:
+    add_clips(session, [listed("a.wav")], FOLDER)
+    for stage, reason in {"tokenize": "silent", "denoise": "prompt_too_long"}.items():
+        rejected = [Rejected(clip_id(session, "a.wav"), reason, "why")]
+        quarantine_clips(session, stage, make_run(session), rejected)
+    assert [row.stage for row in open_quarantine(session, FOLDER)] == ["denoise", "tokenize"]
+    assert [row.reason for row in open_quarantine(session, FOLDER, "denoise")] == ["prompt_too_long"]

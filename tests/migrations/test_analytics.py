@@ -9,12 +9,15 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
+from db.generated import save_audio
 from db.library import Demonstration, LibraryVersion, import_library
-from db.predictions import retract_run, save_predictions
+from db.predictions import save_predictions
 from db.promotions import Generation, promote
 from db.quarantine import Rejected, quarantine_clips, resolve
+from db.retraction import retract_run
 from tests.db.rows import (
     FOLDER,
+    audio,
     clip_id,
     listed,
     make_codec,
@@ -176,3 +179,24 @@ def test_the_quarantine_shows_what_is_open(engine: Engine, analyst: Connection) 
     assert _rows(analyst, "SELECT uri, stage, reason, message, attempts FROM quarantine") == [
         (f"{FOLDER}/a.wav", "tokenize", "silent", "peak -90 dBFS", 2)
     ]
+
+
+def test_generated_audio_says_what_was_asked_and_where_it_lies(engine: Engine, analyst: Connection) -> None:
+    with session_scope(engine) as session:
+        codec_id = make_tokenized_clips(session, "a.wav")
+        library, llm_id, run_id = make_library(session, codec_id), make_llm(session), make_run(session)
+        noisy = {"text": None, "content_sha256": sha256("a.wav"), "task": "denoise", "uri": "s3://results/a"}
+        asked = [audio("one", library, codec_id, llm_id), audio("a", library, codec_id, llm_id, **noisy)]
+        save_audio(session, run_id, asked)
+    question = """
+        SELECT uri, task, text, asked_uri, duration, semantic, metrics, library, version, llm, codec, run
+        FROM generated ORDER BY task
+    """
+    made_by = ("animals", 1, "tiny-llama", "tiny", run_id)
+    assert _rows(analyst, question) == [
+        ("s3://results/a", "denoise", None, f"{FOLDER}/a.wav", 0.24, [0, 2], {"peak": 0.5}, *made_by),
+        (asked[0].uri, "speech", "one", None, 0.24, [0, 2], {"peak": 0.5}, *made_by),
+    ]
+    with session_scope(engine) as session:
+        retract_run(session, run_id, make_run(session, "undo"))
+    assert _rows(analyst, "SELECT * FROM generated") == []

@@ -1,0 +1,84 @@
+"""Generated audio: written once per work key after its object, found again by work key."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select
+from sqlalchemy.orm import Session
+
+from db.bulk import insert_new
+from db.models import GeneratedAudio
+
+
+@dataclass(frozen=True)
+class NewAudio:
+    """Audio to record, whose object is stored: `uri` names it and `sha256` is the digest of its bytes.
+
+    It answers `text`, or the clip of `content_sha256`. Codes are plain ints; `duration` is in seconds.
+    """
+
+    work_key: bytes
+    task: str
+    text: str | None
+    content_sha256: bytes | None
+    demonstration_set_id: int
+    codec_id: int
+    llm_id: int
+    semantic: Sequence[int]
+    acoustic1: Sequence[int]
+    acoustic2: Sequence[int]
+    duration: float
+    uri: str
+    sha256: bytes
+    metrics: Mapping[str, Any]
+    is_demonstration: bool
+    provenance: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Standing audio as its row says."""
+
+    work_key: bytes
+    task: str
+    text: str | None
+    content_sha256: bytes | None
+    semantic: Sequence[int]
+    acoustic1: Sequence[int]
+    acoustic2: Sequence[int]
+    duration: float
+    uri: str
+    sha256: bytes
+    metrics: Mapping[str, Any]
+    is_demonstration: bool
+    seed: int
+    run_id: UUID
+    created_at: datetime
+
+
+def existing_audio(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
+    """Those of the work keys that have standing audio."""
+    return set(session.scalars(select(GeneratedAudio.work_key).where(_standing(work_keys))))
+
+
+def save_audio(session: Session, run_id: UUID, audio: Sequence[NewAudio]) -> int:
+    """Records the audio whose work key has none, and returns how many those were."""
+    ordered = sorted(audio, key=lambda one: one.work_key)
+    rows = [vars(one) | {"run_id": run_id} for one in ordered]
+    return insert_new(session, GeneratedAudio, rows)
+
+
+def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Audio]:
+    """The standing audio of these work keys, by work key."""
+    columns = [getattr(GeneratedAudio, field.name) for field in fields(Audio)]
+    rows = session.execute(select(*columns).where(_standing(work_keys))).mappings()
+    return {row["work_key"]: Audio(**row) for row in rows}
+
+
+def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
+    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
+    return (GeneratedAudio.work_key == any_(keys)) & GeneratedAudio.retracted_by_run.is_(None)

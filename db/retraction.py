@@ -1,0 +1,51 @@
+"""What a run answered, labels and audio alike, is taken back or stands again; nothing is deleted."""
+
+from uuid import UUID
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session, aliased
+
+from db.models import GeneratedAudio, Prediction
+
+Answers = type[Prediction] | type[GeneratedAudio]
+ANSWERS: tuple[Answers, ...] = (Prediction, GeneratedAudio)
+
+
+def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
+    """Retracts the standing answers of a run in the name of another run; returns how many those were."""
+    return sum(_retract(session, table, run_id, by_run) for table in ANSWERS)
+
+
+def restore_run(session: Session, run_id: UUID) -> int:
+    """Lets the retracted answers of a run stand again; returns how many.
+
+    Work that was answered anew meanwhile keeps its newer answer.
+    """
+    return sum(_restore(session, table, run_id) for table in ANSWERS)
+
+
+def has_answers(session: Session, run_id: UUID) -> bool:
+    """Whether a run ever wrote an answer, retracted or not."""
+    return any(session.scalar(select(exists().where(table.run_id == run_id))) for table in ANSWERS)
+
+
+def _retract(session: Session, table: Answers, run_id: UUID, by_run: UUID) -> int:
+    retracted = session.scalars(
+        update(table)
+        .where(table.run_id == run_id, table.retracted_by_run.is_(None))
+        .values(retracted_by_run=by_run)
+        .returning(table.id)
+    )
+    return len(retracted.all())
+
+
+def _restore(session: Session, table: Answers, run_id: UUID) -> int:
+    newer = aliased(table)
+    standing = exists().where(newer.work_key == table.work_key, newer.retracted_by_run.is_(None))
+    restored = session.scalars(
+        update(table)
+        .where(table.run_id == run_id, table.retracted_by_run.is_not(None), ~standing)
+        .values(retracted_by_run=None)
+        .returning(table.id)
+    )
+    return len(restored.all())
