@@ -301,20 +301,32 @@ def library() -> None:
 @library.command("import")
 @click.argument("name")
 @click.argument("manifest", metavar="MANIFEST.jsonl")
-@click.option("--task", type=click.Choice(["label"]), default="label", show_default=True)
+@click.option(
+    "--task",
+    type=click.Choice(["label", "speech", "sound", "denoise"]),
+    default="label",
+    show_default=True,
+    help="What the library demonstrates.",
+)
+@click.option("--instruction", metavar="TEXT", help="Begins the prompts of speech, sound and denoise.")
 @click.option("--allow", multiple=True, metavar="PLACE", help="A further place that rows may name.")
-def library_import(name: str, manifest: str, task: str, allow: tuple[str, ...]) -> None:
+def library_import(
+    name: str, manifest: str, task: Any, instruction: str | None, allow: tuple[str, ...]
+) -> None:
     """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
 
-    A row is {"path": ..., "label": ...}, the path relative to the manifest. Equal content keeps its version.
+    A row is {"path": ..., "label": ...}; for speech and sound {"path": ..., "text": ...}, for denoise
+    {"path": ..., "target": ...}, a noisy clip and its clean one. Paths are relative to the manifest. Equal
+    content keeps its version.
     """
     from flows.stages.job import import_manifest
     from flows.storage.location import canonical
 
     with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
-        version, _ = import_manifest(runtime, name, manifest, task)
-    labels = {row.label for row in version.demonstrations}
-    size = f"{len(version.demonstrations)} clips, {len(labels)} labels"
+        version, _ = import_manifest(runtime, name, manifest, task, instruction)
+    answers = {row.label or row.target_content_sha256 for row in version.demonstrations}
+    kind = {"label": "labels", "denoise": "clean clips"}.get(task, "texts")
+    size = f"{len(version.demonstrations)} clips, {len(answers)} {kind}"
     click.echo(f"{version.name}@{version.version}: {size}", err=True)
     echo_json({"library": version.name, "version": version.version})
 

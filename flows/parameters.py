@@ -26,6 +26,7 @@ _PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be tak
 _MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 LIBRARY_NAME = rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"
+_LINE = r"^(?!.*###)[^\x00-\x1f\x7f]*$"
 _DAY = r"^(?:any|today|yesterday|\d{4}-\d{2}-\d{2})$"
 
 
@@ -43,6 +44,12 @@ def _check_manifest(manifest: str) -> str:
     if not re.fullmatch(_MANIFEST, manifest):
         raise ValueError("write s3://bucket/folder/file.jsonl or an absolute path")
     return manifest
+
+
+def _check_instruction(instruction: str) -> str:
+    if not re.fullmatch(_LINE, instruction):
+        raise ValueError("write one line of text without '###', which begins a part of the prompt")
+    return instruction
 
 
 def _check_day(day: str) -> str:
@@ -83,7 +90,8 @@ ManifestUri = Annotated[
     AfterValidator(_check_manifest),
     _form(
         "Manifest",
-        "JSONL or CSV file of rows with path (relative to it) and label: s3://bucket/file or a path.",
+        "JSONL or CSV file of rows with path (relative to it) and label, for speech and sound path and text, "
+        "for denoise path and target, the clean clip: s3://bucket/file or a path.",
         pattern=_MANIFEST,
     ),
 ]
@@ -108,7 +116,20 @@ NewLibraryName = Annotated[
     Field(pattern=rf"^{_NAME}$"),
     _form("Library", "Name of the library; equal content keeps its version, other content makes the next."),
 ]
-Task = Annotated[Literal["label"], _form("Task", "What the library demonstrates.")]
+Task = Annotated[
+    Literal["label", "speech", "sound", "denoise"],
+    _form("Task", "What the library demonstrates: labels, said texts, sounds, or clips without their noise."),
+]
+LibraryInstruction = Annotated[
+    str,
+    Field(max_length=500),
+    AfterValidator(_check_instruction),
+    _form(
+        "Instruction",
+        "Sentence that begins the prompts of speech, sound and denoise; empty: the task's own.",
+        pattern=_LINE,
+    ),
+]
 KShot = Annotated[
     int, Field(ge=0, le=64), _form("Shots", "Demonstrations of each label in the prompt; 0 shows them all.")
 ]

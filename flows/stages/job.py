@@ -19,7 +19,7 @@ from flows.stages.canary import Canaries, CanaryRequest
 from flows.stages.counts import Counts
 from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
-from flows.stages.library import build_library
+from flows.stages.library import LibraryTask, build_library
 from flows.stages.partition import Partition
 from flows.stages.report import ClipAnswer, clip_answers
 from flows.stages.results import Rows, export_results
@@ -179,11 +179,17 @@ def run_shard(
 
 
 def import_manifest(
-    runtime: Runtime, name: str, manifest: str, task: str, *, flow_run_id: str | None = None
+    runtime: Runtime,
+    name: str,
+    manifest: str,
+    task: LibraryTask,
+    instruction: str | None = None,
+    *,
+    flow_run_id: str | None = None,
 ) -> tuple[LibraryVersion, OpenRun]:
     """Makes a library version from a manifest."""
-    parameters = {"manifest": canonical(manifest), "task": task}
+    parameters = {"manifest": canonical(manifest), "task": task, "instruction": instruction}
     with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
-        version = build_library(runtime, name, manifest, task, run.id)
+        version = build_library(runtime, name, manifest, task, run.id, instruction)
         run.count("library", [Counts(demonstrations=len(version.demonstrations))])
     return version, run

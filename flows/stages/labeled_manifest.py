@@ -14,7 +14,7 @@ from core.demonstrations import label_set
 from core.errors import AudioRejected
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.library import ManifestError, Row, read_manifest, resolve
+from flows.stages.manifest import LabeledClip, ManifestError, read_manifest, resolve
 from flows.storage.location import canonical
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_SECONDS = 600.0
 """A clip lies in memory as a whole while it is encoded."""
 
 
-class LabeledRow(Row):
+class LabeledRow(LabeledClip):
     """A clip whose label is known. Clips of one group were recorded together; without one it is its own."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)

@@ -1,48 +1,49 @@
-"""Libraries of demonstrations: a manifest of labelled clips becomes the next frozen version."""
+"""Libraries of demonstrations: a manifest of clips and their answers becomes the next frozen version."""
 
-import csv
-import io
-import json
-import posixpath
 import re
-from collections.abc import Iterator, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-
 from core.demonstrations import label_set
-from db.clips import add_clips, clips_with_tokens
+from db.clips import READING, add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library
 from db.quarantine import open_quarantine
+from db.tokens import get_token_sequences
 from flows.runtime import Runtime
+from flows.stages.manifest import (
+    ClipRow,
+    LabeledClip,
+    ManifestError,
+    NoisyClip,
+    TextClip,
+    read_manifest,
+    resolve,
+)
 from flows.stages.tokenize import tokenize_uris
-from flows.storage.location import canonical, file_path
+from flows.storage.location import canonical
+
+LibraryTask = Literal["label", "speech", "sound", "denoise"]
+ROWS: Mapping[LibraryTask, type[ClipRow]] = {
+    "label": LabeledClip,
+    "speech": TextClip,
+    "sound": TextClip,
+    "denoise": NoisyClip,
+}
+"""What a row of a manifest is."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-MAX_ROWS = 10_000
-MAX_BYTES = 16 * 2**20
-
-
-class ManifestError(ValueError):
-    """A manifest that cannot become a library; the message names the row."""
-
-
-class Row(BaseModel):
-    """One row of a manifest of labelled clips; other columns may stand beside these."""
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str = Field(min_length=1)
-    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-
-
-AnyRow = TypeVar("AnyRow", bound=Row)
+LONGEST_INSTRUCTION = 500
 
 
 def build_library(
-    runtime: Runtime, name: str, manifest: str, task: str, run_id: UUID, instruction: str | None = None
+    runtime: Runtime,
+    name: str,
+    manifest: str,
+    task: LibraryTask,
+    run_id: UUID,
+    instruction: str | None = None,
 ) -> LibraryVersion:
     """Tokenizes the clips of a manifest (JSONL or CSV) and freezes them, in its order, as a version.
 
@@ -51,65 +52,66 @@ def build_library(
     """
     if not NAME.fullmatch(name):
         raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
-    rows = read_manifest(runtime, manifest, Row)
-    uris = [resolve(canonical(manifest), row.path) for row in rows]
-    _ingest_rows(runtime, uris)
+    check_instruction(task, instruction)
+    rows = read_manifest(runtime, manifest, ROWS[task])
+    uris = dict.fromkeys(uri for row in rows for uri in _uris(canonical(manifest), row))
+    _ingest_rows(runtime, list(uris))
     tokenize_uris(runtime, set(uris), run_id)
-    contents = _contents(runtime, uris)
-    label_set(sorted({row.label for row in rows}))
-    demonstrations = [
-        Demonstration(contents[uri], row.label, uri) for uri, row in zip(uris, rows, strict=True)
-    ]
+    contents = _contents(runtime, list(uris))
+    demonstrations = [_demonstration(canonical(manifest), row, contents) for row in rows]
+    _check(runtime, task, demonstrations)
     with session_scope(runtime.engine) as session:
         return import_library(session, name, task, instruction, demonstrations)
 
 
-def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> list[AnyRow]:
-    """The rows of a JSONL or CSV file on either kind of storage. Raises ManifestError, naming the line."""
-    storage = runtime.storage(manifest)
-    listed = storage.find(canonical(manifest))
-    if listed is None:
-        raise ManifestError(f"{manifest} is not there: a manifest is one JSONL or CSV file")
-    if listed.size > MAX_BYTES:
-        raise ManifestError(f"{manifest} has {listed.size} bytes, the limit is {MAX_BYTES}")
-    with storage.read(listed.uri, listed.version_token) as fetched:
-        text = fetched.path.read_text(encoding="utf-8-sig")
-    rows = list(_rows(text, kind, is_csv=manifest.lower().endswith(".csv")))
-    if not 0 < len(rows) <= MAX_ROWS:
-        raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
-    return rows
-
-
-def _rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> Iterator[AnyRow]:
-    for number, values in _raw_rows(text, is_csv=is_csv):
-        try:
-            yield kind.model_validate(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"])) or "the row"
-            raise ManifestError(f"line {number}: {field}: {first['msg']}; a row is path and label") from error
-
-
-def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
-    if is_csv:
-        yield from enumerate(csv.DictReader(io.StringIO(text)), start=2)
+def check_instruction(task: LibraryTask, instruction: str | None) -> None:
+    """Raises ManifestError for a sentence that cannot begin the prompts of a task."""
+    if instruction is None:
         return
-    for number, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other ends of lines
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ManifestError(f"line {number} is not JSON: {error.msg}") from error
+    if task == "label":
+        raise ManifestError("a prompt for labels begins by naming them: give no instruction")
+    if "###" in instruction or not instruction.strip() or not instruction.isprintable():
+        raise ManifestError("an instruction is one line of text without '###'")
+    if len(instruction) > LONGEST_INSTRUCTION:
+        raise ManifestError(
+            f"the instruction has {len(instruction)} characters, the limit is {LONGEST_INSTRUCTION}"
+        )
 
 
-def resolve(manifest: str, path: str) -> str:
-    """A row's uri: a place of its own, or relative to the manifest's folder, which it may not leave."""
-    if "://" in path or path.startswith("/"):
-        return canonical(path)
-    folder = manifest.rpartition("/")[0]
-    if manifest.startswith("s3://"):
-        return canonical(f"{folder}/{posixpath.normpath(path)}")
-    return canonical(str(file_path(folder) / path))
+def _uris(manifest: str, row: ClipRow) -> list[str]:
+    paths = [row.path, row.target] if isinstance(row, NoisyClip) else [row.path]
+    return [resolve(manifest, path) for path in paths]
+
+
+def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -> Demonstration:
+    uri = resolve(manifest, row.path)
+    if isinstance(row, NoisyClip):
+        target = resolve(manifest, row.target)
+        return Demonstration(contents[uri], None, uri, contents[target], target)
+    assert isinstance(row, LabeledClip | TextClip)
+    return Demonstration(contents[uri], row.label if isinstance(row, LabeledClip) else row.text, uri)
+
+
+def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[Demonstration]) -> None:
+    if task == "label":
+        label_set(sorted({row.said for row in demonstrations}))
+    elif task == "denoise":
+        _check_lengths(runtime, demonstrations)
+
+
+def _check_lengths(runtime: Runtime, pairs: Sequence[Demonstration]) -> None:
+    """A noisy clip and its clean one are shown in the same window, so they last equally long."""
+    wanted = {content for pair in pairs for content in pair.contents.values()}
+    with session_scope(runtime.engine) as session:
+        stored = get_token_sequences(session, runtime.codec_id, wanted)
+    for pair in pairs:
+        assert pair.target_content_sha256
+        noisy, clean = stored[pair.content_sha256], stored[pair.target_content_sha256]
+        if len(noisy.levels) != len(clean.levels):
+            raise ManifestError(
+                f"{pair.uri} lasts {noisy.duration:.2f} s and its target {pair.target_uri} "
+                f"{clean.duration:.2f} s: they have to be the same recording, with its noise and without"
+            )
 
 
 def _ingest_rows(runtime: Runtime, uris: Sequence[str]) -> None:
@@ -123,7 +125,7 @@ def _ingest_rows(runtime: Runtime, uris: Sequence[str]) -> None:
 
 def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:
     with session_scope(runtime.engine) as session:
-        rejected = open_quarantine(session, set(uris))
+        rejected = open_quarantine(session, set(uris), READING)
         clips = clips_with_tokens(session, set(uris), runtime.codec_id)
     if rejected:
         reasons = "; ".join(f"{row.uri}: {row.reason}, {row.message}" for row in rejected[:5])

@@ -41,6 +41,7 @@ TYPES: dict[str, Any] = {
     "table": p.TableLayout,
     "paper": p.PaperTask,
     "instruction": p.ShownInstruction,
+    "library_instruction": p.LibraryInstruction,
     "window": p.Window,
     "protocol": p.Protocol,
     "episode_seed": p.EpisodeSeed,
@@ -121,7 +122,8 @@ def test_a_library_name_falls_into_name_and_version() -> None:
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
-        (p.Task, ["label"], ["speech", ""]),
+        (p.Task, ["label", "speech", "sound", "denoise"], ["translate", ""]),
+        (p.LibraryInstruction, ["", "Say it.", "é" * 500], ["a" * 501, "### Input", "one\ntwo"]),
         (p.KShot, [0, 64], [-1, 65]),
         (p.Repeats, [0, 16], [-1, 17]),
         (p.Layers, ["semantic", "semantic+acoustic"], ["acoustic"]),

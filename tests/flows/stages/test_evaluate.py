@@ -13,7 +13,7 @@ from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.evaluate import EvaluationRequest, evaluate
 from flows.stages.job import with_bar
-from flows.stages.library import ManifestError
+from flows.stages.manifest import ManifestError
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import RATE, hiss, rows, tone, write_clip
 from tests.flows.stages.test_label import write_llama

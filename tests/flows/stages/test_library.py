@@ -9,9 +9,10 @@ import pytest
 
 from core.errors import PromptError
 from flows.runtime import Runtime
-from flows.stages.library import ManifestError, build_library
+from flows.stages.library import LibraryTask, build_library
+from flows.stages.manifest import ManifestError
 from flows.storage import StorageRefused
-from tests.flows.stages.conftest import hiss, rows, write_clip, write_manifest
+from tests.flows.stages.conftest import hiss, rows, tone, write_clip, write_manifest
 
 
 def test_equal_content_keeps_its_version_and_other_content_makes_the_next(
@@ -94,3 +95,77 @@ def test_a_library_that_no_prompt_can_ask_for_is_refused(
         build_library(runtime, "sounds", str(manifest), "label", run_id)
     with pytest.raises(ManifestError, match="no name for a library"):
         build_library(runtime, "sounds@2", str(manifest), "label", run_id)
+
+
+def write_rows(folder: Path, rows: list[dict[str, object]]) -> str:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_library_of_texts_keeps_what_each_clip_says(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+    texts = write_rows(
+        manifest.parent, [{"path": "tone-0.wav", "text": 1}, {"path": "tone-1.wav", "text": " two "}]
+    )
+    library = build_library(runtime, "digits", texts, "speech", run_id, "Say the digit")
+    assert [row.label for row in library.demonstrations] == ["1", "two"]
+    assert (library.task, library.instruction) == ("speech", "Say the digit")
+    assert build_library(runtime, "digits", texts, "sound", run_id).version == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the text is empty"),
+        ("a" * 10_000, "has 10000 characters, at most 200"),
+        ("one ### two", "holds '###'"),
+        ("one\ntwo", "line break"),
+        (None, "Input should be a valid string"),
+    ],
+)
+def test_texts_that_no_prompt_can_hold_are_refused_with_their_lines(
+    runtime: Runtime, manifest: Path, run_id: UUID, text: str | None, reason: str
+) -> None:
+    good, bad = {"path": "tone-0.wav", "text": "one"}, {"path": "tone-1.wav", "text": text}
+    texts = write_rows(manifest.parent, [good, bad, good, bad])
+    with pytest.raises(ManifestError, match=rf"^line 2: text: .*{reason}.*; line 4: .*; a row is path and"):
+        build_library(runtime, "digits", texts, "speech", run_id)
+    assert rows(runtime.engine, "SELECT count(*) FROM demonstration_sets") == [(0,)]
+    assert rows(runtime.engine, "SELECT count(*) FROM clips") == [(0,)]
+
+
+def test_a_library_of_noisy_clips_keeps_both_contents_tokenized(
+    runtime: Runtime, tmp_path: Path, run_id: UUID
+) -> None:
+    folder = tmp_path / "library"
+    write_clip(folder / "clean.wav", tone(440))
+    write_clip(folder / "noisy.wav", tone(440) + hiss())
+    pairs = write_rows(folder, [{"path": "noisy.wav", "target": "clean.wav"}])
+    [pair] = build_library(runtime, "street", pairs, "denoise", run_id).demonstrations
+    assert (pair.label, Path(pair.uri).name, Path(str(pair.target_uri)).name) == (
+        None,
+        "noisy.wav",
+        "clean.wav",
+    )
+    stored = rows(runtime.engine, "SELECT content_sha256 FROM token_sequences")
+    assert {bytes(content) for (content,) in stored} == set(pair.contents.values())
+
+
+def test_a_clean_clip_of_another_length_is_no_target(runtime: Runtime, tmp_path: Path, run_id: UUID) -> None:
+    folder = tmp_path / "library"
+    write_clip(folder / "noisy.wav", hiss(0.6))
+    write_clip(folder / "clean.wav", tone(440, 1.2))
+    pairs = write_rows(folder, [{"path": "noisy.wav", "target": "clean.wav"}])
+    with pytest.raises(ManifestError, match=r"noisy\.wav lasts 0\.60 s and its target .*clean\.wav 1\.20 s"):
+        build_library(runtime, "street", pairs, "denoise", run_id)
+
+
+@pytest.mark.parametrize(
+    ("task", "instruction"),
+    [("label", "Say it"), ("speech", "one\ntwo"), ("speech", "###"), ("speech", " "), ("speech", "a" * 501)],
+)
+def test_an_instruction_that_no_prompt_can_begin_with_is_refused(
+    runtime: Runtime, manifest: Path, run_id: UUID, task: LibraryTask, instruction: str
+) -> None:
+    with pytest.raises(ManifestError, match="instruction"):
+        build_library(runtime, "sounds", str(manifest), task, run_id, instruction)
