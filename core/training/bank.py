@@ -42,6 +42,14 @@ class TokenBank:
                 classes[kind].append(numbers)
         return dict(classes)
 
+    def only(self, numbers: Sequence[int]) -> "TokenBank":
+        """The clips of these numbers."""
+        return TokenBank(
+            tuple(self.clips[number] for number in numbers),
+            tuple(self.kinds[number] for number in numbers),
+            tuple(self.names[number] for number in numbers),
+        )
+
 
 def merge_banks(banks: Sequence[TokenBank]) -> TokenBank:
     """All clips of several banks as one."""

@@ -139,23 +139,23 @@ def spoken_clips(spec: BankSpec) -> Iterator[Clip]:
     rng = np.random.default_rng([spec.seed, 1])
     phrases = _phrases(spec)
     for number in range(spec.speech_classes):
-        phrase, manner = next(phrases), _manner(rng)
+        phrase, manner = next(phrases), draw_manner(rng)
         for _ in range(spec.takes):
             if number % 2 == 0:
-                yield Clip(_spoken(phrase, _manner(rng)), SPEECH, phrase)
+                yield Clip(spoken(phrase, draw_manner(rng)), SPEECH, phrase)
             else:
-                yield Clip(_spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
+                yield Clip(spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
 
 
 Manner = tuple[str, int, int]
 """Voice, words a minute, pitch."""
 
 
-def _manner(rng: np.random.Generator) -> Manner:
+def draw_manner(rng: np.random.Generator) -> Manner:
     return VOICES[int(rng.integers(len(VOICES)))], int(rng.integers(120, 220)), int(rng.integers(10, 90))
 
 
-def _spoken(phrase: str, manner: Manner) -> Samples:
+def spoken(phrase: str, manner: Manner) -> Samples:
     voice, speed, pitch = manner
     return speak(phrase, voice=voice, speed=speed, pitch=pitch)
 
