@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.metrics import accuracy, expected_calibration_error, mel_distance, pesq, si_sdr, stoi
+from core.metrics import accuracy, expected_calibration_error, mel_distance, pesq, si_sdr, stft_loss, stoi
 
 
 def test_accuracy_is_the_share_of_right_answers() -> None:
@@ -99,6 +99,25 @@ def test_a_louder_copy_is_as_far_as_it_is_louder() -> None:
     assert mel_distance(hiss, hiss, 16_000) == 0
     assert mel_distance(hiss, 2 * hiss, 16_000) == pytest.approx(20 * math.log10(2), abs=1e-3)
     assert mel_distance(torch.zeros(16_000), torch.full((16_000,), 1e-9), 16_000) == 0
+
+
+def test_the_stft_loss_of_a_scaled_copy_is_known() -> None:
+    clean = voice(16_000) + 0.1 * noise(voice(16_000))
+    assert stft_loss(clean, clean) == 0
+    assert stft_loss(clean, 0.5 * clean) == pytest.approx(0.5 + math.log(2), abs=1e-3)
+    assert stft_loss(clean, torch.zeros_like(clean)) > stft_loss(clean, 0.5 * clean)
+
+
+def test_the_stft_loss_grows_with_noise() -> None:
+    clean = voice(16_000)
+    losses = [stft_loss(clean, clean + gain * noise(clean)) for gain in (0.01, 0.1, 1.0)]
+    assert losses == sorted(losses)
+
+
+def test_too_few_samples_have_no_stft_loss() -> None:
+    assert stft_loss(noise(voice(16_000))[:1025], voice(16_000)[:1025]) > 0
+    with pytest.raises(ValueError, match="1024 samples are too few"):
+        stft_loss(voice(16_000)[:1024], voice(16_000)[:1024])
 
 
 def test_pesq_falls_with_noise() -> None:
