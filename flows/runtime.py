@@ -108,14 +108,22 @@ class Runtime:
 
         Raises CheckpointMismatch when codec and LLM come with different tokenizers, or the LLM with none.
         """
+        return self._vocabulary(self.llama, self.settings.llm)
+
+    @cached_property
+    def generation_vocabulary(self) -> "Vocabulary":
+        """The same for the LLM that answers with audio."""
+        return self._vocabulary(self.generation_llama, self.settings.generation_llm)
+
+    def _vocabulary(self, llama: "FrozenLlama | None", name: str | None) -> "Vocabulary":
         from core.vocabulary import Vocabulary
 
-        tokenizer = self.llama.tokenizer if self.llama else None
+        tokenizer = llama.tokenizer if llama else None
         if tokenizer is None:
-            raise CheckpointMismatch(f"{self.settings.llm} has no tokenizer.model: prompts need LLAMA's own")
+            raise CheckpointMismatch(f"{name} has no tokenizer.model: prompts need LLAMA's own")
         if self.tokenizer and self.tokenizer.sha256 != tokenizer.sha256:
             raise CheckpointMismatch(
-                f"the codec {self.settings.codec} and the LLM {self.settings.llm} have different tokenizers: "
+                f"the codec {self.settings.codec} and the LLM {name} have different tokenizers: "
                 "their ids mean different words"
             )
         return Vocabulary(self.codec.words, tokenizer)
@@ -144,16 +152,24 @@ class Runtime:
     @cached_property
     def llama(self) -> "FrozenLlama | None":
         """The LLM of the settings; None where labels come from nearest neighbour on tokens."""
-        if self.settings.llm is None:
-            return None
+        return None if self.settings.llm is None else self._frozen_llama(self.settings.llm)
+
+    @cached_property
+    def generation_llama(self) -> "FrozenLlama | None":
+        """The LLM that answers with audio, None where none is set; it may be the same."""
+        name = self.settings.generation_llm
+        if name == self.settings.llm:
+            return self.llama
+        return None if name is None else self._frozen_llama(name)
+
+    def _frozen_llama(self, name: str) -> "FrozenLlama":
         # core.llama comes first: it lets transformers find its torchaudio
         from transformers.utils.logging import disable_progress_bar
 
         from core.llama import FrozenLlama
 
         disable_progress_bar()
-        directory = model_directory(self.settings.llm)
-        return FrozenLlama.from_directory(directory, device=self.device, dtype=self.llm_dtype)
+        return FrozenLlama.from_directory(model_directory(name), device=self.device, dtype=self.llm_dtype)
 
     @property
     def llm_dtype(self) -> "DType":
@@ -165,17 +181,35 @@ class Runtime:
     @cached_property
     def llm_fingerprint(self) -> str | None:
         """The LLM's fingerprint, None where there is no LLM."""
-        if self.settings.llm is None:
-            return None
-        return llm_fingerprint(self.settings.home, model_directory(self.settings.llm), self.llm_dtype)
+        return self._fingerprint(self.settings.llm)
+
+    @cached_property
+    def generation_fingerprint(self) -> str | None:
+        """That of the LLM that answers with audio, None where there is none."""
+        return self._fingerprint(self.settings.generation_llm)
+
+    def _fingerprint(self, name: str | None) -> str | None:
+        return (
+            None
+            if name is None
+            else llm_fingerprint(self.settings.home, model_directory(name), self.llm_dtype)
+        )
 
     @cached_property
     def llm_id(self) -> int | None:
         """Its row, made when the LLM is new."""
-        if self.llm_fingerprint is None:
+        return self._llm_row(self.llm_fingerprint, self.settings.llm)
+
+    @cached_property
+    def generation_llm_id(self) -> int | None:
+        """The row of the LLM that answers with audio, made when it is new."""
+        return self._llm_row(self.generation_fingerprint, self.settings.generation_llm)
+
+    def _llm_row(self, fingerprint: str | None, name: str | None) -> int | None:
+        if fingerprint is None:
             return None
         with session_scope(self.engine) as session:
-            return ensure_llm(session, self.llm_fingerprint, str(self.settings.llm))
+            return ensure_llm(session, fingerprint, str(name))
 
     @contextmanager
     def device_lock(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from core.decode import AudioLimits
 from flows.credentials import mask_url, refuse_credentials
 
 ENV_PREFIX = "WORDWAVE_"
-MINI_CODEC, MINI_LLM = "mini-codec", "mini-llama"
+MINI_CODEC, MINI_LLM, MINI_GENERATION_LLM = "mini-codec", "mini-llama", "mini-llama-audio"
 """Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
 
 _LIMITS = AudioLimits()
@@ -28,6 +28,11 @@ def _split(value: object) -> object:
 
 def _none_word(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _answering_with_audio(codec: str, llm: str | None) -> str | None:
+    """The mini LLM answers with labels alone, another preset with audio; a large LLM does both."""
+    return MINI_GENERATION_LLM if (codec, llm) == (MINI_CODEC, MINI_LLM) else llm
 
 
 Place = Annotated[str, AfterValidator(refuse_credentials)]
@@ -56,6 +61,10 @@ class Settings(BaseSettings):
     llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
         default_factory=lambda data: MINI_LLM if data["codec"] == MINI_CODEC else None,
         description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens",
+    )
+    generation_llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
+        default_factory=lambda data: _answering_with_audio(data["codec"], data["llm"]),
+        description="LLM that answers with audio; unset: the same, beside mini-llama mini-llama-audio",
     )
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"

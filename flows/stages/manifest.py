@@ -65,15 +65,11 @@ AnyRow = TypeVar("AnyRow", bound=ClipRow)
 
 def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> list[AnyRow]:
     """The rows of a JSONL or CSV file on either kind of storage. Raises ManifestError, naming the lines."""
-    rows = list(_rows(read_text(runtime, manifest), kind, is_csv=is_csv(manifest)))
+    text = read_text(runtime, manifest)
+    rows = list(_rows(text, kind, is_csv=manifest.lower().endswith(".csv")))
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
     return rows
-
-
-def is_csv(place: str) -> bool:
-    """Whether a file of rows is a table with a heading."""
-    return place.lower().endswith(".csv")
 
 
 def read_text(runtime: Runtime, place: str) -> str:
@@ -100,7 +96,7 @@ def resolve(manifest: str, path: str) -> str:
 
 def _rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> Iterator[AnyRow]:
     wrong: list[str] = []
-    for number, values in raw_rows(text, is_csv=is_csv):
+    for number, values in _raw_rows(text, is_csv=is_csv):
         try:
             yield kind.model_validate(values)
         except ValidationError as error:
@@ -117,8 +113,7 @@ def _first(error: ValidationError) -> str:
     return f"{field}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
-    """Line number and values of each row. Raises ManifestError for what is no JSON."""
+def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
     if is_csv:
         yield from enumerate(csv.DictReader(io.StringIO(text)), start=2)
         return

@@ -10,7 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio import pad_to_multiple, paper_second, read_waveform, resample_blocks, wav_bytes
+from core.audio import (
+    flac_bytes,
+    pad_to_multiple,
+    paper_second,
+    read_waveform,
+    resample_blocks,
+    wav_bytes,
+)
 from core.decode import AudioLimits, Samples, open_audio
 from core.errors import AudioRejected
 from core.torchaudio_cpu import torchaudio
@@ -170,3 +177,9 @@ def test_wav_bytes_clip_what_passes_full_scale() -> None:
 def test_wav_bytes_refuse_more_than_one_mono_waveform() -> None:
     with pytest.raises(ValueError, match="mono"):
         wav_bytes(torch.zeros(1, 2, 100), 16_000)
+
+
+def test_flac_bytes_hold_the_waveform_to_a_step_of_16_bits() -> None:
+    waveform = torch.from_numpy(NOISE[:5000])
+    wav, flac = (read_waveform(write(waveform, 16_000), 16_000)[0] for write in (wav_bytes, flac_bytes))
+    assert torch.allclose(wav, flac, rtol=0, atol=1 / 32_768)

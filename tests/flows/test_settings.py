@@ -55,6 +55,14 @@ def test_another_codec_comes_without_the_small_llm_which_does_not_know_its_words
     assert Settings(codec="/models/llm-codec", llm="/models/llama").llm == "/models/llama"
 
 
+def test_the_llm_answers_with_audio_too_but_for_the_small_one_which_has_another_beside_it() -> None:
+    assert Settings().generation_llm == "mini-llama-audio"
+    assert Settings(llm="none").generation_llm is None
+    assert Settings(llm="/models/llama").generation_llm == "/models/llama"
+    assert Settings(codec="/models/llm-codec").generation_llm is None
+    assert Settings(llm="none", generation_llm="/models/llama").generation_llm == "/models/llama"
+
+
 def test_the_bounds_of_audio_are_those_of_the_decoder() -> None:
     assert Settings().audio_limits == AudioLimits()
     assert {field.name for field in fields(AudioLimits)} <= set(Settings.model_fields)

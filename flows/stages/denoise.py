@@ -1,0 +1,147 @@
+"""From noisy clips to clean ones: pairs of a library in the prompt, a clip's own codes as the question."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from core.errors import PromptTooLong, ReasonCode
+from db.clips import ClipWithTokens, Selection, clips_with_tokens
+from db.engine import session_scope
+from db.library import Demonstration
+from db.quarantine import Rejected, quarantine_clips
+from db.tokens import TokensOfContent, get_token_sequences
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.generate import Answered, Asked, AudioRequest, Generating, loudest_start, loudness, window
+from flows.stages.label import clip_codes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.codes import ClipCodes
+    from core.generation_prompt import Example
+    from core.window import WindowCodes
+
+STAGE = "denoise"
+LONGEST_SECONDS = 600.0
+"""An answer lies in memory as a whole while it is decoded."""
+
+Reason = tuple[ReasonCode, str]
+
+
+class Denoising(Generating):
+    """Answers the noisy clips of a selection, each by its content."""
+
+    def __init__(self, runtime: Runtime, request: AudioRequest) -> None:
+        super().__init__(runtime, "denoise", request)
+        self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
+
+    def prepare(self, run_id: UUID) -> None:
+        """As for texts; raises PromptTooLong where slices would not fit, so that no run fails half-way."""
+        from core.generate import AudioQuery
+
+        super().prepare(run_id)
+        if self.blocks:
+            self.generator.check(AudioQuery(self._longest_slice(), self.blocks))
+
+    def questions(self, selection: Selection) -> dict[str, Asked]:
+        """By uri the selected clips that can be asked, in uri order; what this stage could not use waits."""
+        return {clip.uri: Asked(content_sha256=clip.content_sha256) for clip in self._clips(selection)}
+
+    def denoise_batch(self, batch: Sequence[Asked], selection: Selection, run_id: UUID) -> Counts:
+        """Answers a batch and quarantines what is too long to be asked; safe to repeat."""
+        stored = self._tokens(batch)
+        reasons = {asked: why for asked in batch if (why := self._why_not(stored[asked.content]))}
+        quarantined = self._quarantine(reasons, selection, run_id) if reasons else Counts()
+        return self.answer_batch([one for one in batch if one not in reasons], run_id) + quarantined
+
+    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
+        stored = self._tokens(batch)
+        return [self._answered(asked, stored[asked.content]) for asked in batch]
+
+    def demonstrates(self, asked: Asked) -> bool:
+        return asked.content_sha256 in self.demonstrated
+
+    def question(self, asked: Asked) -> WindowCodes:
+        return window(clip_codes(self._tokens([asked])[asked.content]), 0, self.blocks)
+
+    def noisy(self, asked: Asked) -> Tensor:
+        return self._noisy(self._tokens([asked])[asked.content])
+
+    def _noisy(self, tokens: TokensOfContent) -> Tensor:
+        return self._cut(self.decode(tokens.codes, 0), tokens)
+
+    def _answered(self, asked: Asked, tokens: TokensOfContent) -> Answered:
+        from core.generate import denoise
+        from core.metrics import mel_distance
+
+        seed = self.seed(asked)
+        codes = denoise(self.generator, clip_codes(tokens), slice_blocks=self.blocks or None, seed=seed)
+        waveform = self._cut(self.decode(codes, seed), tokens)
+        changed = mel_distance(self._noisy(tokens), waveform, self.runtime.codec.config.sample_rate)
+        return Answered(codes, waveform, loudness(waveform) | {"mel_distance_db": changed})
+
+    def _cut(self, waveform: Tensor, tokens: TokensOfContent) -> Tensor:
+        """As long as the clip is: its last block was filled up."""
+        return waveform[: math.ceil(tokens.duration * self.runtime.codec.config.sample_rate)]
+
+    def _why_not(self, tokens: TokensOfContent) -> Reason | None:
+        from core.generate import AudioQuery
+
+        if tokens.duration > LONGEST_SECONDS:
+            return "too_long", f"{tokens.duration:.0f} s, at most {LONGEST_SECONDS:.0f} are denoised at once"
+        if self.blocks:
+            return None
+        clip = clip_codes(tokens)
+        try:
+            self.generator.check(AudioQuery(window(clip, 0, 0), clip.num_blocks))
+        except PromptTooLong as error:
+            return "prompt_too_long", str(error)
+        return None
+
+    def _quarantine(self, reasons: dict[Asked, Reason], selection: Selection, run_id: UUID) -> Counts:
+        by_content = {asked.content: why for asked, why in reasons.items()}
+        rejected = [
+            Rejected(clip.id, *by_content[clip.content_sha256])
+            for clip in self._clips(selection)
+            if clip.content_sha256 in by_content
+        ]
+        with session_scope(self.runtime.engine) as session:
+            quarantine_clips(session, STAGE, run_id, rejected)
+        return Counts(quarantined=len(rejected)) + Counts(f"quarantined:{row.reason}" for row in rejected)
+
+    def _clips(self, selection: Selection) -> list[ClipWithTokens]:
+        with session_scope(self.runtime.engine) as session:
+            return clips_with_tokens(session, selection, self.runtime.codec_id, STAGE)
+
+    def _tokens(self, batch: Sequence[Asked]) -> dict[bytes, TokensOfContent]:
+        contents = [asked.content for asked in batch]
+        with session_scope(self.runtime.engine) as session:
+            return get_token_sequences(session, self.runtime.codec_id, contents)
+
+    def _longest_slice(self) -> WindowCodes:
+        """A slice that takes as many token ids as one can."""
+        import numpy as np
+
+        from core.codes import CODES_PER_BLOCK
+        from core.window import WindowCodes
+
+        vocabulary = self.runtime.generation_vocabulary
+        longest = max(range(vocabulary.size(0)), key=lambda code: len(vocabulary.token_ids(0, [code])))
+        lengths = [count * self.blocks for count in CODES_PER_BLOCK]
+        codes = [
+            np.full(length, code, np.int16) for length, code in zip(lengths, (longest, 0, 0), strict=True)
+        ]
+        return WindowCodes(*codes)
+
+    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
+        """The same window of both clips, where the clean one is loudest."""
+        from core.generation_prompt import Example
+
+        assert row.target_content_sha256 is not None
+        noisy, clean = codes[row.content_sha256], codes[row.target_content_sha256]
+        start = loudest_start(clean, self.blocks)
+        return Example(window(noisy, start, self.blocks), window(clean, start, self.blocks))

@@ -1,0 +1,110 @@
+"""Whole jobs that answer with audio: one recorded run each, which leaves a page to look at and listen to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from db.clips import READING, Selection, listed_uris
+from db.engine import session_scope
+from db.generated import Audio
+from db.quarantine import open_quarantine
+from flows.runtime import Runtime
+from flows.stages.counts import Counts
+from flows.stages.denoise import STAGE as DENOISE
+from flows.stages.denoise import Denoising
+from flows.stages.generate import Asked, AudioRequest, Speaking, TextTask
+from flows.stages.generation_record import AudioAnswer, Record, keep_page
+from flows.stages.job import Each, ingest_place, tokenize_place
+from flows.stages.partition import Partition
+from flows.stages.run import OpenRun, recorded_run
+from flows.stages.texts import Texts
+
+KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-sound"}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished run and what it came to."""
+
+    run: OpenRun
+    record: Record
+
+
+def run_texts(
+    runtime: Runtime,
+    task: TextTask,
+    request: AudioRequest,
+    texts: Texts,
+    each: Each,
+    *,
+    flow_run_id: str | None = None,
+) -> Generated:
+    """Answers texts with speech or sounds. Raises PromptError for a text of a form that cannot be asked."""
+    partition = texts.place or f"texts {texts.sha256}"
+    parameters = asdict(request) | {"texts_uri": texts.place, "texts_sha256": texts.sha256}
+    with recorded_run(runtime, KINDS[task], partition, parameters, flow_run_id=flow_run_id) as run:
+        speaking = Speaking(runtime, task, request)  # an unknown library fails before any work
+        speaking.prepare(run.id)
+        accepted = texts.accepted(speaking.check)
+        run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
+        questions = {line.text: Asked(text=line.text) for line in accepted.lines}
+        batches = speaking.undone(questions.values())
+        run.count("generate", each("generate", lambda batch: speaking.answer_batch(batch, run.id), batches))
+        audio = speaking.audio(questions.values())
+        answers = [audio_answer(text, asked, audio) for text, asked in questions.items()]
+        record = Record(speaking, answers, accepted.refused)
+        keep_record(record, run, each)
+    return Generated(run, record)
+
+
+def run_denoising(
+    runtime: Runtime,
+    partition: Partition,
+    request: AudioRequest,
+    each: Each,
+    *,
+    flow_run_id: str | None = None,
+) -> Generated:
+    """Lists and tokenizes the clips of a partition, and answers each with itself without its noise."""
+    parameters = {"prefix": partition.prefix, **asdict(request)}
+    recorded = recorded_run(
+        runtime, "denoise-clips", partition.name, parameters, day=partition.day, flow_run_id=flow_run_id
+    )
+    with recorded as run:
+        denoising = Denoising(runtime, request)  # an unknown library fails before any work
+        ingest_place(runtime, partition.place, run, each)
+        selection = partition.selection(runtime)
+        tokenize_place(runtime, partition.place, selection, run, each)
+        denoising.prepare(run.id)
+        batches = denoising.undone(denoising.questions(selection).values())
+        run.count(
+            DENOISE,
+            each(DENOISE, lambda batch: denoising.denoise_batch(batch, selection, run.id), batches),
+        )
+        record = Record(denoising, clip_answers(denoising, selection))
+        keep_record(record, run, each)
+    return Generated(run, record)
+
+
+def keep_record(record: Record, run: OpenRun, each: Each) -> None:
+    """Writes the page of a run."""
+    run.count("page", each("page", lambda _: keep_page(record, run), [["page"]]))
+
+
+def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:
+    """Every selected current clip: answered, quarantined, or waiting for its tokens."""
+    questions = denoising.questions(selection)
+    audio = denoising.audio(questions.values())
+    with session_scope(denoising.runtime.engine) as session:
+        uris = listed_uris(session, selection)
+        rejected = open_quarantine(session, selection, READING, DENOISE)
+    reasons = {row.uri: row.reason for row in rejected}
+    return [audio_answer(uri, questions.get(uri), audio, reasons.get(uri)) for uri in uris]
+
+
+def audio_answer(
+    name: str, asked: Asked | None, audio: Mapping[Asked, Audio], reason: str | None = None
+) -> AudioAnswer:
+    """What became of a question, given the audio that there is."""
+    if asked in audio:
+        return AudioAnswer(asked, name, "generated", audio[asked])
+    return AudioAnswer(asked, name, "quarantined" if reason else "pending", reason=reason)

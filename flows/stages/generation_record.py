@@ -1,0 +1,204 @@
+"""What a run of generation leaves for people: a page to look at and to listen to, and the lines set aside.
+
+The same answers are never written twice to one place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from db.engine import session_scope
+from db.exports import Export, find_export, save_export
+from db.generated import Audio
+from flows.stages.counts import Counts
+from flows.stages.generate import Asked, Generating
+from flows.stages.run import OpenRun
+from flows.stages.texts import Refused, refused_lines
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.codes import AudioCodes
+    from core.window import WindowCodes
+    from flows.generation_page import Item, Words
+
+PAGE, REFUSED = "generated.html", "refused.jsonl"
+PAGE_VERSION = 1
+SHOWN = 50
+"""Answers, and demonstrations, that a page has."""
+NAMED = 5
+"""So many refused lines are named on it."""
+ABOUT = {
+    "level_db": "level_db: the RMS level, 0 is full scale.",
+    "likeness": "likeness: of the codes with those of the nearest demonstration of the same text, 0 to 1.",
+    "mel_distance_db": "mel_distance_db: how far the answer is from the noisy clip, the mean over mel bands: "
+    "how much was changed, not how well.",
+}
+
+
+@dataclass(frozen=True)
+class AudioAnswer:
+    """What became of one question; `name` is the text, or the clip's uri."""
+
+    asked: Asked | None
+    name: str
+    status: Literal["generated", "quarantined", "pending"]
+    audio: Audio | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run came to: answers in the order in which they were asked, and lines that were set aside."""
+
+    generating: Generating
+    answers: Sequence[AudioAnswer]
+    refused: Sequence[Refused] = ()
+
+    @property
+    def heard(self) -> list[tuple[Asked, AudioAnswer, Audio]]:
+        """The answers that there are."""
+        return [(one.asked, one, one.audio) for one in self.answers if one.asked and one.audio]
+
+    @property
+    def key(self) -> bytes:
+        """Names the page: where it goes, what it shows and the version of its form."""
+        generating = self.generating
+        said = [[one.name, one.status, one.audio and one.audio.work_key.hex()] for one in self.answers]
+        where = [PAGE_VERSION, generating.runtime.settings.storage_uri, generating.library_name]
+        parts = ["generated", *where, said, [asdict(one) for one in self.refused]]
+        return hashlib.sha256(json.dumps(parts).encode()).digest()
+
+
+def keep_page(record: Record, run: OpenRun) -> Counts:
+    """Writes the page, and the refused lines before it; `run.manifest` names the page.
+
+    That is the page of an earlier run where it has these very answers.
+    """
+    runtime, key = record.generating.runtime, record.key
+    with session_scope(runtime.engine) as session:
+        done = find_export(session, key)
+    if done is not None:
+        run.manifest = done.uri
+        return Counts(pages=0, unchanged_pages=1)
+    storage, folder = runtime.storage(runtime.settings.storage_uri), f"runs/{run.id}"
+    files = {REFUSED: refused_lines(record.refused)} if record.refused else {}
+    files[PAGE] = _html(record, run)
+    stored = {name: storage.write(f"{folder}/{name}", data) for name, data in files.items()}
+    digests = {name: file.sha256.hex() for name, file in stored.items()}
+    run.manifest = stored[PAGE].uri
+    with session_scope(runtime.engine) as session:
+        save_export(session, Export(key, run.id, run.manifest, len(record.answers), digests))
+    return Counts(pages=1)
+
+
+def _html(record: Record, run: OpenRun) -> bytes:
+    from flows.generation_page import Page, render_page
+
+    generating, heard = record.generating, record.heard
+    with generating.runtime.device_lock():
+        page = Page(
+            title=f"{generating.task} by {generating.library_name}",
+            task=generating.task,
+            prompt_text=_prompt(generating, heard[0][0] if heard else None),
+            demonstrations=tuple(_demonstrations(generating)),
+            answers=tuple(_item(generating, *one) for one in heard[:SHOWN]),
+            notes=tuple(_notes(record, run)),
+            aligned=_aligned(generating, heard[0][0], heard[0][2]) if heard else None,
+        )
+    return render_page(page).encode()
+
+
+def _prompt(generating: Generating, asked: Asked | None) -> str:
+    """The prompt of the first answer as the LLM reads it."""
+    from core.generation_prompt import GenerationTemplate
+
+    vocabulary = generating.runtime.generation_vocabulary
+    template = GenerationTemplate(vocabulary, generating.task)
+    query_ids = template.query_ids(generating.question(asked)) if asked else []
+    return vocabulary.tokenizer.decode([*generating.generator.prefix_ids, *query_ids])
+
+
+def _demonstrations(generating: Generating) -> Iterator[Item]:
+    from flows.generation_page import Item
+
+    rows = zip(generating.library.demonstrations, generating.examples, strict=True)
+    for row, example in islice(rows, SHOWN):
+        asked = example.asked
+        noisy = None if isinstance(asked, str) else _wav(generating, generating.decode(_codes(asked), 0))
+        answer = generating.decode(_codes(example.answer), 0)
+        yield Item(row.label or row.uri, _wav(generating, answer), {}, noisy)
+
+
+def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audio) -> Item:
+    """What is heard is what the object holds, decoded anew from the row."""
+    from flows.generation_page import Item
+
+    noisy = generating.noisy(asked)
+    codes = (tuple(audio.semantic), tuple(audio.acoustic1), tuple(audio.acoustic2))
+    said = generating.decode(codes, audio.seed)[: None if noisy is None else len(noisy)]
+    heard = None if noisy is None else _wav(generating, noisy)
+    return Item(answer.name, _wav(generating, said), audio.metrics, heard)
+
+
+def _wav(generating: Generating, waveform: Tensor) -> bytes:
+    from core.audio import wav_bytes
+
+    return wav_bytes(waveform, generating.runtime.codec.config.sample_rate)
+
+
+def _codes(window: WindowCodes) -> AudioCodes:
+    semantic, acoustic1, acoustic2 = (tuple(layer.tolist()) for layer in window.layers)
+    return semantic, acoustic1, acoustic2
+
+
+def _aligned(generating: Generating, asked: Asked, audio: Audio) -> tuple[Words, Words] | None:
+    """The words of the first answer beside those it was asked with, or of a demonstration of its text."""
+    question = generating.question(asked)
+    if isinstance(question, str):
+        shown = [example.answer for example in generating.examples if example.asked == question]
+        if not shown:
+            return None
+        beside = f"shown: {question}", _words(generating, shown[0].semantic.tolist())
+    else:
+        beside = "the noisy clip", _words(generating, question.semantic.tolist())
+    said = audio.semantic[: len(beside[1])]
+    return beside, ("the answer", _words(generating, said))
+
+
+def _words(generating: Generating, codes: Sequence[int]) -> tuple[str, ...]:
+    return tuple(generating.runtime.codec.words[code] for code in codes)
+
+
+def _notes(record: Record, run: OpenRun) -> Iterator[str]:
+    generating, settings = record.generating, record.generating.runtime.settings
+    request = generating.request
+    yield f"Run {run.id}: codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
+        f"drawn at temperature {request.temperature:g}, top p {request.top_p:g}"
+        if request.temperature
+        else "the most probable word each time"
+    )
+    if generating.task == "denoise":
+        yield "Noisy is the clip as its codes sound; the answer comes of these codes and of nothing else."
+    measured = {name for _, _, audio in record.heard for name in audio.metrics}
+    yield from (meaning for name, meaning in ABOUT.items() if name in measured)
+    if (more := len(record.heard) - SHOWN) > 0:
+        yield f"{more} more answers are in analytics.generated; here are the first {SHOWN}."
+    if (more := len(generating.examples) - SHOWN) > 0:
+        yield f"{more} more demonstrations were shown to the LLM than are here."
+    yield from _set_aside(record)
+
+
+def _set_aside(record: Record) -> Iterator[str]:
+    """Lines of a file that were refused, and clips that wait for replay."""
+    if record.refused:
+        named = "; ".join(f"line {one.number}: {one.reason}" for one in record.refused[:NAMED])
+        yield f"{len(record.refused)} lines were set aside, all in {REFUSED} beside this page: {named}"
+    for reason, number in Counter(one.reason for one in record.answers if one.reason).items():
+        yield f"{number} clips were quarantined: {reason}."

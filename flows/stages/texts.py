@@ -1,0 +1,124 @@
+"""What is to be said: texts of a form or command, or of a file in which bad lines are set aside."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from core.errors import PromptError
+from flows.runtime import Runtime
+from flows.stages.manifest import MAX_ROWS, ManifestError, read_text
+from flows.storage.location import canonical
+
+COLUMN = "text"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A text and the number of its line, counted from 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A line of a file that cannot be asked, as far as it could be read, and why."""
+
+    number: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts in their order, and what was set aside; `place` is None where they are no file's."""
+
+    place: str | None
+    lines: tuple[Line, ...]
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all lines."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
+
+    def accepted(self, check: Callable[[str], None]) -> "Texts":
+        """These without what `check` raises PromptError for; where they are no file's, that is raised."""
+        kept, refused = [], list(self.refused)
+        for line in self.lines:
+            try:
+                check(line.text)
+                kept.append(line)
+            except PromptError as error:
+                if self.place is None:
+                    raise
+                refused.append(Refused(line.number, line.text, str(error)))
+        return Texts(self.place, tuple(kept), tuple(sorted(refused, key=lambda one: one.number)))
+
+
+def given_texts(texts: Sequence[str]) -> Texts:
+    """The texts of a form or a command, without outer spaces."""
+    return Texts(None, tuple(Line(number, text.strip()) for number, text in enumerate(texts, start=1)))
+
+
+def read_texts(runtime: Runtime, place: str) -> Texts:
+    """The texts of a .txt file (a line each), a .csv file (its column text) or a .jsonl file ({"text": ...}).
+
+    A line without a text is set aside. Raises ManifestError for a file that is none of these, empty or large.
+    """
+    kind = place.lower().rpartition(".")[2]
+    if kind not in READERS:
+        raise ManifestError(f"{place} is no file of texts: give a .txt, .csv or .jsonl file")
+    found = list(READERS[kind](read_text(runtime, place)))
+    if not 0 < len(found) <= MAX_ROWS:
+        raise ManifestError(f"{place} has {len(found)} texts, 1 to {MAX_ROWS} are needed")
+    lines = tuple(one for one in found if isinstance(one, Line))
+    return Texts(canonical(place), lines, tuple(one for one in found if isinstance(one, Refused)))
+
+
+def refused_lines(refused: Iterable[Refused]) -> bytes:
+    """As a JSONL file."""
+    return "".join(f"{json.dumps(asdict(one))}\n" for one in refused).encode()
+
+
+def _plain(content: str) -> Iterator[Line | Refused]:
+    for number, text in enumerate(content.removesuffix("\n").split("\n"), start=1):
+        yield Line(number, text.strip())
+
+
+def _table(content: str) -> Iterator[Line | Refused]:
+    rows = csv.DictReader(io.StringIO(content))
+    if COLUMN not in (rows.fieldnames or ()):
+        raise ManifestError(f"the file of texts has no column {COLUMN}: its first line names the columns")
+    try:
+        for row in rows:
+            yield _line(rows.line_num, row)
+    except csv.Error as error:
+        raise ManifestError(f"line {rows.line_num} is no row of a table: {error}") from error
+
+
+def _objects(content: str) -> Iterator[Line | Refused]:
+    for number, line in enumerate(content.split("\n"), start=1):  # JSON strings may hold other ends of lines
+        if not line.strip():
+            continue
+        try:
+            yield _line(number, json.loads(line))
+        except json.JSONDecodeError as error:
+            yield Refused(number, line, f"the line is not JSON: {error.msg}")
+
+
+def _line(number: int, row: object) -> Line | Refused:
+    text = row.get(COLUMN) if isinstance(row, dict) else None
+    if type(text) not in (str, int):
+        return Refused(number, json.dumps(row), f"the line has no {COLUMN}")
+    return Line(number, str(text).strip())
+
+
+READERS: dict[str, Callable[[str], Iterator[Line | Refused]]] = {
+    "txt": _plain,
+    "csv": _table,
+    "jsonl": _objects,
+}

@@ -1,0 +1,159 @@
+"""Noisy clips to clean ones: the clip's own codes are asked, and a clip too long for that waits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.errors import PromptTooLong
+from db.engine import session_scope
+from db.quarantine import open_quarantine
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages import denoise as stage
+from flows.stages.denoise import Denoising
+from flows.stages.generate import Asked, AudioRequest
+from flows.stages.job import run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.library import build_library
+from flows.stages.partition import partition_of
+from flows.stages.replay import replay_place
+from flows.storage.location import canonical, file_path
+from tests.flows.stages.conftest import hiss, new_run, rows, tone, write_clip
+from tests.flows.stages.generation import denoise, generating, import_pairs, objects, stored
+from tests.flows.stages.test_label import write_llama
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture
+def denoiser(settings: Settings, llm: Path, tmp_path: Path) -> Iterator[Runtime]:
+    """A process with the library `street`."""
+    with generating(settings, llm) as runtime:
+        import_pairs(runtime, tmp_path / "library")
+        yield runtime
+
+
+@pytest.fixture
+def clips(folder: Path) -> Path:
+    """Two noisy clips, one of them at another rate, and a broken one."""
+    write_clip(folder / "a.wav", tone(500, 1.1) + hiss(1.1))
+    soundfile.write(folder / "b.wav", np.tile(hiss(0.5), 2)[:7000], 8_000, subtype="PCM_16")
+    (folder / "c.wav").write_bytes(b"junk")
+    return folder
+
+
+def test_each_clip_is_answered_as_long_as_it_is(denoiser: Runtime, clips: Path) -> None:
+    done = denoise(denoiser, clips)
+    assert [(Path(one.name).name, one.status, one.reason) for one in done.record.answers] == [
+        ("a.wav", "generated", None),
+        ("b.wav", "generated", None),
+        ("c.wav", "quarantined", "unsupported"),
+    ]
+    assert done.run.counts["denoise.generated"] == 2
+    for _, answer, audio in done.record.heard:
+        asked, said = (soundfile.info(file_path(uri)) for uri in (answer.name, audio.uri))
+        assert said.samplerate == 16_000
+        assert said.duration == pytest.approx(asked.duration, abs=1e-4)
+        assert audio.duration == pytest.approx(asked.duration, abs=1e-4)
+        assert audio.metrics["mel_distance_db"] > 0
+
+
+def test_a_second_run_asks_no_model_and_writes_nothing(
+    denoiser: Runtime, clips: Path, settings: Settings, llm: Path
+) -> None:
+    first = denoise(denoiser, clips)
+    before, files = stored(denoiser.engine), objects(settings)
+    with generating(settings, llm) as another:
+        second = denoise(another, clips)
+        assert "_prefix" not in vars(second.record.generating.generator)
+        assert "denoise.generated" not in second.run.counts
+        assert second.run.manifest == first.run.manifest
+    assert (stored(denoiser.engine), objects(settings)) == (before, files)
+
+
+def test_slices_and_the_whole_are_other_work(denoiser: Runtime, clips: Path) -> None:
+    sliced, whole = (denoise(denoiser, clips, seconds=seconds) for seconds in (0.48, 0))
+    assert whole.run.counts["denoise.generated"] == 2
+    assert {audio.work_key for _, _, audio in sliced.record.heard}.isdisjoint(
+        {audio.work_key for _, _, audio in whole.record.heard}
+    )
+
+
+def test_a_demonstration_among_the_clips_is_answered_and_flagged(
+    denoiser: Runtime, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "again.wav").write_bytes((tmp_path / "library/noisy-0.wav").read_bytes())
+    write_clip(folder / "new.wav", hiss(0.5, seed=9))
+    flags = {
+        Path(a.name).name: audio.is_demonstration for _, a, audio in denoise(denoiser, folder).record.heard
+    }
+    assert flags == {"again.wav": True, "new.wav": False}
+
+
+def test_a_clip_longer_than_the_context_waits_and_its_slices_are_answered_after_a_replay(
+    denoiser: Runtime, folder: Path
+) -> None:
+    write_clip(folder / "long.wav", tone(500, 12.0))
+    write_clip(folder / "short.wav", tone(500, 0.5))
+    place = canonical(str(folder))
+    done = denoise(denoiser, folder, seconds=0)
+    assert done.run.counts["denoise.quarantined:prompt_too_long"] == 1
+    [long, short] = done.record.answers
+    assert (long.status, long.reason, short.status) == ("quarantined", "prompt_too_long", "generated")
+    for _ in range(2):
+        assert denoise(denoiser, folder, seconds=0.48).record.answers[0].status == "quarantined"
+    with session_scope(denoiser.engine) as session:
+        [row] = open_quarantine(session, place)
+    assert (row.stage, row.attempts) == ("denoise", 1)
+    assert "denoise in (shorter) slices" in row.message
+    replay_place(denoiser, str(folder), [], with_bar)
+    assert denoise(denoiser, folder, seconds=0.48).record.answers[0].status == "generated"
+
+
+def test_a_clip_that_cannot_be_denoised_is_labelled_all_the_same(
+    denoiser: Runtime, folder: Path, manifest: Path
+) -> None:
+    write_clip(folder / "long.wav", tone(500, 12.0))
+    denoise(denoiser, folder, seconds=0)
+    build_library(denoiser, "sounds", str(manifest), "label", new_run(denoiser.engine))
+    request = LabelRequest("sounds")
+    night = run_night(denoiser, partition_of(str(folder)), request, with_bar, kind="label", export=False)
+    assert [clip.status for clip in night.answers] == ["labeled"]
+
+
+def test_audio_too_long_to_lie_in_memory_waits(
+    denoiser: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "LONGEST_SECONDS", 1.0)
+    write_clip(folder / "long.wav", tone(500, 1.2))
+    assert denoise(denoiser, folder).record.answers[0].reason == "too_long"
+    assert rows(denoiser.engine, "SELECT count(*) FROM generated_audio") == [(0,)]
+
+
+def test_slices_that_do_not_fit_fail_before_any_clip_is_asked(
+    settings: Settings, denoiser: Runtime, clips: Path, tmp_path: Path
+) -> None:
+    denoising = Denoising(denoiser, AudioRequest("street", 0.48))
+    denoising.prepare(new_run(denoiser.engine))
+    context = len(denoising.generator.prefix_ids) + 60
+    with (
+        generating(settings, write_llama(tmp_path / "short", context)) as short,
+        pytest.raises(PromptTooLong, match=f"the context holds {context}: denoise in"),
+    ):
+        denoise(short, clips)
+    assert rows(denoiser.engine, "SELECT count(*) FROM quarantine WHERE stage = 'denoise'") == [(0,)]
+
+
+def test_pairs_show_the_same_window_of_both_clips(denoiser: Runtime, clips: Path) -> None:
+    generating = denoise(denoiser, clips).record.generating
+    library = generating.library.demonstrations
+    for row, example in zip(library, generating.examples, strict=True):
+        assert not isinstance(example.asked, str)
+        assert len(example.asked.semantic) == len(example.answer.semantic) == 4
+        assert generating.question(Asked(content_sha256=row.content_sha256)).semantic.shape == (4,)

@@ -1,0 +1,172 @@
+"""Texts to audio: one object and one row per text and work key, whatever the batch."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from core.errors import PromptError, PromptTooLong
+from db.library import LibraryNotFound
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages.generate import Asked, AudioRequest, Speaking
+from flows.stages.texts import read_texts
+from flows.stages.undo import undo
+from flows.storage.location import file_path
+from tests.flows.stages.conftest import new_run, rows
+from tests.flows.stages.generation import (
+    generating,
+    import_spoken,
+    objects,
+    speak,
+    speak_texts,
+    stored,
+)
+from tests.flows.stages.test_label import write_llama
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture
+def speaker(settings: Settings, llm: Path, tmp_path: Path) -> Iterator[Runtime]:
+    """A process with the library `spoken`."""
+    with generating(settings, llm) as runtime:
+        import_spoken(runtime, tmp_path / "library")
+        yield runtime
+
+
+def test_each_text_has_an_object_and_a_row_that_describes_it(speaker: Runtime, settings: Settings) -> None:
+    done = speak(speaker, "one", "seven")
+    assert done.run.counts["generate.generated"] == 2
+    found = {answer.name: answer.audio for answer in done.record.answers}
+    assert list(found) == ["one", "seven"]
+    for text, audio in found.items():
+        assert audio is not None
+        data = file_path(audio.uri).read_bytes()
+        samples, rate = soundfile.read(io.BytesIO(data))
+        assert Path(audio.uri).name == f"{audio.work_key.hex()}.wav"
+        assert audio.sha256 == hashlib.sha256(data).digest()
+        assert (len(samples), rate, audio.duration) == (11_520, 16_000, 0.72)
+        assert [len(layer) for layer in (audio.semantic, audio.acoustic1, audio.acoustic2)] == [6, 12, 24]
+        assert audio.metrics["peak"] == pytest.approx(abs(samples).max(), abs=1e-4)
+        assert audio.is_demonstration == ("likeness" in audio.metrics) == (text == "one")
+
+
+def test_a_second_run_asks_no_model_and_writes_nothing(
+    speaker: Runtime, settings: Settings, llm: Path
+) -> None:
+    first = speak(speaker, "one", "seven")
+    before = stored(speaker.engine)
+    times = {path: path.stat().st_mtime_ns for path in Path(settings.storage_uri).rglob("*")}
+    with generating(settings, llm) as another:
+        second = speak(another, "seven", "one", "one")
+        assert second.run.counts["generate.generated"] == 0
+        speaking = second.record.generating
+        assert "_prefix" not in vars(speaking.generator)
+        again = speak(another, "one", "seven")
+    assert again.run.manifest == first.run.manifest
+    assert again.run.counts["page.unchanged_pages"] == 1
+    assert stored(speaker.engine) == before
+    left = {path: path.stat().st_mtime_ns for path in times if path.is_file()}
+    assert left == {path: time for path, time in times.items() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seconds": 0.48}, {"seed": 1}, {"format": "flac"}, {"temperature": 0.5}, {"repeats": 1}],
+    ids=str,
+)
+def test_another_request_is_other_work_and_what_was_made_stays(
+    speaker: Runtime, settings: Settings, change: dict[str, object]
+) -> None:
+    speak(speaker, "one")
+    assert speak(speaker, "one", **change).run.counts["generate.generated"] == 1
+    assert len(objects(settings)) == len(stored(speaker.engine)) == 2
+
+
+def test_seconds_that_mean_the_same_blocks_are_the_same_work(speaker: Runtime) -> None:
+    speak(speaker, "one", seconds=0.72)
+    assert speak(speaker, "one", seconds=0.7).run.counts["generate.generated"] == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, temperature: float) -> None:
+    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.24, temperature=temperature))
+    speaking.prepare(new_run(speaker.engine))
+    asked = [Asked(text=f"text {number}") for number in range(9)]
+    together, alone = speaking.answer(asked), [speaking.answer([one])[0] for one in reversed(asked)]
+    for one, other in zip(together, reversed(alone), strict=True):
+        assert one.codes == other.codes
+        assert torch.equal(one.waveform, other.waveform)
+
+
+def test_flac_is_written_where_it_is_asked_for(speaker: Runtime, settings: Settings) -> None:
+    [(_, _, audio)] = speak(speaker, "one", format="flac").record.heard
+    [name] = objects(settings)
+    assert name == Path(audio.uri).name == f"{audio.work_key.hex()}.flac"
+    assert soundfile.info(file_path(audio.uri)).format == "FLAC"
+
+
+def test_the_seed_of_an_answer_comes_of_the_run_and_its_work(speaker: Runtime) -> None:
+    [first], [other] = (speak(speaker, "one", seed=seed).record.heard for seed in (1, 2))
+    [text] = speak(speaker, "two", seed=1).record.heard
+    assert len({one.seed for _, _, one in (first, other, text)}) == 3
+
+
+def test_what_cannot_be_asked_fails_before_anything_is_said(
+    speaker: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(PromptError, match="the text is empty"):
+        speak(speaker, "one", " ")
+    with pytest.raises(PromptError, match="10000 characters, at most 200"):
+        speak(speaker, "one", "a" * 10_000)
+    with pytest.raises(PromptTooLong, match="the context holds 1024: ask for shorter audio"):
+        speak(speaker, "one", seconds=30)
+    with pytest.raises(LibraryNotFound, match="did you mean spoken"):
+        speak(speaker, "one", library="spokn")
+    with pytest.raises(PromptError, match="library spoken@1 is for speech, not for sound"):
+        Speaking(speaker, "sound", AudioRequest("spoken", 0.72))
+    with generating(settings, None) as silent, pytest.raises(PromptError, match="WORDWAVE_GENERATION_LLM"):
+        speak(silent, "one")
+    assert stored(speaker.engine) == []
+    assert objects(settings) == {}
+
+
+def test_bad_lines_of_a_file_are_set_aside_and_the_others_are_done(
+    speaker: Runtime, settings: Settings, folder: Path
+) -> None:
+    lines = [b"one", b"", b"two ### three", b"a" * 10_000, b"b\xff\xfe", b"seven", b"one"]
+    (folder / "texts.txt").write_bytes(b"\n".join(lines) + b"\n")
+    done = speak_texts(speaker, read_texts(speaker, str(folder / "texts.txt")))
+    assert [answer.name for answer in done.record.answers] == ["one", "seven"]
+    assert done.run.counts["texts.read"] == 3
+    assert done.run.counts["texts.refused"] == 4
+    assert done.run.manifest is not None
+    kept = file_path(done.run.manifest).with_name("refused.jsonl").read_text().splitlines()
+    assert [(row["number"], row["reason"][:20]) for row in map(json.loads, kept)] == [
+        (2, "the text is empty: s"),
+        (3, "the text 'two ### th"),
+        (4, "the text 'aaaaaaaaaa"),
+        (5, "the text 'b\\udcff\\ud"),
+    ]
+
+
+def test_undone_audio_is_made_again_as_it_was(speaker: Runtime, settings: Settings) -> None:
+    first = speak(speaker, "one", "two")
+    before, files = stored(speaker.engine), objects(settings)
+    undone = undo(speaker, first.run.id)
+    assert undone.counts["undo.retracted"] == 2
+    assert stored(speaker.engine) == []
+    assert objects(settings) == files
+    assert speak(speaker, "one", "two").run.counts["generate.generated"] == 2
+    assert (stored(speaker.engine), objects(settings)) == (before, files)
+    assert undo(speaker, undone.id).counts["undo.restored"] == 0
+    assert rows(speaker.engine, "SELECT count(*) FROM generated_audio") == [(4,)]
