@@ -1,0 +1,130 @@
+"""Mel-spectrograms of short clips as small PNG files, all on one scale so that they can be compared."""
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from core.audio import resample_blocks, wav_bytes
+from core.codec.mel import mel_filters, power
+from core.picture import png_bytes
+
+PICTURE_RATE = 16_000
+"""Samples a second that pictures are made of: they reach to 8 kHz, whatever the rate of a clip."""
+BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 80
+"""Frames of 40 ms, one every 5 ms."""
+LONGEST_HEARD = 15.0
+"""Seconds of a clip that are shown and can be heard; a page would grow by megabytes otherwise."""
+RANGE = 70.0
+"""Decibels from the darkest to the brightest colour."""
+FAINTEST_TOP = -50.0
+"""The brightest colour is no fainter than this level in dB, or silence would be bright."""
+ANCHORS = ("#0c0b22", "#2b2466", "#2b5590", "#1f8f8c", "#69c06a", "#d6dd5c", "#fff8cf")
+"""From silence to the loudest: ever lighter, so that it also reads without colours."""
+LEVELS = 64
+HERTZ = (500, 1000, 2000, 4000, 8000)
+WIDTH, NARROWEST, WIDEST = 276.0, 60.0, 300.0
+"""Pixels of a page's longest picture, and the least and most that a second takes."""
+TICK_PIXELS = 36.0
+"""Between two marks of the time axis, at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """The beginning of a clip: a wav file of `seconds` of the `whole` clip's, its log-mel levels in dB."""
+
+    wav: bytes
+    seconds: float
+    whole: float
+    levels: NDArray[np.float32]  # (BANDS, frames), from low to high frequencies
+
+
+def hear(wav: bytes) -> Heard:
+    """The first 15 seconds of a clip, its channels mixed to one; a clip that is no longer keeps its bytes.
+
+    Raises ValueError for what is no audio, or has no samples.
+    """
+    try:
+        with soundfile.SoundFile(io.BytesIO(wav)) as file:
+            rate, frames = int(file.samplerate), int(file.frames)
+            samples = file.read(round(LONGEST_HEARD * rate), dtype="float32", always_2d=True).mean(axis=1)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"these {len(wav)} bytes are no wav file: {error.error_string}") from error
+    if not len(samples):
+        raise ValueError("the clip has no samples: there is nothing to draw or to hear")
+    heard = wav if len(samples) == frames else wav_bytes(torch.from_numpy(samples), rate)
+    return Heard(heard, len(samples) / rate, frames / rate, _levels(samples, rate))
+
+
+def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """(T,) samples to (BANDS, frames)."""
+    resampled = np.concatenate(list(resample_blocks([samples], rate, PICTURE_RATE)))
+    padded = torch.nn.functional.pad(torch.from_numpy(resampled), (N_FFT // 2, N_FFT // 2))
+    spectrum = torch.stft(
+        padded, N_FFT, HOP, FRAME, torch.hann_window(FRAME), center=False, return_complex=True
+    )
+    mel = mel_filters(PICTURE_RATE, N_FFT, BANDS) @ power(spectrum).sqrt()
+    levels: NDArray[np.float32] = (20.0 * (mel / (FRAME / 4)).clamp(min=1e-6).log10()).numpy()
+    return levels
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the pictures of a page share: the level in dB of the brightest colour, and pixels a second."""
+
+    loudest: float
+    pixels_a_second: float
+
+    @classmethod
+    def of(cls, clips: Iterable[Heard]) -> "Scale":
+        """Up to the loudest moment of all clips; the longest is as wide as a phone, within bounds."""
+        clips = list(clips)
+        loudest = max((float(clip.levels.max()) for clip in clips), default=FAINTEST_TOP)
+        longest = max((clip.seconds for clip in clips), default=1.0)
+        pixels_a_second = min(max(WIDTH / longest, NARROWEST), WIDEST)
+        return cls(max(loudest, FAINTEST_TOP), pixels_a_second)
+
+    def png(self, clip: Heard) -> bytes:
+        """A pixel a band and a frame, high frequencies on top."""
+        above = (clip.levels[::-1] - self.loudest + RANGE) / RANGE
+        pixels = (above * (LEVELS - 1)).round().clip(0, LEVELS - 1).astype(np.uint8)
+        return png_bytes(pixels, palette())
+
+    def width(self, seconds: float) -> int:
+        """Pixels on the page."""
+        return max(1, round(seconds * self.pixels_a_second))
+
+    def time_ticks(self, seconds: float) -> tuple[tuple[str, int], ...]:
+        """Marks of the time axis: seconds as text, and pixels from the left."""
+        steps = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+        step = next((step for step in steps if step * self.pixels_a_second >= TICK_PIXELS), steps[-1])
+        marks = (step * number for number in range(math.floor(seconds / step + 1e-6) + 1))
+        return tuple((f"{mark:.1f}".removesuffix(".0"), self.width(mark) if mark else 0) for mark in marks)
+
+
+def frequency_ticks() -> tuple[tuple[str, float], ...]:
+    """Marks of the frequency axis: kHz as text, and how high they stand, 0 to 1."""
+    top = _mel(PICTURE_RATE / 2)
+    return tuple((f"{hertz / 1000:g}", _mel(hertz) / top) for hertz in HERTZ)
+
+
+def _mel(hertz: float) -> float:
+    return 2595.0 * math.log10(1.0 + hertz / 700.0)
+
+
+def palette() -> NDArray[np.uint8]:
+    """(LEVELS, 3): red, green and blue from the quietest to the loudest."""
+    anchors = np.array([list(bytes.fromhex(colour[1:])) for colour in ANCHORS], dtype=np.float64)
+    places = np.linspace(0, len(anchors) - 1, LEVELS)
+    channels = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
+    return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+def scale_bar() -> bytes:
+    """Every colour once, from the quietest to the loudest, as a PNG one pixel high."""
+    return png_bytes(np.arange(LEVELS, dtype=np.uint8)[None], palette())
