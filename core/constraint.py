@@ -54,18 +54,6 @@ class LabelTrie:
             children[self.parents[node]][self.token_ids[node]] = node
         return children
 
-    def allowed(self, said: Sequence[int]) -> tuple[int, ...]:
-        """The ids that may follow those said so far, none once a label is closed.
-
-        Raises PromptError when what was said is the beginning of no label.
-        """
-        node = ROOT
-        for token_id in said:
-            if token_id not in self._children[node]:
-                raise PromptError(f"the token ids {list(said)} begin none of {len(self.labels)} labels")
-            node = self._children[node][token_id]
-        return tuple(self._children[node])
-
     def greedy(self, log_probabilities: Sequence[float]) -> int:
         """The index of the label that greedy decoding says, given each node's log probability.
 

@@ -65,11 +65,13 @@ class PromptError(CoreError):
 class PromptTooLong(PromptError):
     """A prompt that needs more token ids than the context holds."""
 
-    def __init__(self, needed: int, limit: int) -> None:
-        super().__init__(
-            f"the prompt needs {needed} token ids, the context holds {limit}: "
-            "use fewer demonstrations, fewer repeats or a shorter window"
-        )
+    def __init__(
+        self,
+        needed: int,
+        limit: int,
+        advice: str = "use fewer demonstrations, fewer repeats or a shorter window",
+    ) -> None:
+        super().__init__(f"the prompt needs {needed} token ids, the context holds {limit}: {advice}")
         self.needed = needed
         self.limit = limit
 

@@ -5,6 +5,8 @@ The paper prints the prompt of speech (App. C.2) and none for sounds and denoisi
 nothing behind an answer, since its length is known.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +15,8 @@ from core.errors import PromptError
 from core.prompt import CLOSING, OPENING
 from core.vocabulary import Vocabulary
 from core.window import WindowCodes
+
+TEMPLATE_VERSION = 1
 
 GenerationTask = Literal["speech", "sound", "denoise"]
 
@@ -85,3 +89,9 @@ def check_text(text: str) -> None:
             f"the text {shown!r} holds '###' or a line break or another control character, which would be "
             "read as the prompt's own: leave it out"
         )
+
+
+def generation_hash(prefix_ids: Sequence[int], task: GenerationTask) -> str:
+    """Hex sha256 of all that decides how an answer is asked for, the query itself left out."""
+    parts = {"template": TEMPLATE_VERSION, "task": task, "prefix": list(prefix_ids)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

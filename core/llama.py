@@ -1,9 +1,11 @@
-"""The frozen language model: reads a shared prefix once, scores labels behind it, says what comes next."""
+"""The frozen language model: reads a shared prefix once, scores labels behind it or says answers there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,13 +16,32 @@ import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 from transformers import DynamicCache, LlamaForCausalLM
 
 from core.constraint import LabelTrie
+from core.errors import CheckpointMismatch
 from core.llama_directory import DType, model_fingerprint, read_model, read_tokenizer
-from core.packing import Pack, pack_queries, split_packs
+from core.packing import GrowingRow, Pack, pack_queries, split_packs
 from core.prompt import check_budget
 from core.vocabulary import TextTokenizer
 
 PACK_BUDGET = 512
 """Token ids of one row."""
+
+Choose = Callable[[Tensor], int]
+"""Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
+
+
+class Answer(Protocol):
+    """An answer that is said id by id, as far as its own rules let it go."""
+
+    @property
+    def longest(self) -> int:
+        """The most ids that the whole answer can take."""
+
+    @property
+    def allowed(self) -> Tensor:
+        """(n,) int64 on the CPU, ascending: the ids that may come next, none once the answer is complete."""
+
+    def say(self, token_id: int) -> None:
+        """Take the next id."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +83,14 @@ class FrozenLlama:
         """Hex sha256 over configuration, weights, tokenizer and dtype; reads the whole model once."""
         return model_fingerprint(self.directory, self.dtype)
 
+    def check_tokenizer(self, tokenizer: TextTokenizer) -> None:
+        """Raise CheckpointMismatch for a tokenizer with ids that the model does not have."""
+        if len(tokenizer) > self.vocab_size:
+            raise CheckpointMismatch(
+                f"the tokenizer has {len(tokenizer)} pieces, the language model {self.vocab_size} ids: "
+                "they do not belong together"
+            )
+
     @torch.inference_mode()
     def prefill(self, prefix_ids: Sequence[int]) -> SharedPrefix:
         """Read a prefix. Raises PromptTooLong when it alone passes the context."""
@@ -89,68 +118,73 @@ class FrozenLlama:
         """
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
-        packs = split_packs(queries, trie, pack_budget)
-        scores = [self._score_pack(prefix, pack, trie) for pack in packs]
+        packs = split_packs([len(query) + trie.num_inner for query in queries], pack_budget)
+        scores = [self._score_pack(prefix, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 
     def _score_pack(self, prefix: SharedPrefix, queries: Sequence[Sequence[int]], trie: LabelTrie) -> Tensor:
         pack = pack_queries(queries, trie, len(prefix.token_ids)).to(self.device)
-        logits = self._logits_behind(prefix, pack)  # (Q, 1 + inner, V)
+        with _taken_back(prefix):
+            logits = self._logits_behind(prefix, pack)  # (Q, 1 + inner, V)
         parents = torch.tensor(trie.parents, device=self.device) + 1
         token_ids = torch.tensor(trie.token_ids, device=self.device)
         # log-softmax of the wanted ids alone: the whole of it would double the memory
         return (logits[:, parents, token_ids] - logits.logsumexp(dim=-1)[:, parents]).cpu()
 
+    @torch.inference_mode()
+    def answer(
+        self,
+        prefix: SharedPrefix,
+        queries: Sequence[Sequence[int]],
+        answers: Sequence[Answer],
+        choose: Sequence[Choose],
+        *,
+        pack_budget: int = PACK_BUDGET,
+    ) -> None:
+        """Say the answer to each query behind the prefix; of the ids that may come next, `choose` picks one.
+
+        Nothing else ends an answer: in audio the end id is a code like any other (PAPER.md 3.6). Raises
+        PromptTooLong, before anything runs, when a query and its longest answer pass the context.
+        """
+        asked = zip(queries, answers, strict=True)
+        lengths = [len(query) + answer.longest for query, answer in asked]
+        check_budget(len(prefix.token_ids) + max(lengths, default=0), self.context_length)
+        for pack in split_packs(lengths, pack_budget):
+            with _taken_back(prefix):
+                self._answer_pack(prefix, queries[pack], answers[pack], choose[pack])
+
+    def _answer_pack(
+        self,
+        prefix: SharedPrefix,
+        queries: Sequence[Sequence[int]],
+        answers: Sequence[Answer],
+        choose: Sequence[Choose],
+    ) -> None:
+        row = GrowingRow(queries, len(prefix.token_ids))
+        pack, speaking = row.queries, list(range(len(queries)))
+        while speaking:
+            logits = self._logits_behind(prefix, pack.to(self.device))[:, 0].cpu()
+            asked = zip(speaking, logits, strict=True)
+            said = {at: _say(answers[at], choose[at], states) for at, states in asked}
+            speaking = [at for at in speaking if len(answers[at].allowed)]
+            if speaking:
+                pack = row.step({at: said[at] for at in speaking})
+
     def _logits_behind(self, prefix: SharedPrefix, pack: Pack) -> Tensor:
-        """(queries, 1 + inner, vocab_size) float32: the logits where the trie of each query stands."""
-        try:
-            logits = self._model(
-                pack.token_ids,
-                attention_mask=pack.mask,
-                position_ids=pack.position_ids,
-                past_key_values=prefix.kv_cache,
-                use_cache=True,
-                logits_to_keep=pack.states.flatten(),
-            ).logits
-        finally:
-            _crop(prefix.kv_cache, len(prefix.token_ids))
+        """(queries, states, vocab_size) float32: the logits where each query of the pack stands.
+
+        What is read stays behind the prefix, for the next pack to see.
+        """
+        logits = self._model(
+            pack.token_ids,
+            attention_mask=pack.mask,
+            position_ids=pack.position_ids,
+            past_key_values=prefix.kv_cache,
+            use_cache=True,
+            logits_to_keep=pack.states.flatten(),
+        ).logits
         wanted: Tensor = logits.float().view(*pack.states.shape, -1)
         return wanted
-
-    @torch.inference_mode()
-    def generate(
-        self,
-        prompt_ids: Sequence[int],
-        *,
-        max_new_tokens: int,
-        allowed: Callable[[Sequence[int]], Sequence[int]] | None = None,
-    ) -> list[int]:
-        """The new ids of greedy decoding.
-
-        `allowed` is given the ids said so far and returns those that may come next; where it returns none,
-        decoding ends. Without it every id may come, and the end id ends nothing: in an acoustic layer it is
-        a code like any other (PAPER.md 3.6). Raises PromptTooLong, before anything runs, when prompt and new
-        ids pass the context.
-        """
-        check_budget(len(prompt_ids) + max_new_tokens, self.context_length)
-        kv_cache = DynamicCache(config=self._model.config)
-        unread = list(prompt_ids)
-        said: list[int] = []
-        while len(said) < max_new_tokens:
-            choices = sorted(allowed(said)) if allowed else None
-            if choices == []:
-                break
-            said.append(self._next_id(unread, kv_cache, choices))
-            unread = said[-1:]
-        return said
-
-    def _next_id(self, unread: Sequence[int], kv_cache: DynamicCache, choices: list[int] | None) -> int:
-        row = self._row(unread)
-        output = self._model(row, past_key_values=kv_cache, use_cache=True, logits_to_keep=1)
-        logits = output.logits[0, -1].float()
-        if choices is None:
-            return int(logits.argmax())
-        return choices[int(logits[choices].argmax())]
 
     def _row(self, token_ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(token_ids)], device=self.device)
@@ -161,9 +195,21 @@ def label_scores(nodes: Tensor, trie: LabelTrie) -> Tensor:
     return torch.stack([nodes[:, list(path)].sum(dim=1) for path in trie.paths], dim=1)
 
 
-def _crop(kv_cache: DynamicCache, length: int) -> None:
-    """Take back what was written behind the prefix, also where a pass failed half-way through the layers."""
-    for layer in kv_cache.layers:
-        excess = layer.get_seq_length() - length
-        if excess > 0:
-            layer.crop(-excess)  # transformers 5.23 takes how much to remove, as a negative number only
+def _say(answer: Answer, choose: Choose, logits: Tensor) -> int:
+    """Say the next id of an answer, given the logits (vocab_size,) of all ids."""
+    allowed = answer.allowed
+    token_id = int(allowed[choose(logits[allowed])])
+    answer.say(token_id)
+    return token_id
+
+
+@contextmanager
+def _taken_back(prefix: SharedPrefix) -> Iterator[None]:
+    """Take back what is written behind the prefix, also where a pass fails half-way through the layers."""
+    try:
+        yield
+    finally:
+        for layer in prefix.kv_cache.layers:
+            excess = layer.get_seq_length() - len(prefix.token_ids)
+            if excess > 0:
+                layer.crop(-excess)  # transformers 5.23 takes how much to remove, as a negative number only

@@ -2,16 +2,20 @@
 
 Each query and the label trie behind it is a block that sees the prefix and itself: inside it ids see what
 precedes them, and a node of the trie sees the query, its ancestors and itself. Positions count from the
-prefix in every block, so each query is scored as if it stood there alone.
+prefix in every block, so each query is read as if it stood there alone. An answer that is said id by id lies
+behind all queries, and sees its own query only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from core.constraint import LabelTrie
+
+NO_LABELS = LabelTrie((), (), ())
+"""Behind queries whose answers are said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,47 @@ def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_lengt
     )
 
 
-def split_packs(
-    queries: Sequence[Sequence[int]], trie: LabelTrie, budget: int
-) -> Iterator[Sequence[Sequence[int]]]:
-    """The queries in order, in runs of at most `budget` ids; a query that is longer goes alone."""
+class GrowingRow:
+    """Queries, and behind them what is said to each: a row can grow at its end alone.
+
+    queries: the pack that is read first. Every later one holds the next id of each answer that goes on.
+    """
+
+    def __init__(self, queries: Sequence[Sequence[int]], prefix_length: int) -> None:
+        self.queries = pack_queries(queries, NO_LABELS, prefix_length)
+        self._prefix_length = prefix_length
+        self._lengths = torch.tensor([len(query) for query in queries])
+        self._owners = torch.arange(len(queries)).repeat_interleave(self._lengths)
+
+    def step(self, said: Mapping[int, int]) -> Pack:
+        """One id for each of some queries, by the number of the query."""
+        owners = torch.tensor(list(said))
+        self._owners = torch.cat([self._owners, owners])
+        position_ids = self._lengths[owners] + self._prefix_length
+        self._lengths[owners] += 1
+        own = owners[:, None] == self._owners
+        mask = torch.cat([own.new_ones(len(said), self._prefix_length), own], dim=1)
+        return Pack(
+            token_ids=torch.tensor([list(said.values())]),
+            position_ids=position_ids[None],
+            mask=mask[None, None],
+            states=torch.arange(len(said))[:, None],
+        )
+
+
+def split_packs(lengths: Sequence[int], budget: int) -> Iterator[slice]:
+    """Runs of consecutive queries with at most `budget` ids; a query that is longer goes alone.
+
+    lengths: the ids of each query with all that is read behind it.
+    """
     start, total = 0, 0
-    for at, query in enumerate(queries):
-        length = len(query) + trie.num_inner
+    for at, length in enumerate(lengths):
         if at > start and total + length > budget:
-            yield queries[start:at]
+            yield slice(start, at)
             start, total = at, 0
         total += length
-    if queries:
-        yield queries[start:]
+    if lengths:
+        yield slice(start, len(lengths))
 
 
 def _tree_mask(trie: LabelTrie) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from core.baselines import NEAREST_TEMPERATURE, Baselines, FloatArray, Guess
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip, check_demonstrated, label_set
-from core.errors import CheckpointMismatch
 from core.few_shot import FewShotPrompt, FewShotSettings
 from core.llama import FrozenLlama, SharedPrefix, label_scores
 from core.model_prompt import read_model_prompt
@@ -79,11 +78,7 @@ class FewShotLabeler:
         demonstrations: Sequence[LabeledClip],
         settings: FewShotSettings,
     ) -> None:
-        if len(vocabulary.tokenizer) > llama.vocab_size:
-            raise CheckpointMismatch(
-                f"the tokenizer has {len(vocabulary.tokenizer)} pieces, the language model "
-                f"{llama.vocab_size} ids: they do not belong together"
-            )
+        llama.check_tokenizer(vocabulary.tokenizer)
         model = read_model_prompt(llama.directory)
         self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings, model)
         self.prompt.check_budget(llama.context_length)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from core.constraint import ROOT, LabelTrie, label_trie
 from core.errors import PromptError
+from tests.core.label_answer import children
 
 CLOSING = 2
 DOGS = {"dog": [7], "dog bark": [7, 8, 9], "dog barks": [7, 8], "rain": [5], "mouse": [7, 3]}
@@ -15,10 +16,11 @@ label_sets = st.lists(
 ).map(lambda sets: {f"label {at}": list(ids) for at, ids in enumerate(sets)})
 
 
-def walk(trie: LabelTrie, said: tuple[int, ...] = ()) -> set[tuple[int, ...]]:
+def walk(trie: LabelTrie, node: int = ROOT, said: tuple[int, ...] = ()) -> set[tuple[int, ...]]:
     """Everything that can be said, to the end."""
-    choices = trie.allowed(said)
-    return {said} if not choices else set().union(*(walk(trie, (*said, choice)) for choice in choices))
+    following = children(trie, node)
+    ends = [walk(trie, child, (*said, token_id)) for token_id, child in following.items()]
+    return set().union(*ends) if ends else {said}
 
 
 @given(label_ids=label_sets)
@@ -50,26 +52,19 @@ def test_greedy_follows_the_best_allowed_id_to_a_label(
     trie = label_trie(label_ids, CLOSING)
     count = len(trie.token_ids)
     scores = data.draw(st.lists(st.integers(-9, 0), min_size=count, max_size=count))
-    spelled = [tuple(trie.token_ids[node] for node in path) for path in trie.ancestors]
-    by_said = dict(zip(spelled, scores, strict=True))
-    said: tuple[int, ...] = ()
-    while choices := trie.allowed(said):
-        said = (*said, max(sorted(choices), key=lambda choice: by_said[(*said, choice)]))
-    assert [*label_ids.values()][trie.greedy(scores)] == list(said[:-1])
+    node = ROOT
+    while following := children(trie, node):
+        node = max(following.values(), key=scores.__getitem__)
+    assert trie.greedy(scores) == node - trie.num_inner
 
 
 def test_a_label_that_begins_another_can_end_or_go_on() -> None:
     trie = label_trie(DOGS, CLOSING)
-    assert trie.allowed([]) == (5, 7)
-    assert trie.allowed([7]) == (CLOSING, 3, 8)
-    assert trie.allowed([7, 8]) == (CLOSING, 9)
-    assert trie.allowed([7, 8, 9]) == (CLOSING,)
-    assert trie.allowed([7, 8, 9, CLOSING]) == ()
-
-
-def test_what_begins_no_label_is_an_error() -> None:
-    with pytest.raises(PromptError, match="begin none of 5 labels"):
-        label_trie(DOGS, CLOSING).allowed([8])
+    dog = children(trie, ROOT)[7]
+    bark = children(trie, dog)[8]
+    assert list(children(trie, ROOT)) == [5, 7]
+    assert list(children(trie, dog)) == [CLOSING, 3, 8]
+    assert list(children(trie, bark)) == [CLOSING, 9]
 
 
 def test_probabilities_of_labels_under_a_language_add_up_to_one() -> None:

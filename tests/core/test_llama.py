@@ -1,15 +1,17 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.constraint import LabelTrie, label_trie
 from core.errors import PromptTooLong
 from core.llama import FrozenLlama
+from tests.core.label_answer import LabelAnswer
 
 # isort: split
 from transformers import LlamaForCausalLM
@@ -124,23 +126,121 @@ def test_the_model_is_frozen_and_knows_its_sizes(llama: FrozenLlama) -> None:
     assert len(llama.tokenizer) == 420
 
 
+class Anything:
+    """An answer of a fixed length in which every id may come."""
+
+    def __init__(self, length: int, vocab_size: int = 420) -> None:
+        self.longest = length
+        self.said: list[int] = []
+        self._ids = torch.arange(vocab_size)
+
+    @property
+    def allowed(self) -> torch.Tensor:
+        return self._ids[: 0 if len(self.said) == self.longest else None]
+
+    def say(self, token_id: int) -> None:
+        self.said.append(token_id)
+
+
+def greedy(logits: torch.Tensor) -> int:
+    return int(logits.argmax())
+
+
+def answers_to(
+    llama: FrozenLlama, queries: list[list[int]], lengths: Sequence[int], budget: int = 512
+) -> list[list[int]]:
+    said = [Anything(length) for length in lengths]
+    llama.answer(llama.prefill(PREFIX), queries, said, [greedy] * len(queries), pack_budget=budget)
+    return [answer.said for answer in said]
+
+
+@torch.inference_mode()
+def plain_greedy(model: LlamaForCausalLM, query: list[int], length: int) -> list[int]:
+    """One full forward pass for each id. Near-ties, which rounding decides, are not tried."""
+    ids = [*PREFIX, *query]
+    for _ in range(length):
+        best = model(torch.tensor([ids])).logits[0, -1].topk(2)
+        assume(best.values[0] - best.values[1] > 1e-3)
+        ids.append(int(best.indices[0]))
+    return ids[len(PREFIX) + len(query) :]
+
+
+@settings(max_examples=20)
+@given(queries=queries_of_ids, budget=st.integers(1, 120), data=st.data())
+def test_answers_in_one_row_are_those_of_plain_full_prompts(
+    llama: FrozenLlama, plain: LlamaForCausalLM, queries: list[list[int]], budget: int, data: st.DataObject
+) -> None:
+    lengths = data.draw(st.lists(st.integers(1, 12), min_size=len(queries), max_size=len(queries)))
+    expected = [plain_greedy(plain, *asked) for asked in zip(queries, lengths, strict=True)]
+    assert answers_to(llama, queries, lengths, budget) == expected
+
+
 @settings(max_examples=15)
-@given(query=st.lists(st.integers(3, 419), min_size=1, max_size=20), label_ids=label_sets)
-def test_constrained_generation_says_the_label_that_greedy_scoring_finds(
-    llama: FrozenLlama, query: list[int], label_ids: dict[str, list[int]]
+@given(queries=queries_of_ids, label_ids=label_sets)
+def test_what_is_said_under_the_trie_is_the_label_that_greedy_scoring_finds(
+    llama: FrozenLlama, queries: list[list[int]], label_ids: dict[str, list[int]]
 ) -> None:
     trie = label_trie(label_ids, CLOSING)
-    said = llama.generate([*PREFIX, *query], max_new_tokens=16, allowed=trie.allowed)
-    nodes = llama.score_nodes(llama.prefill(PREFIX), [query], trie)
-    assert said == [*label_ids[trie.labels[trie.greedy(nodes[0].tolist())]], CLOSING]
+    prefix = llama.prefill(PREFIX)
+    said = [LabelAnswer(trie) for _ in queries]
+    llama.answer(prefix, queries, said, [greedy] * len(queries))
+    best = [trie.labels[trie.greedy(row)] for row in llama.score_nodes(prefix, queries, trie).tolist()]
+    assert [answer.said for answer in said] == [[*label_ids[label], CLOSING] for label in best]
 
 
-def test_generation_stops_at_its_limit_or_where_nothing_is_allowed(llama: FrozenLlama) -> None:
-    assert len(llama.generate([1], max_new_tokens=5)) == 5
-    assert llama.generate([1], max_new_tokens=5, allowed=lambda said: [9, 8][len(said) :])[1:] == [8]
-    assert llama.generate([1], max_new_tokens=5, allowed=lambda said: []) == []
-    with pytest.raises(PromptTooLong):
-        llama.generate([1], max_new_tokens=512)
+def test_the_choice_is_between_the_logits_of_what_may_come_next(llama: FrozenLlama) -> None:
+    seen: list[torch.Tensor] = []
+
+    def first(logits: torch.Tensor) -> int:
+        seen.append(logits)
+        return 0
+
+    trie = label_trie({"dog": [9], "cat": [7], "rain": [8]}, CLOSING)
+    said, prefix = LabelAnswer(trie), llama.prefill(PREFIX)
+    llama.answer(prefix, [[5]], [said], [first])
+    assert said.said == [7, CLOSING]
+    nodes = dict(zip(trie.token_ids, llama.score_nodes(prefix, [[5]], trie)[0].tolist(), strict=False))
+    expected = torch.tensor([nodes[token_id] for token_id in (7, 8, 9)])
+    torch.testing.assert_close(seen[0].log_softmax(dim=0), expected.log_softmax(dim=0))
+    assert seen[1].shape == (1,)
+
+
+def test_a_prefix_is_as_it_was_after_answers(llama: FrozenLlama) -> None:
+    prefix = llama.prefill(PREFIX)
+    keys = prefix.kv_cache.layers[0].keys.clone()
+    for _ in range(2):
+        said = [Anything(5), Anything(3)]
+        llama.answer(prefix, [[9, 10], [11]], said, [greedy, greedy])
+        assert torch.equal(prefix.kv_cache.layers[0].keys, keys)
+        assert [answer.said for answer in said] == answers_to(llama, [[9, 10], [11]], [5, 3])
+
+
+def test_a_prefix_is_as_it_was_after_an_answer_that_failed_half_way(llama: FrozenLlama) -> None:
+    prefix, said = llama.prefill(PREFIX), Anything(9)
+
+    def fail(logits: torch.Tensor) -> int:
+        if len(said.said) == 4:
+            raise MemoryError("full")
+        return greedy(logits)
+
+    with pytest.raises(MemoryError):
+        llama.answer(prefix, [[9, 10]], [said], [fail])
+    assert {layer.get_seq_length() for layer in prefix.kv_cache.layers} == {len(PREFIX)}
+
+
+def test_an_answer_that_does_not_fit_is_refused_before_anything_runs(llama: FrozenLlama) -> None:
+    prefix = llama.prefill([5] * 500)
+    fits, too_long = Anything(10), Anything(11)
+    with pytest.raises(PromptTooLong) as error:
+        llama.answer(prefix, [[5], [5, 6]], [fits, too_long], [greedy, greedy])
+    assert (error.value.needed, error.value.limit) == (513, 512)
+    assert fits.said == []
+    llama.answer(prefix, [[5], [5, 6]], [fits, Anything(10)], [greedy, greedy])
+    assert len(fits.said) == 10
+
+
+def test_no_query_gives_no_answer(llama: FrozenLlama) -> None:
+    assert answers_to(llama, [], []) == []
 
 
 @pytest.mark.data
@@ -148,5 +248,7 @@ def test_a_trained_model_tells_its_recorded_story(test_data: Path) -> None:
     recorded: dict[str, Any] = json.loads((test_data / "lm" / "golden_greedy.json").read_text())
     stories = FrozenLlama.from_directory(test_data / "lm" / "hf_stories260K")
     assert stories.tokenizer is None
-    said = stories.generate([recorded["bos"]], max_new_tokens=len(recorded["ids"]))
-    assert said == recorded["ids"]
+    first, *others = recorded["ids"]
+    said = Anything(len(others), stories.vocab_size)
+    stories.answer(stories.prefill([recorded["bos"]]), [[first]], [said], [greedy])
+    assert said.said == others

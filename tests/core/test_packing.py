@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.constraint import label_trie
-from core.packing import pack_queries, split_packs
+from core.packing import NO_LABELS, GrowingRow, pack_queries, split_packs
 
 TRIE = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, closing_id=2)
 
@@ -14,10 +14,10 @@ queries_of_ids = st.lists(st.lists(st.integers(3, 9), min_size=1, max_size=12), 
 def test_packs_hold_all_queries_in_order_and_keep_to_the_budget(
     queries: list[list[int]], budget: int
 ) -> None:
-    packs = list(split_packs(queries, TRIE, budget))
+    packs = [queries[pack] for pack in split_packs([len(query) for query in queries], budget)]
     assert [query for pack in packs for query in pack] == queries
     for pack in packs:
-        assert len(pack) == 1 or sum(len(query) + TRIE.num_inner for query in pack) <= budget
+        assert len(pack) == 1 or sum(map(len, pack)) <= budget
 
 
 def test_a_query_is_followed_by_the_trie_at_the_positions_it_would_have_alone() -> None:
@@ -44,3 +44,36 @@ def test_an_id_sees_the_prefix_what_precedes_it_in_its_query_and_its_ancestors()
     assert torch.equal(mask[0, 0, 5:, 8:], first[1:, 1:])
     assert not mask[0, 0, :5, 8:].any()
     assert not mask[0, 0, 5:, 3:8].any()
+
+
+def test_what_is_said_sees_the_prefix_its_own_query_and_what_was_said_to_it() -> None:
+    row = GrowingRow([[10, 11], [12]], prefix_length=3)
+    row.step({0: 20, 1: 21})
+    pack = row.step({1: 23})
+    assert pack.token_ids.tolist() == [[23]]
+    assert pack.position_ids.tolist() == [[5]]
+    assert pack.states.tolist() == [[0]]
+    assert pack.mask.int().tolist() == [[[[1, 1, 1, 0, 0, 1, 0, 1, 1]]]]  # prefix, 10 11 12, 20 21, 23
+
+
+@given(queries=queries_of_ids.filter(len), data=st.data())
+def test_a_row_that_grows_is_the_row_that_would_be_read_at_once(
+    queries: list[list[int]], data: st.DataObject
+) -> None:
+    row = GrowingRow(queries, prefix_length=4)
+    columns = [(at, position) for at, query in enumerate(queries) for position in range(len(query))]
+    numbers = st.sampled_from(range(len(queries)))
+    for said in data.draw(st.lists(st.lists(numbers, min_size=1, unique=True), max_size=6)):
+        pack = row.step(dict.fromkeys(said, 5))
+        lengths = {at: sum(owner == at for owner, _ in columns) for at in said}
+        columns += lengths.items()
+        assert pack.position_ids.tolist() == [[4 + length for length in lengths.values()]]
+        seen = [[owner == at for owner, _ in columns] for at in said]
+        assert pack.mask[0, 0, :, 4:].tolist() == seen
+        assert pack.mask[..., :4].all()
+
+
+def test_without_labels_a_query_ends_where_its_answer_begins() -> None:
+    pack = pack_queries([[10, 11], [12]], NO_LABELS, prefix_length=3)
+    assert pack.token_ids.tolist() == [[10, 11, 12]]
+    assert pack.states.tolist() == [[1], [2]]

@@ -21,6 +21,7 @@ from core.prompt import Demonstration, Instruction, PromptTemplate, Query
 from core.understand import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
 from core.vocabulary import TextTokenizer, Vocabulary
 from core.window import cut_window, loudest_window, loudest_windows
+from tests.core.label_answer import LabelAnswer
 
 LABELS = ("rain", "dog", "dog bark")
 
@@ -105,11 +106,14 @@ def test_probabilities_are_those_of_the_plain_definition(
 
 def test_paper_mode_says_what_greedy_generation_says(llama: FrozenLlama, vocabulary: Vocabulary) -> None:
     labeler = few_shot(llama, vocabulary, mode="paper", max_windows=1)
-    for seed in range(100, 110):
-        ids = [*labeler.prompt.prefix_ids, *labeler.prompt.query_ids(clip(seed))[0]]
-        said = llama.generate(ids, max_new_tokens=16, allowed=labeler.prompt.trie.allowed)
-        label = labeler.label([clip(seed)])[0].label
-        assert said == [*vocabulary.tokenizer.encode(label), vocabulary.tokenizer.eos_id]
+    clips = [clip(seed) for seed in range(100, 110)]
+    said = [LabelAnswer(labeler.prompt.trie) for _ in clips]
+    queries = [labeler.prompt.query_ids(one)[0] for one in clips]
+    llama.answer(
+        llama.prefill(labeler.prompt.prefix_ids), queries, said, [lambda row: int(row.argmax())] * 10
+    )
+    for answer, prediction in zip(said, labeler.label(clips), strict=True):
+        assert answer.said == [*vocabulary.tokenizer.encode(prediction.label), vocabulary.tokenizer.eos_id]
 
 
 def test_a_margin_is_negative_where_greedy_misses_the_most_probable_label(
