@@ -9,7 +9,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.clips import ClipToTokenize
-from db.models import Clip, Codec, DemonstrationSet, Export, Llm, Prediction, TokenSequence
+from db.models import (
+    Clip,
+    Codec,
+    DemonstrationSet,
+    Export,
+    GeneratedAudio,
+    Llm,
+    Prediction,
+    TokenSequence,
+)
+
+LIBRARY = DemonstrationSet.name.concat("@").concat(DemonstrationSet.version)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,22 @@ class WrittenAnswer:
     llm: str | None
     label: str
     probabilities: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WrittenAudio:
+    """Generated audio with the models (by fingerprint) and the library (NAME@VERSION) that it came from."""
+
+    work_key: bytes
+    task: str
+    text: str | None
+    content_sha256: bytes | None
+    library: str
+    codec: str
+    llm: str
+    codes: tuple[list[int], list[int], list[int]]
+    uri: str
+    sha256: bytes
 
 
 def written_tokens(session: Session, run_id: UUID, limit: int) -> list[WrittenTokens]:
@@ -60,10 +87,9 @@ def written_tokens(session: Session, run_id: UUID, limit: int) -> list[WrittenTo
 def written_answers(session: Session, run_id: UUID, limit: int) -> list[WrittenAnswer]:
     """Answers that a run wrote, retracted ones too."""
     stored = Prediction
-    library = DemonstrationSet.name.concat("@").concat(DemonstrationSet.version)
     rows = session.execute(
         select(
-            *(stored.work_key, stored.content_sha256, library, Codec.fingerprint, Llm.fingerprint),
+            *(stored.work_key, stored.content_sha256, LIBRARY, Codec.fingerprint, Llm.fingerprint),
             *(stored.label, stored.probabilities),
         )
         .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
@@ -76,9 +102,36 @@ def written_answers(session: Session, run_id: UUID, limit: int) -> list[WrittenA
     return [WrittenAnswer(*row) for row in rows]
 
 
+def written_audio(session: Session, run_id: UUID, limit: int) -> list[WrittenAudio]:
+    """Audio that a run generated, retracted audio too."""
+    stored = GeneratedAudio
+    rows = session.execute(
+        select(
+            *(stored.work_key, stored.task, stored.text, stored.content_sha256),
+            *(LIBRARY, Codec.fingerprint, Llm.fingerprint),
+            *(stored.semantic, stored.acoustic1, stored.acoustic2, stored.uri, stored.sha256),
+        )
+        .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
+        .join(Codec, Codec.id == stored.codec_id)
+        .join(Llm, Llm.id == stored.llm_id)
+        .where(stored.run_id == run_id)
+        .order_by(stored.work_key)
+        .limit(limit)
+    )
+    return [
+        WrittenAudio(key, task, text, sha256, library, codec, llm, (first, second, third), uri, file_sha256)
+        for key, task, text, sha256, library, codec, llm, first, second, third, uri, file_sha256 in rows
+    ]
+
+
 def written_files(session: Session, run_id: UUID) -> dict[str, str]:
-    """Hex sha256 of each file that a run exported, by uri."""
-    rows = session.execute(select(Export.uri, Export.sha256s).where(Export.run_id == run_id))
-    return {
-        f"{uri.rpartition('/')[0]}/{name}": sha256 for uri, named in rows for name, sha256 in named.items()
+    """Hex sha256 of each file that a run exported or generated, by uri."""
+    exported = session.execute(select(Export.uri, Export.sha256s).where(Export.run_id == run_id))
+    files = {
+        f"{uri.rpartition('/')[0]}/{name}": sha256
+        for uri, named in exported
+        for name, sha256 in named.items()
     }
+    stored = GeneratedAudio
+    generated = session.execute(select(stored.uri, stored.sha256).where(stored.run_id == run_id))
+    return files | {uri: sha256.hex() for uri, sha256 in generated}

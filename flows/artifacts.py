@@ -13,8 +13,11 @@ from db.library import LibraryVersion
 from db.promotions import TwoAnswers
 from db.quarantine import Quarantined
 from flows.stages.check import Check
+from flows.stages.generation_job import Generated
+from flows.stages.generation_record import AudioAnswer
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
+from flows.stages.texts import Refused
 
 if TYPE_CHECKING:  # imports torch, which most flows need not wait for
     from core.evaluation.tables import Table
@@ -23,7 +26,9 @@ MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | {ord(sign): " " f
 """What markdown would take for more than text."""
 ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
 MAX_ROWS = 200
-"""A table of more is slow to open; the rest is in the view analytics.labels."""
+"""A table of more is slow to open; the rest is in the views of schema analytics."""
+MAX_REFUSED, MAX_SHOWN = 20, 80
+"""Refused lines that a page names, and characters of each in the table."""
 
 
 def publish(key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]]) -> None:
@@ -39,6 +44,14 @@ def publish_page(key: str, place: str, page: str, rows: Sequence[Mapping[str, st
         key=f"{key}-table",
         description=f"{min(len(rows), MAX_ROWS)} of {len(rows)} rows",
     )
+
+
+def publish_audio(key: str, place: str, done: Generated) -> None:
+    """The page of a run that answered with audio, with the place of what can be heard, and its table."""
+    record = done.record
+    sections = [refused_lines(record.refused)] if record.refused else []
+    page = summary(place, done.run, *sections, kept="To look at and listen to")
+    publish_page(key, place, page, [*refused_rows(record.refused), *audio_rows(record.answers)])
 
 
 def publish_checks(key: str, checks: Sequence[Check]) -> None:
@@ -106,16 +119,47 @@ def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
     return [_row(clip) for clip in sorted(answers, key=lambda c: c.answer.margin if c.answer else -1.0)]
 
 
-def summary(place: str, run: OpenRun, *sections: Iterable[str]) -> str:
-    """The page as markdown; sections stand before the counts."""
+def refused_lines(refused: Sequence[Refused]) -> list[str]:
+    """The first of the lines that were set aside, and where all of them are."""
+    lines = [f"{len(refused)} lines were set aside, all are in `refused.jsonl` beside the page:", ""]
+    return lines + [f"- line {one.number}: {escape(one.reason)}" for one in refused[:MAX_REFUSED]]
+
+
+def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
+    """Lines that were set aside, for the table of answers."""
+    return [_audio_row(one.text[:MAX_SHOWN], f"refused, line {one.number}: {one.reason}") for one in refused]
+
+
+def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
+    """What was asked and where its audio lies: what has none first."""
+    return [
+        _audio_row(
+            one.name,
+            f"{one.status}: {one.reason}" if one.reason else one.status,
+            one.audio.uri if one.audio else "",
+            one.audio.metrics if one.audio else {},
+        )
+        for one in sorted(answers, key=lambda one: one.audio is not None)
+    ]
+
+
+def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}) -> dict[str, str]:
+    measured = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
+    return {"asked": escape(asked), "status": escape(status), "audio": escape(uri), "metrics": measured}
+
+
+def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
+    """The page as markdown; sections stand before the counts, and behind them what was kept where."""
     lines = [f"## {escape(place)}", "", f"Run `{run.id}`"]
     for section in sections:
         lines += ["", *section]
     lines += ["", "| stage | what | clips |", "| --- | --- | ---: |"]
     lines += [f"| {stage} | {escape(name)} | {number} |" for stage, name, number in _counted(run.counts)]
     if run.manifest:
-        lines += ["", f"Exported: `{escape(run.manifest)}`"]
-    return "\n".join([*lines, "", "More: `SELECT * FROM analytics.labels`, `analytics.quarantine`."])
+        lines += ["", f"{kept}: `{escape(run.manifest)}`"]
+    return "\n".join(
+        [*lines, "", "More: `SELECT * FROM analytics.labels`, `analytics.generated`, `analytics.quarantine`."]
+    )
 
 
 def escape(text: str) -> str:

@@ -26,6 +26,8 @@ _PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be tak
 _MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 LIBRARY_NAME = rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"
+_FILE = rf"^(?:{_BEGIN[1:]}{_PLACE[:-1]})?$"
+_TEXT = _BEGIN + r"(?=.*\S)(?!.*###)[^\x00-\x1f\x7f]*$"
 _LINE = r"^(?!.*###)[^\x00-\x1f\x7f]*$"
 _DAY = r"^(?:any|today|yesterday|\d{4}-\d{2}-\d{2})$"
 
@@ -50,6 +52,19 @@ def _check_instruction(instruction: str) -> str:
     if not re.fullmatch(_LINE, instruction):
         raise ValueError("write one line of text without '###', which begins a part of the prompt")
     return instruction
+
+
+def _check_text(text: str) -> str:
+    refuse_credentials(text)
+    if not re.fullmatch(_TEXT, text):
+        raise ValueError(
+            "write one line of text that is not empty and without '###', which begins a question"
+        )
+    return text
+
+
+def _check_file(place: str) -> str:
+    return place and _check_manifest(place)
 
 
 def _check_day(day: str) -> str:
@@ -206,6 +221,57 @@ MinMargin = Annotated[
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
+MAX_TEXTS, LONGEST_TEXT = 200, 200
+Texts = Annotated[
+    list[
+        Annotated[
+            str,
+            Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": _TEXT}),
+            AfterValidator(_check_text),
+        ]
+    ],
+    Field(max_length=MAX_TEXTS),
+    _form("Texts", "What is to be heard, one text an answer; leave it empty to take a file of texts."),
+]
+TextsUri = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_check_file),
+    _form(
+        "File of texts",
+        'In place of texts: a .txt file (a line each), .csv (its column text) or .jsonl ({"text": ...}), '
+        "s3://bucket/file or a path. Bad lines are set aside.",
+        pattern=_FILE,
+    ),
+]
+Duration = Annotated[
+    float,
+    Field(gt=0, le=30),
+    _form(
+        "Duration",
+        "Seconds of each answer, rounded to blocks of 0.24 s; demonstrations show as long a stretch.",
+    ),
+]
+SliceSeconds = Annotated[
+    float,
+    Field(ge=0, le=30),
+    _form(
+        "Slice",
+        "Seconds of a clip that are asked at once, rounded to blocks of 0.24 s. 0: the whole clip; one that "
+        "does not fit the LLM's context is set aside.",
+    ),
+]
+Temperature = Annotated[
+    float,
+    Field(ge=0, le=10),
+    _form("Temperature", "0 says the most probable code each time; the higher, the more is left to chance."),
+]
+TopP = Annotated[
+    float,
+    Field(gt=0, le=1),
+    _form("Top p", "Over temperature 0: draw among the most probable codes that hold this much probability."),
+]
+AudioFormat = Annotated[Literal["wav", "flac"], _form("Format", "Of the written files, 16 bits each.")]
 MAX_SHARDS = 64
 Shards = Annotated[
     int,

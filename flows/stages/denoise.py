@@ -15,7 +15,16 @@ from db.quarantine import Rejected, quarantine_clips
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.generate import Answered, Asked, AudioRequest, Generating, loudest_start, loudness, window
+from flows.stages.generate import (
+    Answered,
+    Asked,
+    AudioRequest,
+    Generating,
+    Speaking,
+    loudest_start,
+    loudness,
+    window,
+)
 from flows.stages.label import clip_codes
 
 if TYPE_CHECKING:
@@ -145,3 +154,13 @@ class Denoising(Generating):
         noisy, clean = codes[row.content_sha256], codes[row.target_content_sha256]
         start = loudest_start(clean, self.blocks)
         return Example(window(noisy, start, self.blocks), window(clean, start, self.blocks))
+
+
+def generating_of(runtime: Runtime, task: str, request: AudioRequest) -> Generating:
+    """What answers a request of a task. Raises ValueError for a task that is not answered with audio."""
+    match task:
+        case "denoise":
+            return Denoising(runtime, request)
+        case "speech" | "sound":
+            return Speaking(runtime, task, request)
+    raise ValueError(f"{task} is not answered with audio: give speech, sound or denoise")

@@ -105,6 +105,6 @@ def audio_answer(
     name: str, asked: Asked | None, audio: Mapping[Asked, Audio], reason: str | None = None
 ) -> AudioAnswer:
     """What became of a question, given the audio that there is."""
-    if asked in audio:
+    if asked is not None and asked in audio:
         return AudioAnswer(asked, name, "generated", audio[asked])
     return AudioAnswer(asked, name, "quarantined" if reason else "pending", reason=reason)

@@ -59,6 +59,13 @@ class Texts:
         return Texts(self.place, tuple(kept), tuple(sorted(refused, key=lambda one: one.number)))
 
 
+def asked_texts(runtime: Runtime, texts: Sequence[str], place: str) -> Texts:
+    """The texts themselves, or those of a file. Raises ValueError for neither and for both."""
+    if bool(texts) == bool(place):
+        raise ValueError("give texts, or the place of a file of texts, and not both")
+    return read_texts(runtime, place) if place else given_texts(texts)
+
+
 def given_texts(texts: Sequence[str]) -> Texts:
     """The texts of a form or a command, without outer spaces."""
     return Texts(None, tuple(Line(number, text.strip()) for number, text in enumerate(texts, start=1)))

@@ -6,17 +6,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from db.clips import ClipToTokenize
 from db.engine import session_scope
 from db.runs import RecordedRun, get_run
 from db.tokens import get_token_sequences
-from db.written import WrittenAnswer, WrittenTokens, written_answers, written_files, written_tokens
+from db.written import (
+    WrittenAnswer,
+    WrittenAudio,
+    WrittenTokens,
+    written_answers,
+    written_audio,
+    written_files,
+    written_tokens,
+)
 from flows.runtime import Runtime, model_directory
 from flows.stages.check import Check, check
 from flows.stages.counts import Counts
+from flows.stages.denoise import generating_of
+from flows.stages.generate import Asked, AudioRequest
 from flows.stages.label import Labelling, LabelRequest, clip_codes
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.tokenize import Work, encode_again
@@ -46,44 +56,72 @@ def verify_run(
 
 
 def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
-    """Models, then up to `sample` clips encoded and answered again, then every exported file, read again."""
+    """Models, then up to `sample` clips encoded and answered again, then every written file, read again."""
     with session_scope(runtime.engine) as session:
         run = get_run(session, run_id)
         tokens = written_tokens(session, run_id, sample)
         answers = written_answers(session, run_id, sample)
+        audio = written_audio(session, run_id, sample)
         files = written_files(session, run_id)
-    if not (tokens or answers or files):
+    if not (tokens or answers or audio or files):
         raise ValueError(f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there")
-    models = check("models", partial(_models, runtime, tokens, answers), MODELS_REMEDY)
+    models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
     yield models
     if models.passed and tokens:
         yield check("codes", partial(_codes, runtime, tokens), CODES_REMEDY)
     if models.passed and answers:
         yield check("answers", partial(_answers, runtime, run, answers), ANSWERS_REMEDY)
+    if models.passed and audio:
+        yield check("audio", partial(_audio, runtime, run, audio), AUDIO_REMEDY)
     if files:
         yield check("files", partial(_files, runtime, files), FILES_REMEDY)
 
 
-MODELS_REMEDY = "let WORDWAVE_CODEC and WORDWAVE_LLM name the models that the run used"
+MODELS_REMEDY = (
+    "let WORDWAVE_CODEC, WORDWAVE_LLM and WORDWAVE_GENERATION_LLM name the models that the run used"
+)
 CODES_REMEDY = "check that this machine computes as the other did (WORDWAVE_DEVICE, versions of torch)"
 ANSWERS_REMEDY = (
     "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run takes back"
 )
-FILES_REMEDY = "somebody wrote over them: export-results writes the current answers anew"
+AUDIO_REMEDY = (
+    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE (in half precision another "
+    "batch may be said otherwise); undo-run takes back"
+)
+FILES_REMEDY = (
+    "somebody wrote over them: export-results writes labels anew, and audio is made anew after undo-run"
+)
 
 
-def _models(runtime: Runtime, tokens: Sequence[WrittenTokens], answers: Sequence[WrittenAnswer]) -> str:
+def _models(
+    runtime: Runtime,
+    tokens: Sequence[WrittenTokens],
+    answers: Sequence[WrittenAnswer],
+    audio: Sequence[WrittenAudio],
+) -> str:
     """The models of the settings, hashed from their files, are the ones of the rows."""
-    codec, llm = runtime.codec.fingerprint, None
-    if (name := runtime.settings.llm) is not None:
+    codec, settings = runtime.codec.fingerprint, runtime.settings
+    used = {row.codec for row in tokens} | {row.codec for row in answers} | {row.codec for row in audio}
+    if others := used - {codec}:
+        raise ValueError(f"the run used codec {_short(others)}, {settings.codec} is {codec[:12]}")
+    said = [f"codec {codec[:12]}"]
+    if answers or not audio:
+        said.append(_llm(runtime, settings.llm, {str(row.llm) for row in answers}))
+    if audio:
+        said.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
+    return ", ".join(said)
+
+
+def _llm(runtime: Runtime, name: str | None, asked: set[str]) -> str:
+    """Hashed from its files, it is the one that was asked."""
+    found = None
+    if name is not None:
         from core.llama_directory import model_fingerprint
 
-        llm = model_fingerprint(model_directory(name), runtime.llm_dtype)
-    if others := ({row.codec for row in tokens} | {row.codec for row in answers}) - {codec}:
-        raise ValueError(f"the run used codec {_short(others)}, {runtime.settings.codec} is {codec[:12]}")
-    if others := {str(row.llm) for row in answers} - {str(llm)}:
-        raise ValueError(f"the run asked LLM {_short(others)}, {name} is {str(llm)[:12]}")
-    return f"codec {codec[:12]}" + (f", LLM {llm[:12]}" if llm else ", no LLM")
+        found = model_fingerprint(model_directory(name), runtime.llm_dtype)
+    if others := asked - {str(found)}:
+        raise ValueError(f"the run asked LLM {_short(others)}, {name} is {str(found)[:12]}")
+    return f"LLM {found[:12]}" if found else "no LLM"
 
 
 def _short(fingerprints: Iterable[str]) -> str:
@@ -109,7 +147,7 @@ def _in_s3(clip: ClipToTokenize) -> bool:
 
 
 def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer]) -> str:
-    labelling = Labelling(runtime, _request(run, answers[0].library))
+    labelling = Labelling(runtime, _request(LabelRequest, run, answers[0].library))
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
     with runtime.device_lock():
@@ -126,11 +164,31 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer
     return _finding(len(answers), f"clips are answered as they were, within {tolerance:g}", wrong)
 
 
-def _request(run: RecordedRun, library: str) -> LabelRequest:
+def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[WrittenAudio]) -> str:
+    request = _request(AudioRequest, run, audio[0].library)
+    generating = generating_of(runtime, audio[0].task, request)
+    generating.prepare(run.id)
+    asked = [Asked(row.text, row.content_sha256) for row in audio]
+    if [generating.work_key(one) for one in asked] != [row.work_key for row in audio]:
+        raise ValueError("the same request is other work today: the prompt is put together otherwise")
+    with runtime.device_lock():
+        said = generating.answer(asked)
+    wrong = [
+        row.work_key.hex()[:12]
+        for row, now in zip(audio, said, strict=True)
+        if tuple(map(list, now.codes)) != row.codes
+    ]
+    return _finding(len(audio), "answers have the codes they had", wrong)
+
+
+Request = TypeVar("Request", LabelRequest, AudioRequest)
+
+
+def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
     """What the run asked, of the library version that answered: a bare name may mean a newer one today."""
-    names = {field.name for field in fields(LabelRequest)}
+    names = {field.name for field in fields(kind)}
     asked = {name: value for name, value in run.parameters.items() if name in names}
-    return LabelRequest(**(asked | {"library": library}))
+    return kind(**(asked | {"library": library}))
 
 
 def _same(stored: WrittenAnswer, now: Prediction, tolerance: float) -> bool:

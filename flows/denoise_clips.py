@@ -1,0 +1,53 @@
+"""denoise-clips: each clip of a place without its noise, as the pairs of a library show."""
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_audio
+from flows.parameters import (
+    AudioFormat,
+    Day,
+    LibraryName,
+    Prefix,
+    Repeats,
+    Seed,
+    SliceSeconds,
+    Temperature,
+    Timezone,
+    TopP,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.generate import AudioRequest
+from flows.stages.generation_job import run_denoising
+from flows.stages.partition import partition_of
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="denoise-clips",
+    flow_run_name="denoise {prefix} by {library}, {day}",
+    description="List and tokenize a folder, and say each clip without its noise; done work is skipped.",
+    task_runner=batch_threads(),
+)
+def denoise_clips(
+    prefix: Prefix,
+    library: LibraryName,
+    day: Day = "any",
+    timezone: Timezone = "UTC",
+    slice_seconds: SliceSeconds = 0.48,
+    repeats: Repeats = 0,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    format: AudioFormat = "wav",
+) -> dict[str, str | int | None]:
+    """One object and one row for each clip; the same request does nothing a second time."""
+    runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
+    partition = partition_of(prefix, day, timezone, due)
+    request = AudioRequest(library, slice_seconds, repeats, temperature, top_p, seed, format)
+    done = run_denoising(runtime, partition, request, in_tasks, flow_run_id=flow_run.id)
+    publish_audio("denoise-clips", partition.place, done)
+    return {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}

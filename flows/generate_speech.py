@@ -1,0 +1,49 @@
+"""generate-speech: texts to speech, as the clips of a library show."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_audio
+from flows.parameters import (
+    AudioFormat,
+    Duration,
+    LibraryName,
+    Repeats,
+    Seed,
+    Temperature,
+    Texts,
+    TextsUri,
+    TopP,
+)
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.generate import AudioRequest
+from flows.stages.generation_job import run_texts
+from flows.stages.texts import asked_texts
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="generate-speech",
+    flow_run_name="say texts by {library}",
+    description="Say texts by a frozen LLM that sees a library's clips; done work is skipped.",
+    task_runner=batch_threads(),
+)
+def generate_speech(
+    library: LibraryName,
+    texts: Texts = [],  # noqa: B006  a form's empty list
+    texts_uri: TextsUri = "",
+    duration: Duration = 0.72,
+    repeats: Repeats = 0,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    format: AudioFormat = "wav",
+) -> dict[str, str | int | None]:
+    """One object and one row for each text; the same request does nothing a second time."""
+    runtime = shared_runtime(Settings())
+    request = AudioRequest(library, duration, repeats, temperature, top_p, seed, format)
+    asked = asked_texts(runtime, texts, texts_uri)
+    done = run_texts(runtime, "speech", request, asked, in_tasks, flow_run_id=flow_run.id)
+    publish_audio("generate-speech", texts_uri or f"texts by {library}", done)
+    return {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
