@@ -48,6 +48,7 @@ bench-quality: .venv/tests ## quality on real clips, beside baselines and the pa
 	$(BIN)/python -m benchmarks.reconstruction
 	$(BIN)/python -m benchmarks.tagging
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m benchmarks.generation
 
 install: .venv/runs ## the environment in .venv, for use
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
 from core.metrics import mel_distance, pesq, stoi
@@ -24,20 +24,6 @@ SPEECH = "speech_text"
 SETS = (SPEECH, "sound_events")
 PAPER = "the paper's codec: STOI 0.82, PESQ 2.55 on VCTK; STOI 0.52, PESQ 2.09 on ESC-50"
 STOI_BAR, USAGE_BAR, PERPLEXITY_BAR = 0.80, 0.30, 100.0
-RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean over clips that have the measure, its 95 % interval over clips, and how many they are."""
-
-    mean: float
-    interval: tuple[float, float]
-    clips: int
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.mean:6.3f} [{low:.3f}, {high:.3f}] ({self.clips} clips)"
 
 
 @dataclass(frozen=True)
@@ -62,7 +48,7 @@ def measured(codec: LLMCodec, clips: Sequence[Tensor]) -> tuple[dict[str, Mean],
         if has_pesq():
             values["PESQ"].append(pesq(clip, decoded, rate))
     kept = {name: [one for one in row if one is not None] for name, row in values.items()}
-    return {name: _mean(row) for name, row in kept.items() if row}, codes
+    return {name: mean_of(row) for name, row in kept.items() if row}, codes
 
 
 def has_pesq() -> bool:
@@ -125,13 +111,6 @@ def main(directories: Sequence[str]) -> None:
         }
     print(PAPER if has_pesq() else f"{PAPER}\nPESQ was not measured: pip install pesq (needs a C compiler)")
     print(json.dumps({"benchmark": "reconstruction", "codecs": figures}))
-
-
-def _mean(values: Sequence[float]) -> Mean:
-    array = np.array(values)
-    drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
-    low, high = np.quantile(array[drawn].mean(1), (0.025, 0.975))
-    return Mean(float(array.mean()), (float(low), float(high)), len(array))
 
 
 if __name__ == "__main__":

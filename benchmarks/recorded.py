@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def manifest(root: Path, name: str) -> list[DataRow]:
     return [json.loads(line) for line in lines]
 
 
-def waveforms(root: Path, rows: list[DataRow], sample_rate: int) -> list[tuple[DataRow, Tensor]]:
+def waveforms(root: Path, rows: Sequence[DataRow], sample_rate: int) -> list[tuple[DataRow, Tensor]]:
     """Rows with their waveforms, (1, 1, T); what the service rejects is left out."""
     read = []
     for row in rows:

@@ -1,0 +1,78 @@
+"""What the benchmarks of generation share: the models, clips as demonstrations, answers as audio."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.codec import LLMCodec
+from core.codes import CODES_PER_BLOCK, ClipCodes
+from core.encode import encode_clips
+from core.generate import AudioGenerator, Decoding
+from core.generation_prompt import INSTRUCTIONS, Example, GenerationTask
+from core.llama import FrozenLlama
+from core.vocabulary import Vocabulary
+from core.window import WindowCodes, cut_window, loudest_window
+from flows.runtime import Runtime
+
+GREEDY = Decoding()
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The models of the settings that answer with audio."""
+
+    codec: LLMCodec
+    llama: FrozenLlama
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> "Models":
+        """Ends the program where no LLM is set that answers with audio."""
+        if runtime.generation_llama is None:
+            sys.exit("no LLM is set that answers with audio: let WORDWAVE_GENERATION_LLM name one")
+        return cls(runtime.codec, runtime.generation_llama, runtime.generation_vocabulary)
+
+    def encode(self, waveform: Tensor) -> ClipCodes:
+        """The codes of a clip, (1, 1, T)."""
+        (codes,) = encode_clips(self.codec, [waveform[0, 0].numpy()])
+        return codes
+
+    def decode(self, layers: Iterable[Iterable[int]], seed: int = 0) -> Tensor:
+        """What three layers of codes sound like, (T,)."""
+        codes = [torch.tensor([list(layer)], dtype=torch.int64) for layer in layers]
+        return self.codec.decode(codes, [seed])[0, 0]
+
+    def generator(
+        self,
+        task: GenerationTask,
+        examples: Sequence[Example],
+        *,
+        repeats: int = 0,
+        decoding: Decoding = GREEDY,
+    ) -> AudioGenerator:
+        """The LLM with a prompt, the task's own instruction before it."""
+        return AudioGenerator(
+            self.llama,
+            self.vocabulary,
+            task,
+            examples,
+            instruction=INSTRUCTIONS[task],
+            repeats=repeats,
+            decoding=decoding,
+        )
+
+
+def loudest(clip: ClipCodes, blocks: int) -> WindowCodes:
+    """The loudest stretch of so many blocks, as the flows show a demonstration."""
+    width = CODES_PER_BLOCK[0] * blocks
+    return cut_window(clip, loudest_window(clip.levels, width), width)
+
+
+def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
+    """Codes as a clip whose levels nobody asks for."""
+    semantic, acoustic1, acoustic2 = (np.array(list(layer), np.int16) for layer in layers)
+    return ClipCodes(semantic, acoustic1, acoustic2, np.zeros(len(semantic), np.int16))

@@ -1,0 +1,50 @@
+"""Quality of generated audio on recorded clips: speech that a judge hears, denoising, sounds.
+
+`python -m benchmarks.generation [DNSMOS]` prints tables with their bars and a JSON line. The models are those
+of the settings: WORDWAVE_CODEC and WORDWAVE_GENERATION_LLM. DNSMOS is Microsoft's sig_bak_ovr.onnx, which
+needs the package onnxruntime. WORDWAVE_TEST_DATA names the folder of recorded sets.
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from benchmarks.audio_answers import Models
+from benchmarks.denoised import denoising_lines, measure_denoising, summary
+from benchmarks.generated_sounds import measure_sounds, sound_lines
+from benchmarks.generated_speech import measure_speech, speech_lines
+from benchmarks.recorded import data_root
+from core.dnsmos import Dnsmos
+from flows.runtime import Runtime
+from flows.settings import Settings
+
+
+def main(dnsmos: Dnsmos | None) -> None:
+    """Prints the tables and the JSON line."""
+    torch.set_num_threads(1)
+    root, models, started = data_root(), Models.of(Runtime(Settings())), time.monotonic()
+    speech = measure_speech(models, root, dnsmos)
+    print("\n".join(speech_lines(speech)), flush=True)
+    denoised = measure_denoising(models, root)
+    print("\n".join(denoising_lines(denoised)), flush=True)
+    sounds = measure_sounds(models, root)
+    print("\n".join(sound_lines(sounds)), flush=True)
+    figures = {
+        "speech": asdict(speech),
+        "denoising": {
+            "held_out": asdict(summary([one for one in denoised if one.held_out])),
+            "all": asdict(summary(denoised)),
+        },
+        "sounds": asdict(sounds),
+    }
+    used = {"codec": models.codec.fingerprint, "llama": models.llama.fingerprint}
+    seconds = round(time.monotonic() - started)
+    print(json.dumps({"benchmark": "generation", "seconds": seconds, **used, **figures}))
+
+
+if __name__ == "__main__":
+    main(Dnsmos(Path(sys.argv[1])) if len(sys.argv) > 1 else None)

@@ -1,0 +1,95 @@
+"""Recorded digits, and who judges what was said: a recogniser of digits, and DNSMOS where there is one.
+
+The recogniser is fitted to takes that are neither shown nor measured, as recorded and after the codec.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.audio_answers import Models
+from benchmarks.held_out import held_out
+from benchmarks.means import Mean, mean_of
+from benchmarks.recorded import manifest, waveforms
+from core.codes import ClipCodes
+from core.dnsmos import Dnsmos
+from core.recognise import DigitRecogniser
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+BLOCKS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Digit:
+    """A recorded digit: (T,) at the codec's rate, and its codes, filled up with silence to BLOCKS.
+
+    Those held out are shown and measured; the judge and the small LLaMA learned from the others.
+    """
+
+    text: str
+    speaker: str
+    held_out: bool
+    waveform: Tensor
+    codes: ClipCodes
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """Clips, (T,) each, what each should say, and the number of the prompt or recording that it is from."""
+
+    waveforms: list[Tensor] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+
+    def add(self, waveform: Tensor, wanted: str, source: int) -> None:
+        """One more clip."""
+        self.waveforms.append(waveform)
+        self.wanted.append(wanted)
+        self.sources.append(source)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The share of clips of a kind that are heard as they should be, and DNSMOS's mean overall opinion."""
+
+    name: str
+    right: Mean
+    opinion: Mean | None
+
+    def __str__(self) -> str:
+        opinion = "" if self.opinion is None else f"  DNSMOS {self.opinion.mean:.2f}"
+        return f"  {self.name:<34}{self.right.percent} ({self.right.clips} clips){opinion}"
+
+
+class Listener:
+    """Hears digits."""
+
+    def __init__(self, models: Models, digits: Sequence[Digit], dnsmos: Dnsmos | None) -> None:
+        known = [digit for digit in digits if not digit.held_out]
+        decoded = [models.decode(digit.codes.layers) for digit in known]
+        texts = [digit.text for digit in known]
+        self.judge = DigitRecogniser.fit([*(digit.waveform for digit in known), *decoded], [*texts, *texts])
+        self._dnsmos = dnsmos
+
+    def hear(self, name: str, said: Said) -> Heard:
+        """How the clips of a kind are heard."""
+        hits = [a == b for a, b in zip(self.judge.recognise(said.waveforms), said.wanted, strict=True)]
+        return Heard(name, mean_of(hits, said.sources), self._opinion(said))
+
+    def _opinion(self, said: Said) -> Mean | None:
+        if self._dnsmos is None:
+            return None
+        return mean_of([self._dnsmos.opinion(one).overall for one in said.waveforms], said.sources)
+
+
+def recorded_digits(root: Path, models: Models) -> list[Digit]:
+    """Every digit of the set."""
+    config, digits = models.codec.config, []
+    for row, waveform in waveforms(root, manifest(root, "digits"), config.sample_rate):
+        missing = max(0, BLOCKS * config.block_length - waveform.shape[-1])
+        codes = models.encode(functional.pad(waveform, (0, missing)))
+        digits.append(Digit(row["labels"]["text"], row["speaker"], held_out(row), waveform[0, 0], codes))
+    return digits

@@ -1,0 +1,39 @@
+"""Means and their intervals, as the benchmarks print them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.baselines import FloatArray
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over clips that have the measure, its 95 % interval, and how many they are."""
+
+    mean: float
+    interval: tuple[float, float]
+    clips: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.mean:6.3f} [{low:.3f}, {high:.3f}] ({self.clips} clips)"
+
+    @property
+    def percent(self) -> str:
+        """How a share is printed."""
+        low, high = self.interval
+        return f"{100 * self.mean:5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def mean_of(values: Sequence[float] | FloatArray, units: Sequence[int] | None = None) -> Mean:
+    """The interval is by bootstrap over units, such as the prompts that clips answer; None: over clips."""
+    array = np.array(values, np.float64)
+    _, at = np.unique(np.arange(len(array)) if units is None else np.array(units), return_inverse=True)
+    sums, sizes = np.bincount(at, array), np.bincount(at)
+    drawn = np.random.default_rng(0).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
+    return Mean(float(array.mean()), (float(low), float(high)), len(array))
