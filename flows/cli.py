@@ -17,6 +17,8 @@ from core.evaluation.paper import Layout, TaskName
 if TYPE_CHECKING:
     from flows.runtime import Runtime
     from flows.stages.check import Check
+    from flows.stages.generate import AudioRequest, TextTask
+    from flows.stages.generation_job import Generated
 
 
 LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
@@ -139,6 +141,137 @@ def label(place: str, layout: str, **options: Any) -> None:
             echo_json(row)
     else:
         click.echo("\n".join(table_lines(night.answers)))
+
+
+AUDIO_REQUEST = (
+    click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations."),
+    click.option(
+        "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
+    ),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0, 10),
+        default=0.0,
+        show_default=True,
+        help="0: the most probable code each time.",
+    ),
+    click.option(
+        "--top-p",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Over temperature 0: among the most probable codes that hold this much probability.",
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
+    click.option("--audio", type=click.Choice(["wav", "flac"]), default="wav", show_default=True),
+    click.option("--out", metavar="DIR_OR_S3_URI", help="Copy the audio there, under names that tell."),
+    click.option(
+        "--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True
+    ),
+)
+
+
+def asks_for_audio(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that make an AudioRequest, and say where its answers go."""
+    for option in reversed(AUDIO_REQUEST):
+        command = option(command)
+    return command
+
+
+def audio_request(seconds: float, audio: Any, **options: Any) -> "AudioRequest":
+    """The request of a command."""
+    from flows.stages.generate import AudioRequest
+
+    return AudioRequest(seconds=seconds, format=audio, **options)
+
+
+def answer_texts(
+    task: "TextTask", texts: tuple[str, ...], out: str | None, layout: str, **options: Any
+) -> None:
+    """Answers texts and prints where the audio of each is."""
+    from flows.stages.generation_job import run_texts
+    from flows.stages.job import with_bar
+    from flows.stages.texts import given_texts
+
+    with runtime_for() as runtime:
+        done = run_texts(runtime, task, audio_request(**options), given_texts(texts), with_bar)
+        echo_audio(runtime, done, out, layout)
+
+
+def echo_audio(runtime: "Runtime", done: "Generated", out: str | None, layout: str) -> None:
+    """One line for each thing asked; the page's address goes to stderr."""
+    from flows.stages.generation_report import copied_audio, json_rows, table_lines
+
+    copies = copied_audio(runtime, done.record, out) if out else {}
+    click.echo(f"to look at and listen to: {done.run.manifest}", err=True)
+    if layout == "json":
+        for row in json_rows(done.record, copies):
+            echo_json(row)
+    else:
+        click.echo("\n".join(table_lines(done.record, copies)))
+
+
+@wordwave.command()
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option(
+    "--duration",
+    "seconds",
+    type=click.FloatRange(0, 30, min_open=True),
+    default=0.72,
+    show_default=True,
+    help="Seconds.",
+)
+@asks_for_audio
+def speak(**options: Any) -> None:
+    """Say texts as the clips of a library are said, and print where the audio is.
+
+    Seconds are rounded to blocks of 0.24 s. A second run does nothing that is done.
+    """
+    answer_texts("speech", **options)
+
+
+@wordwave.command()
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option(
+    "--duration",
+    "seconds",
+    type=click.FloatRange(0, 30, min_open=True),
+    default=0.96,
+    show_default=True,
+    help="Seconds.",
+)
+@asks_for_audio
+def sound(**options: Any) -> None:
+    """Make the sounds that texts name, as the clips of a library show, and print where the audio is.
+
+    Seconds are rounded to blocks of 0.24 s. A second run does nothing that is done.
+    """
+    answer_texts("sound", **options)
+
+
+@wordwave.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.option(
+    "--slice-seconds",
+    "seconds",
+    type=click.FloatRange(0, 30),
+    default=0.48,
+    show_default=True,
+    help="Seconds that are asked at once; 0: the whole clip.",
+)
+@asks_for_audio
+def denoise(place: str, out: str | None, layout: str, **options: Any) -> None:
+    """Say every clip of a folder or S3 prefix without its noise, and print where the audio is.
+
+    Clips that cannot be used are listed with the reason. A second run does nothing that is done.
+    """
+    from flows.stages.generation_job import run_denoising
+    from flows.stages.job import with_bar
+    from flows.stages.partition import partition_of
+
+    with runtime_for(place) as runtime:
+        done = run_denoising(runtime, partition_of(place), audio_request(**options), with_bar)
+        echo_audio(runtime, done, out, layout)
 
 
 @wordwave.command()

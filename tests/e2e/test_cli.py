@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from db import embedded
-from flows.storage.location import file_uri
+from flows.storage.location import file_path, file_uri
 from tests.e2e.world import tone
+from tests.flows.stages.test_label import write_llama
 
 WORDWAVE = Path(sys.executable).with_name("wordwave")
 CLIPS = {
@@ -44,10 +45,10 @@ class Desk:
     def manifest(self) -> Path:
         return self.folder / "library" / "sounds.jsonl"
 
-    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """A command and what it prints, with an environment that sets nothing but the home."""
+    def run(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A command and what it prints; the environment sets the home, these variables and nothing else."""
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "OMP_NUM_THREADS"}}
-        environment = kept | {"WORDWAVE_HOME": str(self.home), "HOME": str(self.folder)}
+        environment = kept | {"WORDWAVE_HOME": str(self.home), "HOME": str(self.folder)} | variables
         command = [str(WORDWAVE), *map(str, arguments)]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
@@ -182,6 +183,54 @@ def test_evaluate_prints_a_table_and_keeps_json(desk: Desk) -> None:
     assert as_json["scores"] == kept["scores"]
 
 
+@pytest.fixture(scope="module")
+def spoken(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Libraries for speech and denoising; the directory of an LLM that answers by them, without meaning."""
+    folder = desk.folder / "spoken"
+    write(folder, {"one.wav": tone(300, 0.72), "two.wav": tone(900, 0.72), "noisy.wav": tone(410, 0.72)})
+    texts = [{"path": f"{text}.wav", "text": text} for text in ("one", "two")]
+    (folder / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    (folder / "pairs.jsonl").write_text(json.dumps({"path": "noisy.wav", "target": "one.wav"}))
+    for name, manifest, task in (("spoken", "texts", "speech"), ("street", "pairs", "denoise")):
+        made = desk.run("library", "import", name, folder / f"{manifest}.jsonl", "--task", task)
+        assert json.loads(made.stdout) == {"library": name, "version": 1}, made.stderr
+    return write_llama(tmp_path_factory.mktemp("llm"))
+
+
+def test_speak_prints_where_each_text_can_be_heard(desk: Desk, spoken: Path) -> None:
+    out = desk.folder / "said"
+    asked = ("speak", "one", "one & one", "--library", "spoken", "--out", out, "--format", "json")
+    first, second = (desk.run(*asked, WORDWAVE_GENERATION_LLM=str(spoken)) for _ in range(2))
+    assert (first.returncode, second.stdout) == (0, first.stdout), first.stderr
+    rows = [json.loads(line) for line in first.stdout.splitlines()]
+    assert [(row["asked"], row["status"], row["duration"]) for row in rows] == [
+        ("one", "generated", 0.72),
+        ("one & one", "generated", 0.72),
+    ]
+    assert [Path(row["uri"]).name.rpartition("-")[0] for row in rows] == ["one", "one-one"]
+    assert sorted(file_uri(path) for path in out.glob("*.wav")) == sorted(row["uri"] for row in rows)
+    page = first.stderr.strip().rpartition(" ")[2]
+    assert first.stderr == second.stderr == f"to look at and listen to: {page}\n"
+    assert file_path(page).read_text().startswith("<!doctype html>")
+
+
+def test_sounds_are_not_made_by_a_library_of_speech(desk: Desk, spoken: Path) -> None:
+    refused = desk.run("sound", "one", "--library", "spoken", WORDWAVE_GENERATION_LLM=str(spoken))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "Error: library spoken@1 is for speech, not for sound\n"
+
+
+def test_denoise_prints_where_each_clip_can_be_heard(desk: Desk, spoken: Path) -> None:
+    asked = ("denoise", desk.clips, "--library", "street")
+    printed = desk.run(*asked, WORDWAVE_GENERATION_LLM=str(spoken))
+    assert printed.returncode == 0, printed.stderr
+    lines = [line.split("  ") for line in printed.stdout.splitlines()]
+    assert [uri for _, uri in lines] == sorted(file_uri(desk.clips / name) for name in CLIPS)
+    heard = [said for said, _ in lines if not said.startswith("quarantined: ")]
+    assert len(heard) == 3
+    assert all(file_path(uri).read_bytes().startswith(b"RIFF") for uri in heard)
+
+
 def test_a_setting_that_cannot_be_is_an_error_without_a_traceback(desk: Desk) -> None:
     command = ["env", "WORDWAVE_DEVICE=toaster", str(WORDWAVE), "label", str(desk.clips), "--library", "x"]
     refused = subprocess.run(command, cwd=desk.folder, capture_output=True, text=True)
@@ -198,6 +247,7 @@ HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
     [
         ("from flows.cli import wordwave; wordwave(['--help'], standalone_mode=False)", set()),
         ("from flows.cli import wordwave; wordwave(['label', '--help'], standalone_mode=False)", set()),
+        ("from flows.cli import wordwave; wordwave(['speak', '--help'], standalone_mode=False)", set()),
         ("from flows.cli import wordwave; wordwave(['evaluate', '--help'], standalone_mode=False)", set()),
         ("import flows.parameters", set()),
         (
