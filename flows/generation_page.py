@@ -7,17 +7,18 @@ characters that turn text around, and addresses stand as text, without what is s
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from core.generation_prompt import GenerationTask
-from flows.alignment import align
+from flows.alignment import Stretch, align
 from flows.credentials import CREDENTIAL, mask_url
-from flows.pictures import LONGEST_HEARD, RANGE, WIDEST, Heard, Scale, frequency_ticks, hear, scale_bar
+from flows.pictures import LONGEST_HEARD, RANGE, Heard, Scale, frequency_ticks, hear, scale_bar
 
 Words = tuple[str, tuple[str, ...]]
 """The name of a clip, and its semantic words."""
@@ -36,6 +37,9 @@ LONGEST_NAME, LONGEST_VALUE, LONGEST_NOTE = 160, 40, 600
 """Characters of a name or text, of a metric's name or value, of a note; the middle of a longer one goes."""
 PROMPT_HEAD, PROMPT_MORE = 600, 20_000
 """Characters of a prompt that are seen at once, and when it is unfolded."""
+NARROWEST_CARD, BESIDE_PICTURE = 250, 70
+"""Pixels of a card, and what its frequency axis and margins take of them."""
+NO_WORD = "·"
 COLOURS = 6
 """Of shared words; the style of the underline changes with the colour."""
 
@@ -90,7 +94,10 @@ class _Card:
     caption: str
     clips: tuple[_Clip, ...]
     metrics: tuple[tuple[str, str], ...]
-    is_wide: bool
+
+    @property
+    def width(self) -> int:
+        return max(clip.width for clip in self.clips)
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,15 @@ class _Group:
     cards: tuple[_Card, ...]
     left_out: int
 
+    @property
+    def width(self) -> int:
+        """Pixels of a card, at least: of its widest picture and what stands beside it."""
+        return max([NARROWEST_CARD, *(card.width + BESIDE_PICTURE for card in self.cards)])
+
 
 @dataclass(frozen=True)
-class _Stretch:
-    """Words of both clips; colour 1 to 6 where they share them, else 0."""
+class _Column:
+    """A word of each clip, or none; colour 1 to 6 where they share it, else 0."""
 
     first: str
     second: str
@@ -116,7 +128,7 @@ class _Alignment:
     """Two clips' words, how many of them are shared, and how many were not compared."""
 
     names: tuple[str, str]
-    stretches: tuple[_Stretch, ...]
+    columns: tuple[_Column, ...]
     counts: str
 
 
@@ -152,9 +164,12 @@ def _axes() -> dict[str, object]:
 
 
 def _prompt(text: str) -> dict[str, object]:
-    """Its beginning, and the rest to unfold."""
+    """Its beginning, up to a space, and the rest to unfold."""
     shown = visible(text, PROMPT_HEAD + PROMPT_MORE, keep="\n")
-    return {"prompt_head": shown[:PROMPT_HEAD], "prompt_more": shown[PROMPT_HEAD:]}
+    if len(shown) <= PROMPT_HEAD:
+        return {"prompt_head": shown, "prompt_more": ""}
+    end = max(shown.rfind(" ", 0, PROMPT_HEAD), PROMPT_HEAD // 2)
+    return {"prompt_head": shown[:end], "prompt_more": shown[end:]}
 
 
 def _hear(item: Item) -> tuple[Heard, ...]:
@@ -167,7 +182,7 @@ def _clip_names(task: GenerationTask, *, is_answer: bool) -> tuple[str, str]:
     """Of what is asked with, and of what follows it."""
     if task == "denoise":
         return "noisy", "answer" if is_answer else "clean"
-    return "asked", "answer" if is_answer else "shown"
+    return "asked", "answer" if is_answer else "demonstration"
 
 
 def _group(heading: str, cards: Sequence[_Card], items: Sequence[Item]) -> _Group:
@@ -178,8 +193,7 @@ def _card(item: Item, heard: Sequence[Heard], names: tuple[str, str], scale: Sca
     clips = tuple(_clip(*pair, scale) for pair in zip(names[-len(heard) :], heard, strict=True))
     metrics = list(item.metrics.items())[:MOST_METRICS]
     shown = tuple((visible(name, LONGEST_VALUE), _value(value)) for name, value in metrics)
-    is_wide = any(clip.width > WIDEST for clip in clips)
-    return _Card(visible(item.caption, LONGEST_NAME), clips, shown, is_wide)
+    return _Card(visible(item.caption, LONGEST_NAME), clips, shown)
 
 
 def _clip(name: str, heard: Heard, scale: Scale) -> _Clip:
@@ -202,18 +216,23 @@ def _value(value: float | str) -> str:
 
 
 def _alignment(first: Words, second: Words) -> _Alignment:
-    both = first[1], second[1]
-    pair = [[visible(word, LONGEST_VALUE) for word in words[:MOST_WORDS]] for words in both]
-    stretches, number, shared = [], 0, 0
-    for one in align(*pair):
-        number, shared = number + one.shared, shared + len(one.first) * one.shared
-        colour = (number - 1) % COLOURS + 1 if one.shared else 0
-        stretches.append(_Stretch(" ".join(one.first), " ".join(one.second), colour))
-    counts = f"{shared} of {len(pair[0])} and {len(pair[1])} words are shared, in their order"
-    if max(map(len, both)) > MOST_WORDS:
+    names = visible(first[0], LONGEST_NAME), visible(second[0], LONGEST_NAME)
+    one, other = first[1][:MOST_WORDS], second[1][:MOST_WORDS]
+    stretches = align(one, other)
+    shared = sum(len(stretch.first) for stretch in stretches if stretch.shared)
+    counts = f"{shared} of {len(one)} and {len(other)} words are shared, in their order"
+    if max(len(first[1]), len(second[1])) > MOST_WORDS:
         counts += f"; only the first {MOST_WORDS} of a clip are compared"
-    names = (visible(first[0], LONGEST_NAME), visible(second[0], LONGEST_NAME))
-    return _Alignment(names, tuple(stretches), counts)
+    return _Alignment(names, tuple(_columns(stretches)), counts)
+
+
+def _columns(stretches: Iterable[Stretch]) -> Iterator[_Column]:
+    for number, stretch in enumerate(stretches):
+        # shared stretches alternate with others: the colour changes from one to the next
+        colour = number // 2 % COLOURS + 1 if stretch.shared else 0
+        for words in zip_longest(stretch.first, stretch.second, fillvalue=NO_WORD):
+            one, other = (visible(word, LONGEST_VALUE) for word in words)
+            yield _Column(one, other, colour)
 
 
 def visible(text: str, longest: int, keep: str = "") -> str:

@@ -16,8 +16,8 @@ from core.picture import png_bytes
 
 PICTURE_RATE = 16_000
 """Samples a second that pictures are made of: they reach to 8 kHz, whatever the rate of a clip."""
-BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 80
-"""Frames of 40 ms, one every 5 ms."""
+BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 160
+"""Frames of 40 ms, one every 10 ms."""
 LONGEST_HEARD = 15.0
 """Seconds of a clip that are shown and can be heard; a page would grow by megabytes otherwise."""
 RANGE = 70.0
@@ -28,9 +28,9 @@ ANCHORS = ("#0c0b22", "#2b2466", "#2b5590", "#1f8f8c", "#69c06a", "#d6dd5c", "#f
 """From silence to the loudest: ever lighter, so that it also reads without colours."""
 LEVELS = 64
 HERTZ = (500, 1000, 2000, 4000, 8000)
-WIDTH, NARROWEST, WIDEST = 276.0, 60.0, 300.0
-"""Pixels of a page's longest picture, and the least and most that a second takes."""
-TICK_PIXELS = 36.0
+WIDTH, NARROWEST, WIDEST = 184.0, 140.0, 250.0
+"""Pixels of a page's longest picture, unless a second would take less or more than these."""
+TICK_PIXELS = 27.0
 """Between two marks of the time axis, at least."""
 
 
@@ -82,7 +82,7 @@ class Scale:
 
     @classmethod
     def of(cls, clips: Iterable[Heard]) -> "Scale":
-        """Up to the loudest moment of all clips; the longest is as wide as a phone, within bounds."""
+        """Up to the loudest moment of all clips; the longest is WIDTH, a second within bounds."""
         clips = list(clips)
         loudest = max((float(clip.levels.max()) for clip in clips), default=FAINTEST_TOP)
         longest = max((clip.seconds for clip in clips), default=1.0)
