@@ -1,5 +1,6 @@
 """A world for each test or module that works through a whole night."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from tests.fixtures_postgres import migrated_database
 from tests.fixtures_s3 import S3Bucket
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
     from types_boto3_s3.client import S3Client
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -57,3 +61,16 @@ def world(
     """Nothing yet, for one test."""
     with migrated_database(postgres, migrated_template) as database:
         yield World(new_bucket("clips"), new_bucket("results"), database, tmp_path)
+
+
+@pytest.fixture
+def page() -> Iterator["Page"]:
+    """An empty page of a browser that nobody sees."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1160, "height": 760})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 DAY = "2026-11-21"
 Shoot = Callable[[str], None]
 
@@ -65,19 +64,6 @@ def service(
             built = service.start("build-library", library="sounds", manifest=manifest)
             assert service.wait_for(built)["type"] == "COMPLETED"
             yield service
-
-
-@pytest.fixture
-def page() -> Iterator["Page"]:
-    """An empty page of a browser that nobody sees."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1160, "height": 760})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
 
 
 @pytest.fixture
