@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import requires, version
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
@@ -17,6 +18,9 @@ from flows.settings import Settings
 from flows.stages.check import Check, check
 from flows.stages.version import code_version
 from migrations.upgrade import head
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from core.llama import FrozenLlama
 
 Examination = Callable[[Runtime], str]
 CLOCK_SECONDS = 5
@@ -106,15 +110,26 @@ def _codec(runtime: Runtime) -> str:
 
 
 def _llm(runtime: Runtime) -> str:
-    """Hashed anew: a file may change and keep its size and time."""
     if runtime.llama is None:
         return "none: labels come from nearest neighbour on tokens"
-    found = runtime.llama.fingerprint
-    if found != runtime.llm_fingerprint:
-        raise ValueError(
-            f"its files are {found[:12]}, not the {str(runtime.llm_fingerprint)[:12]} that was kept"
-        )
-    return f"{runtime.settings.llm}, fingerprint {found[:12]}, {runtime.llm_dtype}"
+    return _hashed(runtime, str(runtime.settings.llm), runtime.llama, runtime.llm_fingerprint)
+
+
+def _audio_llm(runtime: Runtime) -> str:
+    if runtime.generation_llama is None:
+        return "none: nothing is answered with audio"
+    if runtime.generation_llama is runtime.llama:
+        return "the same"
+    name = str(runtime.settings.generation_llm)
+    return _hashed(runtime, name, runtime.generation_llama, runtime.generation_fingerprint)
+
+
+def _hashed(runtime: Runtime, name: str, llama: "FrozenLlama", kept: str | None) -> str:
+    """Hashed anew: a file may change and keep its size and time."""
+    found = llama.fingerprint
+    if found != kept:
+        raise ValueError(f"its files are {found[:12]}, not the {str(kept)[:12]} that was kept")
+    return f"{name}, fingerprint {found[:12]}, {runtime.llm_dtype}"
 
 
 def _device(runtime: Runtime) -> str:
@@ -143,6 +158,7 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
         "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer.model; if "
         "its files were changed in place, remove fingerprints/ in WORDWAVE_HOME",
     ),
+    "audio llm": (_audio_llm, "let WORDWAVE_GENERATION_LLM name such a directory, or none"),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
     "server": (_of_prefect(check_server), "start it with wordwave up, or check PREFECT_API_URL"),
     "workers": (_of_prefect(check_workers), "run wordwave up, or prefect deploy --all and a worker per pool"),

@@ -99,6 +99,11 @@ class CountingRuntime(Runtime):
         model = super().llama
         return None if model is None else Counting(model)
 
+    @cached_property
+    def generation_llama(self) -> Any:
+        model = super().generation_llama
+        return None if model is None else Counting(model)
+
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[CountingRuntime]:

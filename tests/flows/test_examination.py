@@ -46,6 +46,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "readable",
         "codec",
         "llm",
+        "audio llm",
         "device",
         "server",
         "workers",
@@ -54,11 +55,19 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
 
 
 def test_each_trouble_is_named_with_its_remedy(settings: Settings) -> None:
-    sick = settings.model_copy(update={"codec": "mini-codek", "llm": "/nowhere/llama"})
+    changes = {"codec": "mini-codek", "llm": "/nowhere/llama", "generation_llm": "/nowhere/audio"}
+    sick = settings.model_copy(update=changes)
     found = {check.name: check for check in examine(sick) if not check.passed}
-    assert set(found) == {"codec", "llm"}
+    assert set(found) == {"codec", "llm", "audio llm"}
     assert "did you mean 'mini-codec'" in found["codec"].finding
     assert "WORDWAVE_LLM" in found["llm"].remedy
+    assert "WORDWAVE_GENERATION_LLM" in found["audio llm"].remedy
+
+
+def test_one_llm_for_labels_and_audio_is_hashed_once(settings: Settings, tmp_path: Path) -> None:
+    llama = str(write_llama(tmp_path / "llama"))
+    one = settings.model_copy(update={"llm": llama, "generation_llm": llama})
+    assert {check.name: check for check in examine(one)}["audio llm"].finding == "the same"
 
 
 def test_a_database_that_is_down_fails_without_showing_its_password(settings: Settings) -> None:
