@@ -23,7 +23,10 @@ from core.prompt import check_budget
 from core.vocabulary import TextTokenizer
 
 PACK_BUDGET = 512
-"""Token ids of one row."""
+"""Token ids of one row that is read at once."""
+
+ANSWER_BUDGET = 2048
+"""Token ids of one row that grows by what is said. It is longer: every step reads all weights once."""
 
 Choose = Callable[[Tensor], int]
 """Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
@@ -48,7 +51,7 @@ class Answer(Protocol):
 class SharedPrefix:
     """A prefix that the model has read: its ids and the keys and values of every layer, kept once.
 
-    Scoring writes behind the prefix and takes it back: one thread at a time.
+    Queries and answers are written behind it and taken back: one thread at a time.
     """
 
     token_ids: tuple[int, ...]
@@ -139,7 +142,7 @@ class FrozenLlama:
         answers: Sequence[Answer],
         choose: Sequence[Choose],
         *,
-        pack_budget: int = PACK_BUDGET,
+        pack_budget: int = ANSWER_BUDGET,
     ) -> None:
         """Say the answer to each query behind the prefix; of the ids that may come next, `choose` picks one.
 
