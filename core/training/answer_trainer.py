@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from core.codec import LLMCodec
 from core.training.answer_clips import AnswerSpec, answer_clips
 from core.training.answer_episodes import AnswerBatch, AnswerEpisodes
-from core.training.answer_losses import SOURCE_LAYER, answer_losses
+from core.training.answer_losses import LOOKING, answer_losses
 from core.training.bank import TokenBank, token_bank
 from core.training.corpus import read_word_list
 from core.training.data import Bank, write_bank
@@ -44,8 +44,9 @@ class AnswerTraining:
     """One training, as a JSON file states it; paths are relative to the file.
 
     shares: how often a prompt is of each kind of clip. A batch holds about `batch_ids` token ids. `noise` is
-    the share of ids of answers that are read as others, `looking` the weight of the aids, `precision` that of
-    the matrix products.
+    the share of ids of answers that are read as others. After `audio_steps`, which learn what audio is like,
+    where an answer can be found is learned too, with the weight `looking`. `precision` is that of the matrix
+    products.
     """
 
     shape: str
@@ -58,6 +59,7 @@ class AnswerTraining:
     learning_rate: float
     noise: float
     looking: float
+    audio_steps: int
     weight_decay: float = 0.05
     precision: str = "bfloat16"
     validate_every: int = 200
@@ -100,7 +102,7 @@ class AnswerTrainer:
         self.config = config
         self.step = 0
         shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        self.network: LlamaForCausalLM = random_network(shape, SOURCE_LAYER, config.seed)
+        self.network: LlamaForCausalLM = random_network(shape, config.seed)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             config.learning_rate,
@@ -125,7 +127,9 @@ class AnswerTrainer:
         batch = self._episodes.batch(rng, config.batch_ids)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
         self.optimizer.zero_grad()
-        total = losses["answer"] + config.looking * (losses["text"] + losses["source"])
+        aided = config.looking if self.step >= config.audio_steps else 0.0
+        weights = {"answer": 1.0} | dict.fromkeys(LOOKING, aided)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for group in self.optimizer.param_groups:

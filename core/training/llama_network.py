@@ -23,25 +23,15 @@ FIRST_SHARE = 0.1
 """Of the layers' outputs: embeddings of length 1 have a deviation of 0.09, what layers add one of about 1."""
 
 
-def random_network(config: LlamaConfig, copying_layer: int, seed: int) -> LlamaForCausalLM:
-    """A model with random weights of the configuration's deviation; what its layers add is small at first.
-
-    In `copying_layer` attention hands on what it looks at as it is.
-    """
+def random_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
+    """A model with random weights of the configuration's deviation; what its layers add is small at first."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = LlamaForCausalLM(config)
     for layer in network.model.layers:
         layer.self_attn.o_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
         layer.mlp.down_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
-    _copy(network, copying_layer)
     return network
-
-
-def _copy(network: LlamaForCausalLM, layer: int) -> None:
-    attention = network.model.layers[layer].self_attn
-    attention.v_proj.weight.data.copy_(torch.linalg.qr(attention.v_proj.weight.data.T)[0].T)
-    attention.o_proj.weight.data.copy_(attention.v_proj.weight.data.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +59,9 @@ def new_network(config: LlamaConfig, embeddings: Tensor, copying_layer: int, see
     for layer in network.model.layers:
         layer.self_attn.o_proj.weight.data.mul_(FIRST_SHARE)
         layer.mlp.down_proj.weight.data.mul_(FIRST_SHARE)
-    _copy(network, copying_layer)
+    attention = network.model.layers[copying_layer].self_attn
+    attention.v_proj.weight.data.copy_(torch.linalg.qr(attention.v_proj.weight.data.T)[0].T)
+    attention.o_proj.weight.data.copy_(attention.v_proj.weight.data.T)
     return network
 
 
