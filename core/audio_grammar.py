@@ -98,7 +98,7 @@ class AudioAnswer:
 
     def say(self, token_id: int) -> None:
         """Take the next id. Raises PromptError for one that may not come next."""
-        if not (self.allowed == token_id).any():
+        if not _holds(self.allowed, token_id):
             raise PromptError(f"the token id {token_id} cannot come next in audio: say one of those allowed")
         begun, self._begun = self._begun, None
         if begun is not None:
@@ -124,3 +124,8 @@ class AudioAnswer:
 
 def _ascending(token_ids: Iterable[int]) -> Tensor:
     return torch.tensor(sorted(set(token_ids)))
+
+
+def _holds(ascending: Tensor, token_id: int) -> bool:
+    at = int(torch.searchsorted(ascending, token_id))
+    return at < len(ascending) and int(ascending[at]) == token_id
