@@ -161,7 +161,7 @@ def _draw(logits: Tensor, decoding: Decoding, noise: torch.Generator) -> int:
     The largest of logits with Gumbel noise is a draw from their softmax. Unlike a walk along the cumulated
     probabilities it turns on two logits alone, so the last bits of the other thousands cannot change it.
     """
-    scaled = logits.double() / decoding.temperature
+    scaled = (logits.double() - logits.max()) / decoding.temperature
     gumbel = -torch.empty_like(scaled).exponential_(generator=noise).log()
     return int((scaled + gumbel).masked_fill(~_in_top_p(scaled, decoding.top_p), -torch.inf).argmax())
 
