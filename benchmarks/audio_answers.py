@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.codec import LLMCodec
-from core.codes import CODES_PER_BLOCK, ClipCodes
+from core.codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
 from core.encode import encode_clips
 from core.generate import AudioGenerator, Decoding
 from core.generation_prompt import INSTRUCTIONS, Example, GenerationTask
@@ -70,6 +70,12 @@ def loudest(clip: ClipCodes, blocks: int) -> WindowCodes:
     """The loudest stretch of so many blocks, as the flows show a demonstration."""
     width = CODES_PER_BLOCK[0] * blocks
     return cut_window(clip, loudest_window(clip.levels, width), width)
+
+
+def audio_codes(window: WindowCodes) -> AudioCodes:
+    """A stretch as an answer would say it."""
+    semantic, acoustic1, acoustic2 = (tuple(layer.tolist()) for layer in window.layers)
+    return semantic, acoustic1, acoustic2
 
 
 def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:

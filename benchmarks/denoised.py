@@ -23,7 +23,7 @@ from core.window import cut_window, loudest_window
 SLICE_BLOCKS = 2
 SHOTS = 4
 REPEATS = 0
-"""The paper shows four pairs, five times in all."""
+"""How often the pairs come again; the paper repeats its four pairs four times."""
 SEED = 2026
 LOUD = (0.0, 5.0)
 """Signal-to-noise ratios in dB at which the mel distance should fall."""

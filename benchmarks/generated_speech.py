@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.audio_answers import GREEDY, Models, loudest
+import numpy as np
+
+from benchmarks.audio_answers import GREEDY, Models, audio_codes, loudest
 from benchmarks.listening import BLOCKS, WORDS, Digit, Heard, Listener, Said, recorded_digits
+from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import verdict
+from core.codes import AudioCodes
 from core.dnsmos import Dnsmos
 from core.errors import PromptError
 from core.generate import AudioGenerator, AudioQuery, Decoding
@@ -69,9 +73,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Speech:
-    """Plain requests by kind of clip; requests under moved names; the paper's setting."""
+    """Plain requests by kind of clip, and the share of codes that greedy answers take from the demonstration;
+    requests under moved names; the paper's setting."""
 
     plain: list[Heard]
+    copied: Mean
     moved: list[Heard]
     paper: list[Heard]
     questions: list[Answered]
@@ -82,16 +88,16 @@ def measure_speech(models: Models, root: Path, dnsmos: Dnsmos | None) -> Speech:
     digits = recorded_digits(root, models)
     listener = Listener(models, digits, dnsmos)
     shown = prompts(digits, WORDS, 1, PROMPTS)
-    plain = recorded(models, digits) | {
-        COPIED: copied(models, shown),
-        GREEDILY: asked(models, shown, SAME),
-        f"temperature {WARM:g}": asked(models, shown, SAME, Decoding(WARM)),
-    }
+    greedy, warm = answers(models, shown, SAME), answers(models, shown, SAME, Decoding(WARM))
+    kinds = {COPIED: demonstrated(shown), GREEDILY: greedy, f"temperature {WARM:g}": warm}
+    plain = recorded(models, digits) | {name: decoded(models, shown, codes) for name, codes in kinds.items()}
     as_paper = prompts(digits, PAPER_DIGITS, PAPER_SHOTS, PAPER_PROMPTS)
+    paper = decoded(models, as_paper, answers(models, as_paper, NUMERALS))
     return Speech(
         [listener.hear(name, said) for name, said in plain.items()],
+        copying(shown, greedy),
         moved(models, shown, listener),
-        [listener.hear("greedy, digits 0 to 3, 5 of each", asked(models, as_paper, NUMERALS))],
+        [listener.hear("greedy, digits 0 to 3, 5 of each", paper)],
         questions(models, as_paper[::PAPER_PROMPTS], listener),
     )
 
@@ -102,9 +108,10 @@ def speech_lines(speech: Speech) -> Iterator[str]:
     yield from map(str, speech.plain)
     right = {one.name: 100 * one.right.mean for one in speech.plain}
     yield f"  greedy: {right[GREEDILY]:.1f} of {BAR:g} {verdict(right[GREEDILY] >= BAR)}"
+    yield f"  codes as in the demonstration, greedy{speech.copied.percent}"
     yield "Speech with each digit shown under another's name"
     yield from map(str, speech.moved)
-    yield f"Speech as the paper asks; {PAPER}"
+    yield f"Speech as the paper asks, heard once for each speaker; {PAPER}"
     yield from map(str, speech.paper)
     yield from map(str, speech.questions)
     hits = [said == one.answer for one in speech.questions for said in one.heard]
@@ -133,35 +140,47 @@ def generator(
     return models.generator("speech", examples, decoding=decoding)
 
 
-def asked(
+def answers(
     models: Models, shown: Sequence[Prompt], names: Mapping[str, str], decoding: Decoding = GREEDY
-) -> Said:
-    """Every text of every prompt, asked by its name."""
+) -> list[list[AudioCodes]]:
+    """For each prompt the codes of each of its texts, asked by its name."""
+    return [
+        generator(models, prompt, names, decoding).generate(
+            [AudioQuery(names[text], BLOCKS, number * len(WORDS) + at) for at, text in enumerate(prompt)]
+        )
+        for number, prompt in enumerate(shown)
+    ]
+
+
+def decoded(models: Models, shown: Sequence[Prompt], codes: Sequence[Sequence[AudioCodes]]) -> Said:
+    """Answers, or other codes of each text of each prompt, as they sound."""
     said = Said()
-    for number, prompt in enumerate(shown):
-        queries = [
-            AudioQuery(names[text], BLOCKS, number * len(WORDS) + at) for at, text in enumerate(prompt)
-        ]
-        answers = generator(models, prompt, names, decoding).generate(queries)
-        for text, query, codes in zip(prompt, queries, answers, strict=True):
-            said.add(models.decode(codes, query.seed), text, number)
+    for number, (prompt, of_prompt) in enumerate(zip(shown, codes, strict=True)):
+        for text, layers in zip(prompt, of_prompt, strict=True):
+            said.add(models.decode(layers), text, number)
     return said
+
+
+def demonstrated(shown: Sequence[Prompt]) -> list[list[AudioCodes]]:
+    """For each prompt the codes of the first demonstration of each text."""
+    return [[audio_codes(loudest(digits[0].codes, BLOCKS)) for digits in prompt.values()] for prompt in shown]
+
+
+def copying(shown: Sequence[Prompt], said: Sequence[Sequence[AudioCodes]]) -> Mean:
+    """The share of codes that are those of the demonstration at the same place."""
+    pairs = [
+        (number, np.concatenate(one) == np.concatenate(other))
+        for number, both in enumerate(zip(said, demonstrated(shown), strict=True))
+        for one, other in zip(*both, strict=True)
+    ]
+    return mean_of([equal.mean() for _, equal in pairs], [number for number, _ in pairs])
 
 
 def moved(models: Models, shown: Sequence[Prompt], listener: Listener) -> list[Heard]:
     """Whether answers follow the prompt or what the LLM learned of the names."""
-    said = asked(models, shown, MOVED)
+    said = decoded(models, shown, answers(models, shown, MOVED))
     by_name = Said(said.waveforms, [MOVED[text] for text in said.wanted], said.sources)
     return [listener.hear("heard as shown", said), listener.hear("heard as named", by_name)]
-
-
-def copied(models: Models, shown: Sequence[Prompt]) -> Said:
-    """The first demonstration of each text, as its codes sound."""
-    said = Said()
-    for number, prompt in enumerate(shown):
-        for text, digits in prompt.items():
-            said.add(models.decode(loudest(digits[0].codes, BLOCKS).layers), text, number)
-    return said
 
 
 def recorded(models: Models, digits: Sequence[Digit]) -> dict[str, Said]:
