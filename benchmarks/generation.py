@@ -17,15 +17,15 @@ from benchmarks.audio_answers import Models
 from benchmarks.denoised import denoising_lines, measure_denoising, summary
 from benchmarks.generated_sounds import measure_sounds, sound_lines
 from benchmarks.generated_speech import measure_speech, speech_lines
-from benchmarks.recorded import data_root
 from benchmarks.reconstruction import has_pesq
+from benchmarks.recorded import data_root
 from core.dnsmos import Dnsmos
 from flows.runtime import Runtime
 from flows.settings import Settings
 
 NOTES = """\
 Data: digits are takes 0 to 9 of 4 speakers whose other takes the small LLaMA learned from; the codec learned
-from all takes and from the clean speech under the noise, so what it makes of them is better than of others.
+from all takes and, 3 clips aside, the clean speech under the noise: its ceilings here are better than elsewhere.
 Answers hold codes alone; how they sound is bounded by the codec (ceiling). DNSMOS hears clips of 0.7 s again
 and again until they are 9 s long. Denoising is of slices of 0.48 s, each with 4 pairs of other speakers."""
 
