@@ -25,7 +25,7 @@ from flows.settings import Settings
 
 NOTES = """\
 Data: digits are takes 0 to 9 of 4 speakers whose other takes the small LLaMA learned from; the codec learned
-from all takes and, 3 clips aside, the clean speech under the noise: its ceilings here are better than elsewhere.
+from all takes and, 3 clips aside, the clean speech under the noise, so its ceilings are optimistic.
 Answers hold codes alone; how they sound is bounded by the codec (ceiling). DNSMOS hears clips of 0.7 s again
 and again until they are 9 s long. Denoising is of slices of 0.48 s, each with 4 pairs of other speakers."""
 
