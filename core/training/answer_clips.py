@@ -139,7 +139,8 @@ def _changed(samples: Samples, rng: np.random.Generator) -> Samples:
     ratio = rng.uniform(11 / 12, 13 / 12)
     at = np.arange(0, len(samples) - 1, ratio)
     gain = min(10 ** (rng.uniform(-12, 12) / 20), 0.98 / (float(np.abs(samples).max()) + 1e-4))
-    return (np.interp(at, np.arange(len(samples)), samples) * gain).astype(np.float32)
+    changed: Samples = (np.interp(at, np.arange(len(samples)), samples) * gain).astype(np.float32)
+    return changed
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

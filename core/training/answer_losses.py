@@ -72,4 +72,5 @@ def _looking(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
     seen = torch.arange(keys.shape[-2]) <= rows[:, None]
     total = scores.masked_fill(~seen, -torch.inf).logsumexp(-1)
     part = scores.masked_fill(~wanted[rows], -torch.inf).logsumexp(-1)
-    return (total - part).flatten()
+    lost: Tensor = (total - part).flatten()
+    return lost
