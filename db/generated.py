@@ -59,6 +59,11 @@ class Audio:
     run_id: UUID
     created_at: datetime
 
+    @property
+    def codes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Coarse to fine."""
+        return tuple(self.semantic), tuple(self.acoustic1), tuple(self.acoustic2)
+
 
 def existing_audio(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
     """Those of the work keys that have standing audio."""

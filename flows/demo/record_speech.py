@@ -1,7 +1,7 @@
 """Records the demonstration's speech: `python -m flows.demo.record_speech`, with espeak-ng on the PATH.
 
-One FLAC for each row of speech.jsonl, where the sentences, voices and speeds are written down. It was run
-once and its output is kept, so that the demonstration needs no espeak-ng.
+One FLAC for each row of speech.jsonl and digits.jsonl, where texts, voices and speeds are written down. It
+was run once and its output is kept, so that the demonstration needs no espeak-ng.
 """
 
 import json
@@ -12,7 +12,7 @@ import soundfile
 from core.training.families import SAMPLE_RATE
 from core.training.speech import speak
 
-SENTENCES = Path(__file__).with_name("speech.jsonl")
+SENTENCES, DIGITS = (Path(__file__).with_name(name) for name in ("speech.jsonl", "digits.jsonl"))
 
 
 def record(sentences: Path, folder: Path) -> None:
@@ -26,4 +26,5 @@ def record(sentences: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    record(SENTENCES, SENTENCES.with_name("speech"))
+    for texts in (SENTENCES, DIGITS):
+        record(texts, texts.with_suffix(""))

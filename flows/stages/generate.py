@@ -166,10 +166,11 @@ class Generating(ABC):
         return [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
 
     def audio(self, asked: Iterable[Asked]) -> dict[Asked, Audio]:
-        """The standing answers to this request."""
+        """The standing answers to this request, in the order of what is asked."""
         keys = {self.work_key(one): one for one in asked}
         with session_scope(self.runtime.engine) as session:
-            return {keys[key]: audio for key, audio in get_audio(session, keys).items()}
+            found = get_audio(session, keys)
+        return {one: found[key] for key, one in keys.items() if key in found}
 
     def answer_batch(self, batch: Sequence[Asked], run_id: UUID) -> Counts:
         """Answers a batch: each object first, then all rows in one transaction; safe to repeat."""
@@ -280,8 +281,8 @@ class Speaking(Generating):
         """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
         from core.baselines import likenesses
 
-        shown = [_as_clip(example.answer.layers) for example in self.examples if example.asked == asked.text]
-        return {"likeness": float(likenesses([_as_clip(codes)], shown).max())} if shown else {}
+        shown = [as_clip(example.answer.layers) for example in self.examples if example.asked == asked.text]
+        return {"likeness": float(likenesses([as_clip(codes)], shown).max())} if shown else {}
 
     def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
         from core.generation_prompt import Example
@@ -306,7 +307,7 @@ def window(clip: ClipCodes, start: int, blocks: int) -> WindowCodes:
     return cut_window(clip, start, CODES_PER_BLOCK[0] * (blocks or clip.num_blocks))
 
 
-def _as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
+def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
     """Codes as a clip whose levels nobody asks for."""
     import numpy as np
 

@@ -141,8 +141,7 @@ def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audi
     from flows.generation_page import Item
 
     noisy = generating.noisy(asked)
-    codes = (tuple(audio.semantic), tuple(audio.acoustic1), tuple(audio.acoustic2))
-    said = generating.decode(codes, audio.seed)[: None if noisy is None else len(noisy)]
+    said = generating.decode(audio.codes, audio.seed)[: None if noisy is None else len(noisy)]
     heard = None if noisy is None else _wav(generating, noisy)
     return Item(answer.name, _wav(generating, said), audio.metrics, heard)
 
