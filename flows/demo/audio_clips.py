@@ -41,11 +41,8 @@ class AudioClips:
 def write_audio_clips(folder: Path, seed: int) -> AudioClips:
     """Writes all clips as 16 kHz FLAC below `folder`, the same bytes for the same seed."""
     rng = np.random.default_rng(seed)
-    written = AudioClips(
-        *(folder / f"{name}.jsonl" for name in ("digits", "sounds", "pairs")),
-        folder / "noisy",
-        folder / "clean",
-    )
+    digits, sounds, pairs = (folder / f"{name}.jsonl" for name in ("digits", "sounds", "pairs"))
+    written = AudioClips(digits, sounds, pairs, folder / "noisy", folder / "clean")
     _write_rows(written.digits, _digits(folder / "digits"))
     _write_rows(written.sounds, _sounds(folder / "sounds", rng))
     _write_rows(written.pairs, _pairs(folder / "pairs", rng))
