@@ -127,7 +127,12 @@ def refused_lines(refused: Sequence[Refused]) -> list[str]:
 
 def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
     """Lines that were set aside, for the table of answers."""
-    return [_audio_row(one.text[:MAX_SHOWN], f"refused, line {one.number}: {one.reason}") for one in refused]
+    return [_audio_row(_visible(one.text), f"refused, line {one.number}: {one.reason}") for one in refused]
+
+
+def _visible(text: str) -> str:
+    """The beginning of a text, with a sign for what no store and no screen takes."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:MAX_SHOWN])
 
 
 def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:

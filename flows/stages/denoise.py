@@ -30,13 +30,13 @@ from flows.stages.label import clip_codes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.codes import ClipCodes
+    from core.codes import AudioCodes, ClipCodes
     from core.generation_prompt import Example
     from core.window import WindowCodes
 
 STAGE = "denoise"
-LONGEST_SECONDS = 600.0
-"""An answer lies in memory as a whole while it is decoded."""
+LONGEST_SECONDS = 300.0
+"""An answer lies in memory as a whole while it is decoded: a gigabyte for so long a one."""
 
 Reason = tuple[ReasonCode, str]
 
@@ -77,11 +77,8 @@ class Denoising(Generating):
     def question(self, asked: Asked) -> WindowCodes:
         return window(clip_codes(self._tokens([asked])[asked.content]), 0, self.blocks)
 
-    def noisy(self, asked: Asked) -> Tensor:
-        return self._noisy(self._tokens([asked])[asked.content])
-
-    def _noisy(self, tokens: TokensOfContent) -> Tensor:
-        return self._cut(self.decode(tokens.codes, 0), tokens)
+    def noisy(self, asked: Asked) -> AudioCodes:
+        return self._tokens([asked])[asked.content].codes
 
     def _answered(self, asked: Asked, tokens: TokensOfContent) -> Answered:
         from core.generate import denoise
@@ -90,7 +87,8 @@ class Denoising(Generating):
         seed = self.seed(asked)
         codes = denoise(self.generator, clip_codes(tokens), slice_blocks=self.blocks or None, seed=seed)
         waveform = self._cut(self.decode(codes, seed), tokens)
-        changed = mel_distance(self._noisy(tokens), waveform, self.runtime.codec.config.sample_rate)
+        noisy = self._cut(self.decode(tokens.codes, 0), tokens)
+        changed = mel_distance(noisy, waveform, self.runtime.codec.config.sample_rate)
         return Answered(codes, waveform, loudness(waveform) | {"mel_distance_db": changed})
 
     def _cut(self, waveform: Tensor, tokens: TokensOfContent) -> Tensor:

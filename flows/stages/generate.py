@@ -132,6 +132,11 @@ class Generating(ABC):
         codes = {content: clip_codes(tokens) for content, tokens in stored.items()}
         return [self._example(row, codes) for row in self.library.demonstrations]
 
+    @cached_property
+    def prompt_hash(self) -> str:
+        """Names the prompt, the question left out."""
+        return self.generator.prompt_hash
+
     @property
     def blocks(self) -> int:
         """The asked seconds as blocks of codes, at least one; 0 for none."""
@@ -146,7 +151,7 @@ class Generating(ABC):
             self.runtime.codec.fingerprint,
             str(self.runtime.generation_fingerprint),
             self.library_name,
-            self.generator.prompt_hash,
+            self.prompt_hash,
             self.task,
             json.dumps(decoding | {"seconds": self.blocks}, sort_keys=True),
         ]
@@ -185,8 +190,8 @@ class Generating(ABC):
         """What stands in the brackets of a prompt: the text, or the first slice of the clip."""
 
     @abstractmethod
-    def noisy(self, asked: Asked) -> Tensor | None:
-        """What was asked with as its codes sound, (T,) at the codec's rate; None for a text."""
+    def noisy(self, asked: Asked) -> AudioCodes | None:
+        """The codes that were asked with, None for a text."""
 
     @abstractmethod
     def answer(self, batch: Sequence[Asked]) -> list[Answered]:
@@ -230,7 +235,7 @@ class Generating(ABC):
             sha256=stored.sha256,
             metrics=answer.metrics,
             is_demonstration=self.demonstrates(asked),
-            provenance={"device": runtime.device, "prompt_hash": self.generator.prompt_hash},
+            provenance={"device": runtime.device, "prompt_hash": self.prompt_hash},
             seed=self.seed(asked),
         )
 

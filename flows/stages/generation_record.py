@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +33,8 @@ PAGE, REFUSED = "generated.html", "refused.jsonl"
 PAGE_VERSION = 1
 SHOWN = 50
 """Answers, and demonstrations, that a page has."""
+HEARD_SECONDS = 30.0
+"""Of a longer clip only the beginning is decoded for the page."""
 NAMED = 5
 """So many refused lines are named on it."""
 ABOUT = {
@@ -140,10 +143,25 @@ def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audi
     """What is heard is what the object holds, decoded anew from the row."""
     from flows.generation_page import Item
 
-    noisy = generating.noisy(asked)
-    said = generating.decode(audio.codes, audio.seed)[: None if noisy is None else len(noisy)]
-    heard = None if noisy is None else _wav(generating, noisy)
-    return Item(answer.name, _wav(generating, said), audio.metrics, heard)
+    noisy, length = (
+        generating.noisy(asked),
+        round(audio.duration * generating.runtime.codec.config.sample_rate),
+    )
+    heard = None if noisy is None else _heard(generating, noisy, 0, length)
+    metrics = dict(audio.metrics) | ({"seconds": audio.duration} if audio.duration > HEARD_SECONDS else {})
+    return Item(answer.name, _heard(generating, audio.codes, audio.seed, length), metrics, heard)
+
+
+def _heard(generating: Generating, codes: AudioCodes, seed: int, length: int) -> bytes:
+    """The beginning of what codes decode to, at most `length` samples of it."""
+    from core.codes import CODES_PER_BLOCK
+
+    config = generating.runtime.codec.config
+    blocks = math.ceil(HEARD_SECONDS * config.sample_rate / config.block_length)
+    semantic, acoustic1, acoustic2 = (
+        layer[: blocks * count] for layer, count in zip(codes, CODES_PER_BLOCK, strict=True)
+    )
+    return _wav(generating, generating.decode((semantic, acoustic1, acoustic2), seed)[:length])
 
 
 def _wav(generating: Generating, waveform: Tensor) -> bytes:

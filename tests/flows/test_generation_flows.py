@@ -85,15 +85,17 @@ def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, da
     from flows.settings import Settings
 
     import_spoken(shared_runtime(Settings()), speaker / "spoken", "sound")
-    (speaker / "texts.csv").write_text('text\none\n"two\nlines"\n' + "a" * 10_000 + "\n<b>three</b>\n")
+    bad = b'"two\nlines"\n' + b"a" * 10_000 + b"\n\x00\xff\n"
+    (speaker / "texts.csv").write_bytes(b"text\none\n" + bad + b"<b>three</b>\n")
     counts = generate_sound("spoken", texts_uri=str(speaker / "texts.csv"))
-    assert (counts["texts.read"], counts["texts.refused"], counts["generate.generated"]) == (2, 2, 2)
+    assert (counts["texts.read"], counts["texts.refused"], counts["generate.generated"]) == (2, 3, 2)
     kept = file_path(str(counts["page"])).with_name("refused.jsonl").read_text().splitlines()
-    assert [json.loads(line)["number"] for line in kept] == [4, 5]
+    assert [json.loads(line)["number"] for line in kept] == [4, 5, 6]
     summary, table = artifact("generate-sound-summary"), artifact("generate-sound-table")
-    assert "2 lines were set aside" in summary.data
+    assert "3 lines were set aside" in summary.data
     assert "- line 5: the text" in summary.data
     assert [row["status"].partition(",")[0] for row in json.loads(table.data)] == [
+        "refused",
         "refused",
         "refused",
         "generated",
@@ -102,6 +104,16 @@ def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, da
     page = file_path(str(counts["page"])).read_text()
     assert "&lt;b&gt;three&lt;/b&gt;" in page
     assert "<b>three</b>" not in page
+
+
+def test_a_file_of_bad_lines_alone_leaves_a_page_that_says_so(speaker: Path, database: Database) -> None:
+    from flows.generate_speech import generate_speech
+
+    (speaker / "texts.txt").write_text("###\n\n")
+    counts = generate_speech("spoken", texts_uri=str(speaker / "texts.txt"))
+    assert (counts["texts.read"], counts["texts.refused"]) == (0, 2)
+    assert "2 lines were set aside" in file_path(str(counts["page"])).read_text()
+    assert generated(database) == []
 
 
 def test_clips_are_denoised_and_those_that_cannot_be_are_set_aside(speaker: Path, database: Database) -> None:
