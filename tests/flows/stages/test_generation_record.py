@@ -1,0 +1,133 @@
+"""What a run leaves for people: one page for the same answers, and copies under names that tell."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import AudioRejected
+from flows.runtime import Runtime
+from flows.settings import Settings
+from flows.stages import generation_record
+from flows.stages.generation_job import Generated
+from flows.stages.generation_report import copied_audio, json_rows, table_lines
+from flows.stages.texts import Line, Refused, Texts
+from flows.storage.location import file_path, file_uri
+from tests.flows.stages.conftest import hiss, tone, write_clip
+from tests.flows.stages.generation import (
+    denoise,
+    generating,
+    import_pairs,
+    import_spoken,
+    speak,
+    speak_texts,
+)
+from tests.flows.stages.test_label import write_llama
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture
+def speaker(settings: Settings, llm: Path, tmp_path: Path) -> Iterator[Runtime]:
+    """A process with the libraries `spoken` and `street`."""
+    with generating(settings, llm) as runtime:
+        import_spoken(runtime, tmp_path / "library")
+        import_pairs(runtime, tmp_path / "library")
+        yield runtime
+
+
+def page(done: Generated) -> str:
+    assert done.run.manifest is not None
+    return file_path(done.run.manifest).read_text()
+
+
+def captions(html: str) -> list[str]:
+    return re.findall(r"<h3><bdi>(.*?)</bdi></h3>", html)
+
+
+def test_a_page_has_answers_demonstrations_the_prompt_and_what_was_measured(speaker: Runtime) -> None:
+    html = page(speak(speaker, "two", "seven"))
+    assert captions(html) == ["two", "seven", "one", "one", "two", "two"]
+    assert "an audio of two" in html
+    assert "speech by spoken@1" in html
+    assert "shown: two" in html
+    assert html.count("level_db") >= 3
+    assert "likeness: of the codes" in html
+    assert "mel_distance_db" not in html
+
+
+def test_a_page_of_denoising_plays_what_was_asked_beside_the_answer(speaker: Runtime, folder: Path) -> None:
+    clip = write_clip(folder / "a.wav", tone(500, 0.9) + hiss(0.9))
+    (folder / "broken.wav").write_bytes(b"junk")
+    html = page(denoise(speaker, folder))
+    assert captions(html)[0] == file_uri(clip)
+    assert len(captions(html)) == 3
+    assert html.count("<audio") == 6
+    assert "1 clips were quarantined: unsupported" in html
+    assert "the noisy clip" in html
+
+
+def test_a_page_shows_the_first_answers_and_says_how_many_there_are_more(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_record, "SHOWN", 2)
+    html = page(speak(speaker, "a", "b", "c", seconds=0.24))
+    assert captions(html) == ["a", "b", "one", "one"]
+    assert "1 more answers are in analytics.generated; here are the first 2" in html
+    assert "2 more demonstrations were shown" in html
+
+
+def test_of_a_long_clip_the_beginning_is_heard(
+    speaker: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_record, "HEARD_SECONDS", 0.48)
+    write_clip(folder / "a.wav", tone(500, 1.0))
+    html = page(denoise(speaker, folder))
+    assert html.count("0.48 s</figcaption>") == 6
+    assert '<th scope="row"><bdi>seconds</bdi></th><td><bdi>1</bdi></td>' in html
+
+
+def test_the_same_answers_share_a_page_and_others_have_their_own(speaker: Runtime) -> None:
+    first, again = speak(speaker, "one", "two"), speak(speaker, "one", "two")
+    assert again.run.manifest == first.run.manifest
+    others = [speak(speaker, "two", "one"), speak(speaker, "one"), speak(speaker, "one", "two", seed=1)]
+    refused = Texts("s3://bucket/a.txt", (Line(1, "one"), Line(3, "two")), (Refused(2, "", "empty"),))
+    others.append(speak_texts(speaker, refused))
+    pages = {done.run.manifest for done in (first, *others)}
+    assert len(pages) == 5
+
+
+def test_copies_have_names_that_tell_and_the_bytes_of_the_audio(speaker: Runtime, tmp_path: Path) -> None:
+    done = speak(speaker, "one & two", "../../etc", "日本")
+    out = tmp_path / "out"
+    copies = copied_audio(speaker, done.record, str(out))
+    names = [Path(uri).name.rpartition("-")[0] for uri in copies.values()]
+    assert names == ["one-two", "etc", "audio"]
+    for _, _, audio in done.record.heard:
+        copy = file_path(copies[audio.work_key])
+        assert copy.parent == out
+        assert copy.read_bytes() == file_path(audio.uri).read_bytes()
+    assert [row["uri"] for row in json_rows(done.record, copies)] == list(copies.values())
+    assert [row["uri"] for row in json_rows(done.record, {})] == [a.uri for _, _, a in done.record.heard]
+
+
+def test_audio_that_somebody_removed_is_named(speaker: Runtime, tmp_path: Path) -> None:
+    done = speak(speaker, "one")
+    [(_, _, audio)] = done.record.heard
+    file_path(audio.uri).unlink()
+    with pytest.raises(AudioRejected, match=f"undo run {done.run.id}"):
+        copied_audio(speaker, done.record, str(tmp_path / "out"))
+
+
+def test_a_clip_without_audio_is_a_row_that_says_why(speaker: Runtime, folder: Path) -> None:
+    (folder / "broken.wav").write_bytes(b"junk")
+    record = denoise(speaker, folder).record
+    uri = file_uri(folder / "broken.wav")
+    assert list(json_rows(record, {})) == [
+        {"asked": uri, "status": "quarantined", "uri": None, "reason": "unsupported"}
+    ]
+    assert list(table_lines(record, {})) == [f"quarantined: unsupported  {uri}"]
