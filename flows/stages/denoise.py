@@ -57,8 +57,12 @@ class Denoising(Generating):
             self.generator.check(AudioQuery(self._longest_slice(), self.blocks))
 
     def questions(self, selection: Selection) -> dict[str, Asked]:
-        """By uri the selected clips that can be asked, in uri order; what this stage could not use waits."""
-        return {clip.uri: Asked(content_sha256=clip.content_sha256) for clip in self._clips(selection)}
+        """By uri the selected clips with tokens, in uri order, also those that wait for a replay."""
+        return {clip.uri: _asked(clip) for clip in self._clips(selection)}
+
+    def batches(self, selection: Selection) -> list[list[Asked]]:
+        """What has no answer to this request and does not wait, cut in batches."""
+        return self.undone(_asked(clip) for clip in self._clips(selection, STAGE))
 
     def denoise_batch(self, batch: Sequence[Asked], selection: Selection, run_id: UUID) -> Counts:
         """Answers a batch and quarantines what is too long to be asked; safe to repeat."""
@@ -113,16 +117,16 @@ class Denoising(Generating):
         by_content = {asked.content: why for asked, why in reasons.items()}
         rejected = [
             Rejected(clip.id, *by_content[clip.content_sha256])
-            for clip in self._clips(selection)
+            for clip in self._clips(selection, STAGE)
             if clip.content_sha256 in by_content
         ]
         with session_scope(self.runtime.engine) as session:
             quarantine_clips(session, STAGE, run_id, rejected)
         return Counts(quarantined=len(rejected)) + Counts(f"quarantined:{row.reason}" for row in rejected)
 
-    def _clips(self, selection: Selection) -> list[ClipWithTokens]:
+    def _clips(self, selection: Selection, *stages: str) -> list[ClipWithTokens]:
         with session_scope(self.runtime.engine) as session:
-            return clips_with_tokens(session, selection, self.runtime.codec_id, STAGE)
+            return clips_with_tokens(session, selection, self.runtime.codec_id, *stages)
 
     def _tokens(self, batch: Sequence[Asked]) -> dict[bytes, TokensOfContent]:
         contents = [asked.content for asked in batch]
@@ -152,6 +156,10 @@ class Denoising(Generating):
         noisy, clean = codes[row.content_sha256], codes[row.target_content_sha256]
         start = loudest_start(clean, self.blocks)
         return Example(window(noisy, start, self.blocks), window(clean, start, self.blocks))
+
+
+def _asked(clip: ClipWithTokens) -> Asked:
+    return Asked(content_sha256=clip.content_sha256)
 
 
 def generating_of(runtime: Runtime, task: str, request: AudioRequest) -> Generating:

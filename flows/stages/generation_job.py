@@ -75,7 +75,7 @@ def run_denoising(
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
         denoising.prepare(run.id)
-        batches = denoising.undone(denoising.questions(selection).values())
+        batches = denoising.batches(selection)
         run.count(
             DENOISE,
             each(DENOISE, lambda batch: denoising.denoise_batch(batch, selection, run.id), batches),

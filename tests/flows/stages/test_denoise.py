@@ -116,6 +116,15 @@ def test_a_clip_longer_than_the_context_waits_and_its_slices_are_answered_after_
     assert denoise(denoiser, folder, seconds=0.48).record.answers[0].status == "generated"
 
 
+def test_a_clip_that_waits_keeps_the_answers_that_it_has(denoiser: Runtime, folder: Path) -> None:
+    write_clip(folder / "long.wav", tone(500, 12.0))
+    first = denoise(denoiser, folder, seconds=0.48)
+    assert denoise(denoiser, folder, seconds=0).record.answers[0].status == "quarantined"
+    again = denoise(denoiser, folder, seconds=0.48)
+    assert again.record.answers == first.record.answers
+    assert again.run.manifest == first.run.manifest
+
+
 def test_a_clip_that_cannot_be_denoised_is_labelled_all_the_same(
     denoiser: Runtime, folder: Path, manifest: Path
 ) -> None:
