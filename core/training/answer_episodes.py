@@ -33,7 +33,7 @@ TASKS: dict[str, GenerationTask] = {
 }
 """By kind of clip what its prompts ask."""
 
-REPEATING = 0.5
+REPEATING = 0.7
 """Of the prompts: those in which what was shown comes again as it was."""
 
 
@@ -41,15 +41,16 @@ REPEATING = 0.5
 class AnswerBatch:
     """Prompts side by side, padded on the right with zeros.
 
-    token_ids (B, T) int64; answers (B, T) bool, the ids of answers. texts and sources (B, T, T) bool: for the
-    place before each id of an answer, where the text stands that was asked, and where ids stand that the
-    answer can be taken from: the same place of earlier answers to the same, and of its own noisy audio.
+    token_ids (B, T) int64; answers (B, T) bool, the ids of answers. The others (B, T, T) bool, for the place
+    before each id of an answer: texts, where the text stands that was asked; sources, where the same id of
+    earlier answers to the same stands; noisy, where that of its own noisy audio stands.
     """
 
     token_ids: Tensor
     answers: Tensor
     texts: Tensor
     sources: Tensor
+    noisy: Tensor
 
 
 class AnswerEpisodes:
@@ -173,6 +174,7 @@ class _Prompt:
         self.answers: list[int] = []
         self.texts: list[tuple[int, int]] = []
         self.sources: list[tuple[int, int]] = []
+        self.noisy: list[tuple[int, int]] = []
         self._said: dict[str | int, list[dict[Place, int]]] = defaultdict(list)
 
     def add(self, example: Example) -> None:
@@ -186,14 +188,14 @@ class _Prompt:
             key: str | int = example.asked
             text = range(begin + self._before, begin + len(asked) - self._closing)
             self.texts += [(row, column) for row in before for column in text]
-            known = self._said[key]
         else:
             key = id(example)
-            known = [*self._said[key], self._places(example.asked, begin + self._opening)]
+            noisy = self._places(example.asked, begin + self._opening)
+            self.noisy += [(row, noisy[at]) for at, row in zip(places, before, strict=True) if at in noisy]
         self.sources += [
             (row, earlier[place])
             for place, row in zip(places, before, strict=True)
-            for earlier in known
+            for earlier in self._said[key]
             if place in earlier
         ]
         self._said[key].append(places)
@@ -213,13 +215,13 @@ def _stack(prompts: Sequence[_Prompt]) -> AnswerBatch:
     batch = AnswerBatch(
         torch.zeros(count, length, dtype=torch.int64),
         torch.zeros(count, length, dtype=torch.bool),
-        torch.zeros(count, length, length, dtype=torch.bool),
-        torch.zeros(count, length, length, dtype=torch.bool),
+        *(torch.zeros(count, length, length, dtype=torch.bool) for _ in range(3)),
     )
     for row, prompt in enumerate(prompts):
         batch.token_ids[row, : len(prompt.token_ids)] = torch.tensor(prompt.token_ids)
         batch.answers[row, prompt.answers] = True
-        for marked, pairs in ((batch.texts, prompt.texts), (batch.sources, prompt.sources)):
+        marks = ((batch.texts, prompt.texts), (batch.sources, prompt.sources), (batch.noisy, prompt.noisy))
+        for marked, pairs in marks:
             if pairs:
                 rows, columns = torch.tensor(pairs).T
                 marked[row, rows, columns] = True

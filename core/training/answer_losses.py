@@ -1,9 +1,9 @@
 """What the small LLaMA is asked to learn from a batch of prompts whose answers are audio.
 
 The ids of the answers, of course. Alone that learns what audio is like and nothing of the prompt for a long
-time, so three losses say where an answer can be found: half of the heads of the first layer look at the id
-before, of the second at the text that was asked, and of the third at ids that the answer can be taken from,
-which are those behind the same id and text.
+time, so four losses say where an answer can be found: half of the heads of the first layer look at the id
+before, of the second at the text that was asked, and of the third at the same id of earlier answers to the
+same, or of the noisy audio.
 """
 
 import torch
@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from core.training.answer_episodes import AnswerBatch
 from core.training.llama_network import apply_layer
 
-PREVIOUS_LAYER, TEXT_LAYER, SOURCE_LAYER = 0, 1, 2
+PREVIOUS_LAYER, TEXT_LAYER, COPYING_LAYER = 0, 1, 2
 ROWS = 60
 """Of a prompt, at which it is asked where attention looks: all of them would take as long as the rest."""
 
@@ -26,19 +26,20 @@ LOOKING = ("previous", "text", "source")
 
 
 def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -> dict[str, Tensor]:
-    """`answer`, `previous`, `text` and `source` in nats, unweighted; read (B, T) is what is seen."""
+    """`answer` and those of LOOKING in nats, unweighted; read (B, T) is what is seen."""
     positions = torch.arange(read.shape[1])[None]
     wanted = {
-        PREVIOUS_LAYER: ("previous", batch.answers[..., None] & _before(read.shape[1])),
-        TEXT_LAYER: ("text", batch.texts),
-        SOURCE_LAYER: ("source", batch.sources),
+        "previous": (PREVIOUS_LAYER, batch.answers[..., None] & _before(read.shape[1])),
+        "text": (TEXT_LAYER, batch.texts),
+        "source": (COPYING_LAYER, batch.sources | batch.noisy),
     }
+    heads = network.config.num_attention_heads // 2
     hidden, losses = network.model.embed_tokens(read), {}
     for layer in range(len(network.model.layers)):
         hidden, queries, keys = apply_layer(network, layer, hidden, positions)
-        if layer in wanted:
-            name, columns = wanted[layer]
-            losses[name] = looking_loss(queries, keys, columns)
+        for name, (at, columns) in wanted.items():
+            if at == layer:
+                losses[name] = looking_loss(queries[:, :heads], keys[:, :heads], columns)
     said = batch.answers[:, 1:]
     logits = network.lm_head(network.model.norm(hidden[:, :-1][said]))
     losses["answer"] = functional.cross_entropy(logits.float(), batch.token_ids[:, 1:][said])
@@ -51,16 +52,12 @@ def _before(length: int) -> Tensor:
 
 
 def looking_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
-    """-log of the attention on the wanted columns (B, T, T), where there are any; of the first half of heads.
+    """-log of the attention on the wanted columns (B, T, T), where there are any.
 
     queries and keys (B, H, T, D), rotated.
     """
-    heads = queries.shape[1] // 2
-    losses = [
-        _looking(one, other, columns)
-        for one, other, columns in zip(queries[:, :heads], keys[:, :heads], wanted, strict=True)
-    ]
-    looked = torch.cat(losses)
+    prompts = zip(queries, keys, wanted, strict=True)
+    looked = torch.cat([_looking(*prompt) for prompt in prompts])
     return looked.mean() if len(looked) else queries.new_zeros(())
 
 

@@ -44,9 +44,8 @@ class AnswerTraining:
     """One training, as a JSON file states it; paths are relative to the file.
 
     shares: how often a prompt is of each kind of clip. A batch holds about `batch_ids` token ids. `noise` is
-    the share of ids of answers that are read as others. After `audio_steps`, which learn what audio is like,
-    where an answer can be found is learned too, with the weight `looking`. `precision` is that of the matrix
-    products.
+    the share of ids of answers that are read as others, `looking` the weight of where an answer can be found,
+    `precision` that of the matrix products.
     """
 
     shape: str
@@ -59,7 +58,6 @@ class AnswerTraining:
     learning_rate: float
     noise: float
     looking: float
-    audio_steps: int
     weight_decay: float = 0.05
     precision: str = "bfloat16"
     validate_every: int = 200
@@ -127,8 +125,7 @@ class AnswerTrainer:
         batch = self._episodes.batch(rng, config.batch_ids)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
         self.optimizer.zero_grad()
-        aided = config.looking if self.step >= config.audio_steps else 0.0
-        weights = {"answer": 1.0} | dict.fromkeys(LOOKING, aided)
+        weights = {"answer": 1.0} | dict.fromkeys(LOOKING, config.looking)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -223,5 +220,5 @@ def _kept_back(bank: TokenBank) -> tuple[TokenBank, TokenBank]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     train_answers(Path(sys.argv[1]), Path(sys.argv[2]), data=Path(sys.argv[3]))

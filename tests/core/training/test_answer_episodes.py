@@ -62,8 +62,8 @@ def test_noisy_audio_is_a_source_at_the_same_place(vocabulary: Vocabulary) -> No
     prompt = _Prompt(vocabulary, GenerationTemplate(vocabulary, "denoise"), None)
     window = cut_window(clip(1), 0, 4)
     prompt.add(Example(window, window))
-    assert len(prompt.sources) == len(vocabulary.flatten(window.layers))
-    assert all(prompt.token_ids[row + 1] == prompt.token_ids[column] for row, column in prompt.sources)
+    assert len(prompt.noisy) == len(vocabulary.flatten(window.layers))
+    assert all(prompt.token_ids[row + 1] == prompt.token_ids[column] for row, column in prompt.noisy)
 
 
 def test_the_text_that_is_asked_is_marked_and_nothing_of_the_template(vocabulary: Vocabulary) -> None:

@@ -54,7 +54,6 @@ TRAINING = AnswerTraining(
     learning_rate=0.003,
     noise=0.05,
     looking=0.3,
-    audio_steps=10,
     precision="float32",
     validation_batches=1,
 )
