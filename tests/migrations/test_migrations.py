@@ -11,7 +11,11 @@ from sqlalchemy.pool import NullPool
 
 from db.base import Base
 from db.embedded import EmbeddedServer
+from db.engine import make_engine, session_scope
+from db.generated import save_audio
+from db.library import Demonstration, get_library, import_library, library_names
 from migrations.upgrade import alembic_config, check, downgrade, upgrade
+from tests.db.rows import audio, make_library, make_llm, make_run, make_tokenized_clips, sha256
 from tests.fixtures_postgres import Database, administer, make_database
 
 
@@ -34,6 +38,24 @@ def test_up_down_and_up_again_ends_at_the_models(empty: Database) -> None:
     assert _tables(empty) == {"alembic_version"}
     upgrade(empty.url("owner"))
     check(empty.url("owner"))
+
+
+def test_going_back_loses_what_was_generated_and_keeps_the_libraries_of_labels(database: Database) -> None:
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as session:
+        codec_id = make_tokenized_clips(session, "a.wav", "b.wav")
+        library = make_library(session, codec_id)
+        pair = Demonstration(sha256("a.wav"), None, "file:///a.wav", sha256("b.wav"), "file:///b.wav")
+        import_library(session, "street", "denoise", None, [pair])
+        save_audio(session, make_run(session), [audio("one", library, codec_id, make_llm(session))])
+    downgrade(database.url("owner"), "20261124_run_summaries")
+    upgrade(database.url("owner"))
+    check(database.url("owner"))
+    with session_scope(engine) as session:
+        assert library_names(session) == ["animals"]
+        assert get_library(session, "animals") == library
+        assert session.scalar(text("SELECT count(*) FROM generated_audio")) == 0
+    engine.dispose()
 
 
 def test_check_fails_for_a_database_that_is_behind(empty: Database) -> None:
