@@ -1,4 +1,7 @@
-"""The demonstration: clips made here, labelled by nightly-labeling in Prefect, shown beside the truth."""
+"""The demonstration: clips made here, labelled by nightly-labeling in Prefect, shown beside the truth.
+
+Where an LLM is set that answers with audio, it says, makes and cleans some too.
+"""
 
 import json
 import os
@@ -40,6 +43,22 @@ def run_demo() -> None:
     clips = write_demo_clips(folder, SEED)
     answers, method, manifest = _run(settings.reading(str(folder)), clips)
     click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, method, manifest)]))
+    if settings.generation_llm is not None:
+        _run_audio(folder)
+
+
+def _run_audio(folder: Path) -> None:
+    from flows.demo.audio_clips import write_audio_clips
+    from flows.demo.show_audio import import_audio, show_audio
+    from flows.runtime import shared_runtime
+
+    click.echo("\n4. Speech, sounds and denoising: making libraries, running three flows")
+    runtime = shared_runtime(Settings())
+    clips = write_audio_clips(folder / "audio", SEED)
+    import_audio(runtime, clips)
+    for lines in show_audio(runtime, clips):
+        click.echo(lines)
+    runtime.close()
 
 
 def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str, str]:
@@ -60,7 +79,6 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
     answers = clip_answers(labelling, canonical(str(clips.clips)))
-    runtime.close()
     return answers, labelling.method, str(manifest)
 
 

@@ -45,7 +45,7 @@ def instruction(labels: list[str]) -> str:
 
 
 def test_every_preset_is_named_and_found() -> None:
-    assert preset_names() == ("mini-codec", "mini-llama")
+    assert preset_names() == ("mini-codec", "mini-llama", "mini-llama-audio")
     assert all((preset_directory(name) / "config.json").is_file() for name in preset_names())
 
 
@@ -55,7 +55,7 @@ def test_a_misspelt_preset_is_answered_with_the_nearest_name() -> None:
 
 
 def test_a_name_unlike_any_preset_is_answered_with_all_names() -> None:
-    with pytest.raises(ValueError, match="mini-codec, mini-llama; give one of these or the path"):
+    with pytest.raises(ValueError, match="mini-codec, mini-llama, mini-llama-audio; give one of these or the path"):
         preset_directory("/somewhere/else")
 
 
