@@ -523,6 +523,22 @@ def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
     train_mini(config, output, data=data)
 
 
+@train.command("mini-audio")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Folder of the sets digits and speech_clean.",
+)
+def train_mini_audio_command(config: Path, output: Path, data: Path) -> None:
+    """Train a small LLaMA that answers with audio; an interrupted training goes on where it was."""
+    from core.training.answer_trainer import train_answers
+
+    train_answers(config, output, data=data)
+
+
 @wordwave.command()
 def doctor() -> None:
     """Check settings, database, storage, models and device; say what to do about what is wrong."""

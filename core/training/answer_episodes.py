@@ -1,8 +1,8 @@
 """Prompts that a small LLaMA learns generation from: texts or noisy audio, each followed by its audio.
 
 A prompt is what core.generation_prompt writes, and every answer in it is learned, not the last alone. In part
-of the prompts some demonstrations come again as they were, as the paper repeats them: that teaches to look up
-in the prompt what was asked.
+of the prompts of texts some demonstrations come again as they were, as the paper repeats them: that teaches
+to look up in the prompt what was asked.
 """
 
 import random
@@ -23,7 +23,8 @@ from core.window import WindowCodes, cut_window, loudest_window
 
 SPOKEN_BLOCKS = 3
 SOUND_BLOCKS = (3, 4, 4, 6)
-NOISY_BLOCKS = (2, 2, 3)
+NOISY_BLOCKS = 2
+"""Always as many: then noisy audio and its answer lie equally far apart, which attention can learn soon."""
 TASKS: dict[str, GenerationTask] = {
     "digit": "speech",
     "bare digit": "speech",
@@ -34,7 +35,7 @@ TASKS: dict[str, GenerationTask] = {
 """By kind of clip what its prompts ask."""
 
 REPEATING = 0.7
-"""Of the prompts: those in which what was shown comes again as it was."""
+"""Of the prompts of texts: those in which what was shown comes again as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class AnswerEpisodes:
         task, examples = TASKS[kind], self._examples(rng, kind)
         instruction = INSTRUCTIONS[task] if rng.random() < 0.5 else None
         prompt = _Prompt(self._vocabulary, self._templates[task], instruction)
-        again, shown = rng.random() < REPEATING, list[Example]()
+        again, shown = kind != "noisy" and rng.random() < REPEATING, list[Example]()
         while len(prompt.token_ids) < length:
             example = rng.choice(shown) if shown and again and rng.random() < 0.5 else next(examples)
             shown.append(example)
@@ -110,14 +111,12 @@ class AnswerEpisodes:
 
     def _noisy(self, rng: random.Random) -> Iterator[Example]:
         """The same stretch of a noisy clip and its clean one; in a fifth of the prompts of one clean clip."""
-        blocks = rng.choice(NOISY_BLOCKS)
         pairs = [rng.choice(self._pairs)] if rng.random() < 0.2 else self._pairs
         while True:
             clean, noisy = rng.choice(pairs)
-            start = _start(rng, clean, 2 * blocks)
-            yield Example(
-                cut_window(rng.choice(noisy), start, 2 * blocks), cut_window(clean, start, 2 * blocks)
-            )
+            start = _start(rng, clean, 2 * NOISY_BLOCKS)
+            windows = (cut_window(clip, start, 2 * NOISY_BLOCKS) for clip in (rng.choice(noisy), clean))
+            yield Example(*windows)
 
 
 Voices = dict[str, list[dict[str, list[ClipCodes]]]]

@@ -2,8 +2,8 @@
 
 The ids of the answers, of course. Alone that learns what audio is like and nothing of the prompt for a long
 time, so four losses say where an answer can be found: half of the heads of the first layer look at the id
-before, of the second at the text that was asked, and of the third at the same id of earlier answers to the
-same, or of the noisy audio.
+before; of the second half at the text that was asked, half at the same id of the noisy audio; and half of
+those of the third at the same id of earlier answers to the same.
 """
 
 import torch
@@ -18,28 +18,30 @@ from transformers import LlamaForCausalLM
 from core.training.answer_episodes import AnswerBatch
 from core.training.llama_network import apply_layer
 
-PREVIOUS_LAYER, TEXT_LAYER, COPYING_LAYER = 0, 1, 2
+PREVIOUS_LAYER, ASKED_LAYER, SOURCE_LAYER = 0, 1, 2
 ROWS = 60
 """Of a prompt, at which it is asked where attention looks: all of them would take as long as the rest."""
 
-LOOKING = ("previous", "text", "source")
+LOOKING = ("previous", "text", "noisy", "source")
 
 
 def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -> dict[str, Tensor]:
     """`answer` and those of LOOKING in nats, unweighted; read (B, T) is what is seen."""
     positions = torch.arange(read.shape[1])[None]
+    half = network.config.num_attention_heads // 2
+    first, second = slice(half), slice(half, None)
     wanted = {
-        "previous": (PREVIOUS_LAYER, batch.answers[..., None] & _before(read.shape[1])),
-        "text": (TEXT_LAYER, batch.texts),
-        "source": (COPYING_LAYER, batch.sources | batch.noisy),
+        "previous": (PREVIOUS_LAYER, first, batch.answers[..., None] & _before(read.shape[1])),
+        "text": (ASKED_LAYER, first, batch.texts),
+        "noisy": (ASKED_LAYER, second, batch.noisy),
+        "source": (SOURCE_LAYER, first, batch.sources),
     }
-    heads = network.config.num_attention_heads // 2
     hidden, losses = network.model.embed_tokens(read), {}
     for layer in range(len(network.model.layers)):
         hidden, queries, keys = apply_layer(network, layer, hidden, positions)
-        for name, (at, columns) in wanted.items():
+        for name, (at, heads, columns) in wanted.items():
             if at == layer:
-                losses[name] = looking_loss(queries[:, :heads], keys[:, :heads], columns)
+                losses[name] = looking_loss(queries[:, heads], keys[:, heads], columns)
     said = batch.answers[:, 1:]
     logits = network.lm_head(network.model.norm(hidden[:, :-1][said]))
     losses["answer"] = functional.cross_entropy(logits.float(), batch.token_ids[:, 1:][said])

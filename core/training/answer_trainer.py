@@ -1,4 +1,4 @@
-"""Trains the small LLaMA that answers with audio: `python -m core.training.answer_trainer CONFIG OUT DATA`.
+"""Trains the small LLaMA that answers with audio: `wordwave train mini-audio CONFIG OUT --data DATA`.
 
 What a step draws follows from the seed and the step, so a training that was stopped goes on as if it had not
 been. A checkpoint is written now and then, with the loss on sounds, voices and noise kept from training.
@@ -7,8 +7,6 @@ been. A checkpoint is written now and then, with the loss on sounds, voices and 
 import json
 import math
 import random
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,10 @@ from core.codec import LLMCodec
 from core.training.answer_clips import AnswerSpec, answer_clips
 from core.training.answer_episodes import AnswerBatch, AnswerEpisodes
 from core.training.answer_losses import LOOKING, answer_losses
+from core.training.answer_network import answer_network
 from core.training.bank import TokenBank, token_bank
 from core.training.corpus import read_word_list
 from core.training.data import Bank, write_bank
-from core.training.llama_network import random_network
 from core.training.trainer import file_reader
 from core.vocabulary import TextTokenizer, Vocabulary
 
@@ -45,7 +43,7 @@ class AnswerTraining:
 
     shares: how often a prompt is of each kind of clip. A batch holds about `batch_ids` token ids. `noise` is
     the share of ids of answers that are read as others, `looking` the weight of where an answer can be found,
-    `precision` that of the matrix products.
+    `precision` that of the matrix products; bfloat16 is many times slower on a CPU that has no such products.
     """
 
     shape: str
@@ -59,7 +57,7 @@ class AnswerTraining:
     noise: float
     looking: float
     weight_decay: float = 0.05
-    precision: str = "bfloat16"
+    precision: str = "float32"
     validate_every: int = 200
     validation_batches: int = 2
     seed: int = 0
@@ -89,7 +87,8 @@ def train_answers(config_path: Path, out: Path, *, data: Path) -> Path:
             if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
                 trainer.save(out / "checkpoint.pt")
                 with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(json.dumps({"step": trainer.step, **losses, **trainer.validate()}) + "\n")
+                    row = {"step": trainer.step, "trained": losses, "validated": trainer.validate()}
+                    log.write(json.dumps(row) + "\n")
     return trainer.write(out / "llama", here)
 
 
@@ -100,7 +99,7 @@ class AnswerTrainer:
         self.config = config
         self.step = 0
         shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        self.network: LlamaForCausalLM = random_network(shape, config.seed)
+        self.network: LlamaForCausalLM = answer_network(shape, config.seed)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             config.learning_rate,
@@ -182,10 +181,8 @@ class AnswerTrainer:
     def write(self, path: Path, here: Path) -> Path:
         """The weights in half precision as a Hugging Face directory, with the tokenizer."""
         path.mkdir(parents=True, exist_ok=True)
-        tensors: Mapping[str, Tensor] = self.network.state_dict()
-        kept = {
-            name: tensors[name].half().contiguous() for name in sorted(tensors) if name != "lm_head.weight"
-        }
+        tensors = self.network.state_dict()
+        kept = {name: tensors[name].half().contiguous() for name in sorted(tensors)}
         save_file(kept, path / "model.safetensors", {"format": "pt"})
         for name in (self.config.shape, self.config.tokenizer):
             (path / Path(name).name).write_bytes((here / name).read_bytes())
@@ -217,8 +214,3 @@ def _kept_back(bank: TokenBank) -> tuple[TokenBank, TokenBank]:
         bank.only([number for number, key in enumerate(keys) if key in kept]),
         bank.only([number for number, key in enumerate(keys) if key not in kept]),
     )
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(2)
-    train_answers(Path(sys.argv[1]), Path(sys.argv[2]), data=Path(sys.argv[3]))

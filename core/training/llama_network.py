@@ -23,17 +23,6 @@ FIRST_SHARE = 0.1
 """Of the layers' outputs: embeddings of length 1 have a deviation of 0.09, what layers add one of about 1."""
 
 
-def random_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
-    """A model with random weights of the configuration's deviation; what its layers add is small at first."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = LlamaForCausalLM(config)
-    for layer in network.model.layers:
-        layer.self_attn.o_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
-        layer.mlp.down_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
-    return network
-
-
 @dataclass(frozen=True, slots=True)
 class Heads:
     """Queries, keys and values of one layer, (B, H, T, D) each, before positions enter."""

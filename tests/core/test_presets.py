@@ -55,7 +55,9 @@ def test_a_misspelt_preset_is_answered_with_the_nearest_name() -> None:
 
 
 def test_a_name_unlike_any_preset_is_answered_with_all_names() -> None:
-    with pytest.raises(ValueError, match="mini-codec, mini-llama, mini-llama-audio; give one of these or the path"):
+    with pytest.raises(
+        ValueError, match="mini-codec, mini-llama, mini-llama-audio; give one of these or the path"
+    ):
         preset_directory("/somewhere/else")
 
 
