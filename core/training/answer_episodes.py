@@ -110,12 +110,17 @@ class AnswerEpisodes:
             yield Example(labels[number], _window(rng, rng.choice(classes[number]), blocks))
 
     def _noisy(self, rng: random.Random) -> Iterator[Example]:
-        """The same stretch of a noisy clip and its clean one; in a fifth of the prompts of one clean clip."""
+        """The same stretch of a noisy clip and its clean one; in a fifth of the prompts of one clean clip.
+
+        One noisy clip in a few is the clean one: what has no noise stays as it is.
+        """
         pairs = [rng.choice(self._pairs)] if rng.random() < 0.2 else self._pairs
         while True:
             clean, noisy = rng.choice(pairs)
             start = _start(rng, clean, 2 * NOISY_BLOCKS)
-            windows = (cut_window(clip, start, 2 * NOISY_BLOCKS) for clip in (rng.choice(noisy), clean))
+            windows = (
+                cut_window(clip, start, 2 * NOISY_BLOCKS) for clip in (rng.choice([clean, *noisy]), clean)
+            )
             yield Example(*windows)
 
 
