@@ -55,20 +55,18 @@ class AnswerBatch:
 
 
 class AnswerEpisodes:
-    """Draws prompts from a bank of clips. `shares` says how often one is of each kind."""
+    """Draws prompts from a bank of clips."""
 
-    def __init__(
-        self, bank: TokenBank, vocabulary: Vocabulary, labels: Sequence[str], shares: Mapping[str, float]
-    ) -> None:
+    def __init__(self, bank: TokenBank, vocabulary: Vocabulary, labels: Sequence[str]) -> None:
         self._vocabulary = vocabulary
         self._templates = {task: GenerationTemplate(vocabulary, task) for task in INSTRUCTIONS}
         self._labels = tuple(labels)
-        self._shares = dict(shares)
         self._voices, self._pairs = _by_voice(bank), _pairs(bank)
 
-    def batch(self, rng: random.Random, token_ids: int, *, kind: str | None = None) -> AnswerBatch:
-        """Prompts of one kind and about equal length, about `token_ids` ids together."""
-        kind = kind or rng.choices(list(self._shares), list(self._shares.values()))[0]
+    def batch(self, rng: random.Random, token_ids: int, shares: Mapping[str, float]) -> AnswerBatch:
+        """Prompts of about equal length and of one kind, which is drawn by `shares`; about `token_ids` ids
+        together."""
+        kind = rng.choices(list(shares), list(shares.values()))[0]
         length = rng.choice((300, 500, 500, 900, 1400))
         return _stack([self.prompt(rng, kind, length) for _ in range(max(1, token_ids // length))])
 

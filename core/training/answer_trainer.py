@@ -41,9 +41,11 @@ KEPT_BACK = 0.05
 class AnswerTraining:
     """One training, as a JSON file states it; paths are relative to the file.
 
-    shares: how often a prompt is of each kind of clip. A batch holds about `batch_ids` token ids. `noise` is
-    the share of ids of answers that are read as others, `looking` the weight of where an answer can be found,
-    `precision` that of the matrix products; bfloat16 is many times slower on a CPU that has no such products.
+    shares: how often a prompt is of each kind of clip, in the first half of the steps; later_shares: in the
+    second, when digits and sounds are learned and noise is not. A batch holds about `batch_ids` token ids.
+    `noise` is the share of ids of answers that are read as others, `looking` the weight of where an answer can
+    be found, `precision` that of the matrix products; bfloat16 is many times slower on a CPU that has no such
+    products.
     """
 
     shape: str
@@ -51,6 +53,7 @@ class AnswerTraining:
     codec: str
     clips: AnswerSpec
     shares: dict[str, float]
+    later_shares: dict[str, float]
     steps: int
     batch_ids: int
     learning_rate: float
@@ -110,18 +113,19 @@ class AnswerTrainer:
         vocabulary = Vocabulary(words, TextTokenizer(here / config.tokenizer))
         labels = sorted({word for kind in read_word_list().values() for word in kind})
         kept, trained = _kept_back(bank)
-        self._episodes = AnswerEpisodes(trained, vocabulary, labels, config.shares)
-        held_out = AnswerEpisodes(kept, vocabulary, labels, config.shares)
+        self._episodes = AnswerEpisodes(trained, vocabulary, labels)
+        held_out = AnswerEpisodes(kept, vocabulary, labels)
         rng = random.Random(config.seed)
         self._tests = {
-            kind: [held_out.batch(rng, 6000, kind=kind) for _ in range(config.validation_batches)]
+            kind: [held_out.batch(rng, 6000, {kind: 1.0}) for _ in range(config.validation_batches)]
             for kind in ("word", "sound", "noisy")
         }
 
     def train_step(self) -> dict[str, float]:
         """One update; the losses before their weights, in nats."""
         config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
-        batch = self._episodes.batch(rng, config.batch_ids)
+        shares = config.shares if 2 * self.step < config.steps else config.later_shares
+        batch = self._episodes.batch(rng, config.batch_ids, shares)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
         self.optimizer.zero_grad()
         weights = {"answer": 1.0} | dict.fromkeys(LOOKING, config.looking)

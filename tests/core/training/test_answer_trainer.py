@@ -49,6 +49,7 @@ TRAINING = AnswerTraining(
     codec=".",
     clips=AnswerSpec(0, 0, 0, 0, 0, 0, 0, (0.0, 1.0), (), 0, 1),
     shares={"digit": 1.0},
+    later_shares={"digit": 1.0},
     steps=100,
     batch_ids=900,
     learning_rate=0.01,
