@@ -41,11 +41,10 @@ KEPT_BACK = 0.05
 class AnswerTraining:
     """One training, as a JSON file states it; paths are relative to the file.
 
-    shares: how often a prompt is of each kind of clip, in the first half of the steps; later_shares: in the
-    second, when digits and sounds are learned and noise is not. A batch holds about `batch_ids` token ids.
-    `noise` is the share of ids of answers that are read as others, `looking` the weight of where an answer can
-    be found, `precision` that of the matrix products; bfloat16 is many times slower on a CPU that has no such
-    products.
+    shares: how often a prompt is of each kind of clip; later_shares: from step later_from on, when digits and
+    sounds are learned and noise is not. A batch holds about `batch_ids` token ids. `noise` is the share of
+    ids of answers that are read as others, `looking` the weight of where an answer can be found, `precision`
+    that of the matrix products; bfloat16 is many times slower on a CPU that has no such products.
     """
 
     shape: str
@@ -54,6 +53,7 @@ class AnswerTraining:
     clips: AnswerSpec
     shares: dict[str, float]
     later_shares: dict[str, float]
+    later_from: int
     steps: int
     batch_ids: int
     learning_rate: float
@@ -124,7 +124,7 @@ class AnswerTrainer:
     def train_step(self) -> dict[str, float]:
         """One update; the losses before their weights, in nats."""
         config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
-        shares = config.shares if 2 * self.step < config.steps else config.later_shares
+        shares = config.shares if self.step < config.later_from else config.later_shares
         batch = self._episodes.batch(rng, config.batch_ids, shares)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
         self.optimizer.zero_grad()

@@ -49,7 +49,8 @@ TRAINING = AnswerTraining(
     codec=".",
     clips=AnswerSpec(0, 0, 0, 0, 0, 0, 0, (0.0, 1.0), (), 0, 1),
     shares={"digit": 1.0},
-    later_shares={"digit": 1.0},
+    later_shares={"sound": 1.0},
+    later_from=1000,
     steps=100,
     batch_ids=900,
     learning_rate=0.01,
@@ -130,3 +131,9 @@ def test_a_configuration_names_no_unknown_field(tmp_path: Path) -> None:
 def test_steps_draw_by_seed_and_number_alone(folder: Path) -> None:
     other = trainer(folder, replace(TRAINING, seed=7))
     assert trainer(folder).train_step() != other.train_step()
+
+
+def test_later_prompts_are_drawn_by_later_shares(folder: Path) -> None:
+    early, late = trainer(folder), trainer(folder, replace(TRAINING, later_from=1))
+    assert early.train_step() == late.train_step()
+    assert early.train_step() != late.train_step()
