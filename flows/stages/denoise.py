@@ -38,6 +38,9 @@ STAGE = "denoise"
 LONGEST_SECONDS = 300.0
 """An answer lies in memory as a whole while it is decoded: a gigabyte for so long a one."""
 
+ROUNDING = 1e-6
+"""Of a sample: more than a duration in seconds is off, and less than a part of a sample that counts."""
+
 Reason = tuple[ReasonCode, str]
 
 
@@ -97,7 +100,8 @@ class Denoising(Generating):
 
     def _cut(self, waveform: Tensor, tokens: TokensOfContent) -> Tensor:
         """As long as the clip is: its last block was filled up."""
-        return waveform[: math.ceil(tokens.duration * self.runtime.codec.config.sample_rate)]
+        samples = tokens.duration * self.runtime.codec.config.sample_rate
+        return waveform[: math.ceil(samples - ROUNDING)]
 
     def _why_not(self, tokens: TokensOfContent) -> Reason | None:
         from core.generate import AudioQuery

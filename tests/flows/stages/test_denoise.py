@@ -64,6 +64,14 @@ def test_each_clip_is_answered_as_long_as_it_is(denoiser: Runtime, clips: Path) 
         assert audio.metrics["mel_distance_db"] > 0
 
 
+@pytest.mark.parametrize("length", [2007, 8028])
+def test_an_answer_has_as_many_samples_as_its_clip(denoiser: Runtime, folder: Path, length: int) -> None:
+    assert length / 16_000 * 16_000 > length  # a duration in seconds is not always exact
+    write_clip(folder / "a.wav", hiss(1.0)[:length])
+    [(_, _, audio)] = denoise(denoiser, folder).record.heard
+    assert soundfile.info(file_path(audio.uri)).frames == length
+
+
 def test_a_second_run_asks_no_model_and_writes_nothing(
     denoiser: Runtime, clips: Path, settings: Settings, llm: Path
 ) -> None:
