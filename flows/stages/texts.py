@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from core.errors import PromptError
 from flows.runtime import Runtime
@@ -79,9 +80,11 @@ def read_texts(runtime: Runtime, place: str) -> Texts:
     kind = place.lower().rpartition(".")[2]
     if kind not in READERS:
         raise ManifestError(f"{place} is no file of texts: give a .txt, .csv or .jsonl file")
-    found = list(READERS[kind](read_text(runtime, place)))
-    if not 0 < len(found) <= MAX_ROWS:
-        raise ManifestError(f"{place} has {len(found)} texts, 1 to {MAX_ROWS} are needed")
+    rows = READERS[kind](read_text(runtime, place))
+    found = list(islice(rows, MAX_ROWS))
+    number = len(found) + sum(1 for _ in rows)  # counted, not held: 16 MiB may be as many lines
+    if not 0 < number <= MAX_ROWS:
+        raise ManifestError(f"{place} has {number} texts, 1 to {MAX_ROWS} are needed")
     lines = tuple(one for one in found if isinstance(one, Line))
     return Texts(canonical(place), lines, tuple(one for one in found if isinstance(one, Refused)))
 
@@ -98,13 +101,13 @@ def _plain(content: str) -> Iterator[Line | Refused]:
 
 def _table(content: str) -> Iterator[Line | Refused]:
     rows = csv.DictReader(io.StringIO(content))
-    if COLUMN not in (rows.fieldnames or ()):
-        raise ManifestError(f"the file of texts has no column {COLUMN}: its first line names the columns")
     try:
+        if COLUMN not in (rows.fieldnames or ()):
+            raise ManifestError(f"the file of texts has no column {COLUMN}: its first line names the columns")
         for row in rows:
             yield _line(rows.line_num, row)
     except csv.Error as error:
-        raise ManifestError(f"line {rows.line_num} is no row of a table: {error}") from error
+        raise ManifestError(f"line {rows.reader.line_num} is no row of a table: {error}") from error
 
 
 def _objects(content: str) -> Iterator[Line | Refused]:
@@ -113,8 +116,8 @@ def _objects(content: str) -> Iterator[Line | Refused]:
             continue
         try:
             yield _line(number, json.loads(line))
-        except json.JSONDecodeError as error:
-            yield Refused(number, line, f"the line is not JSON: {error.msg}")
+        except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list
+            yield Refused(number, line, f"the line is not JSON: {getattr(error, 'msg', error)}")
 
 
 def _line(number: int, row: object) -> Line | Refused:

@@ -56,6 +56,15 @@ def test_objects_with_a_text(runtime: Runtime, folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("line", ['{"text": ' + "1" * 5_000 + "}", "[" * 100_000, '{"a": ' * 100_000])
+def test_a_line_that_no_parser_takes_is_set_aside_alone(runtime: Runtime, folder: Path, line: str) -> None:
+    found = read(runtime, folder, "texts.jsonl", f'{line}\n{{"text": "one"}}')
+    assert texts(found) == [(2, "one")]
+    assert [(one.number, one.reason.partition(":")[0]) for one in found.refused] == [
+        (1, "the line is not JSON")
+    ]
+
+
 def test_refused_lines_are_kept_with_their_numbers_in_order(runtime: Runtime, folder: Path) -> None:
     found = read(runtime, folder, "texts.jsonl", '{"text": "a###"}\n{broken\n{"text": "fine"}\n{"text": ""}')
     accepted = found.accepted(check_text)
@@ -74,9 +83,11 @@ def test_a_refused_text_of_a_form_is_an_error() -> None:
     [
         ("texts.doc", "one", "give a .txt, .csv or .jsonl file"),
         ("texts.csv", "words\none\n", "no column text"),
-        ("texts.csv", "text\n" + "a" * 200_000, "line 1 is no row of a table: field larger"),
+        ("texts.csv", "text\n" + "a" * 200_000, "line 2 is no row of a table: field larger"),
+        ("texts.csv", "a" * 200_000 + "\none", "line 1 is no row of a table: field larger"),
         ("texts.jsonl", "\n\n", "has 0 texts"),
         ("texts.txt", "a\n" * 10_001, "has 10001 texts, 1 to 10000"),
+        ("texts.txt", "\n" * 30_000, "has 30000 texts, 1 to 10000"),
     ],
 )
 def test_a_file_that_holds_no_texts_is_refused(
