@@ -115,11 +115,15 @@ def _first(error: ValidationError) -> str:
 
 def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
     if is_csv:
-        yield from enumerate(csv.DictReader(io.StringIO(text)), start=2)
+        table = csv.DictReader(io.StringIO(text))
+        try:
+            yield from enumerate(table, start=2)
+        except csv.Error as error:
+            raise ManifestError(f"line {table.reader.line_num} is no row of a table: {error}") from error
         return
     for number, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other ends of lines
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ManifestError(f"line {number} is not JSON: {error.msg}") from error
+            except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list
+                raise ManifestError(f"line {number} is not JSON: {getattr(error, 'msg', error)}") from error

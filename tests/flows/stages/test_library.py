@@ -39,10 +39,21 @@ def test_a_csv_manifest_is_the_same_library(runtime: Runtime, manifest: Path, ru
     assert build_library(runtime, "sounds", str(table), "label", run_id) == first
 
 
+def test_a_table_that_cannot_be_read_is_named_by_its_line(
+    runtime: Runtime, manifest: Path, run_id: UUID
+) -> None:
+    table = manifest.with_suffix(".csv")
+    table.write_text("path,label\ntone-0.wav,tone\n" + "a" * 200_000)
+    with pytest.raises(ManifestError, match="line 3 is no row of a table: field larger"):
+        build_library(runtime, "sounds", str(table), "label", run_id)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("{not json", "line 2 is not JSON"),
+        ("[" * 100_000, "line 2 is not JSON"),
+        ('{"path": "tone-0.wav", "label": ' + "1" * 5_000 + "}", "line 2 is not JSON"),
         ('{"path": "tone-0.wav"}', "line 2: label: Field required"),
         ('{"path": "tone-0.wav", "label": " "}', "line 2: label"),
         ('["tone-0.wav", "tone"]', "line 2: the row"),
