@@ -64,7 +64,7 @@ class AudioRequest:
 
     `seconds` of audio answer a text, and so long are the demonstrations shown; noisy clips are answered in
     slices of so many seconds, 0 for a clip at once. They are rounded to blocks of codes (0.24 s). The seed of
-    each answer comes of `seed`.
+    each answer comes of `seed`. Raises ValueError for what is no finite number.
     """
 
     library: str
@@ -74,6 +74,11 @@ class AudioRequest:
     top_p: float = 1.0
     seed: int = 0
     format: AudioFormat = "wav"
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "temperature", "top_p"):
+            if not math.isfinite(value := getattr(self, name)):  # a command's bounds let nan pass
+                raise ValueError(f"{name} {value} is no number that audio can be asked with")
 
 
 @dataclass(frozen=True, eq=False)

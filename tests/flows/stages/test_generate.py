@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,12 @@ def test_what_cannot_be_asked_fails_before_anything_is_said(
         speak(silent, "one")
     assert stored(speaker.engine) == []
     assert objects(settings) == {}
+
+
+@pytest.mark.parametrize("name", ["seconds", "temperature", "top_p"])
+def test_what_is_no_number_is_no_request(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} nan is no number"):
+        AudioRequest(**{"library": "spoken", "seconds": 0.72, name: math.nan})
 
 
 def test_bad_lines_of_a_file_are_set_aside_and_the_others_are_done(
