@@ -63,7 +63,7 @@ class Denoising(Generating):
         """By uri the selected clips with tokens, in uri order, also those that wait for a replay."""
         return {clip.uri: _asked(clip) for clip in self._clips(selection)}
 
-    def batches(self, selection: Selection) -> list[list[Asked]]:
+    def batches(self, selection: Selection) -> list[Sequence[Asked]]:
         """What has no answer to this request and does not wait, cut in batches."""
         return self.undone(_asked(clip) for clip in self._clips(selection, STAGE))
 

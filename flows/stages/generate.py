@@ -167,13 +167,12 @@ class Generating(ABC):
         drawn = hashlib.sha256(b"%d " % self.request.seed + self.work_key(asked)).digest()
         return int.from_bytes(drawn[:8]) >> 2
 
-    def undone(self, asked: Iterable[Asked]) -> list[list[Asked]]:
+    def undone(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
         """What of it has no standing answer to this request, each once, cut in batches."""
         keys = {self.work_key(one): one for one in asked}
         with session_scope(self.runtime.engine) as session:
             done = existing_audio(session, keys)
-        todo = [one for key, one in keys.items() if key not in done]
-        return [todo[start : start + AT_ONCE] for start in range(0, len(todo), AT_ONCE)]
+        return in_batches([one for key, one in keys.items() if key not in done])
 
     def audio(self, asked: Iterable[Asked]) -> dict[Asked, Audio]:
         """The standing answers to this request, in the order of what is asked."""
@@ -252,6 +251,11 @@ class Generating(ABC):
 
         write = wav_bytes if self.request.format == "wav" else flac_bytes
         return write(waveform, self.runtime.codec.config.sample_rate)
+
+
+def in_batches(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
+    """Cut so that what is answered at once lies in memory together."""
+    return [asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE)]
 
 
 class Speaking(Generating):

@@ -26,13 +26,14 @@ from flows.runtime import Runtime, model_directory
 from flows.stages.check import Check, check
 from flows.stages.counts import Counts
 from flows.stages.denoise import generating_of
-from flows.stages.generate import Asked, AudioRequest
+from flows.stages.generate import Asked, AudioRequest, in_batches
 from flows.stages.label import Labelling, LabelRequest, clip_codes
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.tokenize import Work, encode_again
 from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
+    from core.codes import AudioCodes
     from core.understand import Prediction
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
@@ -167,16 +168,17 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer
 def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[WrittenAudio]) -> str:
     request = _request(AudioRequest, run, audio[0].library)
     generating = generating_of(runtime, audio[0].task, request)
-    generating.prepare(run.id)
     asked = [Asked(row.text, row.content_sha256) for row in audio]
     if [generating.work_key(one) for one in asked] != [row.work_key for row in audio]:
         raise ValueError("the same request is other work today: the prompt is put together otherwise")
-    with runtime.device_lock():
-        said = generating.answer(asked)
+    said: list[AudioCodes] = []
+    for batch in in_batches(asked):
+        with runtime.device_lock():
+            said += [answered.codes for answered in generating.answer(batch)]
     wrong = [
         row.work_key.hex()[:12]
         for row, now in zip(audio, said, strict=True)
-        if tuple(map(list, now.codes)) != row.codes
+        if tuple(map(list, now)) != row.codes
     ]
     return _finding(len(audio), "answers have the codes they had", wrong)
 

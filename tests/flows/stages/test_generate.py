@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from core.errors import PromptError, PromptTooLong
 from db.library import LibraryNotFound
 from flows.runtime import Runtime
 from flows.settings import Settings
-from flows.stages.generate import Asked, AudioRequest, Speaking
+from flows.stages import generate
+from flows.stages.generate import Answered, Asked, AudioRequest, Speaking
 from flows.stages.texts import read_texts
 from flows.stages.undo import undo
+from flows.stages.verify import verify
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import new_run, rows
 from tests.flows.stages.generation import (
@@ -164,6 +166,26 @@ def test_bad_lines_of_a_file_are_set_aside_and_the_others_are_done(
         (4, "the text 'aaaaaaaaaa"),
         (5, "the text 'b\\udcff\\ud"),
     ]
+
+
+def test_audio_is_verified_a_batch_at_a_time_and_nothing_is_written(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = speak(speaker, "one", "two", "seven", seconds=0.24).run.id
+    before = rows(speaker.engine, "SELECT * FROM token_sequences ORDER BY content_sha256")
+    asked: list[int] = []
+    answer = Speaking.answer
+
+    def counted(self: Speaking, batch: Sequence[Asked]) -> list[Answered]:
+        asked.append(len(batch))
+        return answer(self, batch)
+
+    monkeypatch.setattr(generate, "AT_ONCE", 2)
+    monkeypatch.setattr(Speaking, "answer", counted)
+    [_, audio, _] = verify(speaker, run, sample=50)
+    assert (audio.passed, audio.finding) == (True, "3 answers have the codes they had")
+    assert asked == [2, 1]
+    assert before == rows(speaker.engine, "SELECT * FROM token_sequences ORDER BY content_sha256")
 
 
 def test_undone_audio_is_made_again_as_it_was(speaker: Runtime, settings: Settings) -> None:
