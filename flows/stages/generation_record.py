@@ -73,7 +73,9 @@ class Record:
     def key(self) -> bytes:
         """Names the page: where it goes, what it shows and the version of its form."""
         generating = self.generating
-        said = [[one.name, one.status, one.audio and one.audio.work_key.hex()] for one in self.answers]
+        said = [
+            [one.name, one.status, one.reason, one.audio and one.audio.work_key.hex()] for one in self.answers
+        ]
         where = [PAGE_VERSION, generating.runtime.settings.storage_uri, generating.library_name]
         parts = ["generated", *where, said, [asdict(one) for one in self.refused]]
         return hashlib.sha256(json.dumps(parts).encode()).digest()

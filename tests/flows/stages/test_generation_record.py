@@ -9,9 +9,12 @@ import pytest
 from core.errors import AudioRejected
 from flows.runtime import Runtime
 from flows.settings import Settings
+from flows.stages import denoise as denoise_stage
 from flows.stages import generation_record
 from flows.stages.generation_job import Generated
 from flows.stages.generation_report import copied_audio, json_rows, table_lines
+from flows.stages.job import with_bar
+from flows.stages.replay import replay_place
 from flows.stages.texts import Line, Refused, Texts
 from flows.storage.location import file_path, file_uri
 from tests.flows.stages.conftest import hiss, tone, write_clip
@@ -99,6 +102,18 @@ def test_the_same_answers_share_a_page_and_others_have_their_own(speaker: Runtim
     others.append(speak_texts(speaker, refused))
     pages = {done.run.manifest for done in (first, *others)}
     assert len(pages) == 5
+
+
+def test_clips_set_aside_for_another_reason_have_a_page_of_their_own(
+    speaker: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(folder / "long.wav", tone(500, 12.0))
+    first = denoise(speaker, folder, seconds=0)
+    replay_place(speaker, str(folder), [], with_bar)
+    monkeypatch.setattr(denoise_stage, "LONGEST_SECONDS", 1.0)
+    second = denoise(speaker, folder, seconds=0)
+    assert "quarantined: prompt_too_long" in page(first)
+    assert "quarantined: too_long" in page(second)
 
 
 def test_copies_have_names_that_tell_and_the_bytes_of_the_audio(speaker: Runtime, tmp_path: Path) -> None:
