@@ -8,7 +8,7 @@ characters that turn text around, and addresses stand as text, without what is s
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from core.generation_prompt import GenerationTask
 from flows.alignment import Stretch, align
 from flows.credentials import CREDENTIAL, mask_url
-from flows.pictures import LONGEST_HEARD, RANGE, Heard, Scale, frequency_ticks, hear, scale_bar
+from flows.pictures import RANGE, Heard, Scale, frequency_ticks, hear, scale_bar
 
 Words = tuple[str, tuple[str, ...]]
 """The name of a clip, and its semantic words."""
@@ -53,13 +53,15 @@ class Item:
     """A demonstration, or a query and its answer.
 
     caption is the text or the address of what was asked; wav the demonstrated audio or the answer, asked_wav
-    the noisy audio that was asked with, both as `core.audio.wav_bytes` writes them.
+    the noisy audio that was asked with, both as `core.audio.wav_bytes` writes them. seconds says how long the
+    whole of both is where they may be its beginning.
     """
 
     caption: str
     wav: bytes
     metrics: Mapping[str, float | str]
     asked_wav: bytes | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def _prompt(text: str) -> dict[str, object]:
 def _hear(item: Item) -> tuple[Heard, ...]:
     """What was asked with, where that is audio, and the item's own audio."""
     wavs = (item.wav,) if item.asked_wav is None else (item.asked_wav, item.wav)
-    return tuple(hear(wav) for wav in wavs)
+    clips = (hear(wav) for wav in wavs)
+    return tuple(replace(clip, whole=item.seconds or clip.whole) for clip in clips)
 
 
 def _clip_names(task: GenerationTask, *, is_answer: bool) -> tuple[str, str]:
@@ -198,7 +201,7 @@ def _card(item: Item, heard: Sequence[Heard], names: tuple[str, str], scale: Sca
 
 def _clip(name: str, heard: Heard, scale: Scale) -> _Clip:
     is_cut = heard.whole > heard.seconds
-    length = f"the first {LONGEST_HEARD:g} of {heard.whole:.2f} s" if is_cut else f"{heard.seconds:.2f} s"
+    length = f"the first {heard.seconds:g} of {heard.whole:.2f} s" if is_cut else f"{heard.seconds:.2f} s"
     return _Clip(
         name,
         length,

@@ -33,8 +33,8 @@ PAGE, REFUSED = "generated.html", "refused.jsonl"
 PAGE_VERSION = 1
 SHOWN = 50
 """Answers, and demonstrations, that a page has."""
-HEARD_SECONDS = 30.0
-"""Of a longer clip only the beginning is decoded for the page."""
+HEARD_SECONDS = 15.0
+"""Of a longer clip only the beginning is decoded for the page, which plays no more."""
 NAMED = 5
 """So many refused lines are named on it."""
 ABOUT = {
@@ -142,7 +142,10 @@ def _demonstrations(generating: Generating) -> Iterator[Item]:
 
 
 def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audio) -> Item:
-    """What is heard is what the object holds, decoded anew from the row."""
+    """What is heard is what the object holds, decoded anew from the row.
+
+    The beginning of a longer clip is decoded alone, and draws other noise than the whole.
+    """
     from flows.generation_page import Item
 
     noisy, length = (
@@ -150,8 +153,8 @@ def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audi
         round(audio.duration * generating.runtime.codec.config.sample_rate),
     )
     heard = None if noisy is None else _heard(generating, noisy, 0, length)
-    metrics = dict(audio.metrics) | ({"seconds": audio.duration} if audio.duration > HEARD_SECONDS else {})
-    return Item(answer.name, _heard(generating, audio.codes, audio.seed, length), metrics, heard)
+    said = _heard(generating, audio.codes, audio.seed, length)
+    return Item(answer.name, said, audio.metrics, heard, seconds=audio.duration)
 
 
 def _heard(generating: Generating, codes: AudioCodes, seed: int, length: int) -> bytes:

@@ -211,6 +211,8 @@ def test_a_long_clip_is_said_to_be_cut() -> None:
     long = Item("s3://calls/0412.wav", wav(16 * 16_000), {})
     html = render_page(replace(page(), answers=(long,)))
     assert "the first 15 of 16.00 s" in html
+    beginning = Item("s3://calls/0412.wav", wav(16_000), {}, seconds=100.0)
+    assert "the first 1 of 100.00 s" in render_page(replace(page(), answers=(beginning,)))
 
 
 def test_more_items_than_a_page_holds_are_counted() -> None:
