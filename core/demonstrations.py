@@ -21,15 +21,15 @@ def label_set(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels in alphabetical order, as the instruction names them.
 
     Raises PromptError for fewer than two, a label twice, and a label that is empty, has outer spaces or holds
-    line breaks or other unprintable characters.
+    "###", which begins a part of the prompt, or line breaks or other unprintable characters.
     """
     if len(labels) < 2:
         raise PromptError(f"a label set of {len(labels)} has nothing to tell apart: give at least 2 labels")
     for label, count in Counter(labels).items():
         if count > 1:
             raise PromptError(f"the label {label!r} is given {count} times: give each label once")
-        if not label or label != label.strip() or not label.isprintable():
-            raise PromptError(f"{label!r} is no label: it must be printable text without outer spaces")
+        if not label or label != label.strip() or not label.isprintable() or "###" in label:
+            raise PromptError(f"{label!r} is no label: write printable text without outer spaces or '###'")
     return tuple(sorted(labels))
 
 

@@ -28,6 +28,7 @@ def test_a_label_set_is_alphabetical_whatever_the_order_given() -> None:
         (["dog", ""], "is no label"),
         (["dog", " rain"], "is no label"),
         (["dog", "ra\nin"], "is no label"),
+        (["dog", "rain ### cat"], "is no label"),
     ],
 )
 def test_label_sets_that_cannot_be_asked_are_refused(labels: list[str], message: str) -> None:
