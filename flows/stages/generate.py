@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from core.generate import AudioGenerator
     from core.generation_prompt import Example, GenerationTask
     from core.window import WindowCodes
+    from flows.storage import Storage
 
 TextTask = Literal["speech", "sound"]
 AudioFormat = Literal["wav", "flac"]
@@ -185,7 +186,8 @@ class Generating(ABC):
         """Answers a batch: each object first, then all rows in one transaction; safe to repeat."""
         with self.runtime.device_lock():
             answers = self.answer(batch)
-        rows = [self._stored(asked, answer) for asked, answer in zip(batch, answers, strict=True)]
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+        rows = [self._stored(storage, asked, answer) for asked, answer in zip(batch, answers, strict=True)]
         with session_scope(self.runtime.engine) as session:
             return Counts(generated=save_audio(session, run_id, rows))
 
@@ -216,12 +218,11 @@ class Generating(ABC):
         waveform: Tensor = self.runtime.codec.decode(layers, seeds=[seed])[0, 0].cpu()
         return waveform
 
-    def _stored(self, asked: Asked, answer: Answered) -> NewAudio:
+    def _stored(self, storage: Storage, asked: Asked, answer: Answered) -> NewAudio:
         """The row of an answer whose object is written."""
         runtime, key = self.runtime, self.work_key(asked)
         assert runtime.generation_llm_id is not None
-        data = self._file(answer.waveform)
-        stored = runtime.storage(runtime.settings.storage_uri).write(self._key(key), data)
+        stored = storage.write(self._key(key), self._file(answer.waveform))
         semantic, acoustic1, acoustic2 = (list(map(int, layer)) for layer in answer.codes)
         return NewAudio(
             work_key=key,

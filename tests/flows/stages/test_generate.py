@@ -111,6 +111,17 @@ def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, tempera
         assert torch.equal(one.waveform, other.waveform)
 
 
+def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.24))
+    run_id = new_run(speaker.engine)
+    speaking.prepare(run_id)
+    opened: list[str] = []
+    storage = speaker.storage
+    monkeypatch.setattr(speaker, "storage", lambda place: (opened.append(place), storage(place))[1])
+    assert speaking.answer_batch([Asked(text="one"), Asked(text="two")], run_id)["generated"] == 2
+    assert opened == [speaker.settings.storage_uri]
+
+
 def test_flac_is_written_where_it_is_asked_for(speaker: Runtime, settings: Settings) -> None:
     [(_, _, audio)] = speak(speaker, "one", format="flac").record.heard
     [name] = objects(settings)
