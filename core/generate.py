@@ -15,7 +15,6 @@ from core.codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
 from core.errors import PromptError, PromptTooLong
 from core.generation_prompt import Example, GenerationTask, GenerationTemplate, generation_hash
 from core.llama import Choose, FrozenLlama, SharedPrefix
-from core.prompt import check_budget
 from core.vocabulary import Vocabulary
 from core.window import WindowCodes, cut_window
 
@@ -83,7 +82,7 @@ class AudioGenerator:
         self._template = GenerationTemplate(vocabulary, task)
         self._grammar = AudioGrammar(vocabulary)
         self.prefix_ids = self._template.prefix_ids(instruction, examples, repeats)
-        check_budget(len(self.prefix_ids), llama.context_length)
+        self._check_budget(len(self.prefix_ids))
 
     @property
     def prompt_hash(self) -> str:
@@ -96,9 +95,7 @@ class AudioGenerator:
         longest = self._grammar.begin(query.num_blocks).longest
         if not isinstance(query.asked, str):
             _check_length(query.asked, query.num_blocks)
-        needed = len(self.prefix_ids) + len(self._template.query_ids(query.asked)) + longest
-        if needed > self._llama.context_length:
-            raise PromptTooLong(needed, self._llama.context_length, self._advice)
+        self._check_budget(len(self.prefix_ids) + len(self._template.query_ids(query.asked)) + longest)
 
     def generate(self, queries: Sequence[AudioQuery]) -> list[AudioCodes]:
         """The codes of each answer, in order. Raises as `check` does, before anything runs."""
@@ -116,10 +113,11 @@ class AudioGenerator:
     def _prefix(self) -> SharedPrefix:
         return self._llama.prefill(self.prefix_ids)
 
-    @property
-    def _advice(self) -> str:
-        shorter = "denoise in (shorter) slices" if self.task == "denoise" else "ask for shorter audio"
-        return f"{shorter}, or show fewer or shorter examples or repeat them less often"
+    def _check_budget(self, needed: int) -> None:
+        if needed > self._llama.context_length:
+            shorter = "denoise in (shorter) slices" if self.task == "denoise" else "ask for shorter audio"
+            advice = f"{shorter}, or show fewer or shorter examples or repeat them less often"
+            raise PromptTooLong(needed, self._llama.context_length, advice)
 
 
 def denoise(

@@ -257,7 +257,7 @@ def test_a_query_fits_exactly_when_its_longest_answer_does(
     [
         ("speech", 0, "at least one"),
         ("denoise", 3, "asked with a text"),
-        ("speech", 20, "the context holds 512"),
+        ("speech", 20, "the context holds 512: ask for shorter audio, or show fewer"),
     ],
 )
 def test_examples_that_do_not_fit_are_refused(
