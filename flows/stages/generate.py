@@ -266,6 +266,11 @@ class Speaking(Generating):
         super().__init__(runtime, task, request)
         self.texts = {row.said for row in self.library.demonstrations}
 
+    def prepare(self, run_id: UUID) -> None:
+        """Raises PromptTooLong where no text shown would fit, so that a file is not refused line by line."""
+        super().prepare(run_id)
+        self.check(min(self.texts, key=len))
+
     def check(self, text: str) -> None:
         """Raises PromptError for a text that cannot be asked, PromptTooLong for one that does not fit."""
         from core.generate import AudioQuery

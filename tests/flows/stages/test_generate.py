@@ -199,6 +199,16 @@ def test_audio_is_verified_a_batch_at_a_time_and_nothing_is_written(
     assert before == rows(speaker.engine, "SELECT * FROM token_sequences ORDER BY content_sha256")
 
 
+def test_audio_too_long_for_any_text_fails_the_run_and_refuses_no_line(
+    speaker: Runtime, folder: Path
+) -> None:
+    (folder / "texts.txt").write_text("one\nseven\n")
+    with pytest.raises(PromptTooLong, match="ask for shorter audio"):
+        speak_texts(speaker, read_texts(speaker, str(folder / "texts.txt")), seconds=30)
+    [(status,)] = rows(speaker.engine, "SELECT status FROM runs WHERE kind = 'generate-speech'")
+    assert status == "failed"
+
+
 def test_undone_audio_is_made_again_as_it_was(speaker: Runtime, settings: Settings) -> None:
     first = speak(speaker, "one", "two")
     before, files = stored(speaker.engine), objects(settings)
