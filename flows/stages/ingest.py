@@ -13,11 +13,11 @@ from flows.storage.location import below, canonical
 def ingest(runtime: Runtime, place: str) -> Counts:
     """Lists a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted."""
     with session_scope(runtime.engine) as session:
-        counts = add_clips(session, _clips(runtime, place), canonical(place))
+        counts = add_clips(session, listed_clips(runtime, place), canonical(place))
     return Counts(new=counts.new, known=counts.known, gone=counts.gone)
 
 
-def _clips(runtime: Runtime, place: str) -> Iterator[Listed]:
+def listed_clips(runtime: Runtime, place: str) -> Iterator[Listed]:
     """What lies there, but for audio that was generated: in a bucket that also keeps results, a run would
     take the answers of the last one for clips. Named as the place itself, it is taken."""
     generated = below(canonical(f"{runtime.settings.storage_uri}/generated"))

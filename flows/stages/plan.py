@@ -12,6 +12,7 @@ from core.errors import PromptTooLong
 from db.clips import Listed, StoredVersion, stored_versions
 from db.engine import session_scope
 from flows.runtime import Runtime
+from flows.stages.ingest import listed_clips
 from flows.stages.label import Labelling
 from flows.stages.partition import Partition
 from flows.stages.results import is_exported
@@ -113,7 +114,7 @@ class _Place:
 
     @classmethod
     def read(cls, runtime: Runtime, place: str) -> "_Place":
-        listed = list(runtime.storage(place).list(place))
+        listed = list(listed_clips(runtime, place))
         with session_scope(runtime.engine) as session:
             versions = stored_versions(session, place, runtime.codec_id)
         return cls(listed, {(version.uri, version.version_token): version for version in versions})
