@@ -1,91 +1,233 @@
-"""Encoding one-second clips: ours against the released way, in one run, beside the machine's floor.
+"""Encoding and decoding by clip length and batch: ours against the released way and other codecs, in one run.
 
-`python -m benchmarks.codec` prints a table and a JSON line. Weights are random in the released shape; the
-released way is first held against ours code by code.
+`python -m benchmarks.codec [SECONDS ...]` prints tables, the bars and a JSON line. Weights are random, ours
+and the released way's the same ones in the released shape, and both are first held against each other.
+Beside each figure stand the floor, what arithmetic and weights alone cost at the rates that this machine
+shows in the same run, and how often the figure is that. The released way takes clips one at a time, so its
+seconds a clip are the same in every batch.
 """
 
 import json
-import platform
+import os
 import resource
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from benchmarks.released import ReleasedCodec, random_state
+from benchmarks.machine import Machine, operations, seconds_per_call, size
+from benchmarks.other_codecs import OTHERS, OtherCodec
+from benchmarks.recorded import verdict
+from benchmarks.released import ReleasedCodec, golden_difference, random_state
 from core.codec import CodecConfig, LLMCodec
 from core.codec.checkpoint import canonical
 
-CLIPS = 20
-RELEASED_CLIPS = 3
-ENCODER_OPERATIONS = 1.45e9
-"""Floating-point operations of the encoder over a padded second."""
+LENGTHS = (1, 4, 10)
+"""Seconds of a clip."""
+BATCHES = (1, 4, 16)
+BUDGET, RELEASED_BUDGET = 2.0, 12.0
+"""Seconds that a figure may be measured for: the bars are ratios to few, slow calls of the released way."""
+ENCODE_BAR, DECODE_BAR = 60.0, 10.0
+Direction = Literal["encode", "decode"]
+DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
 
 
-def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """The median of single calls after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+@dataclass(frozen=True)
+class Figure:
+    """Seconds a clip of `length` seconds, in a batch; released is the same for every batch."""
+
+    direction: Direction
+    length: int
+    batch: int
+    ours: float
+    released: float
+    floor: float
+    released_floor: float
+
+    @property
+    def speedup(self) -> float:
+        return self.released / self.ours
+
+    def __str__(self) -> str:
+        return (
+            f"  {self.direction} {self.length:>3} s {self.batch:>3}"
+            f"{self.ours:>10.4f}{self.floor:>10.4f}{self.ours / self.floor:>8.1f}"
+            f"{self.released:>10.3f}{self.released_floor:>10.3f}{self.released / self.released_floor:>8.1f}"
+            f"{self.speedup:>8.1f}"
+        )
 
 
-def matrix_rate() -> float:
-    """Operations per second of this machine's float32 matrix product."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    return 2 * 1024**3 / seconds_per_call(lambda: a @ b, 10)
+@dataclass(frozen=True)
+class OtherFigure:
+    """Seconds for one second of audio, one clip at a time."""
+
+    codec: str
+    direction: Direction
+    seconds: float
+    floor: float
+
+    def __str__(self) -> str:
+        return (
+            f"  {self.direction} {self.codec:<8}{self.seconds:>10.4f}{self.floor:>10.4f}"
+            f"{self.seconds / self.floor:>8.1f}"
+        )
 
 
-def floor_seconds(config: CodecConfig, rate: float) -> float:
-    """What the arithmetic of one padded second costs at the matrix rate."""
-    frames = 40
-    searches = sum(
-        2 * frames / stride * size * config.latent_dim
-        for size, stride in zip(config.codebook_sizes, config.vq_strides, strict=True)
+Measured = TypeVar("Measured", Figure, OtherFigure)
+
+
+class Comparison:
+    """Both ways over the same weights, and what a second of audio takes of operations in ours."""
+
+    def __init__(self, machine: Machine, config: CodecConfig) -> None:
+        self.machine, self.config = machine, config
+        self._generator = torch.Generator().manual_seed(0)
+        state = random_state(config, self._generator)
+        self.released, self.ours = ReleasedCodec(config, state), LLMCodec(config)
+        self.ours.load_canonical(canonical(state))
+        self.clip = self.clips(1, 1)
+        self.codes = self.ours.encode(self.clip)
+        self._operations = {
+            "encode": operations(lambda: self.ours.encode(self.clip)),
+            "decode": operations(lambda: self.ours.decode(self.codes)),
+        }
+
+    def clips(self, length: int, batch: int) -> Tensor:
+        """(batch, 1, T) of noise."""
+        shape = (batch, 1, length * self.config.sample_rate)
+        return torch.randn(shape, generator=self._generator) * 0.1
+
+    def agreement(self) -> tuple[float, float]:
+        """The share of equal codes (near-ties of random weights may differ), and how far samples differ."""
+        theirs = self.released.encode(self.clip)
+        same = torch.cat([(a == b)[0] for a, b in zip(self.codes, theirs, strict=True)])
+        difference = self.released.decode(self.codes) - self.ours.decode(self.codes)
+        return float(same.float().mean()), float(difference.abs().max())
+
+    def figures(self, lengths: Sequence[int]) -> Iterator[Figure]:
+        """Every length, direction and batch."""
+        for length in lengths:
+            clip = self.clips(length, 1)
+            codes = self.ours.encode(clip)
+            calls: dict[Direction, Callable[[], object]] = {
+                "encode": partial(self.released.encode, clip),
+                "decode": partial(self.released.decode, codes),
+            }
+            for direction in DIRECTIONS:
+                released = seconds_per_call(calls[direction], RELEASED_BUDGET)
+                yield from (self._figure(direction, length, batch, released) for batch in BATCHES)
+
+    def _figure(self, direction: Direction, length: int, batch: int, released: float) -> Figure:
+        clips = self.clips(length, batch)
+        if direction == "encode":
+            seconds = seconds_per_call(lambda: self.ours.encode(clips), BUDGET)
+        else:
+            codes = self.ours.encode(clips[:1])
+            together = [layer.expand(batch, -1).contiguous() for layer in codes]
+            seconds = seconds_per_call(lambda: self.ours.decode(together), BUDGET)
+        floor = self._floor(direction, length, batch)
+        return Figure(
+            direction,
+            length,
+            batch,
+            seconds / batch,
+            released,
+            floor,
+            self._released_floor(direction, length),
+        )
+
+    def _floor(self, direction: Direction, length: int, batch: int) -> float:
+        """A clip's share of its batch: each clip's operations, the weights read once for all."""
+        read = size(self._weights(direction)) / batch
+        return self.machine.floor(self._clip_operations(direction, length), read)
+
+    def _released_floor(self, direction: Direction, length: int) -> float:
+        """The same with each codebook projected, twice to encode and once to decode."""
+        config, times = self.config, 2 if direction == "encode" else 1
+        rows = times * sum(config.codebook_sizes)
+        project = 2.0 * rows * config.codebook_dim * config.latent_dim
+        read = size(self._weights(direction)) + rows * config.codebook_dim * 4
+        return self.machine.floor(self._clip_operations(direction, length) + project, read)
+
+    def _clip_operations(self, direction: Direction, length: int) -> float:
+        """In proportion to the blocks of a second."""
+        return self._operations[direction] * self._blocks(length) / self._blocks(1)
+
+    def _blocks(self, length: int) -> int:
+        return -(-length * self.config.sample_rate // self.config.block_length)
+
+    def _weights(self, direction: Direction) -> list[Tensor]:
+        """Encoding searches each codebook; decoding looks only a few rows up."""
+        if direction == "decode":
+            return list(self.ours.decoder.parameters())
+        return [*self.ours.encoder.parameters(), *(layer.directions for layer in self.ours.quantizer.layers)]
+
+
+def other_figures(machine: Machine, other: OtherCodec) -> Iterator[OtherFigure]:
+    """One codec of transformers on one second."""
+    for direction, call in (("encode", other.encode), ("decode", other.decode)):
+        floor = machine.floor(operations(call), size(other.weights(direction)))
+        yield OtherFigure(other.name, direction, seconds_per_call(call, BUDGET), floor)
+
+
+def bars(figures: Sequence[Figure], others: Sequence[OtherFigure]) -> Iterator[tuple[str, bool]]:
+    """Each bar with what was measured, and whether it was reached."""
+    alone = {f.direction: f for f in figures if (f.length, f.batch) == (1, 1)}
+    for direction, bar in (("encode", ENCODE_BAR), ("decode", DECODE_BAR)):
+        if one := alone.get(direction):
+            said = f"{direction} 1 s {one.speedup:.1f} times as fast as the released way, of {bar:.0f}"
+            yield said, one.speedup >= bar
+    encodec = {other.codec: other.seconds for other in others if other.direction == "encode"}.get("EnCodec")
+    if encodec and "encode" in alone:
+        ours = alone["encode"].ours
+        yield f"encode 1 s in {ours:.4f} s, EnCodec in {encodec:.4f} s", ours <= encodec
+    least = min(figures, key=lambda figure: figure.speedup)
+    where = f"{least.direction} {least.length} s in batches of {least.batch}"
+    yield f"least gain on the released way {least.speedup:.1f} times, {where}, of 1", least.speedup >= 1
+
+
+def golden_line() -> str:
+    """How the released way stands against the research code's own numbers, where they are."""
+    if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
+        return "released way against the research code's numbers: not checked, WORDWAVE_TEST_DATA is not set"
+    same, largest = golden_difference(Path(folder).parent / "golden" / "codec")
+    return (
+        f"released way against the research code's numbers: {same:.2%} of codes, samples within {largest:.1e}"
     )
-    return (ENCODER_OPERATIONS + searches) / rate
 
 
-def our_codec(config: CodecConfig, state: dict[str, Tensor]) -> LLMCodec:
-    """Ours with the same encoder and codebooks (the decoder is not measured here)."""
-    codec = LLMCodec(config)
-    tensors = codec.canonical()
-    codec.load_canonical(tensors | canonical(state))
-    return codec
+def main(lengths: Sequence[int]) -> None:
+    """Prints the tables, the bars and the JSON line."""
+    machine = Machine.measured()
+    print(f"Codecs of random weights on CPU ({machine})\n{golden_line()}", flush=True)
+    comparison = Comparison(machine, CodecConfig())
+    same, largest = comparison.agreement()
+    print(f"ours against the released way: {same:.2%} of codes, samples within {largest:.1e}")
+    print(f"  {'clip, batch':<18}{'ours s':>8}{'floor':>10}{'ratio':>8}", end="")
+    print(f"{'released':>10}{'floor':>10}{'ratio':>8}{'gain':>8}   (seconds a clip)")
+    figures = [_printed(figure) for figure in comparison.figures(lengths)]
+    del comparison  # a gigabyte of codebooks
+    print("one second, one at a time, random weights in the default shape:")
+    others = [_printed(figure) for make in OTHERS for figure in other_figures(machine, make())]
+    reached = list(bars(figures, others))
+    print("\n".join(f"  {said} {verdict(passed)}" for said, passed in reached))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"  peak memory {peak:.1f} GiB, both ways in one process")
+    said = {"benchmark": "codec", "machine": asdict(machine), "threads": torch.get_num_threads()}
+    rows = {"figures": [asdict(f) for f in figures], "others": [asdict(f) for f in others]}
+    checks = {"agreement": same, "largest_difference": largest, "peak_gib": peak, "bars": dict(reached)}
+    print(json.dumps(said | rows | checks))
 
 
-def agreement(ours: list[Tensor], released: list[Tensor]) -> float:
-    """Share of equal codes; near-ties of random weights may differ."""
-    same = sum(int((a == b).sum()) for a, b in zip(ours, released, strict=True))
-    return same / sum(a.numel() for a in ours)
-
-
-def main() -> None:
-    """Prints the table and the JSON line."""
-    config = CodecConfig()
-    generator = torch.Generator().manual_seed(0)
-    state = random_state(config, generator)
-    released, codec = ReleasedCodec(config, state), our_codec(config, state)
-    second = torch.randn(1, 1, config.sample_rate, generator=generator) * 0.1
-    figures = {
-        "agreement": agreement(codec.encode(second), released.encode(second)),
-        "ours_s": seconds_per_call(lambda: codec.encode(second), CLIPS),
-        "released_s": seconds_per_call(lambda: released.encode(second), RELEASED_CLIPS),
-        "floor_s": floor_seconds(config, matrix_rate()),
-        "threads": torch.get_num_threads(),
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }
-    figures["speedup"] = figures["released_s"] / figures["ours_s"]
-    figures["over_floor"] = figures["ours_s"] / figures["floor_s"]
-    print(f"Encoding 1-second clips, released shape, CPU ({platform.machine()}), one at a time")
-    for name, value in figures.items():
-        print(f"  {name:<16}{value:>10.4f}")
-    print(json.dumps({"benchmark": "codec_encode", **figures}))
+def _printed(figure: Measured) -> Measured:
+    print(figure, flush=True)
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    main([int(length) for length in sys.argv[1:]] or LENGTHS)

@@ -1,0 +1,79 @@
+"""How fast this machine is at best, and what a computation must cost on it: the floor beside each figure."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+READ_BYTES = 512 * 2**20
+MATRIX = 2048
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Operations per second of the float32 matrix product, and bytes per second read from memory."""
+
+    operations: float
+    bandwidth: float
+
+    @classmethod
+    def measured(cls) -> "Machine":
+        """The best of several tries, so that nothing can pass it."""
+        a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+        table = torch.ones(READ_BYTES // 4096, 1024)
+        row = torch.ones(1024)
+        return cls(
+            operations=2 * MATRIX**3 / best_seconds(lambda: a @ b),
+            bandwidth=READ_BYTES / best_seconds(lambda: table @ row),
+        )
+
+    def floor(self, operations: float, read: float) -> float:
+        """Seconds that the arithmetic or the reading must take, whichever is longer: they may overlap."""
+        return max(operations / self.operations, read / self.bandwidth)
+
+    def __str__(self) -> str:
+        return (
+            f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{self.operations / 1e9:.0f} GFLOP/s, {self.bandwidth / 1e9:.1f} GB/s"
+        )
+
+
+def best_seconds(call: Callable[[], object], repeats: int = 8) -> float:
+    """The fastest of several calls."""
+    return min(seconds_of(call) for _ in range(repeats))
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Of a single call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def seconds_per_call(call: Callable[[], object], budget: float) -> float:
+    """The median of the calls that fit in `budget` seconds, after one to warm up.
+
+    A call that takes longer than the budget is made once: it is long enough to have warmed up on its way.
+    """
+    first = seconds_of(call)
+    if first > budget:
+        return first
+    return median(seconds_of(call) for _ in range(min(30, max(3, int(budget / first)))))
+
+
+def operations(call: Callable[[], object]) -> float:
+    """Floating-point operations of a call's convolutions and products; what else it does is not counted."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
+
+
+def size(tensors: Iterable[Tensor]) -> int:
+    """Bytes of tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
