@@ -48,7 +48,7 @@ def fleet(workers: int, home: Path, given: Mapping[str, str]) -> Iterator[Fleet]
     Each has a home, and so a lock on its device, of its own.
     """
     home.mkdir(parents=True, exist_ok=True)
-    port, settings = _free_port(), Settings(home=home)
+    port, settings = free_port(), Settings(home=home)
     environment = {
         **os.environ,
         **prefect_environment(settings, port),
@@ -92,7 +92,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         worker.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -188,8 +188,8 @@ class AnswerTrainer:
         tensors = self.network.state_dict()
         kept = {name: tensors[name].half().contiguous() for name in sorted(tensors)}
         save_file(kept, path / "model.safetensors", {"format": "pt"})
-        for name in (self.config.shape, self.config.tokenizer):
-            (path / Path(name).name).write_bytes((here / name).read_bytes())
+        (path / "config.json").write_bytes((here / self.config.shape).read_bytes())
+        (path / "tokenizer.model").write_bytes((here / self.config.tokenizer).read_bytes())
         return path
 
 

@@ -19,7 +19,11 @@ STATED = (
     "mini-llama/embeddings.safetensors",
     "mini-codec/model.safetensors",
     "mini-llama/model.safetensors",
+    "mini-llama-audio/tokenizer.model",
+    "mini-llama-audio/model.safetensors",
 )
+MOST_BYTES = 30 * 2**20
+"""Of all presets together: more would be too much for a package."""
 
 LABELS = {
     "esc-50": "dog, rain, sea waves, crying baby, clock tick, person sneeze, helicopter, chainsaw, rooster, "
@@ -77,10 +81,20 @@ def test_llama_config_fits_the_tokenizer_and_the_embedding_table() -> None:
     assert (config["bos_token_id"], config["eos_token_id"]) == (tokenizer.bos_id, tokenizer.eos_id) == (1, 2)
 
 
-def test_both_presets_have_one_tokenizer() -> None:
-    assert (
-        TextTokenizer(preset_directory("mini-llama") / "tokenizer.model").sha256 == preset_tokenizer().sha256
-    )
+@pytest.mark.parametrize("name", ["mini-llama", "mini-llama-audio"])
+def test_all_presets_have_one_tokenizer(name: str) -> None:
+    assert TextTokenizer(preset_directory(name) / "tokenizer.model").sha256 == preset_tokenizer().sha256
+
+
+def test_a_card_states_the_weights_beside_it() -> None:
+    for name in preset_names():
+        digest = hashlib.sha256((preset_directory(name) / "model.safetensors").read_bytes()).hexdigest()
+        assert name == "mini-codec" or digest in (preset_directory(name) / "README.md").read_text("utf-8")
+
+
+def test_presets_are_small() -> None:
+    root = preset_directory("mini-codec").parent
+    assert sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) < MOST_BYTES
 
 
 def test_a_stream_of_semantic_ids_has_one_reading() -> None:

@@ -1,0 +1,297 @@
+"""One-second clips from an S3 server to labels in Postgres, by two flows, against what limits them.
+
+`python -m benchmarks.pipeline [CLIPS]` prints what each stage takes alone, what the whole takes (the flows
+tokenize-clips and label-clips, the models loaded and Prefect's server started), peak memory at 1,000 clips and at all of them, the bars and a JSON line. The limit is the slowest stage alone, or all the
+processor seconds shared out to the cores, whichever is longer. Clips are made by rule, no two alike. The S3
+server (moto) and Postgres are processes of their own on the same cores, so theirs are in the total.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+from uuid import UUID
+
+import numpy as np
+
+from benchmarks.fleet import free_port
+from benchmarks.recorded import verdict
+from benchmarks.scale_out import fresh_database
+
+if TYPE_CHECKING:
+    from db.clips import ClipToTokenize
+    from flows.runtime import Runtime
+
+CLIPS, FEW = 10_000, 1_000
+"""Stages alone are measured on FEW clips, and memory is compared with that of so many."""
+RATE = 16_000
+BUCKET, LIBRARY = "clips", "pitches"
+LABELS = {"low": 120.0, "high": 5_000.0}
+BAR, FLAT_BAR = 1.15, 1.10
+STAGES = ("download", "decode", "encode", "write", "label")
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "benchmark",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+
+
+def clip_bytes(number: int, hertz: float | None = None) -> bytes:
+    """A second of a tone in noise as FLAC; each number's is its own."""
+    import torch
+
+    from core.audio import flac_bytes
+
+    rng = np.random.default_rng(number)
+    pitch = hertz or rng.uniform(100, 6_000)
+    tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(RATE) / RATE)
+    noisy = tone + 0.01 * rng.standard_normal(RATE)
+    return flac_bytes(torch.from_numpy(noisy.astype(np.float32)), RATE)
+
+
+def library_files() -> Iterator[tuple[str, bytes]]:
+    """Two demonstrations and their manifest, by name."""
+    rows = []
+    for number, (label, hertz) in enumerate(LABELS.items()):
+        yield f"{label}.flac", clip_bytes(-1 - number & 0xFFFFFFFF, hertz)
+        rows.append(json.dumps({"path": f"{label}.flac", "label": label}))
+    yield "manifest.jsonl", "\n".join(rows).encode()
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The address of a moto server in a process of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(120):
+        try:
+            urlopen(url, timeout=5).close()
+        except URLError:
+            time.sleep(0.5)
+        else:
+            return
+    raise TimeoutError(f"{url} does not answer")
+
+
+def put_clips(endpoint: str, clips: int) -> None:
+    """The library, `all` of the clips, and the first few of them once more as `few`."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket=BUCKET)
+    for name, data in library_files():
+        client.put_object(Bucket=BUCKET, Key=f"library/{name}", Body=data)
+    for number in range(clips):
+        data = clip_bytes(number)
+        for folder in ("all", "few") if number < FEW else ("all",):
+            client.put_object(Bucket=BUCKET, Key=f"{folder}/{number:06}.flac", Body=data)
+
+
+def processor_seconds(started_by: int) -> float:
+    """Of a process, all that it started and Postgres, which stands beside it."""
+    stats = dict(_stats())
+    mine = {started_by}
+    while more := {pid for pid, (parent, _, _) in stats.items() if parent in mine} - mine:
+        mine |= more
+    ticks = sum(t for pid, (_, name, t) in stats.items() if pid in mine or name == "postgres")
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stats() -> Iterator[tuple[int, tuple[int, str, int]]]:
+    """Each process with its parent, name and clock ticks, those of children that have ended included."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = path.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        fields = after.split()
+        yield int(path.parent.name), (int(fields[1]), before.partition("(")[2], sum(map(int, fields[11:15])))
+
+
+def whole(place: str) -> dict[str, Any]:
+    """The flows over a place: seconds, processor seconds, peak memory of this process in MiB."""
+    from flows.ingest_clips import ingest_clips
+    from flows.label_clips import label_clips
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.tokenize_clips import tokenize_clips
+
+    runtime = shared_runtime(Settings())
+    _prepare(runtime)
+    ingest_clips(place)  # Prefect's server starts
+    benchmark = os.getppid()
+    busy, started = processor_seconds(benchmark), time.monotonic()
+    tokenized = tokenize_clips(place)
+    labeled = label_clips(place, LIBRARY)
+    seconds = time.monotonic() - started
+    said = {
+        "seconds": seconds,
+        "processor_seconds": processor_seconds(benchmark) - busy,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "counts": {**tokenized, **{str(n): v for n, v in labeled.items() if isinstance(v, int)}},
+    }
+    runtime.close()
+    return said
+
+
+def _prepare(runtime: Runtime) -> None:
+    """The library, and the models loaded."""
+    from flows.stages.job import import_manifest
+
+    import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
+    _ = runtime.llama
+
+
+def alone(place: str) -> dict[str, Any]:
+    """Seconds of each stage over a place, nothing else going on, with the stages' own functions."""
+    from flows.runtime import Runtime
+    from flows.settings import Settings
+    from flows.stages.ingest import ingest
+    from flows.stages.run import recorded_run
+    from flows.stages.tokenize import batches_to_tokenize
+
+    runtime, spent = Runtime(Settings()), dict.fromkeys(STAGES, 0.0)
+    _prepare(runtime)
+    ingest(runtime, place)
+    with recorded_run(runtime, "label-clips", place, {}) as run:
+        for batch in batches_to_tokenize(runtime, place, runtime.settings.batch_size):
+            _tokenize_in_steps(runtime, place, batch, run.id, spent)
+        _label(runtime, place, run.id, spent)
+    runtime.close()
+    return {"seconds": spent}
+
+
+def _tokenize_in_steps(
+    runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run_id: UUID, spent: dict[str, float]
+) -> None:
+    """What tokenize_batch does with new clips, one step after another."""
+    from flows.stages import tokenize
+
+    storage, works = runtime.storage(place), [tokenize.Work(clip) for clip in clips]
+    with ExitStack() as files:
+        with _timed(spent, "download"):
+            tokenize._in_threads(runtime.downloads, works, lambda work: tokenize._fetch(storage, work, files))
+        with _timed(spent, "decode"):
+            tokenize._in_threads(runtime.decoding, works, lambda work: tokenize._decode(runtime, work))
+        with _timed(spent, "encode"):
+            tokenize._encode(runtime, works)
+    with _timed(spent, "write"):
+        tokenize._save(runtime, works, run_id)
+
+
+def _label(runtime: Runtime, place: str, run_id: UUID, spent: dict[str, float]) -> None:
+    from flows.stages.label import Labelling, LabelRequest
+
+    labelling = Labelling(runtime, LabelRequest(LIBRARY))
+    labelling.prepare(run_id)
+    batches = labelling.batches(place)
+    with _timed(spent, "label"):
+        for batch in batches:
+            labelling.label_batch(batch, run_id)
+
+
+@contextmanager
+def _timed(spent: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    spent[stage] += time.monotonic() - started
+
+
+def in_child(what: str, folder: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """`whole` or `alone` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.pipeline", what, f"s3://{BUCKET}/{folder}"]
+    child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    said: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return said
+
+
+def measured(folder: Path, clips: int) -> dict[str, dict[str, Any]]:
+    """Stages alone, the whole over few clips and over all."""
+    from db import embedded
+
+    os.environ.update(KEYS)
+    server = embedded.start(folder / "home")
+    try:
+        with s3_server() as endpoint:
+            put_clips(endpoint, clips)
+            asked = {"stages": ("alone", "few"), "few": ("whole", "few"), "all": ("whole", "all")}
+            return {
+                name: in_child(
+                    *what, environment(folder / name, endpoint, fresh_database(server, f"pipeline_{name}"))
+                )
+                for name, what in asked.items()
+            }
+    finally:
+        embedded.stop(folder / "home")
+
+
+def environment(folder: Path, endpoint: str, database_url: str) -> dict[str, str]:
+    """What leads a process to the servers, and to a home of its own."""
+    folder.mkdir()
+    return {
+        **os.environ,
+        "AWS_ENDPOINT_URL": endpoint,
+        "WORDWAVE_HOME": str(folder),
+        "WORDWAVE_DATABASE_URL": database_url,
+        "WORDWAVE_READ_ROOTS": f"s3://{BUCKET}",
+        "WORDWAVE_STORAGE_URI": str(folder / "results"),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+def main(clips: int) -> None:
+    """Prints the stages, the whole, the bars and the JSON line."""
+    with tempfile.TemporaryDirectory(prefix="ww-", dir="/tmp") as folder:
+        Path(folder).chmod(0o711)  # Postgres may run as another account
+        figures = measured(Path(folder), clips)
+    cores, few, all_ = os.cpu_count() or 1, figures["few"], figures["all"]
+    stages = {n: s * clips / min(clips, FEW) for n, s in figures["stages"]["seconds"].items()}
+    shared = all_["processor_seconds"] / cores
+    limit = max(*stages.values(), shared)
+    over, growth = all_["seconds"] / limit, all_["peak_mib"] / few["peak_mib"]
+    print(
+        f"{clips} one-second clips, S3 to Postgres, {cores} cores: {all_['seconds']:.1f} s, {all_['counts']}"
+    )
+    for stage in STAGES:
+        print(f"  {stage:<10} alone {stages[stage]:>8.1f} s (from {min(clips, FEW)} clips)")
+    print(f"  processor seconds over cores {shared:.1f} s; limit {limit:.1f} s")
+    print(f"  whole over the limit {over:.2f} times, of {BAR} {verdict(over <= BAR)}")
+    print(
+        f"  peak memory {few['peak_mib']:.0f} MiB at {min(clips, FEW)} clips, {all_['peak_mib']:.0f} at "
+        f"{clips}: {growth:.2f} times, of {FLAT_BAR} {verdict(growth <= FLAT_BAR)}"
+    )
+    said = {"benchmark": "pipeline", "clips": clips, "cores": cores, "limit": limit, "over": over}
+    print(json.dumps({**said, "stages": stages, "few": few, "all": all_}))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(json.dumps({"whole": whole, "alone": alone}[sys.argv[1]](sys.argv[2])))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS)
