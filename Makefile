@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-quality install clean
+.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-pipeline bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,9 +38,13 @@ test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (C
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
 	$(PYTEST) -m browser
 
-bench: .venv/tests ## the figures of the README
+bench: .venv/tests ## the figures of the README: codec, labelling, waits before anything is done
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.startup
+
+bench-pipeline: .venv/tests ## 10,000 clips from S3 into Postgres against what limits them
+	$(BIN)/python -m benchmarks.pipeline
 
 bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); an hour
 	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[quality]'

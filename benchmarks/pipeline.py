@@ -1,8 +1,9 @@
 """One-second clips from an S3 server to labels in Postgres, by two flows, against what limits them.
 
 `python -m benchmarks.pipeline [CLIPS]` prints what each stage takes alone, what the whole takes (the flows
-tokenize-clips and label-clips, the models loaded and Prefect's server started), peak memory at 1,000 clips and at all of them, the bars and a JSON line. The limit is the slowest stage alone, or all the
-processor seconds shared out to the cores, whichever is longer. Clips are made by rule, no two alike. The S3
+tokenize-clips and label-clips, models loaded and Prefect's server started), peak memory at 1,000 clips and at
+all of them, the bars and a JSON line. The limit is the slowest stage alone, or all the processor seconds
+shared out to the cores, whichever is longer. Clips are made by rule, no two alike. The S3
 server (moto) and Postgres are processes of their own on the same cores, so theirs are in the total.
 """
 
@@ -262,6 +263,7 @@ def environment(folder: Path, endpoint: str, database_url: str) -> dict[str, str
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
 
 

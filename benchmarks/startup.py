@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -76,7 +77,7 @@ def waited(
     what: str, commands: Sequence[Sequence[str]], environment: Mapping[str, str] = os.environ
 ) -> Waited:
     """Each command once; one that fails ends the program."""
-    times = [seconds_of(lambda command=command: run(command, environment)) for command in commands]
+    times = [seconds_of(partial(run, command, environment)) for command in commands]
     return Waited(what, median(times), min(times), max(times))
 
 
@@ -115,8 +116,8 @@ def first_batch(folder: Path) -> Waited:
 def main() -> None:
     """Prints the waits, the bar and the JSON line."""
     figures = [waited("wordwave --help", [HELP] * REPEATS)]
-    for module in (*LIGHT, FLOW):
-        figures.append(waited(f"import {module}", [python(f"import {module}")] * REPEATS))
+    modules = (*LIGHT, FLOW)
+    figures += [waited(f"import {module}", [python(f"import {module}")] * REPEATS) for module in modules]
     with tempfile.TemporaryDirectory(prefix="ww-", dir="/tmp") as folder:
         Path(folder).chmod(0o711)  # Postgres may run as another account
         figures.append(first_batch(Path(folder)))
