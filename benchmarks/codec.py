@@ -170,7 +170,8 @@ class Comparison:
 
 def other_figures(machine: Machine, other: OtherCodec) -> Iterator[OtherFigure]:
     """One codec of transformers on one second."""
-    for direction, call in (("encode", other.encode), ("decode", other.decode)):
+    calls: dict[Direction, Callable[[], object]] = {"encode": other.encode, "decode": other.decode}
+    for direction, call in calls.items():
         floor = machine.floor(operations(call), size(other.weights(direction)))
         yield OtherFigure(other.name, direction, seconds_per_call(call, BUDGET), floor)
 
@@ -178,7 +179,8 @@ def other_figures(machine: Machine, other: OtherCodec) -> Iterator[OtherFigure]:
 def bars(figures: Sequence[Figure], others: Sequence[OtherFigure]) -> Iterator[tuple[str, bool]]:
     """Each bar with what was measured, and whether it was reached."""
     alone = {f.direction: f for f in figures if (f.length, f.batch) == (1, 1)}
-    for direction, bar in (("encode", ENCODE_BAR), ("decode", DECODE_BAR)):
+    least_gains: dict[Direction, float] = {"encode": ENCODE_BAR, "decode": DECODE_BAR}
+    for direction, bar in least_gains.items():
         if one := alone.get(direction):
             said = f"{direction} 1 s {one.speedup:.1f} times as fast as the released way, of {bar:.0f}"
             yield said, one.speedup >= bar
