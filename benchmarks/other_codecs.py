@@ -21,15 +21,16 @@ class OtherCodec(ABC):
 
     name: str
 
-    def __init__(self, model: Any, sample_rate: int) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model.eval().requires_grad_(False)
         generator = torch.Generator().manual_seed(0)
-        self.second = 0.1 * torch.randn(1, 1, sample_rate, generator=generator)
+        self.second = 0.1 * torch.randn(1, 1, model.config.sampling_rate, generator=generator)
         self.encoded = self.encode()
 
-    @abstractmethod
+    @torch.inference_mode()
     def encode(self) -> Any:
         """The second's codes."""
+        return self.model.encode(self.second)
 
     @abstractmethod
     def decode(self) -> Any:
@@ -48,12 +49,7 @@ class Encodec(OtherCodec):
     name = "EnCodec"
 
     def __init__(self) -> None:
-        config = EncodecConfig()
-        super().__init__(EncodecModel(config), config.sampling_rate)
-
-    @torch.inference_mode()
-    def encode(self) -> Any:
-        return self.model.encode(self.second)
+        super().__init__(EncodecModel(EncodecConfig()))
 
     @torch.inference_mode()
     def decode(self) -> Any:
@@ -66,12 +62,7 @@ class Dac(OtherCodec):
     name = "DAC"
 
     def __init__(self) -> None:
-        config = DacConfig()
-        super().__init__(DacModel(config), config.sampling_rate)
-
-    @torch.inference_mode()
-    def encode(self) -> Any:
-        return self.model.encode(self.second)
+        super().__init__(DacModel(DacConfig()))
 
     @torch.inference_mode()
     def decode(self) -> Any:
@@ -84,12 +75,7 @@ class Mimi(OtherCodec):
     name = "Mimi"
 
     def __init__(self) -> None:
-        config = MimiConfig()
-        super().__init__(MimiModel(config), config.sampling_rate)
-
-    @torch.inference_mode()
-    def encode(self) -> Any:
-        return self.model.encode(self.second)
+        super().__init__(MimiModel(MimiConfig()))
 
     @torch.inference_mode()
     def decode(self) -> Any:

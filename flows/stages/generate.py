@@ -20,6 +20,7 @@ from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
+from flows.stages.ingest import GENERATED
 from flows.stages.label import clip_codes
 from flows.stages.tokenize import tokenize_uris
 
@@ -245,7 +246,7 @@ class Generating(ABC):
         )
 
     def _key(self, work_key: bytes) -> str:
-        return f"generated/{work_key.hex()}.{self.request.format}"
+        return f"{GENERATED}/{work_key.hex()}.{self.request.format}"
 
     def _file(self, waveform: Tensor) -> bytes:
         from core.audio import flac_bytes, wav_bytes

@@ -9,6 +9,9 @@ from flows.stages.counts import Counts
 from flows.storage import Listed
 from flows.storage.location import below, canonical
 
+GENERATED = "generated"
+"""The folder of the storage in which audio lies that was made here."""
+
 
 def ingest(runtime: Runtime, place: str) -> Counts:
     """Lists a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted."""
@@ -20,7 +23,7 @@ def ingest(runtime: Runtime, place: str) -> Counts:
 def listed_clips(runtime: Runtime, place: str) -> Iterator[Listed]:
     """What lies there, but for audio that was generated: in a bucket that also keeps results, a run would
     take the answers of the last one for clips. Named as the place itself, it is taken."""
-    generated = below(canonical(f"{runtime.settings.storage_uri}/generated"))
+    generated = below(canonical(f"{runtime.settings.storage_uri}/{GENERATED}"))
     asked_for = below(canonical(place)).startswith(generated)
     listed = runtime.storage(place).list(place)
     return (one for one in listed if asked_for or not one.uri.startswith(generated))
