@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from core.codec.layers import Decoder, Encoder
 from core.codec.mel import MelDecoder, MelEncoder
 from core.codec.pool import frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
+from core.codec.single_clip import SingleClipDecoder, SingleClipEncoder
 from core.codec.windows import Window, cut_windows
 from core.codes import Float16Array
 from core.errors import BadCodes
@@ -79,6 +81,8 @@ class LLMCodec(nn.Module):
         checkpoint.check_shapes(tensors, self.canonical())
         weights = {n: t for n, t in tensors.items() if not n.endswith(".table")}
         self.load_state_dict(weights, strict=False)
+        for copied in ("_encode_one", "_decode_one"):
+            self.__dict__.pop(copied, None)
         for index, layer in enumerate(self.quantizer.layers):
             layer.load_table(tensors[f"quantizer.quantizers.{index}.table"])
         self.fingerprint = checkpoint.fingerprint(tensors, self.config, self.words, torch.float32)
@@ -135,7 +139,7 @@ class LLMCodec(nn.Module):
         """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
         samples = torch.stack([window.samples for _, window in batch])
         samples = functional.pad(samples, (0, 0, 0, self.rows - len(batch))).unsqueeze(1)
-        latents = self.encoder(samples.to(self.device))
+        latents = self._latents(samples)
         codes = [layer.cpu() for layer in self.quantizer.encode(latents)]
         for row, (index, window) in enumerate(batch):
             kept = [
@@ -145,6 +149,13 @@ class LLMCodec(nn.Module):
             frames = _kept(latents[row], window, self.config.block_frames)
             frames = frames[:, : frames.shape[1] - window.padding // self.config.hop_length]
             parts[index].append(_Part(window.start, kept, frames.shape[1], frame_sums(frames)))
+
+    def _latents(self, samples: Tensor) -> Tensor:
+        """(B, 1, T) samples to (B, D, T / hop_length)."""
+        if self._one_by_one:
+            return torch.stack([self._encode_one(row) for row in samples[:, 0]])
+        latents: Tensor = self.encoder(samples.to(self.device))
+        return latents
 
     def _join(self, parts: list[_Part]) -> EncodedClip:
         """A clip's windows, in any order, as one tensor per layer and one latent."""
@@ -169,8 +180,25 @@ class LLMCodec(nn.Module):
             raise BadCodes(f"{len(seeds)} seeds for {rows} rows of codes")
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         z_q = self.quantizer.decode([layer.to(self.device) for layer in codes])
+        if self._one_by_one and rows:
+            return torch.stack([self._decode_one(*row) for row in zip(z_q, generators, strict=True)])[:, None]
         waveform: Tensor = self.decoder(z_q, generators)
         return waveform
+
+    @property
+    def _one_by_one(self) -> bool:
+        """On a CPU rows are computed one at a time, by blocks of the released shape laid out for that."""
+        return self.device.type == "cpu" and self.config.blocks == "waveform" and self.config.depthwise
+
+    @cached_property
+    def _encode_one(self) -> SingleClipEncoder:
+        assert isinstance(self.encoder, Encoder)
+        return SingleClipEncoder(self.encoder)
+
+    @cached_property
+    def _decode_one(self) -> SingleClipDecoder:
+        assert isinstance(self.decoder, Decoder)
+        return SingleClipDecoder(self.decoder)
 
 
 def _kept(steps: Tensor, window: Window, per_block: int) -> Tensor:

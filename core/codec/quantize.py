@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
+from core.codec.products import product
 from core.errors import BadCodes
 
 
@@ -36,9 +37,7 @@ class VectorQuantize(nn.Module):
         """(B, D, T) to codes (B, T / stride), int64. The query's own length does not change the argmax."""
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
-        # the table stands left, so that it is read once as it lies in memory
-        codes = (self.directions @ rows.T).argmax(dim=0)
-        return codes.view(residual.shape[0], -1)
+        return product(rows, self.directions).argmax(dim=1).view(residual.shape[0], -1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, T / stride) to z_q (B, D, T)."""

@@ -1,0 +1,22 @@
+"""Products against torch's own."""
+
+import pytest
+import torch
+
+from core.codec.products import product
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+@torch.inference_mode()
+def test_a_product_is_that_of_a_linear_layer(rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(n, 96, generator=generator) for n in (rows, 500))
+    torch.testing.assert_close(product(x, weight), torch.nn.functional.linear(x, weight))
+
+
+@torch.inference_mode()
+def test_rows_may_overlap_in_memory() -> None:
+    x = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    pairs = x.as_strided((29, 16), (8, 1))
+    weight = torch.randn(5, 16, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(product(pairs, weight), pairs.contiguous() @ weight.T)
