@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
@@ -19,6 +19,7 @@ from core.constraint import LabelTrie
 from core.errors import CheckpointMismatch
 from core.llama_directory import DType, model_fingerprint, read_model, read_tokenizer
 from core.packing import GrowingRow, Pack, pack_queries, split_packs
+from core.products import product
 from core.prompt import check_budget
 from core.vocabulary import TextTokenizer
 
@@ -71,6 +72,10 @@ class FrozenLlama:
         self.vocab_size: int = model.config.vocab_size
         self.context_length: int = model.config.max_position_embeddings
         self._model = model
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                forward = partial(product, weight=module.weight, bias=module.bias)
+                module.forward = forward  # type: ignore[method-assign]
 
     @classmethod
     def from_directory(

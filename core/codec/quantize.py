@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
-from core.codec.products import product
+from core.products import product
 from core.errors import BadCodes
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from core.codec.attention import LocalMHA
 from core.codec.layers import Decoder, Encoder, NoiseBlock, ResidualUnit, Snake1d
-from core.codec.products import product
+from core.products import product
 
 MARGIN = 27
 """Rows of zeros on either side of a padded buffer: the reach of three steps of the widest dilation, 9."""

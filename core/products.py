@@ -1,0 +1,21 @@
+"""Matrix products of inference."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., K) times (N, K) to (..., N), as a linear layer.
+
+    In inference mode float32 goes to oneDNN on a CPU: torch itself asks MKL, which on CPUs that are not
+    Intel's takes a sixth longer for long rows, and twice as long for a few rows against a large table.
+    """
+    if x.is_cpu and x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _has_onednn():
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
+    return functional.linear(x, weight, bias)
+
+
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
