@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-pipeline bench-quality install clean
+.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench: .venv/tests ## the figures of the README: codec, labelling, waits before 
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.startup
+
+bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what it can do
+	$(BIN)/python -m benchmarks.gpu
 
 bench-pipeline: .venv/tests ## 10,000 clips from S3 into Postgres against what limits them
 	$(BIN)/python -m benchmarks.pipeline

@@ -14,10 +14,11 @@ from torch import Tensor
 import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from core.constraint import LabelTrie, label_trie
 from core.llama import FrozenLlama
+from core.llama_directory import DType
 
 CONFIG = LlamaConfig(
     hidden_size=768,
@@ -32,13 +33,21 @@ LABELS = {"a": (700,), "b": (701,), "c": (702, 703), "d": (702, 704), "e": (705,
 CLOSING = 835
 
 
-def random_llama(generator: torch.Generator) -> FrozenLlama:
-    """A model whose weights come from the generator."""
-    model = LlamaForCausalLM(CONFIG).eval()
+def random_model(
+    generator: torch.Generator, config: LlamaConfig = CONFIG, dtype: DType = "float32"
+) -> LlamaForCausalLM:
+    """Weights that come from the generator, made where it is."""
+    with torch.device(generator.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.data.normal_(0.0, 0.02, generator=generator)
-    return FrozenLlama(model, None, Path(), "float32")
+    return model.requires_grad_(False)
+
+
+def frozen(model: LlamaForCausalLM, dtype: DType = "float32") -> FrozenLlama:
+    """The model as the service asks it, without tokenizer and directory."""
+    return FrozenLlama(model, None, Path(), dtype)
 
 
 def random_ids(count: int, generator: torch.Generator) -> list[int]:
@@ -54,7 +63,7 @@ def whole_prompt(llama: FrozenLlama, prefix: list[int], query: list[int], trie: 
 def main() -> None:
     """Prints the table and the JSON line."""
     generator = torch.Generator().manual_seed(0)
-    llama, trie = random_llama(generator), label_trie(LABELS, CLOSING)
+    llama, trie = frozen(random_model(generator)), label_trie(LABELS, CLOSING)
     prefix = random_ids(PREFIX, generator)
     queries = [random_ids(QUERY, generator) for _ in range(QUERIES)]
     start = time.perf_counter()

@@ -64,12 +64,8 @@ def _pieces(tokenizer: TextTokenizer, text: str) -> list[str]:
     return [tokenizer.piece(token_id) for token_id in tokenizer.encode(text)]
 
 
-@pytest.fixture(scope="session")
-def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> Path:
-    """A random LLAMA with grouped keys and values, and the tokenizer beside it.
-
-    Its weights are larger than a fresh model's, so that its answers differ clearly from one another.
-    """
+def write_llama(path: Path, tokenizer_path: Path, initializer_range: float) -> Path:
+    """A random LLAMA with grouped keys and values, and the tokenizer beside it."""
     # imported here, so that tests without a language model need not wait for transformers
     import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
@@ -77,7 +73,6 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    path = tmp_path_factory.mktemp("llama")
     config = LlamaConfig(
         vocab_size=420,
         hidden_size=64,
@@ -86,13 +81,19 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        initializer_range=0.3,
+        initializer_range=initializer_range,
     )
     with torch.random.fork_rng():
         torch.manual_seed(7)
         LlamaForCausalLM(config).save_pretrained(path)
     shutil.copy(tokenizer_path, path / "tokenizer.model")
     return path
+
+
+@pytest.fixture(scope="session")
+def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> Path:
+    """Its weights are larger than a fresh model's, so that its answers differ clearly from one another."""
+    return write_llama(tmp_path_factory.mktemp("llama"), tokenizer_path, 0.3)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def plain_scores(
     for row, query in enumerate(queries):
         for column, path in enumerate(trie.paths):
             spelled = [trie.token_ids[node] for node in path]
-            ids = torch.tensor([[*prefix, *query, *spelled]])
+            ids = torch.tensor([[*prefix, *query, *spelled]], device=model.device)
             log_p = model(ids).logits[0].log_softmax(dim=-1)
             ends = range(ids.shape[1] - len(spelled) - 1, ids.shape[1] - 1)
             scores[row, column] = sum(log_p[at, ids[0, at + 1]] for at in ends)
