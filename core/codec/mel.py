@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core.codec.config import CodecConfig
+from core.products import product
 
 N_FFT = 1024
 MEL_BANDS = 80
@@ -36,9 +37,16 @@ class ConvBlock(nn.Module):
         self.out = nn.Conv1d(dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = channel_norm(self.norm, x)
-        out: Tensor = self.out(nn.functional.gelu(self.conv(h)))
-        return x + out
+        # time-major, as products: a dilated convolution of torch takes ten times as long on a CPU
+        h = nn.functional.gelu(self._three_taps(self.norm(x.transpose(1, 2))))
+        return x + product(h, self.out.weight[:, :, 0], self.out.bias).transpose(1, 2)
+
+    def _three_taps(self, h: Tensor) -> Tensor:
+        """The dilated convolution of (B, T, C)."""
+        reach, steps = self.conv.dilation[0], h.shape[1]
+        padded = nn.functional.pad(h, (0, 0, reach, reach))
+        taps = [padded[:, start : start + steps] for start in (0, reach, 2 * reach)]
+        return product(torch.cat(taps, dim=-1), self.conv.weight.transpose(1, 2).flatten(1), self.conv.bias)
 
 
 def channel_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:

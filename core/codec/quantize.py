@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
-from core.products import product
 from core.errors import BadCodes
+from core.products import product
 
 
 class VectorQuantize(nn.Module):
