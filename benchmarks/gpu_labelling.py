@@ -58,7 +58,7 @@ class LlamaSizes:
     query: int = 30
     queries: int = 512
     plain_batches: tuple[int, ...] = (1, 4, 16)
-    pack_budgets: tuple[int, ...] = (1024, 2048, 4096)
+    pack_budgets: tuple[int, ...] = (512, 1024, 4096)
     generated: int = 32
     steps: int = 64
 
@@ -168,8 +168,7 @@ class Labelling:
     def packed(self, budget: int | None) -> LabellingFigure:
         """All queries behind one prefix, which is read before."""
         shared = self.llama.prefill(self.prefix)
-        asked = {} if budget is None else {"pack_budget": budget}
-        score = partial(self.llama.score_nodes, shared, self.queries, self.trie, **asked)
+        score = partial(self.llama.score_nodes, shared, self.queries, self.trie, pack_budget=budget)
         different = self.difference(score())
         seconds = self.device.seconds(score) / len(self.queries)
         needed = packed_operations(self.model, len(self.prefix), self.sizes.query, self.trie)

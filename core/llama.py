@@ -23,8 +23,9 @@ from core.products import product
 from core.prompt import check_budget
 from core.vocabulary import TextTokenizer
 
-PACK_BUDGET = 512
-"""Token ids of one row that is read at once."""
+PACK_BUDGET, GPU_PACK_BUDGET = 256, 2048
+"""Token ids of one row that is read at once. The queries of a row look at each other in vain, which on a CPU
+costs more than longer products gain; a GPU needs rows that fill it."""
 
 ANSWER_BUDGET = 2048
 """Token ids of one row that grows by what is said. It is longer: every step reads all weights once."""
@@ -71,6 +72,7 @@ class FrozenLlama:
         self.device: torch.device = model.device
         self.vocab_size: int = model.config.vocab_size
         self.context_length: int = model.config.max_position_embeddings
+        self._pack_budget = PACK_BUDGET if self.device.type == "cpu" else GPU_PACK_BUDGET
         self._model = model
         for module in model.modules():
             if isinstance(module, nn.Linear):
@@ -118,7 +120,7 @@ class FrozenLlama:
         queries: Sequence[Sequence[int]],
         trie: LabelTrie,
         *,
-        pack_budget: int = PACK_BUDGET,
+        pack_budget: int | None = None,
     ) -> Tensor:
         """(queries, nodes) float32 on the CPU: log P of each node's id after prefix, query and its ancestors.
 
@@ -126,7 +128,9 @@ class FrozenLlama:
         """
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
-        packs = split_packs([len(query) + trie.num_inner for query in queries], pack_budget)
+        packs = split_packs(
+            [len(query) + trie.num_inner for query in queries], pack_budget or self._pack_budget
+        )
         scores = [self._score_pack(prefix, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 
@@ -183,9 +187,12 @@ class FrozenLlama:
 
         What is read stays behind the prefix, for the next pack to see.
         """
+        # a mask of bools would be turned into numbers in every layer
+        hidden = torch.zeros(pack.mask.shape, dtype=self._model.dtype, device=self.device)
+        hidden.masked_fill_(~pack.mask, -torch.inf)
         logits = self._model(
             pack.token_ids,
-            attention_mask=pack.mask,
+            attention_mask=hidden,
             position_ids=pack.position_ids,
             past_key_values=prefix.kv_cache,
             use_cache=True,

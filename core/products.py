@@ -11,10 +11,25 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     In inference mode float32 goes to oneDNN on a CPU: torch itself asks MKL, which on CPUs that are not
     Intel's takes a sixth longer for long rows, and twice as long for a few rows against a large table.
     """
-    if x.is_cpu and x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _has_onednn():
+    if weight.is_mkldnn or _goes_to_onednn(x):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out
     return functional.linear(x, weight, bias)
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """A copy that `product` takes in place of a weight on a CPU, laid out for about so many rows at a time.
+
+    A large table is read a quarter faster for it. Where there is no oneDNN it is the weight itself.
+    """
+    if not _has_onednn():
+        return weight
+    copy: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return copy
+
+
+def _goes_to_onednn(x: Tensor) -> bool:
+    return x.is_cpu and x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _has_onednn()
 
 
 def _has_onednn() -> bool:

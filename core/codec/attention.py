@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.products import product
+
 HEAD_DIM = 64
 
 
@@ -41,11 +43,10 @@ class LocalMHA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         windows = x.shape[-1] // self.window_size
-        qkv = self.to_qkv(self.norm(x.transpose(1, 2)))  # (B, T, 3C)
-        qkv = qkv.unflatten(1, (windows, self.window_size)).unflatten(-1, (3, self.heads, HEAD_DIM))
+        qkv = product(self.norm(x.transpose(1, 2)), self.to_qkv.weight)  # (B, T, 3C)
+        qkv = qkv.view(len(x), windows, self.window_size, 3, self.heads, HEAD_DIM)
         q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # each (B, h, w, n, d)
         angles = self.rel_pos(self.window_size)
         out = functional.scaled_dot_product_attention(rotate(q, angles), rotate(k, angles), v)
         out = out.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)  # (B, T, C)
-        projected: Tensor = self.to_out(out)
-        return projected.transpose(1, 2) + x
+        return product(out, self.to_out.weight).transpose(1, 2) + x

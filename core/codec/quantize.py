@@ -6,6 +6,7 @@ at inference, so the projected table is what a layer holds: it is never computed
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from torch.nn import functional
 
 from core.codec.config import CodecConfig
 from core.errors import BadCodes
-from core.products import product
+from core.products import packed, product
+
+ROWS = 32
+"""Vectors of a second of audio, about: what a search on a CPU is laid out for."""
 
 
 class VectorQuantize(nn.Module):
@@ -32,12 +36,18 @@ class VectorQuantize(nn.Module):
         """Takes the projected codebook, (N, D)."""
         self.directions.copy_(functional.normalize(table))
         self.lengths.copy_(torch.linalg.vector_norm(table, dim=-1))
+        self.__dict__.pop("_packed", None)
 
     def encode(self, residual: Tensor) -> Tensor:
         """(B, D, T) to codes (B, T / stride), int64. The query's own length does not change the argmax."""
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
-        return product(rows, self.directions).argmax(dim=1).view(residual.shape[0], -1)
+        directions = self._packed if rows.is_cpu else self.directions
+        return product(rows, directions).argmax(dim=1).view(residual.shape[0], -1)
+
+    @cached_property
+    def _packed(self) -> Tensor:
+        return packed(self.directions, ROWS)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, T / stride) to z_q (B, D, T)."""
