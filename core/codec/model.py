@@ -17,13 +17,12 @@ from core.codec.mel import MelDecoder, MelEncoder
 from core.codec.pool import frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
 from core.codec.single_clip import SingleClipDecoder, SingleClipEncoder
-from core.codec.windows import Window, cut_windows
+from core.codec.windows import WINDOW_BLOCKS, Window, cut_windows
 from core.codes import Float16Array
 from core.errors import BadCodes
 
 GPU_ROWS = 16
-"""Rows of an encoder pass on a GPU, short batches filled with silence: one shape a length, so that a clip's
-codes do not depend on its neighbours. On a CPU a pass is one row: sixteen took longer per clip."""
+"""Rows of an encoder pass on a GPU, whatever their length."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +53,6 @@ class LLMCodec(nn.Module):
         self.config = config
         self.words = words
         self.fingerprint = ""
-        self.rows = 1
         self.encoder = Encoder(config) if config.blocks == "waveform" else MelEncoder(config)
         self.quantizer = ResidualVectorQuantize(config)
         self.decoder = Decoder(config) if config.blocks == "waveform" else MelDecoder(config)
@@ -70,7 +68,6 @@ class LLMCodec(nn.Module):
         config, tensors, words = checkpoint.read_directory(Path(path))
         codec = cls(config, words)
         codec.load_canonical(tensors)
-        codec.rows = 1 if torch.device(device).type == "cpu" else GPU_ROWS
         # TF32 would change codes between devices
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -129,7 +126,7 @@ class LLMCodec(nn.Module):
             for window in cut_windows(pieces, self.config.block_length):
                 batch = waiting[len(window.samples)]
                 batch.append((index, window))
-                if len(batch) == self.rows:
+                if len(batch) == self._rows(len(window.samples)):
                     self._encode_windows(waiting.pop(len(window.samples)), parts)
         for batch in waiting.values():
             self._encode_windows(batch, parts)
@@ -138,7 +135,8 @@ class LLMCodec(nn.Module):
     def _encode_windows(self, batch: list[tuple[int, Window]], parts: list[list[_Part]]) -> None:
         """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
         samples = torch.stack([window.samples for _, window in batch])
-        samples = functional.pad(samples, (0, 0, 0, self.rows - len(batch))).unsqueeze(1)
+        missing = self._rows(samples.shape[1]) - len(batch)
+        samples = functional.pad(samples, (0, 0, 0, missing)).unsqueeze(1)
         latents = self._latents(samples)
         codes = [layer.cpu() for layer in self.quantizer.encode(latents)]
         for row, (index, window) in enumerate(batch):
@@ -149,6 +147,14 @@ class LLMCodec(nn.Module):
             frames = _kept(latents[row], window, self.config.block_frames)
             frames = frames[:, : frames.shape[1] - window.padding // self.config.hop_length]
             parts[index].append(_Part(window.start, kept, frames.shape[1], frame_sums(frames)))
+
+    def _rows(self, num_samples: int) -> int:
+        """Rows of a pass over windows of so many samples: always the same, so that a clip's codes do not
+        depend on its neighbours. On a CPU a pass of the mel blocks is about as long as the longest window.
+        """
+        if self.device.type != "cpu":
+            return GPU_ROWS
+        return 1 if self._one_by_one else max(1, WINDOW_BLOCKS * self.config.block_length // num_samples)
 
     def _latents(self, samples: Tensor) -> Tensor:
         """(B, 1, T) samples to (B, D, T / hop_length)."""

@@ -1,5 +1,7 @@
 """A small codec of the released shape, its weights drawn by seed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from core.codec import CodecConfig, LLMCodec
 SMALL = CodecConfig(
     encoder_dim=4, latent_dim=64, decoder_dim=64, codebook_sizes=(64, 256, 256), codebook_dim=16
 )
+SMALL_MEL = replace(SMALL, encoder_dim=32, noise=False, blocks="mel")
 
 
 def random_codec(config: CodecConfig, words: tuple[str, ...] = (), seed: int = 0) -> LLMCodec:
@@ -25,3 +28,9 @@ def random_codec(config: CodecConfig, words: tuple[str, ...] = (), seed: int = 0
 @pytest.fixture(scope="session")
 def codec() -> LLMCodec:
     return random_codec(SMALL)
+
+
+@pytest.fixture(scope="session", params=[SMALL, SMALL_MEL], ids=["waveform", "mel"])
+def any_codec(request: pytest.FixtureRequest) -> LLMCodec:
+    """One of either kind of blocks."""
+    return random_codec(request.param)
