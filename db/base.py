@@ -1,11 +1,12 @@
 """The declarative base: constraint names to rely on, and one Postgres type per Python type."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, MetaData, Text, Uuid
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy import Dialect, LargeBinary, MetaData, SmallInteger, Text, TypeDecorator, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase
 
 
@@ -28,3 +29,17 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         UUID: Uuid,
     }
+
+
+class SmallIntegers(TypeDecorator[list[int]]):
+    """smallint[] that goes out as the text of an array, '{1,2}'.
+
+    The driver would spell a list as an expression, which takes the server four times as long to read.
+    """
+
+    impl = ARRAY(SmallInteger)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[int] | None], str | None]:
+        """How a value is sent."""
+        return lambda numbers: None if numbers is None else "{" + ",".join(map(str, numbers)) + "}"

@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     select,
     update,
-    values,
 )
 from sqlalchemy.orm import Session
 
@@ -215,8 +214,12 @@ def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
     """Says which stored content each clip id has."""
     if not contents:
         return
-    links = values(column("clip_id", BigInteger), column("sha256", LargeBinary), name="links").data(
-        list(contents.items())
+    links = (
+        func.unnest(
+            cast(list(contents), ARRAY(BigInteger)), cast(list(contents.values()), ARRAY(LargeBinary))
+        )
+        .table_valued(column("clip_id", BigInteger), column("sha256", LargeBinary), name="links")
+        .render_derived()
     )
     session.execute(
         update(Clip)

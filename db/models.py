@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base
+from db.base import Base, SmallIntegers
 
 SHA256_BYTES = 32
 
@@ -168,10 +168,10 @@ class TokenSequence(Base):
 
     content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
-    semantic: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    acoustic1: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    acoustic2: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    levels: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    semantic: Mapped[list[int]] = mapped_column(SmallIntegers)
+    acoustic1: Mapped[list[int]] = mapped_column(SmallIntegers)
+    acoustic2: Mapped[list[int]] = mapped_column(SmallIntegers)
+    levels: Mapped[list[int]] = mapped_column(SmallIntegers)
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[datetime] = _written_at()
 
@@ -326,9 +326,9 @@ class GeneratedAudio(Base):
     demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
     llm_id: Mapped[int] = mapped_column(ForeignKey("llms.id"))
-    semantic: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    acoustic1: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
-    acoustic2: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    semantic: Mapped[list[int]] = mapped_column(SmallIntegers)
+    acoustic1: Mapped[list[int]] = mapped_column(SmallIntegers)
+    acoustic2: Mapped[list[int]] = mapped_column(SmallIntegers)
     duration: Mapped[float]
     uri: Mapped[str]
     sha256: Mapped[bytes]
