@@ -14,8 +14,8 @@ from torch import Tensor
 
 from benchmarks.device import Device, if_it_fits
 from benchmarks.gpu_labelling import LlamaSizes, model_that_fits
-from benchmarks.labelling import frozen, random_ids
 from benchmarks.machine import size
+from benchmarks.random_llama import frozen, random_ids
 from core.generate import Decoding
 from core.llama import FrozenLlama, SharedPrefix
 

@@ -14,15 +14,27 @@ import torch
 from torch import Tensor
 
 from benchmarks.device import Device, free_bytes, if_it_fits
-from benchmarks.labelling import CLOSING, FULL, LABELS, frozen, random_ids, random_model, whole_prompt
 from benchmarks.machine import size
-from core.constraint import LabelTrie, label_trie
+from benchmarks.random_llama import (
+    CLOSING,
+    LABELS,
+    forward_operations,
+    frozen,
+    last_logits,
+    packed_operations,
+    random_ids,
+    random_model,
+    whole_prompt,
+)
+from core.constraint import label_trie
 from core.llama import FrozenLlama, label_scores
 
 # isort: split
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 SPEED_BAR, RATE_BAR, DIFFERENCE_BAR = 50.0, 0.4, 0.02
+ALONE = 3
+"""Prompts that are read alone, for packed answers to be held against."""
 WORKING = 1.2
 """What a model takes of memory while it is asked, in multiples of its weights."""
 LLAMA_2 = {
@@ -178,9 +190,9 @@ class Labelling:
         """How far the labels' probabilities are from those of a few prompts read alone."""
         alone = [
             whole_prompt(self.llama, self.prefix, query, self.trie).softmax(dim=1)
-            for query in self.queries[:FULL]
+            for query in self.queries[:ALONE]
         ]
-        together = label_scores(nodes[:FULL], self.trie).softmax(dim=1)
+        together = label_scores(nodes[:ALONE], self.trie).softmax(dim=1)
         return float((together - torch.cat(alone)).abs().max())
 
     def _figure(
@@ -193,31 +205,3 @@ class Labelling:
     ) -> LabellingFigure:
         rate = needed / seconds / self.device.rates["bfloat16"]
         return LabellingFigure(self.name, way, together, seconds, rate, different)
-
-
-@torch.inference_mode()
-def last_logits(model: LlamaForCausalLM, token_ids: Tensor) -> Tensor:
-    """(B, S) ids to the logits (B, 1, vocab_size) of the last one: all that a plain prompt must compute."""
-    logits: Tensor = model(token_ids, use_cache=False, logits_to_keep=1).logits
-    return logits
-
-
-def forward_operations(model: LlamaForCausalLM, tokens: float, seen: float, states: float) -> float:
-    """Floating-point operations of a pass: products with every weight matrix, and attention.
-
-    seen: pairs of an id and one that it sees, over all ids. states: how many ids get logits.
-    """
-    config = model.config
-    weights = sum(p.numel() for p in model.model.layers.parameters() if p.dim() > 1)
-    width = config.num_attention_heads * config.head_dim
-    attention = 4 * width * config.num_hidden_layers * seen
-    head = model.lm_head.weight.numel()
-    return float(2 * (weights * tokens + head * states) + attention)
-
-
-def packed_operations(model: LlamaForCausalLM, prefix: int, query: int, trie: LabelTrie) -> float:
-    """What a query and the labels behind it need; what a row computes and masks is not counted."""
-    depths = [len(path) for path in trie.ancestors[: trie.num_inner]]
-    tokens = query + len(depths)
-    seen = tokens * prefix + query * (query + 1) / 2 + sum(query + depth for depth in depths)
-    return forward_operations(model, tokens, seen, 1 + len(depths))

@@ -12,9 +12,9 @@ from benchmarks import gpu, gpu_codec, gpu_generation, gpu_labelling
 from benchmarks.device import Device, if_it_fits
 from benchmarks.gpu_codec import PRECISIONS, CodecFigure, CodecSizes
 from benchmarks.gpu_generation import GenerationFigure
-from benchmarks.gpu_labelling import Labelling, LabellingFigure, LlamaSizes, forward_operations
-from benchmarks.labelling import random_model
+from benchmarks.gpu_labelling import Labelling, LabellingFigure, LlamaSizes
 from benchmarks.machine import operations
+from benchmarks.random_llama import forward_operations, last_logits, random_model
 from core.codec import CodecConfig
 
 # isort: split
@@ -116,7 +116,7 @@ def test_operations_are_those_that_torch_counts() -> None:
     model = random_model(torch.Generator().manual_seed(0), deepcopy(TINY_LLAMA))
     model.set_attn_implementation("eager")
     ids = torch.arange(20)[None]
-    counted = operations(lambda: gpu_labelling.last_logits(model, ids))
+    counted = operations(lambda: last_logits(model, ids))
     # torch counts what is masked, too
     assert forward_operations(model, 20, 20 * 20, 1) == pytest.approx(counted, rel=0.01)
 

@@ -1,0 +1,82 @@
+"""A LLaMA of random weights, what benchmarks ask it, and the operations that this takes at least."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from core.constraint import LabelTrie
+from core.llama import FrozenLlama
+from core.llama_directory import DType
+
+CONFIG = LlamaConfig(
+    hidden_size=768,
+    intermediate_size=2048,
+    num_hidden_layers=10,
+    num_attention_heads=12,
+    vocab_size=32000,
+    max_position_embeddings=2048,
+)
+"""About 106 million parameters."""
+LABELS = {"a": (700,), "b": (701,), "c": (702, 703), "d": (702, 704), "e": (705,)}
+CLOSING = 835
+
+
+def random_model(
+    generator: torch.Generator, config: LlamaConfig = CONFIG, dtype: DType = "float32"
+) -> LlamaForCausalLM:
+    """Weights that come from the generator, made where it is."""
+    with torch.device(generator.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(0.0, 0.02, generator=generator)
+    return model.requires_grad_(False)
+
+
+def frozen(model: LlamaForCausalLM, dtype: DType = "float32") -> FrozenLlama:
+    """The model as the service asks it, without tokenizer and directory."""
+    return FrozenLlama(model, None, Path(), dtype)
+
+
+def random_ids(count: int, generator: torch.Generator) -> list[int]:
+    """Ids of ordinary pieces."""
+    return torch.randint(300, CONFIG.vocab_size, (count,), generator=generator).tolist()
+
+
+def whole_prompt(llama: FrozenLlama, prefix: list[int], query: list[int], trie: LabelTrie) -> Tensor:
+    """One clip by itself: everything but the last id is read anew."""
+    return llama.score(llama.prefill([*prefix, *query[:-1]]), [query[-1:]], trie)
+
+
+@torch.inference_mode()
+def last_logits(model: LlamaForCausalLM, token_ids: Tensor) -> Tensor:
+    """(B, S) ids to the logits (B, 1, vocab_size) of the last one: all that a plain prompt must compute."""
+    logits: Tensor = model(token_ids, use_cache=False, logits_to_keep=1).logits
+    return logits
+
+
+def forward_operations(model: LlamaForCausalLM, tokens: float, seen: float, states: float) -> float:
+    """Floating-point operations of a pass: products with every weight matrix, and attention.
+
+    seen: pairs of an id and one that it sees, over all ids. states: how many ids get logits.
+    """
+    config = model.config
+    weights = sum(p.numel() for p in model.model.layers.parameters() if p.dim() > 1)
+    width = config.num_attention_heads * config.head_dim
+    attention = 4 * width * config.num_hidden_layers * seen
+    head = model.lm_head.weight.numel()
+    return float(2 * (weights * tokens + head * states) + attention)
+
+
+def packed_operations(model: LlamaForCausalLM, prefix: int, query: int, trie: LabelTrie) -> float:
+    """What a query and the labels behind it need; what a row computes and masks is not counted."""
+    depths = [len(path) for path in trie.ancestors[: trie.num_inner]]
+    tokens = query + len(depths)
+    seen = tokens * prefix + query * (query + 1) / 2 + sum(query + depth for depth in depths)
+    return forward_operations(model, tokens, seen, 1 + len(depths))
