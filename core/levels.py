@@ -1,12 +1,17 @@
-"""How loud a clip is under each semantic code; a demonstration shows its loudest window."""
+"""How loud a clip is under each semantic code; a demonstration shows its loudest window.
+
+In numpy: a small operation of torch hands the interpreter over to the other threads and waits to get it back.
+"""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.codes import Int16Array
+
+Energies = NDArray[np.float64]
 
 QUIETEST = -1200
 """Tenths of a dB; what digital silence is given."""
@@ -21,13 +26,13 @@ class LevelMeter:
     def __init__(self, span: int, block_length: int) -> None:
         self.span = span
         self.spans_per_block = block_length // span
-        self._energies: list[Tensor] = []
-        self._rest = torch.zeros(0)
+        self._energies: list[Energies] = []
+        self._rest = np.zeros(0, np.float32)
 
     def measure(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Passes 1-D pieces through unchanged."""
         for piece in pieces:
-            samples = torch.cat((self._rest, piece))
+            samples = np.concatenate((self._rest, piece.numpy()))
             whole = len(samples) // self.span * self.span
             self._energies.append(_energies(samples[:whole], self.span))
             self._rest = samples[whole:]
@@ -36,13 +41,14 @@ class LevelMeter:
     @property
     def levels(self) -> Int16Array:
         """RMS of each span in tenths of a dB below full scale, int16; the padding counts as silence."""
-        rest = torch.nn.functional.pad(self._rest, (0, -len(self._rest) % self.span))
-        energies = torch.cat([*self._energies, _energies(rest, self.span)])
-        energies = torch.nn.functional.pad(energies, (0, -len(energies) % self.spans_per_block))
-        decibels = 100.0 * torch.log10(energies.clamp(min=1e-12))
-        levels: Int16Array = decibels.round().clamp(min=QUIETEST).numpy().astype(np.int16)
+        rest = np.pad(self._rest, (0, -len(self._rest) % self.span))
+        energies = np.concatenate([*self._energies, _energies(rest, self.span)])
+        energies = np.pad(energies, (0, -len(energies) % self.spans_per_block))
+        decibels = 100.0 * np.log10(np.maximum(energies, 1e-12))
+        levels: Int16Array = np.maximum(decibels.round(), QUIETEST).astype(np.int16)
         return levels
 
 
-def _energies(samples: Tensor, span: int) -> Tensor:
-    return samples.view(-1, span).double().square().mean(dim=1)
+def _energies(samples: NDArray[np.float32], span: int) -> Energies:
+    energies: Energies = np.square(samples.reshape(-1, span), dtype=np.float64).mean(axis=1)
+    return energies

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,12 +17,14 @@ from core.codec import checkpoint
 from core.codec.config import CodecConfig
 from core.codec.layers import Decoder, Encoder
 from core.codec.mel import MelDecoder, MelEncoder
-from core.codec.pool import frame_sums, pooled_latent
+from core.codec.pool import Sums, frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
 from core.codec.single_clip import SingleClipDecoder, SingleClipEncoder
 from core.codec.windows import WINDOW_BLOCKS, Window, cut_windows
 from core.codes import Float16Array
 from core.errors import BadCodes
+
+Codes = NDArray[np.int64]
 
 GPU_ROWS = 16
 """Rows of an encoder pass on a GPU, whatever their length."""
@@ -39,9 +44,9 @@ class _Part:
     """What a window gave of a clip: codes from block `start` on, and the sums of the latents of `frames`."""
 
     start: int
-    codes: list[Tensor]
+    codes: list[Codes]
     frames: int
-    sums: Tensor
+    sums: Sums
 
 
 class LLMCodec(nn.Module):
@@ -137,8 +142,9 @@ class LLMCodec(nn.Module):
         samples = torch.stack([window.samples for _, window in batch])
         missing = self._rows(samples.shape[1]) - len(batch)
         samples = functional.pad(samples, (0, 0, 0, missing)).unsqueeze(1)
-        latents = self._latents(samples)
-        codes = [layer.cpu() for layer in self.quantizer.encode(latents)]
+        z = self._latents(samples)
+        # row by row in numpy: a small operation of torch waits for the other threads of the interpreter
+        codes, latents = [layer.cpu().numpy() for layer in self.quantizer.encode(z)], z.cpu().numpy()
         for row, (index, window) in enumerate(batch):
             kept = [
                 _kept(layer[row], window, per_block)
@@ -167,12 +173,12 @@ class LLMCodec(nn.Module):
         """A clip's windows, in any order, as one tensor per layer and one latent."""
         ordered = sorted(parts, key=lambda part: part.start)
         codes = [
-            torch.cat([torch.zeros(0, dtype=torch.int64), *(part.codes[layer] for part in ordered)])
+            np.concatenate([np.zeros(0, np.int64), *(part.codes[layer] for part in ordered)])
             for layer in range(len(self.config.vq_strides))
         ]
         frames = sum(part.frames for part in ordered)
         latent = pooled_latent([part.sums for part in ordered], frames, self.config.latent_dim)
-        return EncodedClip(codes, latent)
+        return EncodedClip([torch.from_numpy(layer) for layer in codes], latent)
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seeds: Sequence[int] | None = None) -> Tensor:
@@ -207,6 +213,6 @@ class LLMCodec(nn.Module):
         return SingleClipDecoder(self.decoder)
 
 
-def _kept(steps: Tensor, window: Window, per_block: int) -> Tensor:
+def _kept(steps: NDArray[Any], window: Window, per_block: int) -> NDArray[Any]:
     """Of (..., T) steps of a window those under the blocks that it answers for."""
     return steps[..., window.keep.start * per_block : window.keep.stop * per_block]
