@@ -1,9 +1,10 @@
 """How fast this machine is at best, and what a computation must cost on it: the floor beside each figure."""
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -67,11 +68,28 @@ def seconds_per_call(call: Callable[[], object], budget: float) -> float:
     return median(seconds_of(call) for _ in range(min(30, max(3, int(budget / first)))))
 
 
+def seconds_in_turn(calls: Sequence[Callable[[], object]], budget: float) -> list[float]:
+    """The medians of calls that take turns, so that what else goes on in the machine slows them all alike.
+
+    There are as many rounds as fit in `budget` seconds, at least three, after one to warm up.
+    """
+    first = sum(seconds_of(call) for call in calls)
+    rounds = min(30, max(3, int(budget / first)))
+    return [
+        median(turns) for turns in zip(*([seconds_of(c) for c in calls] for _ in range(rounds)), strict=True)
+    ]
+
+
 def operations(call: Callable[[], object]) -> float:
     """Floating-point operations of a call's convolutions and products; what else it does is not counted."""
-    with FlopCounterMode(display=False) as counter:
+    counted = {torch.ops.mkldnn._linear_pointwise: _product_operations}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         call()
     return float(counter.get_total_flops())
+
+
+def _product_operations(x: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    return 2 * math.prod(x) * weight[0]
 
 
 def size(tensors: Iterable[Tensor]) -> int:
