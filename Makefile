@@ -38,9 +38,10 @@ test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (C
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
 	$(PYTEST) -m browser
 
-bench: .venv/tests ## the figures of the README: codec, labelling, waits before anything is done
+bench: .venv/tests ## the figures of the README: codec, labelling, database, waits before anything is done
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.database
 	$(BIN)/python -m benchmarks.startup
 
 bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what it can do
