@@ -144,7 +144,7 @@ class LLMCodec(nn.Module):
         samples = functional.pad(samples, (0, 0, 0, missing)).unsqueeze(1)
         z = self._latents(samples)
         # row by row in numpy: a small operation of torch waits for the other threads of the interpreter
-        codes, latents = [layer.cpu().numpy() for layer in self.quantizer.encode(z)], z.cpu().numpy()
+        codes, latents = [layer.cpu().numpy() for layer in self.quantizer.encode(z)], z.float().cpu().numpy()
         for row, (index, window) in enumerate(batch):
             kept = [
                 _kept(layer[row], window, per_block)
