@@ -45,7 +45,7 @@ class Machine:
         )
 
 
-def best_seconds(call: Callable[[], object], repeats: int = 8) -> float:
+def best_seconds(call: Callable[[], object], repeats: int = 30) -> float:
     """The fastest of several calls."""
     return min(seconds_of(call) for _ in range(repeats))
 
