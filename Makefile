@@ -50,7 +50,7 @@ bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what 
 bench-pipeline: .venv/tests ## 10,000 clips from S3 into Postgres against what limits them
 	$(BIN)/python -m benchmarks.pipeline
 
-bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); an hour
+bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); well over an hour
 	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[quality]'
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.reconstruction
