@@ -224,7 +224,7 @@ def main(lengths: Sequence[int]) -> None:
     reached = list(bars(figures, others))
     print("\n".join(f"  {said} {verdict(passed)}" for said, passed in reached))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"  peak memory {peak:.1f} GiB, both ways in one process")
+    print(f"  peak memory {peak:.1f} GiB, all codecs in one process")
     said = {"benchmark": "codec", "machine": asdict(machine), "threads": torch.get_num_threads()}
     rows = {"figures": [asdict(f) for f in figures], "others": [asdict(f) for f in others]}
     checks = {"agreement": same, "largest_difference": largest, "peak_gib": peak, "bars": dict(reached)}

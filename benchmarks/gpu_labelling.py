@@ -18,23 +18,21 @@ from benchmarks.machine import size
 from benchmarks.random_llama import (
     CLOSING,
     LABELS,
-    forward_operations,
+    difference_from_alone,
     frozen,
     last_logits,
     packed_operations,
+    prompt_operations,
     random_ids,
     random_model,
-    whole_prompt,
 )
 from core.constraint import label_trie
-from core.llama import FrozenLlama, label_scores
+from core.llama import FrozenLlama
 
 # isort: split
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 SPEED_BAR, RATE_BAR, DIFFERENCE_BAR = 50.0, 0.4, 0.02
-ALONE = 3
-"""Prompts that are read alone, for packed answers to be held against."""
 WORKING = 1.2
 """What a model takes of memory while it is asked, in multiples of its weights."""
 LLAMA_2 = {
@@ -167,14 +165,13 @@ class Labelling:
         rows = [[*self.prefix, *self.queries[at % len(self.queries)]] for at in range(batch)]
         ids = torch.tensor(rows, device=self.device.at)
         seconds = self.device.seconds(lambda: last_logits(self.model, ids)) / batch
-        length = ids.shape[1]
-        needed = forward_operations(self.model, length, length * (length + 1) / 2, 1)
+        needed = prompt_operations(self.model, ids.shape[1])
         return self._figure("plain", batch, seconds, needed)
 
     def prefill(self) -> LabellingFigure:
         """The prompt that all queries share, once."""
-        seconds, length = self.device.seconds(lambda: self.llama.prefill(self.prefix)), len(self.prefix)
-        needed = forward_operations(self.model, length, length * (length + 1) / 2, 0)
+        seconds = self.device.seconds(lambda: self.llama.prefill(self.prefix))
+        needed = prompt_operations(self.model, len(self.prefix), states=0)
         return self._figure("prefill", 1, seconds, needed)
 
     def packed(self, budget: int | None) -> LabellingFigure:
@@ -188,12 +185,7 @@ class Labelling:
 
     def difference(self, nodes: Tensor) -> float:
         """How far the labels' probabilities are from those of a few prompts read alone."""
-        alone = [
-            whole_prompt(self.llama, self.prefix, query, self.trie).softmax(dim=1)
-            for query in self.queries[:ALONE]
-        ]
-        together = label_scores(nodes[:ALONE], self.trie).softmax(dim=1)
-        return float((together - torch.cat(alone)).abs().max())
+        return difference_from_alone(self.llama, self.prefix, self.queries, nodes, self.trie)
 
     def _figure(
         self,

@@ -20,24 +20,22 @@ from benchmarks.machine import Machine, seconds_per_call
 from benchmarks.random_llama import (
     CLOSING,
     LABELS,
-    forward_operations,
+    difference_from_alone,
     frozen,
     last_logits,
     packed_operations,
+    prompt_operations,
     random_ids,
     random_model,
-    whole_prompt,
 )
 from benchmarks.recorded import verdict
 from core.constraint import label_trie
-from core.llama import label_scores
 
 PROMPTS, PROMPT, QUERY = (500, 1000, 1500, 2000), 1500, 30
 PACKED, PLAIN = (1, 4, 16, 64), (1, 4)
 """Queries asked at once, and whole prompts read at once."""
 BUDGET = 12.0
 """Seconds that a figure may be measured for."""
-ALONE = 3
 BAR, DIFFERENCE_BAR = 35.0, 1e-5
 
 
@@ -84,17 +82,14 @@ class Labelling:
         """One forward over whole prompts, for the logits of the last id."""
         ids = torch.tensor([[*self.prompts[length], *query] for query in self.queries[:batch]])
         seconds = seconds_per_call(lambda: last_logits(self.plain_model, ids), BUDGET) / batch
-        tokens = ids.shape[1]
-        operations = forward_operations(self.plain_model, tokens, tokens * (tokens + 1) / 2, 1)
+        operations = prompt_operations(self.plain_model, ids.shape[1])
         return Figure("plain", length, batch, seconds, self.machine.floor(operations, 0.0))
 
     def difference(self) -> float:
         """How far probabilities are from those of prompts that are read alone."""
         prompt = self.prompts[PROMPT]
         nodes = self.llama.score_nodes(self.llama.prefill(prompt), self.queries, self.trie)
-        together = label_scores(nodes[:ALONE], self.trie).softmax(dim=1)
-        alone = [whole_prompt(self.llama, prompt, query, self.trie) for query in self.queries[:ALONE]]
-        return float((together - torch.cat(alone).softmax(dim=1)).abs().max())
+        return difference_from_alone(self.llama, prompt, self.queries, nodes, self.trie)
 
 
 def bars(figures: Sequence[Figure], difference: float) -> Iterator[tuple[str, bool]]:

@@ -1,5 +1,6 @@
 """A LLaMA of random weights, what benchmarks ask it, and the operations that this takes at least."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from core.constraint import LabelTrie
-from core.llama import FrozenLlama
+from core.llama import FrozenLlama, label_scores
 from core.llama_directory import DType
 
 CONFIG = LlamaConfig(
@@ -25,6 +26,8 @@ CONFIG = LlamaConfig(
 """About 106 million parameters."""
 LABELS = {"a": (700,), "b": (701,), "c": (702, 703), "d": (702, 704), "e": (705,)}
 CLOSING = 835
+ALONE = 3
+"""Prompts that are read alone, for packed answers to be held against."""
 
 
 def random_model(
@@ -54,6 +57,15 @@ def whole_prompt(llama: FrozenLlama, prefix: list[int], query: list[int], trie: 
     return llama.score(llama.prefill([*prefix, *query[:-1]]), [query[-1:]], trie)
 
 
+def difference_from_alone(
+    llama: FrozenLlama, prefix: list[int], queries: Sequence[list[int]], nodes: Tensor, trie: LabelTrie
+) -> float:
+    """How far the probabilities of packed labels are from those of the first few prompts read alone."""
+    alone = torch.cat([whole_prompt(llama, prefix, query, trie) for query in queries[:ALONE]])
+    together = label_scores(nodes[:ALONE], trie)
+    return float((together.softmax(dim=1) - alone.softmax(dim=1)).abs().max())
+
+
 @torch.inference_mode()
 def last_logits(model: LlamaForCausalLM, token_ids: Tensor) -> Tensor:
     """(B, S) ids to the logits (B, 1, vocab_size) of the last one: all that a plain prompt must compute."""
@@ -72,6 +84,11 @@ def forward_operations(model: LlamaForCausalLM, tokens: float, seen: float, stat
     attention = 4 * width * config.num_hidden_layers * seen
     head = model.lm_head.weight.numel()
     return float(2 * (weights * tokens + head * states) + attention)
+
+
+def prompt_operations(model: LlamaForCausalLM, tokens: int, states: int = 1) -> float:
+    """Of a prompt that is read whole, each id seeing itself and what precedes it."""
+    return forward_operations(model, tokens, tokens * (tokens + 1) / 2, states)
 
 
 def packed_operations(model: LlamaForCausalLM, prefix: int, query: int, trie: LabelTrie) -> float:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from core.codes import Float16Array
 
-FloatArray = NDArray[np.float32]
+Latents = NDArray[np.float32]
 Sums = NDArray[np.float64]
 
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def frame_sums(latents: FloatArray) -> Sums:
+def frame_sums(latents: Latents) -> Sums:
     """Latents (D, T) to (2, D) float64: their sum and the sum of their squares over time."""
     frames = latents.astype(np.float64)
     return np.stack((frames.sum(-1), np.square(frames).sum(-1)))

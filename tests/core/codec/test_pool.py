@@ -2,12 +2,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codec.pool import LARGEST, FloatArray, frame_sums, pooled_latent
+from core.codec.pool import LARGEST, Latents, frame_sums, pooled_latent
 
 DIM = 5
 
 
-def latents(frames: int, seed: int) -> FloatArray:
+def latents(frames: int, seed: int) -> Latents:
     generator = np.random.default_rng(seed)
     z = generator.standard_normal((DIM, frames)) * 3 + generator.standard_normal((DIM, 1)) * 9
     return z.astype(np.float32)
