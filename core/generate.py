@@ -6,6 +6,7 @@ What is said is codes and nothing else reaches the answer: LLMCodec.decode makes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -79,6 +80,7 @@ class AudioGenerator:
         self.task = task
         self.decoding = decoding
         self._llama = llama
+        self._reading = Lock()
         self._template = GenerationTemplate(vocabulary, task)
         self._grammar = AudioGrammar(vocabulary)
         self.prefix_ids = self._template.prefix_ids(instruction, examples, repeats)
@@ -106,7 +108,9 @@ class AudioGenerator:
         answers = [self._grammar.begin(query.num_blocks) for query in queries]
         asked = [self._template.query_ids(query.asked) for query in queries]
         choose = [self.decoding.choose(query.seed) for query in queries]
-        self._llama.answer(self._prefix, asked, answers, choose)
+        with self._reading:
+            prefix = self._prefix
+        self._llama.answer(prefix, asked, answers, choose)
         return [answer.codes for answer in answers]
 
     @cached_property

@@ -1,7 +1,7 @@
 """The frozen language model: reads a shared prefix once, scores labels behind it or says answers there."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -53,11 +53,18 @@ class Answer(Protocol):
 class SharedPrefix:
     """A prefix that the model has read: its ids and the keys and values of every layer, kept once.
 
-    Queries and answers are written behind it and taken back: one thread at a time.
+    They are only read from then on, by as many threads as like.
     """
 
     token_ids: tuple[int, ...]
     kv_cache: DynamicCache
+
+    def continued(self) -> DynamicCache:
+        """A cache of its own for what is read behind the prefix."""
+        # a layer puts what it has and what comes in a new tensor, and leaves the old one as it is
+        cache = copy(self.kv_cache)
+        cache.layers = [copy(layer) for layer in self.kv_cache.layers]
+        return cache
 
 
 class FrozenLlama:
@@ -136,8 +143,7 @@ class FrozenLlama:
 
     def _score_pack(self, prefix: SharedPrefix, queries: Sequence[Sequence[int]], trie: LabelTrie) -> Tensor:
         pack = pack_queries(queries, trie, len(prefix.token_ids)).to(self.device)
-        with _taken_back(prefix):
-            logits = self._logits_behind(prefix, pack)  # (Q, 1 + inner, V)
+        logits = self._logits(pack, prefix.continued())  # (Q, 1 + inner, V)
         parents = torch.tensor(trie.parents, device=self.device) + 1
         token_ids = torch.tensor(trie.token_ids, device=self.device)
         # log-softmax of the wanted ids alone: the whole of it would double the memory
@@ -162,8 +168,7 @@ class FrozenLlama:
         lengths = [len(query) + answer.longest for query, answer in asked]
         check_budget(len(prefix.token_ids) + max(lengths, default=0), self.context_length)
         for pack in split_packs(lengths, pack_budget):
-            with _taken_back(prefix):
-                self._answer_pack(prefix, queries[pack], answers[pack], choose[pack])
+            self._answer_pack(prefix, queries[pack], answers[pack], choose[pack])
 
     def _answer_pack(
         self,
@@ -173,19 +178,19 @@ class FrozenLlama:
         choose: Sequence[Choose],
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
-        pack, speaking = row.queries, list(range(len(queries)))
+        pack, speaking, kv_cache = row.queries, list(range(len(queries))), prefix.continued()
         while speaking:
-            logits = self._logits_behind(prefix, pack.to(self.device))[:, 0].cpu()
+            logits = self._logits(pack.to(self.device), kv_cache)[:, 0].cpu()
             asked = zip(speaking, logits, strict=True)
             said = {at: _say(answers[at], choose[at], states) for at, states in asked}
             speaking = [at for at in speaking if len(answers[at].allowed)]
             if speaking:
                 pack = row.step({at: said[at] for at in speaking})
 
-    def _logits_behind(self, prefix: SharedPrefix, pack: Pack) -> Tensor:
+    def _logits(self, pack: Pack, kv_cache: DynamicCache) -> Tensor:
         """(queries, states, vocab_size) float32: the logits where each query of the pack stands.
 
-        What is read stays behind the prefix, for the next pack to see.
+        What is read goes into the cache, for the next pack to see.
         """
         # a mask of bools would be turned into numbers in every layer
         hidden = torch.zeros(pack.mask.shape, dtype=self._model.dtype, device=self.device)
@@ -194,7 +199,7 @@ class FrozenLlama:
             pack.token_ids,
             attention_mask=hidden,
             position_ids=pack.position_ids,
-            past_key_values=prefix.kv_cache,
+            past_key_values=kv_cache,
             use_cache=True,
             logits_to_keep=pack.states.flatten(),
         ).logits
@@ -216,15 +221,3 @@ def _say(answer: Answer, choose: Choose, logits: Tensor) -> int:
     token_id = int(allowed[choose(logits[allowed])])
     answer.say(token_id)
     return token_id
-
-
-@contextmanager
-def _taken_back(prefix: SharedPrefix) -> Iterator[None]:
-    """Take back what is written behind the prefix, also where a pass fails half-way through the layers."""
-    try:
-        yield
-    finally:
-        for layer in prefix.kv_cache.layers:
-            excess = layer.get_seq_length() - len(prefix.token_ids)
-            if excess > 0:
-                layer.crop(-excess)  # transformers 5.23 takes how much to remove, as a negative number only

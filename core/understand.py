@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +84,7 @@ class FewShotLabeler:
         self.prompt = FewShotPrompt(vocabulary, labels, demonstrations, settings, model)
         self.prompt.check_budget(llama.context_length)
         self._llama = llama
+        self._reading = Lock()
         self._baselines = Baselines(self.prompt.labels, demonstrations)
 
     @property
@@ -117,7 +119,9 @@ class FewShotLabeler:
         """(queries, nodes): log probabilities of the trie, averaged over orders and a clip's windows."""
         windows = [self.prompt.query_ids(clip) for clip in queries]
         rows = [token_ids for clip in windows for token_ids in clip]
-        asked = zip(self._prefixes, self.prompt.orders, strict=True)
+        with self._reading:
+            prefixes = self._prefixes
+        asked = zip(prefixes, self.prompt.orders, strict=True)
         scores = [self._llama.score_nodes(prefix, rows, order.trie) for prefix, order in asked]
         nodes = torch.stack(scores).mean(dim=0)
         parts = torch.split_with_sizes(nodes, [len(clip) for clip in windows])

@@ -213,14 +213,15 @@ class Runtime:
 
     @contextmanager
     def device_lock(self) -> Iterator[None]:
-        """One computation at a time on the device, over all processes of this machine.
+        """One computation at a time on a GPU, over all processes of this machine.
 
-        The kernel frees a flock when its process dies, however it dies.
+        On a CPU those of several batches go on side by side, for the system to share out the cores. The
+        kernel frees a flock when its process dies, however it dies.
         """
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / f"device-{self.device.replace(':', '-')}", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_SH if self.device == "cpu" else fcntl.LOCK_EX)
             yield
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from flows.stages.job import Batches, Step
 from flows.storage import is_transient
 
 BATCHES_AT_ONCE = 2
-"""One batch computes under the device's lock while another reads and decodes."""
+"""One batch computes while another reads, decodes or writes."""
 
 
 def batch_threads() -> TaskRunner[PrefectFuture[Any]]:

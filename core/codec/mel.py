@@ -28,7 +28,7 @@ MOMENTUM = 0.99
 
 
 class ConvBlock(nn.Module):
-    """Kernel-3 convolution and a pointwise one behind a norm over channels, with a skip."""
+    """(B, T, C): kernel-3 convolution and a pointwise one behind a norm over channels, with a skip."""
 
     def __init__(self, dim: int, dilation: int = 1) -> None:
         super().__init__()
@@ -37,21 +37,20 @@ class ConvBlock(nn.Module):
         self.out = nn.Conv1d(dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # time-major, as products: a dilated convolution of torch takes ten times as long on a CPU
-        h = nn.functional.gelu(self._three_taps(self.norm(x.transpose(1, 2))))
-        return x + product(h, self.out.weight[:, :, 0], self.out.bias).transpose(1, 2)
+        # as products: a dilated convolution of torch takes ten times as long on a CPU
+        return x + pointwise(self.out, nn.functional.gelu(self._three_taps(self.norm(x))))
 
     def _three_taps(self, h: Tensor) -> Tensor:
-        """The dilated convolution of (B, T, C)."""
+        """The dilated convolution."""
         reach, steps = self.conv.dilation[0], h.shape[1]
         padded = nn.functional.pad(h, (0, 0, reach, reach))
         taps = [padded[:, start : start + steps] for start in (0, reach, 2 * reach)]
         return product(torch.cat(taps, dim=-1), self.conv.weight.transpose(1, 2).flatten(1), self.conv.bias)
 
 
-def channel_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    normed: Tensor = norm(x.transpose(1, 2)).transpose(1, 2)
-    return normed
+def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of kernel 1 over (B, T, C)."""
+    return product(x, conv.weight[:, :, 0], conv.bias)
 
 
 class LogMel(nn.Module):
@@ -72,7 +71,8 @@ class LogMel(nn.Module):
             padded, N_FFT, self.hop_length, window=self.window, center=False, return_complex=True
         )
         frames = power(spectrum)[..., : waveform.shape[-1] // self.hop_length].sqrt()
-        return (torch.clamp(self.filters @ frames, min=FLOOR).log() + 4.0) / 3.0
+        bands = product(frames.transpose(1, 2), self.filters).transpose(1, 2)
+        return (torch.clamp(bands, min=FLOOR).log() + 4.0) / 3.0
 
 
 def power(spectrum: Tensor) -> Tensor:
@@ -108,11 +108,11 @@ class MelEncoder(nn.Module):
         self.output = nn.Conv1d(dim, config.latent_dim, 1)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        mel = self.mel(waveform)
-        stacked = mel.unflatten(2, (-1, MEL_FRAMES)).permute(0, 3, 1, 2).flatten(1, 2)  # (B, 2 * bands, T)
+        mel = self.mel(waveform).transpose(1, 2)
+        stacked = mel.unflatten(1, (-1, MEL_FRAMES)).flatten(2)  # (B, T, 2 * bands)
+        h = self.blocks(pointwise(self.input, stacked))
         # without the norm the latent collapses at the start of training
-        latent: Tensor = self.output(channel_norm(self.norm, self.blocks(self.input(stacked))))
-        return latent
+        return pointwise(self.output, self.norm(h)).transpose(1, 2)
 
 
 class MelDecoder(nn.Module):
@@ -143,9 +143,9 @@ class MelDecoder(nn.Module):
 
     def log_magnitude(self, z_q: Tensor) -> Tensor:
         """(B, D, T) latents to natural log magnitudes (B, n_fft / 2 + 1, 3 T), one frame each hop."""
-        h = self.fine(self.upsample(self.coarse(self.input(z_q))))
-        magnitude: Tensor = self.head(channel_norm(self.norm, h))
-        return magnitude.clamp(max=7.0)
+        h = self.coarse(self.input(z_q).transpose(1, 2).contiguous())
+        h = self.fine(self.upsample(h.transpose(1, 2)).transpose(1, 2).contiguous())
+        return pointwise(self.head, self.norm(h)).transpose(1, 2).clamp(max=7.0)
 
     def log_spectrum(self, waveform: Tensor) -> Tensor:
         """What `log_magnitude` should say of (B, 1, T) samples; silence is held at -7."""

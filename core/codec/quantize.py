@@ -43,7 +43,7 @@ class VectorQuantize(nn.Module):
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
         directions = self._packed if rows.is_cpu else self.directions
-        return product(rows, directions).argmax(dim=1).view(residual.shape[0], -1)
+        return largest(product(rows, directions)).view(residual.shape[0], -1)
 
     @cached_property
     def _packed(self) -> Tensor:
@@ -53,6 +53,13 @@ class VectorQuantize(nn.Module):
         """Codes (B, T / stride) to z_q (B, D, T)."""
         vectors = self.directions[codes] * self.lengths[codes].unsqueeze(-1)
         return vectors.transpose(1, 2).repeat_interleave(self.stride, dim=-1)
+
+
+def largest(scores: Tensor) -> Tensor:
+    """(R, N) float32 to (R,) int64: the index of each row's largest score, the first of equal ones."""
+    if scores.is_cpu:  # numpy finds it ten times as fast as torch
+        return torch.from_numpy(scores.float().numpy().argmax(axis=1))
+    return scores.argmax(dim=1)
 
 
 class ResidualVectorQuantize(nn.Module):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from os import SEEK_END
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +22,9 @@ def check_size(uri: str, size: int, limit: int) -> None:
 
 def spool(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fetched:
     """Write chunks to `file` from its start and hash them; `too_large` one chunk past the limit at most."""
-    file.seek(0)
-    file.truncate()
+    if file.seek(0, SEEK_END):  # truncated for nothing, ext4 would write the file to disk as it is closed
+        file.seek(0)
+        file.truncate()
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:
         size += len(chunk)

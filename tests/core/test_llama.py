@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_a_prefix_is_as_it_was_after_a_pass_that_failed(llama: FrozenLlama) -> N
         llama.score(prefix, [[9, 10]], trie)
     hook.remove()
     assert torch.equal(llama.score(prefix, [[9, 10]], trie), expected)
+
+
+def test_threads_that_share_a_prefix_score_and_answer_as_one_alone(llama: FrozenLlama) -> None:
+    trie = label_trie({"dog": [7], "dog bark": [7, 8]}, CLOSING)
+    prefix, rows = llama.prefill(PREFIX), [[[9 + at, 10], [11]] for at in range(12)]
+
+    def ask(queries: list[list[int]]) -> tuple[torch.Tensor, list[list[int]]]:
+        said = [Anything(5), Anything(3)]
+        llama.answer(prefix, queries, said, [greedy, greedy])
+        return llama.score(prefix, queries, trie), [answer.said for answer in said]
+
+    alone = [ask(queries) for queries in rows]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(ask, rows))
+    assert [said for _, said in together] == [said for _, said in alone]
+    assert all(torch.equal(ours[0], theirs[0]) for ours, theirs in zip(together, alone, strict=True))
 
 
 def test_no_query_gives_no_score(llama: FrozenLlama) -> None:

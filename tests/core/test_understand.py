@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from core.constraint import label_trie
 from core.demonstrations import LabeledClip
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
 from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
+from core.llama import FrozenLlama, SharedPrefix
 from core.presets import preset_directory
 from core.prompt import Demonstration, Instruction, PromptTemplate, Query
 from core.understand import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
@@ -102,6 +104,25 @@ def test_probabilities_are_those_of_the_plain_definition(
     answer = few_shot(llama, vocabulary, layers=layers, window=width).label([query])[0]
     assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     assert answer.label == trie.labels[int(expected.argmax())]
+
+
+def test_threads_that_ask_at_once_have_the_prefix_read_once(
+    llama: FrozenLlama, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[int]] = []
+    prefill = llama.prefill
+
+    def noted(prefix_ids: list[int]) -> SharedPrefix:
+        read.append(prefix_ids)
+        time.sleep(0.05)
+        return prefill(prefix_ids)
+
+    monkeypatch.setattr(llama, "prefill", noted)
+    labeler, clips = few_shot(llama, vocabulary), [[clip(seed)] for seed in range(100, 104)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(labeler.label, clips))
+    assert read == [labeler.prompt.prefix_ids]
+    assert together == [labeler.label(one) for one in clips]
 
 
 def test_paper_mode_says_what_greedy_generation_says(llama: FrozenLlama, vocabulary: Vocabulary) -> None:

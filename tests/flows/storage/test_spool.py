@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import repeat
 from tempfile import NamedTemporaryFile
 
@@ -24,6 +25,16 @@ def test_the_copy_is_the_chunks_and_the_hash_is_theirs_whatever_the_file_held(
         assert fetched.path.read_bytes() == data
         assert (fetched.sha256, fetched.size) == (hashlib.sha256(data).digest(), len(data))
         assert sha256_of(fetched.path) == sha256_of(data) == fetched.sha256
+
+
+def test_a_fresh_file_is_not_truncated_which_would_cost_a_write_to_disk() -> None:
+    class Fresh(BytesIO):
+        name = "fresh"
+
+        def truncate(self, size: int | None = None, /) -> int:
+            raise AssertionError("truncated")
+
+    assert spool([b"12", b"345"], Fresh(), "s3://bucket/a", limit=100).size == 5
 
 
 def test_a_stream_without_end_is_left_at_the_limit() -> None:
