@@ -8,6 +8,8 @@ two sines, one product and a few passes over buffers that its block allocates on
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,9 +213,19 @@ class _Noise:
 
 def _add_wave(x: Tensor, spare: Tensor) -> None:
     """x + sin(x)^2 in place."""
-    # one thread of numpy's float32 sine overtakes two of torch's
-    np.sin(x.numpy(), out=spare.numpy())
+    if _has_fast_mkl():
+        torch.sin(x, out=spare)
+    else:
+        np.sin(x.numpy(), out=spare.numpy())
     x.addcmul_(spare, spare)
+
+
+@cache
+def _has_fast_mkl() -> bool:
+    """Whether torch's sine, which is MKL's, is the fastest: two threads of it take half as long as one of
+    numpy on Intel's CPUs, and longer on others."""
+    described = Path("/proc/cpuinfo")
+    return described.is_file() and "GenuineIntel" in described.read_text()
 
 
 def _attend(attention: LocalMHA, x: Tensor) -> Tensor:
