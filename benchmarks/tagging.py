@@ -47,6 +47,7 @@ def night_in_child(name: str, folder: Path) -> dict[str, float | str | None]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
     for variable in ("WORDWAVE_DATABASE_URL", "WORDWAVE_STORAGE_URI"):
         environment.pop(variable, None)
