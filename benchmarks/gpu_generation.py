@@ -17,7 +17,8 @@ from benchmarks.gpu_labelling import LlamaSizes, model_that_fits
 from benchmarks.machine import size
 from benchmarks.random_llama import frozen, random_ids
 from core.generate import Decoding
-from core.llama import FrozenLlama, SharedPrefix
+from core.llama import FrozenLlama
+from core.shared_prefix import SharedPrefix
 
 # isort: split
 from transformers import LlamaForCausalLM

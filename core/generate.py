@@ -15,7 +15,8 @@ from core.audio_grammar import AudioGrammar
 from core.codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
 from core.errors import PromptError, PromptTooLong
 from core.generation_prompt import Example, GenerationTask, GenerationTemplate, generation_hash
-from core.llama import Choose, FrozenLlama, SharedPrefix
+from core.llama import Choose, FrozenLlama
+from core.shared_prefix import SharedPrefix
 from core.vocabulary import Vocabulary
 from core.window import WindowCodes, cut_window
 

@@ -1,8 +1,6 @@
 """The frozen language model: reads a shared prefix once, scores labels behind it or says answers there."""
 
 from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +19,7 @@ from core.llama_directory import DType, model_fingerprint, read_model, read_toke
 from core.packing import GrowingRow, Pack, pack_queries, split_packs
 from core.products import product
 from core.prompt import check_budget
+from core.shared_prefix import SharedPrefix
 from core.vocabulary import TextTokenizer
 
 PACK_BUDGET, GPU_PACK_BUDGET = 256, 2048
@@ -47,24 +46,6 @@ class Answer(Protocol):
 
     def say(self, token_id: int) -> None:
         """Take the next id."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SharedPrefix:
-    """A prefix that the model has read: its ids and the keys and values of every layer, kept once.
-
-    They are only read from then on, by as many threads as like.
-    """
-
-    token_ids: tuple[int, ...]
-    kv_cache: DynamicCache
-
-    def continued(self) -> DynamicCache:
-        """A cache of its own for what is read behind the prefix."""
-        # a layer puts what it has and what comes in a new tensor, and leaves the old one as it is
-        cache = copy(self.kv_cache)
-        cache.layers = [copy(layer) for layer in self.kv_cache.layers]
-        return cache
 
 
 class FrozenLlama:
@@ -135,15 +116,22 @@ class FrozenLlama:
         """
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
-        packs = split_packs(
-            [len(query) + trie.num_inner for query in queries], pack_budget or self._pack_budget
-        )
-        scores = [self._score_pack(prefix, queries[pack], trie) for pack in packs]
+        lengths = [len(query) + trie.num_inner for query in queries]
+        packs = list(split_packs(lengths, pack_budget or self._pack_budget))
+        kv_cache = prefix.continued(max((sum(lengths[pack]) for pack in packs), default=0))
+        scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 
-    def _score_pack(self, prefix: SharedPrefix, queries: Sequence[Sequence[int]], trie: LabelTrie) -> Tensor:
+    def _score_pack(
+        self,
+        prefix: SharedPrefix,
+        kv_cache: DynamicCache,
+        queries: Sequence[Sequence[int]],
+        trie: LabelTrie,
+    ) -> Tensor:
         pack = pack_queries(queries, trie, len(prefix.token_ids)).to(self.device)
-        logits = self._logits(pack, prefix.continued())  # (Q, 1 + inner, V)
+        logits = self._logits(pack, kv_cache)  # (Q, 1 + inner, V)
+        prefix.rewind(kv_cache)
         parents = torch.tensor(trie.parents, device=self.device) + 1
         token_ids = torch.tensor(trie.token_ids, device=self.device)
         # log-softmax of the wanted ids alone: the whole of it would double the memory
@@ -178,7 +166,8 @@ class FrozenLlama:
         choose: Sequence[Choose],
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
-        pack, speaking, kv_cache = row.queries, list(range(len(queries))), prefix.continued()
+        room = sum(len(query) + answer.longest for query, answer in zip(queries, answers, strict=True))
+        pack, speaking, kv_cache = row.queries, list(range(len(queries))), prefix.continued(room)
         while speaking:
             logits = self._logits(pack.to(self.device), kv_cache)[:, 0].cpu()
             asked = zip(speaking, logits, strict=True)

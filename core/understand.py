@@ -15,8 +15,9 @@ from core.baselines import NEAREST_TEMPERATURE, Baselines, FloatArray, Guess
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.few_shot import FewShotPrompt, FewShotSettings
-from core.llama import FrozenLlama, SharedPrefix, label_scores
+from core.llama import FrozenLlama, label_scores
 from core.model_prompt import read_model_prompt
+from core.shared_prefix import SharedPrefix
 from core.vocabulary import Vocabulary
 
 

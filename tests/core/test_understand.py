@@ -17,9 +17,10 @@ from core.constraint import label_trie
 from core.demonstrations import LabeledClip
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
 from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama, SharedPrefix
+from core.llama import FrozenLlama
 from core.presets import preset_directory
 from core.prompt import Demonstration, Instruction, PromptTemplate, Query
+from core.shared_prefix import SharedPrefix
 from core.understand import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
 from core.vocabulary import TextTokenizer, Vocabulary
 from core.window import cut_window, loudest_window, loudest_windows
