@@ -192,7 +192,7 @@ def _tokenize_in_steps(
     """What tokenize_batch does with new clips, one step after another."""
     from flows.stages import tokenize
 
-    storage, works = runtime.storage(place), [tokenize.Work(clip) for clip in clips]
+    storage, works = runtime.readable(place), [tokenize.Work(clip) for clip in clips]
     with ExitStack() as files:
         with _timed(spent, "download"):
             tokenize._in_threads(runtime.downloads, works, lambda work: tokenize._fetch(storage, work, files))

@@ -41,9 +41,12 @@ class AudioRejected(CoreError):
     """A clip that cannot be used. `reason` is stable and machine readable, the message is for people."""
 
     def __init__(self, reason: ReasonCode, message: str) -> None:
-        super().__init__(f"{reason}: {message}")
+        super().__init__(reason, message)  # as they came, so that it can be pickled
         self.reason = reason
         self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
 
 
 class CodecError(CoreError):

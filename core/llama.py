@@ -22,7 +22,7 @@ from core.prompt import check_budget
 from core.shared_prefix import SharedPrefix
 from core.vocabulary import TextTokenizer
 
-PACK_BUDGET, GPU_PACK_BUDGET = 256, 2048
+PACK_BUDGET, GPU_PACK_BUDGET = 512, 2048
 """Token ids of one row that is read at once. The queries of a row look at each other in vain, which on a CPU
 costs more than longer products gain; a GPU needs rows that fill it."""
 

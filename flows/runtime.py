@@ -21,7 +21,9 @@ from db.registry import ensure_codec, ensure_llm
 from flows.database import writer_url
 from flows.fingerprints import llm_fingerprint
 from flows.settings import Settings
-from flows.storage import Storage, open_storage
+from flows.storage import Readable, Storage, open_storage
+from flows.storage.location import is_s3
+from flows.storage.reader import Reader
 from flows.termination import end_after_sigterm
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
@@ -36,6 +38,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._reader = Reader(settings)
         self._thread = local()
         self._decoders: list[Decoder] = []
 
@@ -52,6 +55,10 @@ class Runtime:
     def storage(self, place: str) -> Storage:
         """The store of a place."""
         return open_storage(place, self.settings)
+
+    def readable(self, place: str) -> Readable:
+        """Where many objects of a place are read: those of S3 in a process of its own."""
+        return self._reader if is_s3(place) else self.storage(place)
 
     @cached_property
     def downloads(self) -> ThreadPoolExecutor:
@@ -231,6 +238,7 @@ class Runtime:
                 getattr(self, name).shutdown(cancel_futures=True)
         for decoder in self._decoders:
             decoder.close()
+        self._reader.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
 

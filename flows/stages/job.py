@@ -86,7 +86,7 @@ def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None
 
 def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:
     """Tokenizes every selected clip of the place that has no tokens yet."""
-    storage = runtime.storage(place)
+    storage = runtime.readable(place)
     batches = batches_to_tokenize(runtime, selection, runtime.settings.batch_size)
     run.count(
         "tokenize", each("tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.id), batches)

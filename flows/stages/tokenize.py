@@ -23,7 +23,7 @@ from db.quarantine import Rejected, quarantine_clips
 from db.tokens import TokenizedContent, complete_contents, save_tokens
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.storage import Fetched, Storage, StorageDenied
+from flows.storage import Fetched, Readable, StorageDenied
 from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
@@ -71,24 +71,24 @@ def tokenize_uris(runtime: Runtime, uris: Iterable[str], run_id: UUID) -> None:
     """Tokenizes what of these clips has no tokens yet; they may lie in several kinds of storage."""
     for _, together in groupby(sorted(uris), key=is_s3):
         for batch in batches_to_tokenize(runtime, set(together), runtime.settings.batch_size):
-            tokenize_batch(runtime, runtime.storage(batch[0].uri), batch, run_id)
+            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run_id)
 
 
 def tokenize_batch(
-    runtime: Runtime, storage: Storage, clips: Sequence[ClipToTokenize], run_id: UUID
+    runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], run_id: UUID
 ) -> Counts:
     """Tokenizes a batch and writes it in one transaction; safe to repeat, in part or whole."""
     return _save(runtime, _worked(runtime, storage, clips, lambda batch: _known(runtime, batch)), run_id)
 
 
-def encode_again(runtime: Runtime, storage: Storage, clips: Sequence[ClipToTokenize]) -> list[Work]:
+def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Work]:
     """What tokenizing these clips, of different bytes each, gives today; nothing is written."""
     return _worked(runtime, storage, clips, lambda batch: set())
 
 
 def _worked(
     runtime: Runtime,
-    storage: Storage,
+    storage: Readable,
     clips: Sequence[ClipToTokenize],
     known: Callable[[Sequence[Work]], set[bytes]],
 ) -> list[Work]:
@@ -118,7 +118,7 @@ def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[
         pass
 
 
-def _fetch(storage: Storage, work: Work, files: ExitStack) -> None:
+def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
     try:
         work.fetched = files.enter_context(storage.read(work.clip.uri, work.clip.version_token))
     except StorageDenied as denied:

@@ -133,7 +133,7 @@ def _codes(runtime: Runtime, tokens: Sequence[WrittenTokens]) -> str:
     again: list[Work] = []
     for _, together in groupby(sorted((row.clip for row in tokens), key=lambda clip: clip.uri), _in_s3):
         clips = list(together)
-        again += encode_again(runtime, runtime.storage(clips[0].uri), clips)
+        again += encode_again(runtime, runtime.readable(clips[0].uri), clips)
     found = {work.clip.uri: work.tokenized for work in again}
     wrong = [
         row.clip.uri

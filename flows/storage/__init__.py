@@ -3,6 +3,7 @@
 from db.clips import Listed
 from flows.storage.contract import (
     Fetched,
+    Readable,
     Storage,
     StorageDenied,
     StorageError,
@@ -17,6 +18,7 @@ from flows.storage.transient import is_transient
 __all__ = [
     "Fetched",
     "Listed",
+    "Readable",
     "Storage",
     "StorageDenied",
     "StorageError",

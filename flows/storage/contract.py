@@ -51,8 +51,20 @@ class Stored:
     created: bool
 
 
-class Storage(Protocol):
-    """A store opened at one place. Methods may be called from several threads.
+class Readable(Protocol):
+    """Where objects are read. Methods may be called from several threads."""
+
+    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
+        """A private copy of exactly the listed bytes, hashed on the way.
+
+        Raises AudioRejected `gone` (missing, or no longer that version) and `too_large`, StorageRefused,
+        StorageDenied.
+        """
+        ...
+
+
+class Storage(Readable, Protocol):
+    """A store opened at one place.
 
     Places are URIs: `s3://bucket/key` with the key verbatim, `file:///path` with the path percent-encoded.
     An equal version token means equal bytes: such an object need not be read again.
@@ -68,14 +80,6 @@ class Storage(Protocol):
 
     def find(self, uri: str) -> Listed | None:
         """The object of that name alone, None where there is none; raises as list."""
-        ...
-
-    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
-        """A private copy of exactly the listed bytes, hashed on the way.
-
-        Raises AudioRejected `gone` (missing, or no longer that version) and `too_large`, StorageRefused,
-        StorageDenied.
-        """
         ...
 
     def write(self, key: str, data: bytes | Path) -> Stored:

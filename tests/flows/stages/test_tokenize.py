@@ -19,7 +19,7 @@ def tokenize_all(runtime: Runtime, folder: Path, run_id: UUID) -> Counts:
     place, counts = canonical(str(folder)), Counts()
     ingest(runtime, place)
     for batch in batches_to_tokenize(runtime, place, runtime.settings.batch_size):
-        counts += tokenize_batch(runtime, runtime.storage(place), batch, run_id)
+        counts += tokenize_batch(runtime, runtime.readable(place), batch, run_id)
     return counts
 
 
@@ -138,7 +138,7 @@ def test_a_clip_that_changed_after_the_listing_is_gone(runtime: Runtime, folder:
     ingest(runtime, place)
     (batch,) = batches_to_tokenize(runtime, place, 100)
     write_clip(path, tone(880, seconds=0.7))
-    assert tokenize_batch(runtime, runtime.storage(place), batch, run_id)["quarantined:gone"] == 1
+    assert tokenize_batch(runtime, runtime.readable(place), batch, run_id)["quarantined:gone"] == 1
     assert tokenize_all(runtime, folder, run_id) == {"tokenized": 1}
 
 

@@ -1,0 +1,160 @@
+"""Reads objects of S3 in a process of its own: both ends of it, and the protocol between them.
+
+boto3 holds the interpreter for two milliseconds of every object, and in one process decoding, encoding and
+writing would have to wait for their turns in it.
+
+Protocol, over Unix sockets that keep packets apart: the first packet has the settings. Each other one says
+what to read and comes with a socket for the answer, and there the child sends what `Storage.read` gave, with
+the file's descriptor, or what it raised. The child ends with its parent, and starts with the first object.
+"""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from flows.settings import Settings
+from flows.storage.access import Access
+from flows.storage.contract import Fetched, Readable
+from flows.storage.spool import path_of
+from flows.storage.transient import is_transient
+
+_LONGEST_PACKET = 2**17
+_PATIENCE = 5.0
+
+
+class Reader:
+    """Reads as S3Storage does, from any thread, in one child process. Close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asking = Lock()
+        self._child: _Child | None = None
+
+    @contextmanager
+    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
+        """See Storage.read. Raises ChildProcessError, worth another try, where somebody killed the child."""
+        ours, theirs = _packets()
+        with ours:
+            with theirs:
+                self._ask(pickle.dumps((uri, version_token)), theirs)
+            answer, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_PACKET, 1)
+        if not answer:
+            raise ChildProcessError(f"the process that was to read {uri!r} ended before it had")
+        fetched = _unpickled(answer)
+        if isinstance(fetched, Exception):
+            raise fetched
+        with open(descriptors[0], "rb") as file:
+            yield replace(fetched, path=path_of(file))
+
+    def _ask(self, wanted: bytes, answer: socket.socket) -> None:
+        with self._asking:
+            if not (self._child and self._child.alive):
+                self._end()
+                self._child = _Child(self._settings)
+            self._child.ask(wanted, answer)
+
+    def close(self) -> None:
+        """End the child, and with it what is being read; the next object would start another."""
+        with self._asking:
+            self._end()
+
+    def _end(self) -> None:
+        if self._child:
+            self._child.end()
+            self._child = None
+
+
+class _Child:
+    """The parent's end of one child process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._requests, theirs = _packets()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "flows.storage.reader"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,  # a Ctrl-C is the parent's to answer
+            )
+        self._requests.send(pickle.dumps(settings))
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, wanted: bytes, answer: socket.socket) -> None:
+        socket.send_fds(self._requests, [wanted], [answer.fileno()])
+
+    def end(self) -> None:
+        self._requests.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _packets() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def serve(requests: socket.socket, settings: Settings) -> None:
+    """Answer requests, several at once, until the parent closes its end."""
+    threads = ThreadPoolExecutor(settings.download_threads)
+    while True:
+        wanted, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_PACKET, 1)
+        if not wanted:
+            return
+        threads.submit(_answer, settings, wanted, socket.socket(fileno=descriptors[0]))
+
+
+def _answer(settings: Settings, wanted: bytes, parent: socket.socket) -> None:
+    with parent:
+        try:
+            with _s3(settings).read(*_unpickled(wanted)) as fetched, open(fetched.path, "rb") as file:
+                socket.send_fds(parent, [pickle.dumps(fetched)], [file.fileno()])
+        except Exception as error:
+            parent.send(_pickled(error))
+
+
+@cache
+def _s3(settings: Settings) -> Readable:
+    from flows.storage.s3 import S3Storage, make_client
+
+    return S3Storage(make_client(settings), settings.storage_uri, Access.of(settings), settings.max_bytes)
+
+
+def _pickled(error: Exception) -> bytes:
+    """The error, or where it cannot cross (it holds a connection, say) one that is as worth another try."""
+    try:
+        packed = pickle.dumps(error)
+        _unpickled(packed)
+    except Exception:
+        kind = ConnectionError if is_transient(error) else RuntimeError
+        return pickle.dumps(kind(f"{type(error).__name__}: {error}"))
+    return packed
+
+
+def _unpickled(packet: bytes) -> Any:
+    return pickle.loads(packet)  # noqa: S301  both ends are this file, in processes of the same rights
+
+
+def main() -> None:
+    """The child; its standard input is where requests come from."""
+    with socket.socket(fileno=0) as requests:
+        serve(requests, _unpickled(requests.recv(_LONGEST_PACKET)))
+    os._exit(0)  # nobody waits any more for what is still being read
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What is read in another process is what would be read in this one."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from core.errors import AudioRejected
+from flows.settings import Settings
+from flows.storage import StorageDenied, StorageRefused, is_transient, open_storage
+from flows.storage.reader import Reader, _pickled
+from tests.fixtures_s3 import S3Bucket
+
+
+@pytest.fixture
+def settings(s3: S3Bucket, tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, storage_uri=f"{s3.uri}/results", read_roots=(f"{s3.uri}/clips",))
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[Reader]:
+    with closing(Reader(settings)) as reader:
+        yield reader
+
+
+def put(s3: S3Bucket, settings: Settings, name: str, data: bytes) -> tuple[str, str]:
+    """The uri and version token of a new object."""
+    listed = open_storage(s3.uri, settings).find(s3.put(f"clips/{name}", data))
+    assert listed
+    return listed.uri, listed.version_token
+
+
+def child(reader: Reader) -> int:
+    """The process id of the child that reads."""
+    assert reader._child
+    return reader._child._process.pid
+
+
+def nameless_files(pid: int | str) -> int:
+    """How many private copies a process holds open."""
+    held = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            held += "(deleted)" in os.readlink(descriptor)
+    return held
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something holds within some seconds."""
+    for _ in range(100):
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_gone(pid: int) -> bool:
+    return soon(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_bytes_hash_and_size_are_those_of_the_object(
+    s3: S3Bucket, settings: Settings, reader: Reader
+) -> None:
+    data = os.urandom(3_000_000)
+    with reader.read(*put(s3, settings, "a.wav", data)) as fetched:
+        assert fetched.path.read_bytes() == data
+        assert (fetched.sha256, fetched.size) == (sha256(data).digest(), len(data))
+
+
+def test_a_clip_that_cannot_be_used_is_rejected_as_in_this_process(
+    s3: S3Bucket, settings: Settings, reader: Reader
+) -> None:
+    uri, token = put(s3, settings, "a.wav", b"first")
+    s3.put("clips/a.wav", b"second")
+    with pytest.raises(AudioRejected) as here, open_storage(s3.uri, settings).read(uri, token):
+        pass
+    with pytest.raises(AudioRejected) as there, reader.read(uri, token):
+        pass
+    assert there.value.reason == here.value.reason == "gone"
+    assert str(there.value) == str(here.value)
+
+
+def test_the_limit_and_the_allow_list_of_the_settings_hold(s3: S3Bucket, settings: Settings) -> None:
+    small = settings.model_copy(update={"max_bytes": 4})
+    with closing(Reader(small)) as reader:
+        with pytest.raises(AudioRejected, match="too_large"), reader.read(*put(s3, small, "a.wav", b"12345")):
+            pass
+        outside = s3.put("secret/a.wav", b"1")
+        with pytest.raises(StorageRefused, match="may not be read"), reader.read(outside, "version:null"):
+            pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AudioRejected("gone", "it is"),
+        StorageDenied("no"),
+        ClientError(
+            {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "GetObject"
+        ),  # type: ignore[typeddict-item]
+    ],
+)
+def test_an_error_crosses_as_it_is(error: Exception) -> None:
+    crossed = pickle.loads(_pickled(error))
+    assert type(crossed) is type(error)
+    assert str(crossed) == str(error)
+    assert is_transient(crossed) == is_transient(error)
+
+
+def test_an_error_that_cannot_cross_is_as_worth_another_try() -> None:
+    held = lambda: None  # noqa: E731  no function without a name can be pickled
+    passing = pickle.loads(_pickled(ReadTimeoutError(endpoint_url="http://store", error=held)))
+    lasting = pickle.loads(_pickled(ValueError(held)))
+    assert is_transient(passing)
+    assert not is_transient(lasting)
+    assert "ReadTimeoutError" in str(passing)
+    assert "ValueError" in str(lasting)
+
+
+def test_many_threads_read_at_once_and_leave_no_file_open(
+    s3: S3Bucket, settings: Settings, reader: Reader
+) -> None:
+    objects = [put(s3, settings, f"{n}.wav", bytes([n]) * n) for n in range(40)]
+
+    def size(place: tuple[str, str]) -> int:
+        with reader.read(*place) as fetched:
+            return len(fetched.path.read_bytes())
+
+    size(objects[0])
+    ours, theirs = nameless_files("self"), nameless_files(child(reader))
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(size, objects)) == list(range(40))
+    assert soon(lambda: (nameless_files("self"), nameless_files(child(reader))) == (ours, theirs))
+    with reader.read(*objects[0]):
+        assert nameless_files("self") == ours + 1
+
+
+def test_a_child_that_is_killed_is_worth_another_try_and_the_next_read_has_another(
+    s3: S3Bucket, settings: Settings, reader: Reader
+) -> None:
+    place = put(s3, settings, "a.wav", b"bytes")
+    with reader.read(*place):
+        pass
+    os.kill(child(reader), signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(reader.read(*place).__enter__)
+        time.sleep(0.2)
+        os.kill(child(reader), signal.SIGKILL)
+        with pytest.raises(ChildProcessError, match=r"a\.wav"):
+            waiting.result()
+    with reader.read(*place) as fetched:
+        assert fetched.path.read_bytes() == b"bytes"
+
+
+def test_closing_ends_the_child(s3: S3Bucket, settings: Settings, reader: Reader) -> None:
+    with reader.read(*put(s3, settings, "a.wav", b"bytes")):
+        pid = child(reader)
+    reader.close()
+    assert is_gone(pid)
+
+
+def test_the_child_ends_with_its_parent_however_that_dies(s3: S3Bucket, settings: Settings) -> None:
+    program = (
+        "import os, sys; from flows.settings import Settings; from flows.storage.reader import Reader\n"
+        "reader = Reader(Settings(home=sys.argv[1], storage_uri=sys.argv[2], read_roots=(sys.argv[2],)))\n"
+        "with reader.read(*sys.argv[3:]): print(reader._child._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    places = [str(settings.home), s3.uri, *put(s3, settings, "a.wav", b"bytes")]
+    died = subprocess.run([sys.executable, "-c", program, *places], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL
+    assert is_gone(int(died.stdout))
