@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from core.codes import ClipCodes
@@ -116,7 +117,7 @@ class FewShotPrompt:
         """The trie of the first order; those of the others have the same nodes."""
         return self.orders[0].trie
 
-    @property
+    @cached_property
     def prompt_hash(self) -> str:
         """Hex sha256 of the prefixes, the windows and the template; the query is not in it."""
         shown, count = self.shown, self.settings.max_windows

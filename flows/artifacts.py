@@ -3,6 +3,7 @@
 Names and messages come from outside and are escaped; nothing here holds a credential.
 """
 
+import heapq
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def publish_page(key: str, place: str, page: str, rows: Sequence[Mapping[str, st
     create_table_artifact(
         table=[dict(row) for row in rows[:MAX_ROWS]],
         key=f"{key}-table",
-        description=f"{min(len(rows), MAX_ROWS)} of {len(rows)} rows",
+        description=f"{len(rows)} rows" if len(rows) <= MAX_ROWS else f"the first {MAX_ROWS} rows of more",
     )
 
 
@@ -115,8 +116,12 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
 
 
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
-    """Clips and their answers: what cannot be used first, then the least sure ones."""
-    return [_row(clip) for clip in sorted(answers, key=lambda c: c.answer.margin if c.answer else -1.0)]
+    """Clips and their answers: what cannot be used first, then the least sure ones.
+
+    One more than a table shows at most, so that it can say that there are more.
+    """
+    first = heapq.nsmallest(MAX_ROWS + 1, answers, key=lambda c: c.answer.margin if c.answer else -1.0)
+    return [_row(clip) for clip in first]
 
 
 def refused_lines(refused: Sequence[Refused]) -> list[str]:

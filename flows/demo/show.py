@@ -78,7 +78,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
-    answers = clip_answers(labelling, canonical(str(clips.clips)))
+    answers = list(clip_answers(labelling, canonical(str(clips.clips))))
     return answers, labelling.method, str(manifest)
 
 

@@ -142,7 +142,7 @@ def run_night(
         label_selection(labelling, selection, run, each)
         if export:
             export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
-        answers = clip_answers(labelling, selection)
+        answers = list(clip_answers(labelling, selection))
         summary = summarize(answers)
         run.summary = asdict(summary)
     return Night(labelling, run, selection, answers, summary)

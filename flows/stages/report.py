@@ -11,6 +11,9 @@ from db.quarantine import Quarantined, open_quarantine
 from flows.runtime import Runtime
 from flows.stages.label import Labelling
 
+AT_A_TIME = 1_000
+"""Clips whose answers are read together."""
+
 
 @dataclass(frozen=True)
 class ClipAnswer:
@@ -22,13 +25,19 @@ class ClipAnswer:
     reason: str | None = None
 
 
-def clip_answers(labelling: Labelling, selection: Selection) -> list[ClipAnswer]:
-    """Every selected current clip: answered by this request, quarantined, or waiting for its tokens."""
+def clip_answers(labelling: Labelling, selection: Selection) -> Iterator[ClipAnswer]:
+    """Every selected current clip: answered by this request, quarantined, or waiting for its tokens.
+
+    In listing order, a few read at a time: there may be more answers than memory should hold.
+    """
     with session_scope(labelling.runtime.engine) as session:
         uris = listed_uris(session, selection)
         reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
-    answers = {answer.uri: answer for answer in labelling.answers(selection)}
-    return [_clip_answer(labelling, uri, answers.get(uri), reasons.get(uri)) for uri in uris]
+    for start in range(0, len(uris), AT_A_TIME):
+        some = uris[start : start + AT_A_TIME]
+        answers = {answer.uri: answer for answer in labelling.answers(set(some))}
+        for uri in some:
+            yield _clip_answer(labelling, uri, answers.get(uri), reasons.get(uri))
 
 
 def quarantined(runtime: Runtime, selection: Selection) -> list[Quarantined]:

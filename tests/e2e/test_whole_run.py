@@ -62,7 +62,7 @@ def first_night(
             import_into(runtime, manifest)
             with recorded() as requests:
                 done = night(runtime, world.place)
-            answers = clip_answers(done.labelling, done.selection)
+            answers = list(clip_answers(done.labelling, done.selection))
         yield FirstNight(world, clips, done.run, answers, requests)
 
 

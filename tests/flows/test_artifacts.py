@@ -1,5 +1,6 @@
 """What people read of a run: whatever names and messages say, it stays text."""
 
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from uuid import UUID
 
@@ -8,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows.artifacts import escape, summary
+from db.predictions import Answer
+from flows.artifacts import MAX_ROWS, answer_rows, escape, summary
+from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
 EMPHASIS = {"em", "strong", "s", "br"}
@@ -63,3 +66,24 @@ def test_a_name_in_a_cell_of_a_table_leads_nowhere(name: str) -> None:
 @pytest.mark.parametrize("name", ["s3://bucket/2026-11-22", "file:///clips/a%20b.wav"])
 def test_an_ordinary_name_reads_as_it_is(name: str) -> None:
     assert render(escape(name)).text.strip() == name
+
+
+def clip_with(margin: float | None) -> ClipAnswer:
+    """A clip that was answered with this margin, or is quarantined."""
+    uri = f"file:///{margin}.wav"
+    if margin is None:
+        return ClipAnswer(uri, "quarantined", reason="silent")
+    said = {"nearest": "dog", "majority": "dog", "chance": 0.5}
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    answer = Answer(
+        uri, b"", b"", "label", "few-shot", "dog", {"dog": 1.0}, margin, 0.0, said, False, UUID(int=0), now
+    )
+    return ClipAnswer(uri, "labeled", answer)
+
+
+@given(st.lists(st.none() | st.floats(0, 1), max_size=MAX_ROWS * 2))
+def test_a_table_has_what_cannot_be_used_and_then_the_least_sure_answers(margins: list[float | None]) -> None:
+    rows = answer_rows(map(clip_with, margins))
+    doubtful = sorted(margins, key=lambda margin: -1.0 if margin is None else margin)
+    shown = ["" if margin is None else f"{margin:.3f}" for margin in doubtful[: MAX_ROWS + 1]]
+    assert [row["margin"] for row in rows] == shown

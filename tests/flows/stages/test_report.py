@@ -3,7 +3,10 @@
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from flows.runtime import Runtime
+from flows.stages import report
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
@@ -12,16 +15,23 @@ from flows.stages.report import clip_answers, json_rows, table_lines
 from tests.flows.stages.conftest import hiss, tone, write_clip
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2, 1_000])
 def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime,
+    folder: Path,
+    manifest: Path,
+    run_id: UUID,
+    at_a_time: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(report, "AT_A_TIME", at_a_time)
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "c.wav", tone(440, seed=5))
     write_clip(folder / "a.wav", hiss(seed=6))
     (folder / "b.wav").write_bytes(b"junk")
     request = LabelRequest("sounds", min_margin=1.0)
     night = run_night(runtime, partition_of(str(folder)), request, with_bar, kind="label", export=False)
-    answers = clip_answers(night.labelling, night.selection)
+    answers = list(clip_answers(night.labelling, night.selection))
     first, second, third = json_rows(answers)
     assert [str(row["uri"]).rpartition("/")[2] for row in (first, second, third)] == [
         "a.wav",
