@@ -28,6 +28,16 @@ print(json.dumps(nightly_labeling(**json.loads(sys.argv[1]))))
 """
 
 
+def own_prefect(home: Path) -> dict[str, str]:
+    """What gives a process that runs flows a Prefect server inside it, and time for that to start."""
+    return {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+
+
 @dataclass(frozen=True)
 class Fleet:
     """A running server and its workers. `environment` leads a process to the server and the database."""

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.fleet import own_prefect
 from benchmarks.recorded import LABELS, data_root, manifest
 
 SETS = ("digits", "sound_events")
@@ -44,10 +45,7 @@ def night_in_child(name: str, folder: Path) -> dict[str, float | str | None]:
     environment = os.environ | {
         "WORDWAVE_HOME": str(folder / "home"),
         "WORDWAVE_READ_ROOTS": f"{data_root()},{folder}",
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_LOGGING_LEVEL": "ERROR",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        **own_prefect(folder),
     }
     for variable in ("WORDWAVE_DATABASE_URL", "WORDWAVE_STORAGE_URI"):
         environment.pop(variable, None)
