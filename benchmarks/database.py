@@ -39,9 +39,10 @@ from benchmarks.scale_out import ask, fresh_database
 from core.codec.config import CodecConfig
 from db import embedded, tokens
 from db.bulk import insert_new
-from db.clips import Listed, add_clips, clips_to_tokenize
+from db.clips import add_clips, clips_to_tokenize
 from db.embedded import EmbeddedServer
 from db.engine import database_url, make_engine, session_scope
+from db.listed import Listed
 from db.models import Content, TokenSequence
 from db.registry import ensure_codec
 from db.runs import start_run

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
+from db.listed import Listed
 from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
 
 Selection = str | Collection[str]
@@ -31,16 +32,6 @@ lies in it, and the object of that very name), a collection is the uris themselv
 
 READING = "tokenize"
 """The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One object of a listing. `size` in bytes."""
-
-    uri: str
-    version_token: str
-    size: int
-    last_modified: datetime
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 from core.errors import PromptTooLong
-from db.clips import Listed, StoredVersion, stored_versions
+from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
+from db.listed import Listed
 from flows.runtime import Runtime
 from flows.stages.ingest import listed_clips
 from flows.stages.label import Labelling

@@ -1,6 +1,6 @@
 """Where clips are read and results are written: S3 or local folders, with the same behaviour."""
 
-from db.clips import Listed
+from db.listed import Listed
 from flows.storage.contract import (
     Fetched,
     Readable,

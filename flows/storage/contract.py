@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from db.clips import Listed
+from db.listed import Listed
 
 
 class StorageError(Exception):

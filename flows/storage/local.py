@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 from uuid import uuid4
 
 from core.errors import AudioRejected
-from db.clips import Listed
+from db.listed import Listed
 from flows.storage.access import Access
 from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
 from flows.storage.location import canonical, file_path, file_uri, own_key

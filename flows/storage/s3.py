@@ -30,7 +30,7 @@ from botocore.exceptions import (
 )
 
 from core.errors import AudioRejected
-from db.clips import Listed
+from db.listed import Listed
 from flows.settings import Settings
 from flows.storage.access import Access
 from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored

@@ -7,9 +7,10 @@ from uuid import UUID
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from db.clips import Listed, add_clips, link_contents
+from db.clips import add_clips, link_contents
 from db.generated import NewAudio
 from db.library import Demonstration, LibraryVersion, import_library
+from db.listed import Listed
 from db.models import Clip, Content, TokenSequence
 from db.predictions import NewPrediction
 from db.registry import ensure_codec, ensure_llm
