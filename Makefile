@@ -16,7 +16,7 @@ up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until 
 	@$(BIN)/wordwave up
 
 test: .venv/tests lint types ## every check: style, types, arrows between packages, tests
-	$(PYTEST)
+	$(PYTEST) --numprocesses 2 --dist loadfile
 
 lint: .venv/tests ## ruff and the arrows between packages
 	$(BIN)/ruff check .
