@@ -18,7 +18,6 @@ import resource
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -28,6 +27,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from core.child import end_child, start_child
 from core.decode import (
     BLOCK_SAMPLES,
     DEFAULT_LIMITS,
@@ -150,13 +150,12 @@ class _Child:
     def __init__(self, limits: AudioLimits) -> None:
         self._channel, child_end = socket.socketpair()
         with child_end:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "core.decoder", json.dumps(asdict(limits))],
-                stdin=child_end.fileno(),
-                stdout=subprocess.DEVNULL,
+            self._process = start_child(
+                "core.decoder",
+                json.dumps(asdict(limits)),
+                channel=child_end,
                 # No secret for hostile bytes to find, and no threads whose stacks fill the address space.
-                env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,  # a Ctrl-C for the parent is not a crash of the clip
+                environment={"OPENBLAS_NUM_THREADS": "1"},
             )
         try:
             self._receive(time.monotonic() + _START_TIMEOUT)
@@ -181,12 +180,7 @@ class _Child:
     def end(self, patience: float) -> int | None:
         """The exit status, or None for a child that did not end within `patience` seconds and was killed."""
         self._channel.close()
-        try:
-            return self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            return None
+        return end_child(self._process, patience)
 
     def _receive(self, deadline: float) -> _Answer:
         lengths = _LENGTHS.unpack(self._receive_exactly(_LENGTHS.size, deadline))

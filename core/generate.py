@@ -87,7 +87,7 @@ class AudioGenerator:
         self.prefix_ids = self._template.prefix_ids(instruction, examples, repeats)
         self._check_budget(len(self.prefix_ids))
 
-    @property
+    @cached_property
     def prompt_hash(self) -> str:
         """Hex sha256 of the prefix, the template and the task; the query is not in it."""
         return generation_hash(self.prefix_ids, self.task)

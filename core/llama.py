@@ -156,17 +156,18 @@ class FrozenLlama:
         lengths = [len(query) + answer.longest for query, answer in asked]
         check_budget(len(prefix.token_ids) + max(lengths, default=0), self.context_length)
         for pack in split_packs(lengths, pack_budget):
-            self._answer_pack(prefix, queries[pack], answers[pack], choose[pack])
+            room = sum(lengths[pack])
+            self._answer_pack(prefix, room, queries[pack], answers[pack], choose[pack])
 
     def _answer_pack(
         self,
         prefix: SharedPrefix,
+        room: int,
         queries: Sequence[Sequence[int]],
         answers: Sequence[Answer],
         choose: Sequence[Choose],
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
-        room = sum(len(query) + answer.longest for query, answer in zip(queries, answers, strict=True))
         pack, speaking, kv_cache = row.queries, list(range(len(queries))), prefix.continued(room)
         while speaking:
             logits = self._logits(pack.to(self.device), kv_cache)[:, 0].cpu()

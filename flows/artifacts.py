@@ -32,18 +32,22 @@ MAX_REFUSED, MAX_SHOWN = 20, 80
 """Refused lines that a page names, and characters of each in the table."""
 
 
-def publish(key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]]) -> None:
+def publish(
+    key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]], total: int | None = None
+) -> None:
     """The page of a run and its table."""
-    publish_page(key, place, summary(place, run), rows)
+    publish_page(key, place, summary(place, run), rows, total)
 
 
-def publish_page(key: str, place: str, page: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """A page about a place, in markdown, and a table."""
+def publish_page(
+    key: str, place: str, page: str, rows: Sequence[Mapping[str, str]], total: int | None = None
+) -> None:
+    """A page about a place, in markdown, and a table; `total` says of how many rows these are the first."""
     create_markdown_artifact(markdown=page, key=f"{key}-summary", description=escape(place))
     create_table_artifact(
         table=[dict(row) for row in rows[:MAX_ROWS]],
         key=f"{key}-table",
-        description=f"{len(rows)} rows" if len(rows) <= MAX_ROWS else f"the first {MAX_ROWS} rows of more",
+        description=f"{min(len(rows), MAX_ROWS)} of {len(rows) if total is None else total} rows",
     )
 
 
@@ -116,11 +120,8 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
 
 
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
-    """Clips and their answers: what cannot be used first, then the least sure ones.
-
-    One more than a table shows at most, so that it can say that there are more.
-    """
-    first = heapq.nsmallest(MAX_ROWS + 1, answers, key=lambda c: c.answer.margin if c.answer else -1.0)
+    """What a table shows of clips and their answers: what cannot be used, then the least sure ones."""
+    first = heapq.nsmallest(MAX_ROWS, answers, key=lambda c: c.answer.margin if c.answer else -1.0)
     return [_row(clip) for clip in first]
 
 

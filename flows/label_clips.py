@@ -21,7 +21,7 @@ from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import label_selection
 from flows.stages.label import Labelling, LabelRequest
-from flows.stages.report import clip_answers
+from flows.stages.report import ClipAnswers
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
 from flows.tasks import batch_threads, in_tasks
@@ -50,5 +50,6 @@ def label_clips(
     with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
         labelling = Labelling(runtime, request)
         label_selection(labelling, place, run, in_tasks)
-    publish("label-clips", place, run, answer_rows(clip_answers(labelling, place)))
+    answers = ClipAnswers(labelling, place)
+    publish("label-clips", place, run, answer_rows(answers), len(answers))
     return dict(run.counts)

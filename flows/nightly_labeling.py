@@ -91,7 +91,7 @@ def nightly_labeling(
         share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
-    publish_page(KIND, partition.place, page, answer_rows(night.answers))
+    publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
 
 

@@ -69,7 +69,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     from flows.runtime import shared_runtime
     from flows.stages.job import import_manifest
     from flows.stages.label import Labelling, LabelRequest
-    from flows.stages.report import clip_answers
+    from flows.stages.report import ClipAnswers
     from flows.storage.location import canonical
 
     runtime = shared_runtime(Settings())
@@ -78,7 +78,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
-    answers = list(clip_answers(labelling, canonical(str(clips.clips))))
+    answers = list(ClipAnswers(labelling, canonical(str(clips.clips))))
     return answers, labelling.method, str(manifest)
 
 

@@ -25,19 +25,27 @@ class ClipAnswer:
     reason: str | None = None
 
 
-def clip_answers(labelling: Labelling, selection: Selection) -> Iterator[ClipAnswer]:
+class ClipAnswers:
     """Every selected current clip: answered by this request, quarantined, or waiting for its tokens.
 
     In listing order, a few read at a time: there may be more answers than memory should hold.
     """
-    with session_scope(labelling.runtime.engine) as session:
-        uris = listed_uris(session, selection)
-        reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
-    for start in range(0, len(uris), AT_A_TIME):
-        some = uris[start : start + AT_A_TIME]
-        answers = {answer.uri: answer for answer in labelling.answers(set(some))}
-        for uri in some:
-            yield _clip_answer(labelling, uri, answers.get(uri), reasons.get(uri))
+
+    def __init__(self, labelling: Labelling, selection: Selection) -> None:
+        self._labelling = labelling
+        with session_scope(labelling.runtime.engine) as session:
+            self._uris = listed_uris(session, selection)
+            self._reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
+
+    def __len__(self) -> int:
+        return len(self._uris)
+
+    def __iter__(self) -> Iterator[ClipAnswer]:
+        for start in range(0, len(self), AT_A_TIME):
+            some = self._uris[start : start + AT_A_TIME]
+            answers = {answer.uri: answer for answer in self._labelling.answers(set(some))}
+            for uri in some:
+                yield _clip_answer(self._labelling, uri, answers.get(uri), self._reasons.get(uri))
 
 
 def quarantined(runtime: Runtime, selection: Selection) -> list[Quarantined]:

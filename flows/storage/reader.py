@@ -11,8 +11,6 @@ the file's descriptor, or what it raised. The child ends with its parent, and st
 import os
 import pickle
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from core.child import end_child, start_child
 from flows.settings import Settings
 from flows.storage.access import Access
 from flows.storage.contract import Fetched, Readable
@@ -79,13 +78,7 @@ class _Child:
     def __init__(self, settings: Settings) -> None:
         self._requests, theirs = _packets()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "flows.storage.reader"],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                start_new_session=True,  # a Ctrl-C is the parent's to answer
-            )
+            self._process = start_child("flows.storage.reader", channel=theirs, environment=os.environ)
         self._requests.send(pickle.dumps(settings))
 
     @property
@@ -97,11 +90,7 @@ class _Child:
 
     def end(self) -> None:
         self._requests.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_child(self._process, _PATIENCE)
 
 
 def _packets() -> tuple[socket.socket, socket.socket]:

@@ -6,8 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from core.decode import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples, open_audio
 from core.decoder import CHILD_MEMORY_BYTES, Decoder
 from core.errors import AudioRejected
+from tests.eventually import eventually
 
 RATE = 16_000
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
@@ -59,13 +59,6 @@ def outcome(decoder: Decoder, path: Path) -> dict[str, Any]:
         return {"reason": rejected.reason}
     facts = {"sample_rate": info.sample_rate, "channels": info.channels, "num_samples": info.num_samples}
     return {"decodes": facts}
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return holds()
 
 
 def memory(pid: int, field: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.stages.label import LabelRequest
-from flows.stages.report import clip_answers
+from flows.stages.report import ClipAnswers
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import Tables, rows, tables
 from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, labels, night, opened, tone
@@ -162,7 +162,7 @@ def test_a_bound_on_the_margin_changes_no_answer_but_how_it_is_judged(
     before = stored(world)
     done = night(labeled, world.place, LabelRequest(LIBRARY, min_margin=1.0))
     assert nightly(done.run.counts) == {"export.rows": 3}
-    assert {clip.status for clip in clip_answers(done.labelling, done.selection)} == {"uncertain"}
+    assert {clip.status for clip in ClipAnswers(done.labelling, done.selection)} == {"uncertain"}
     judged = rows(world.database.url("analyst"), "SELECT DISTINCT status FROM analytics.labels")
     assert judged == [{"status": "uncertain"}]
     after = stored(world)

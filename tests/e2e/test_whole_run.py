@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from db.embedded import EmbeddedServer
-from flows.stages.report import ClipAnswer, clip_answers
+from flows.stages.report import ClipAnswer, ClipAnswers
 from flows.stages.run import OpenRun
 from tests.e2e.clips import SHOTS, demonstrations, real_clips
 from tests.e2e.conftest import NewBucket
@@ -62,7 +62,7 @@ def first_night(
             import_into(runtime, manifest)
             with recorded() as requests:
                 done = night(runtime, world.place)
-            answers = list(clip_answers(done.labelling, done.selection))
+            answers = list(ClipAnswers(done.labelling, done.selection))
         yield FirstNight(world, clips, done.run, answers, requests)
 
 

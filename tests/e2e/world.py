@@ -18,7 +18,7 @@ from flows.settings import Settings
 from flows.stages.job import Night, import_manifest, run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.partition import partition_of
-from flows.stages.report import clip_answers
+from flows.stages.report import ClipAnswers
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 
@@ -131,7 +131,7 @@ def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Nigh
 
 def labels(done: Night) -> list[str | None]:
     """What the clips of a night were labelled as, in the order of their names."""
-    answers = clip_answers(done.labelling, done.selection)
+    answers = ClipAnswers(done.labelling, done.selection)
     return [clip.answer and clip.answer.label for clip in answers]
 
 

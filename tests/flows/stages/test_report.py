@@ -11,7 +11,7 @@ from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import partition_of
-from flows.stages.report import clip_answers, json_rows, table_lines
+from flows.stages.report import ClipAnswers, json_rows, table_lines
 from tests.flows.stages.conftest import hiss, tone, write_clip
 
 
@@ -31,7 +31,7 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     (folder / "b.wav").write_bytes(b"junk")
     request = LabelRequest("sounds", min_margin=1.0)
     night = run_night(runtime, partition_of(str(folder)), request, with_bar, kind="label", export=False)
-    answers = list(clip_answers(night.labelling, night.selection))
+    answers = list(ClipAnswers(night.labelling, night.selection))
     first, second, third = json_rows(answers)
     assert [str(row["uri"]).rpartition("/")[2] for row in (first, second, third)] == [
         "a.wav",

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from hashlib import sha256
@@ -19,6 +19,7 @@ from core.errors import AudioRejected
 from flows.settings import Settings
 from flows.storage import StorageDenied, StorageRefused, is_transient, open_storage
 from flows.storage.reader import Reader, _pickled
+from tests.eventually import eventually
 from tests.fixtures_s3 import S3Bucket
 
 
@@ -55,17 +56,8 @@ def nameless_files(pid: int | str) -> int:
     return held
 
 
-def soon(holds: Callable[[], bool]) -> bool:
-    """Whether something holds within some seconds."""
-    for _ in range(100):
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def is_gone(pid: int) -> bool:
-    return soon(lambda: not Path(f"/proc/{pid}").exists())
+    return eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_bytes_hash_and_size_are_those_of_the_object(
@@ -140,7 +132,7 @@ def test_many_threads_read_at_once_and_leave_no_file_open(
     ours, theirs = nameless_files("self"), nameless_files(child(reader))
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(size, objects)) == list(range(40))
-    assert soon(lambda: nameless_files("self") <= ours and nameless_files(child(reader)) <= theirs)
+    assert eventually(lambda: nameless_files("self") <= ours and nameless_files(child(reader)) <= theirs)
 
 
 def test_a_child_that_is_killed_is_worth_another_try_and_the_next_read_has_another(
