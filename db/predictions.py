@@ -79,6 +79,12 @@ def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[by
     return set(session.scalars(select(Prediction.work_key).where(_standing(work_keys))))
 
 
+def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, float]:
+    """The margins of those of the work keys that are answered and not retracted."""
+    rows = session.execute(select(Prediction.work_key, Prediction.margin).where(_standing(work_keys)))
+    return dict(rows.tuples().all())
+
+
 def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
     """Writes the answers whose work key has none, and returns how many those were."""
     ordered = sorted(predictions, key=lambda prediction: prediction.work_key)

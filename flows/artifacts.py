@@ -3,7 +3,6 @@
 Names and messages come from outside and are escaped; nothing here holds a credential.
 """
 
-import heapq
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -120,9 +119,8 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
 
 
 def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
-    """What a table shows of clips and their answers: what cannot be used, then the least sure ones."""
-    first = heapq.nsmallest(MAX_ROWS, answers, key=lambda c: c.answer.margin if c.answer else -1.0)
-    return [_row(clip) for clip in first]
+    """What a table shows of clips and their answers."""
+    return [_row(clip) for clip in answers]
 
 
 def refused_lines(refused: Sequence[Refused]) -> list[str]:

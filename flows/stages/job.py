@@ -21,7 +21,7 @@ from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import LibraryTask, build_library
 from flows.stages.partition import Partition
-from flows.stages.report import ClipAnswer, ClipAnswers
+from flows.stages.report import ClipAnswers
 from flows.stages.results import Rows, export_results
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.summary import NightSummary, summarize
@@ -41,7 +41,7 @@ class Night:
     labelling: Labelling
     run: OpenRun
     selection: Selection
-    answers: list[ClipAnswer]
+    answers: ClipAnswers
     summary: NightSummary
 
 
@@ -142,7 +142,7 @@ def run_night(
         label_selection(labelling, selection, run, each)
         if export:
             export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
-        answers = list(ClipAnswers(labelling, selection))
+        answers = ClipAnswers(labelling, selection)
         summary = summarize(answers)
         run.summary = asdict(summary)
     return Night(labelling, run, selection, answers, summary)

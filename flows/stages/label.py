@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import PromptError
-from db.clips import Selection, clips_with_latents, clips_with_tokens
+from db.clips import ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
 from db.predictions import (
@@ -21,6 +21,7 @@ from db.predictions import (
     NewPrediction,
     existing_work_keys,
     get_answers,
+    get_margins,
     save_predictions,
     set_min_margin,
 )
@@ -140,10 +141,14 @@ class Labelling:
 
     def work_key(self, content_sha256: bytes) -> bytes:
         """Names the work of answering one content: equal keys have equal answers (DESIGN: work key)."""
+        return hashlib.sha256(f"{content_sha256.hex()}\0{self._asked}".encode()).digest()
+
+    @cached_property
+    def _asked(self) -> str:
+        """What all contents have in common in their work keys."""
         runtime, library = self.runtime, self.library
         decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
         parts = [
-            content_sha256.hex(),
             runtime.codec.fingerprint,
             runtime.llm_fingerprint or self.method,
             f"{library.name}@{library.version}",
@@ -151,7 +156,7 @@ class Labelling:
             TASK,
             json.dumps(decoding, sort_keys=True),
         ]
-        return hashlib.sha256("\0".join(parts).encode()).digest()
+        return "\0".join(parts)
 
     def batches(self, selection: Selection) -> list[list[bytes]]:
         """Contents of the selection that have no standing answer to this request, cut in batches."""
@@ -232,19 +237,27 @@ class Labelling:
             set_min_margin(session, self._work_keys(session, selection), self.request.min_margin)
 
     def _work_keys(self, session: Session, selection: Selection) -> dict[bytes, bytes]:
-        """Work key -> content of the selected current clips that can be asked, in uri order.
-
-        A clip with tokens from before there were latents waits for one where demonstrations are chosen by it.
-        """
-        askable = clips_with_latents if self.by_latent else clips_with_tokens
-        clips = askable(session, selection, self.runtime.codec_id)
-        contents = dict.fromkeys(clip.content_sha256 for clip in clips)
+        """Work key -> content of the selected current clips that can be asked, in uri order."""
+        contents = dict.fromkeys(clip.content_sha256 for clip in self._askable(session, selection))
         return {self.work_key(content): content for content in contents}
+
+    def _askable(self, session: Session, selection: Selection) -> list[ClipWithTokens]:
+        """Where demonstrations are chosen by latents, a clip with tokens from before there were any waits."""
+        askable = clips_with_latents if self.by_latent else clips_with_tokens
+        return askable(session, selection, self.runtime.codec_id)
 
     def answers(self, selection: Selection) -> list[Answer]:
         """The standing answers to this request, for the clips of the selection, in uri order."""
         with session_scope(self.runtime.engine) as session:
             return get_answers(session, selection, self._work_keys(session, selection))
+
+    def margins(self, selection: Selection) -> dict[str, float]:
+        """The margin of each of these answers by uri: all that it takes to choose a few among many."""
+        with session_scope(self.runtime.engine) as session:
+            clips = self._askable(session, selection)
+            keys = {clip.uri: self.work_key(clip.content_sha256) for clip in clips}
+            found = get_margins(session, set(keys.values()))
+        return {uri: found[key] for uri, key in keys.items() if key in found}
 
 
 def _baselines(prediction: Prediction) -> dict[str, str | float]:

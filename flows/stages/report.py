@@ -1,6 +1,8 @@
 """What a person or a program reads of a labelled place: one row per clip, in listing order."""
 
-from collections.abc import Iterable, Iterator
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +34,7 @@ class ClipAnswers:
     """
 
     def __init__(self, labelling: Labelling, selection: Selection) -> None:
-        self._labelling = labelling
+        self._labelling, self._selection = labelling, selection
         with session_scope(labelling.runtime.engine) as session:
             self._uris = listed_uris(session, selection)
             self._reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
@@ -41,8 +43,16 @@ class ClipAnswers:
         return len(self._uris)
 
     def __iter__(self) -> Iterator[ClipAnswer]:
-        for start in range(0, len(self), AT_A_TIME):
-            some = self._uris[start : start + AT_A_TIME]
+        return self._read(self._uris)
+
+    def least_sure(self, count: int) -> list[ClipAnswer]:
+        """At most so many: clips without an answer, then those of the smallest margins."""
+        margins = self._labelling.margins(self._selection)
+        return list(self._read(heapq.nsmallest(count, self._uris, lambda uri: margins.get(uri, -math.inf))))
+
+    def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
+        for start in range(0, len(uris), AT_A_TIME):
+            some = uris[start : start + AT_A_TIME]
             answers = {answer.uri: answer for answer in self._labelling.answers(set(some))}
             for uri in some:
                 yield _clip_answer(self._labelling, uri, answers.get(uri), self._reasons.get(uri))

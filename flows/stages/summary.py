@@ -1,13 +1,14 @@
 """A night in figures, as they stand at its end, and the night before it."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from uuid import UUID
 
 from db.engine import session_scope
 from db.nights import CompletedRun, run_before
+from db.predictions import Answer
 from flows.runtime import Runtime
 from flows.stages.label import NEIGHBOURS
 from flows.stages.report import ClipAnswer
@@ -39,26 +40,36 @@ class NightSummary:
         return sum(self.labels.values())
 
 
-def summarize(clips: Sequence[ClipAnswer]) -> NightSummary:
-    """The figures of a night's clips."""
-    answers = [clip.answer for clip in clips if clip.answer]
-    held_out = [answer for answer in answers if not answer.is_demonstration]
-    said = {
-        name: [answer.label == answer.baselines[name] for answer in held_out if name in answer.baselines]
-        for name in NEIGHBOURS
-    }
+def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
+    """The figures of a night's clips, which are gone through once: memory may not hold them all."""
+    labels, reasons = Counter[str](), Counter[str]()
+    margins, same, uncertain = list[float](), defaultdict[str, list[bool]](list), 0
+    for clip in clips:
+        if clip.answer:
+            labels[clip.answer.label] += 1
+            margins.append(clip.answer.margin)
+            uncertain += clip.status == "uncertain"
+            for name in _comparable(clip.answer):
+                same[name].append(clip.answer.label == clip.answer.baselines[name])
+        elif clip.reason:
+            reasons[clip.reason] += 1
     return NightSummary(
-        labels=_sorted(answer.label for answer in answers),
-        uncertain=sum(clip.status == "uncertain" for clip in clips),
-        mean_margin=fmean(answer.margin for answer in answers) if answers else None,
-        agreement={name: fmean(same) for name, same in said.items() if same},
-        quarantined=_sorted(clip.reason for clip in clips if clip.reason and not clip.answer),
+        labels=_sorted(labels),
+        uncertain=uncertain,
+        mean_margin=fmean(margins) if margins else None,
+        agreement={name: fmean(same[name]) for name in NEIGHBOURS if name in same},
+        quarantined=_sorted(reasons),
     )
 
 
-def _sorted(names: Iterable[str]) -> dict[str, int]:
-    """How often each is there, the most frequent first; of equals by name."""
-    return dict(sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0])))
+def _comparable(answer: Answer) -> Iterator[str]:
+    """The neighbours that say something of a clip; of a demonstration they know the answer."""
+    return (name for name in NEIGHBOURS if name in answer.baselines and not answer.is_demonstration)
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent name first; of equals by name."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 @dataclass(frozen=True)

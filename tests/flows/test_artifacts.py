@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from db.predictions import Answer
-from flows.artifacts import MAX_ROWS, answer_rows, escape, summary
+from flows.artifacts import answer_rows, escape, summary
 from flows.stages.report import ClipAnswer
 from flows.stages.run import OpenRun
 
@@ -81,9 +81,7 @@ def clip_with(margin: float | None) -> ClipAnswer:
     return ClipAnswer(uri, "labeled", answer)
 
 
-@given(st.lists(st.none() | st.floats(0, 1), max_size=MAX_ROWS * 2))
-def test_a_table_has_what_cannot_be_used_and_then_the_least_sure_answers(margins: list[float | None]) -> None:
-    rows = answer_rows(map(clip_with, margins))
-    doubtful = sorted(margins, key=lambda margin: -1.0 if margin is None else margin)
-    shown = ["" if margin is None else f"{margin:.3f}" for margin in doubtful[:MAX_ROWS]]
-    assert [row["margin"] for row in rows] == shown
+def test_a_row_says_the_answer_or_why_there_is_none() -> None:
+    answered, quarantined = answer_rows([clip_with(0.25), clip_with(None)])
+    assert (answered["label"], answered["margin"], answered["status"]) == ("dog", "0.250", "labeled")
+    assert (quarantined["label"], quarantined["status"]) == ("", "quarantined: silent")

@@ -50,3 +50,19 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     lines = list(table_lines(answers))
     assert len(lines) == 4
     assert "quarantined: unsupported" in lines[2]
+
+
+def test_the_least_sure_come_first_and_before_them_what_has_no_answer(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    for number in range(6):
+        write_clip(folder / f"{number}.wav", tone(440 + 90 * number, seed=number))
+    (folder / "3.wav").write_bytes(b"junk")
+    request = LabelRequest("sounds")
+    night = run_night(runtime, partition_of(str(folder)), request, with_bar, kind="label", export=False)
+    doubtful = sorted(night.answers, key=lambda clip: clip.answer.margin if clip.answer else -1.0)
+    assert doubtful[0].status == "quarantined"
+    assert len({clip.answer and clip.answer.margin for clip in doubtful}) == len(doubtful)
+    for count in range(len(doubtful) + 2):
+        assert night.answers.least_sure(count) == doubtful[:count]
