@@ -92,8 +92,23 @@ def prompt_operations(model: LlamaForCausalLM, tokens: int, states: int = 1) -> 
 
 
 def packed_operations(model: LlamaForCausalLM, prefix: int, query: int, trie: LabelTrie) -> float:
-    """What a query and the labels behind it need; what a row computes and masks is not counted."""
+    """What a query and the labels behind it need; what a row computes and masks is not counted.
+
+    Of the last layer, where nobody reads on, most ids need their keys and values alone.
+    """
     depths = [len(path) for path in trie.ancestors[: trie.num_inner]]
-    tokens = query + len(depths)
+    tokens, states = query + len(depths), 1 + len(depths)
     seen = tokens * prefix + query * (query + 1) / 2 + sum(query + depth for depth in depths)
-    return forward_operations(model, tokens, seen, 1 + len(depths))
+    every = forward_operations(model, tokens, seen, states)
+    return every - _spared_operations(model, seen / tokens) * (tokens - states)
+
+
+def _spared_operations(model: LlamaForCausalLM, seen: float) -> float:
+    """Of an id that sees so many, what the last layer computes beside its keys and values."""
+    layer, config = model.model.layers[-1], model.config
+    weights = sum(
+        weight.numel()
+        for name, weight in layer.named_parameters()
+        if weight.dim() > 1 and not name.endswith(("k_proj.weight", "v_proj.weight"))
+    )
+    return float(2 * weights + 4 * config.num_attention_heads * config.head_dim * seen)

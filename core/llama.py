@@ -15,19 +15,17 @@ from transformers import DynamicCache, LlamaForCausalLM
 
 from core.constraint import LabelTrie
 from core.errors import CheckpointMismatch
+from core.last_layer import LastLayer
 from core.llama_directory import DType, model_fingerprint, read_model, read_tokenizer
 from core.packing import GrowingRow, Pack, pack_queries, split_packs
 from core.products import product
 from core.prompt import check_budget
 from core.shared_prefix import SharedPrefix
+from core.split_attention import SPLIT
 from core.vocabulary import TextTokenizer
 
-PACK_BUDGET, GPU_PACK_BUDGET = 512, 2048
-"""Token ids of one row that is read at once. The queries of a row look at each other in vain, which on a CPU
-costs more than longer products gain; a GPU needs rows that fill it."""
-
-ANSWER_BUDGET = 2048
-"""Token ids of one row that grows by what is said. It is longer: every step reads all weights once."""
+PACK_BUDGET = 2048
+"""Token ids of one row that is read at once, with all that is said behind it."""
 
 Choose = Callable[[Tensor], int]
 """Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
@@ -60,7 +58,10 @@ class FrozenLlama:
         self.device: torch.device = model.device
         self.vocab_size: int = model.config.vocab_size
         self.context_length: int = model.config.max_position_embeddings
-        self._pack_budget = PACK_BUDGET if self.device.type == "cpu" else GPU_PACK_BUDGET
+        self._splits = self.device.type == "cpu"
+        if self._splits:
+            model.set_attn_implementation(SPLIT)
+        model.model.layers[-1] = LastLayer(model.model.layers[-1])
         self._model = model
         for module in model.modules():
             if isinstance(module, nn.Linear):
@@ -108,7 +109,7 @@ class FrozenLlama:
         queries: Sequence[Sequence[int]],
         trie: LabelTrie,
         *,
-        pack_budget: int | None = None,
+        pack_budget: int = PACK_BUDGET,
     ) -> Tensor:
         """(queries, nodes) float32 on the CPU: log P of each node's id after prefix, query and its ancestors.
 
@@ -117,7 +118,7 @@ class FrozenLlama:
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
         lengths = [len(query) + trie.num_inner for query in queries]
-        packs = list(split_packs(lengths, pack_budget or self._pack_budget))
+        packs = list(split_packs(lengths, pack_budget))
         kv_cache = prefix.continued(max((sum(lengths[pack]) for pack in packs), default=0))
         scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
@@ -145,7 +146,7 @@ class FrozenLlama:
         answers: Sequence[Answer],
         choose: Sequence[Choose],
         *,
-        pack_budget: int = ANSWER_BUDGET,
+        pack_budget: int = PACK_BUDGET,
     ) -> None:
         """Say the answer to each query behind the prefix; of the ids that may come next, `choose` picks one.
 
@@ -182,19 +183,24 @@ class FrozenLlama:
 
         What is read goes into the cache, for the next pack to see.
         """
-        # a mask of bools would be turned into numbers in every layer
-        hidden = torch.zeros(pack.mask.shape, dtype=self._model.dtype, device=self.device)
-        hidden.masked_fill_(~pack.mask, -torch.inf)
+        blocks, states = pack.blocks if self._splits else None, pack.states.flatten()
         logits = self._model(
             pack.token_ids,
-            attention_mask=hidden,
+            attention_mask=self._added(blocks.mask if blocks else pack.mask),
+            blocks=blocks,
+            states=states,
+            states_mask=self._added(pack.mask[:, :, states]),
             position_ids=pack.position_ids,
             past_key_values=kv_cache,
             use_cache=True,
-            logits_to_keep=pack.states.flatten(),
         ).logits
         wanted: Tensor = logits.float().view(*pack.states.shape, -1)
         return wanted
+
+    def _added(self, mask: Tensor) -> Tensor:
+        """A mask as numbers: one of bools would be turned into numbers in every layer."""
+        added = torch.zeros(mask.shape, dtype=self._model.dtype, device=self.device)
+        return added.masked_fill_(~mask, -torch.inf)
 
     def _row(self, token_ids: Sequence[int]) -> Tensor:
         return torch.tensor([list(token_ids)], device=self.device)

@@ -19,22 +19,46 @@ NO_LABELS = LabelTrie((), (), ())
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks of a row side by side, each filled up with its first id to the length of the longest.
+
+    places (blocks, longest) int64: which id of the row stands there. own (S,) int64: of these places, counted
+    through, those that fill nothing up. mask (blocks, 1, longest, longest) bool: what is seen inside a block.
+    """
+
+    places: Tensor
+    own: Tensor
+    mask: Tensor
+
+    def cut(self, states: Tensor) -> Tensor:
+        """(1, heads, S, D) to (blocks, heads, longest, D)."""
+        return states[0].transpose(0, 1)[self.places].transpose(1, 2)
+
+    def join(self, states: Tensor) -> Tensor:
+        """(blocks, heads, longest, ...) to (1, heads, S, ...)."""
+        return states.transpose(1, 2).flatten(0, 1)[self.own].transpose(0, 1).unsqueeze(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Pack:
     """One row of the model. Masks are True where a position is seen.
 
     token_ids and position_ids (1, S) int64; mask (1, 1, S, prefix + S) bool; states (queries, 1 + inner)
-    int64, where in the row the root and the inner nodes of each query's trie stand.
+    int64, where in the row the root and the inner nodes of each query's trie stand. Where the row is nothing
+    but blocks that see themselves and the prefix, `blocks` says the same as the mask.
     """
 
     token_ids: Tensor
     position_ids: Tensor
     mask: Tensor
     states: Tensor
+    blocks: Blocks | None = None
 
     def to(self, device: torch.device) -> "Pack":
-        """The same pack on a device."""
+        """The same pack on a device; its blocks are for a CPU."""
         tensors = (self.token_ids, self.position_ids, self.mask, self.states)
-        return Pack(*(tensor.to(device) for tensor in tensors))
+        token_ids, position_ids, mask, states = (tensor.to(device) for tensor in tensors)
+        return Pack(token_ids, position_ids, mask, states, self.blocks)
 
 
 def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_length: int) -> Pack:
@@ -56,6 +80,7 @@ def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_lengt
         position_ids=torch.tensor([position_ids]) + prefix_length,
         mask=_row_mask(blocks, prefix_length),
         states=torch.tensor(ends)[:, None] + torch.arange(-1, len(inner)),
+        blocks=_side_by_side(blocks),
     )
 
 
@@ -116,6 +141,19 @@ def _block_mask(query_length: int, sees: Tensor) -> Tensor:
     mask = torch.ones(length, length, dtype=torch.bool).tril()
     mask[query_length:, query_length:] = sees
     return mask
+
+
+def _side_by_side(blocks: Sequence[Tensor]) -> Blocks:
+    """Blocks by the mask of each."""
+    lengths = torch.tensor([len(block) for block in blocks])
+    steps = torch.arange(int(lengths.max()))
+    mask = torch.zeros(len(blocks), 1, len(steps), len(steps), dtype=torch.bool)
+    mask[..., 0] = True  # everything sees the first id, and what sees nothing would give no number
+    for at, block in enumerate(blocks):
+        mask[at, 0, : len(block), : len(block)] = block
+    inside = steps < lengths[:, None]
+    starts = lengths.cumsum(0) - lengths
+    return Blocks(starts[:, None] + steps * inside, inside.flatten().nonzero()[:, 0], mask)
 
 
 def _row_mask(blocks: Sequence[Tensor], prefix_length: int) -> Tensor:

@@ -56,6 +56,21 @@ def test_what_is_said_sees_the_prefix_its_own_query_and_what_was_said_to_it() ->
     assert pack.mask.int().tolist() == [[[[1, 1, 1, 0, 0, 1, 0, 1, 1]]]]  # prefix, 10 11 12, 20 21, 23
 
 
+@given(queries=queries_of_ids.filter(len))
+def test_blocks_side_by_side_are_the_row_and_see_what_it_sees(queries: list[list[int]]) -> None:
+    pack = pack_queries(queries, TRIE, prefix_length=3)
+    assert pack.blocks
+    states = torch.stack([pack.token_ids, pack.position_ids], dim=-1)[:, None]  # (1, heads, S, 2)
+    assert torch.equal(pack.blocks.join(pack.blocks.cut(states)), states)
+    row = torch.zeros_like(pack.mask[0, 0, :, 3:])
+    for places, mask in zip(pack.blocks.places, pack.blocks.mask[:, 0], strict=True):
+        length = len(places.unique())
+        row[places[0] : places[0] + length, places[0] : places[0] + length] = mask[:length, :length]
+        assert mask.any(dim=1).all()
+        assert not mask[:length, length:].any()
+    assert torch.equal(row, pack.mask[0, 0, :, 3:])
+
+
 @given(queries=queries_of_ids.filter(len), data=st.data())
 def test_a_row_that_grows_is_the_row_that_would_be_read_at_once(
     queries: list[list[int]], data: st.DataObject
