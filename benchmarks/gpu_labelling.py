@@ -27,7 +27,7 @@ from benchmarks.random_llama import (
     random_model,
 )
 from core.constraint import label_trie
-from core.llama import PACK_BUDGET, FrozenLlama
+from core.llama import FrozenLlama
 
 # isort: split
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -177,8 +177,7 @@ class Labelling:
     def packed(self, budget: int | None) -> LabellingFigure:
         """All queries behind one prefix, which is read before."""
         shared = self.llama.prefill(self.prefix)
-        ids = budget or PACK_BUDGET
-        score = partial(self.llama.score_nodes, shared, self.queries, self.trie, pack_budget=ids)
+        score = partial(self.llama.score_nodes, shared, self.queries, self.trie, pack_budget=budget)
         different = self.difference(score())
         seconds = self.device.seconds(score) / len(self.queries)
         needed = packed_operations(self.model, len(self.prefix), self.sizes.query, self.trie)

@@ -24,8 +24,12 @@ from core.shared_prefix import SharedPrefix
 from core.split_attention import SPLIT
 from core.vocabulary import TextTokenizer
 
-PACK_BUDGET = 2048
-"""Token ids of one row that is read at once, with all that is said behind it."""
+PACK_BUDGET, GPU_PACK_BUDGET = 1024, 2048
+"""Token ids of one row that is read at once. On a CPU what longer rows compute does not stay in its caches; a
+GPU needs rows that fill it."""
+
+ANSWER_BUDGET = 2048
+"""Token ids of one row that grows by what is said. It is longer: every step reads all weights once."""
 
 Choose = Callable[[Tensor], int]
 """Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
@@ -58,6 +62,7 @@ class FrozenLlama:
         self.device: torch.device = model.device
         self.vocab_size: int = model.config.vocab_size
         self.context_length: int = model.config.max_position_embeddings
+        self._pack_budget = PACK_BUDGET if self.device.type == "cpu" else GPU_PACK_BUDGET
         self._splits = self.device.type == "cpu"
         if self._splits:
             model.set_attn_implementation(SPLIT)
@@ -109,7 +114,7 @@ class FrozenLlama:
         queries: Sequence[Sequence[int]],
         trie: LabelTrie,
         *,
-        pack_budget: int = PACK_BUDGET,
+        pack_budget: int | None = None,
     ) -> Tensor:
         """(queries, nodes) float32 on the CPU: log P of each node's id after prefix, query and its ancestors.
 
@@ -118,7 +123,7 @@ class FrozenLlama:
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
         lengths = [len(query) + trie.num_inner for query in queries]
-        packs = list(split_packs(lengths, pack_budget))
+        packs = list(split_packs(lengths, pack_budget or self._pack_budget))
         kv_cache = prefix.continued(max((sum(lengths[pack]) for pack in packs), default=0))
         scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
@@ -146,7 +151,7 @@ class FrozenLlama:
         answers: Sequence[Answer],
         choose: Sequence[Choose],
         *,
-        pack_budget: int = PACK_BUDGET,
+        pack_budget: int = ANSWER_BUDGET,
     ) -> None:
         """Say the answer to each query behind the prefix; of the ids that may come next, `choose` picks one.
 

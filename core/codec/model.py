@@ -166,8 +166,14 @@ class LLMCodec(nn.Module):
         """(B, 1, T) samples to (B, D, T / hop_length)."""
         if self._one_by_one:
             return torch.stack([self._encode_one(row) for row in samples[:, 0]])
-        latents: Tensor = self.encoder(samples.to(self.device))
+        latents: Tensor = self.encoder(self._sent(samples))
         return latents
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """On the device. A GPU fetches it from pinned memory while the CPU goes on."""
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def _join(self, parts: list[_Part]) -> EncodedClip:
         """A clip's windows, in any order, as one tensor per layer and one latent."""
@@ -191,7 +197,7 @@ class LLMCodec(nn.Module):
         if len(seeds) != rows:
             raise BadCodes(f"{len(seeds)} seeds for {rows} rows of codes")
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        z_q = self.quantizer.decode([layer.to(self.device) for layer in codes])
+        z_q = self.quantizer.decode([self._sent(layer) for layer in codes])
         if self._one_by_one and rows:
             return torch.stack([self._decode_one(*row) for row in zip(z_q, generators, strict=True)])[:, None]
         waveform: Tensor = self.decoder(z_q, generators)
