@@ -28,6 +28,11 @@ def packed(weight: Tensor, rows: int) -> Tensor:
     return copy
 
 
+def has_byte_products() -> bool:
+    """Whether products of bytes are exact and fast here: before VNNI, CPUs add them up in too few bits."""
+    return _has_onednn() and torch.cpu._is_vnni_supported()
+
+
 def _goes_to_onednn(x: Tensor) -> bool:
     return x.is_cpu and x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _has_onednn()
 

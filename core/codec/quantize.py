@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
+from core.codec.nearest import RoughSearch, searched_roughly
 from core.errors import BadCodes
 from core.products import packed, product
 
@@ -36,14 +37,24 @@ class VectorQuantize(nn.Module):
         """Takes the projected codebook, (N, D)."""
         self.directions.copy_(functional.normalize(table))
         self.lengths.copy_(torch.linalg.vector_norm(table, dim=-1))
-        self.__dict__.pop("_packed", None)
+        for made in ("_packed", "_rough"):
+            self.__dict__.pop(made, None)
 
     def encode(self, residual: Tensor) -> Tensor:
         """(B, D, T) to codes (B, T / stride), int64. The query's own length does not change the argmax."""
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
-        directions = self._packed if rows.is_cpu else self.directions
-        return largest(product(rows, directions)).view(residual.shape[0], -1)
+        return self._nearest(rows).view(residual.shape[0], -1)
+
+    def _nearest(self, rows: Tensor) -> Tensor:
+        if searched_roughly(self.directions):
+            found = self._rough.nearest(rows)
+            return largest(product(rows, self.directions)) if found is None else found
+        return largest(product(rows, self._packed if rows.is_cpu else self.directions))
+
+    @cached_property
+    def _rough(self) -> RoughSearch:
+        return RoughSearch(self.directions)
 
     @cached_property
     def _packed(self) -> Tensor:
