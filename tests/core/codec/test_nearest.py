@@ -40,11 +40,11 @@ def test_no_other_vector_has_a_larger_cosine(
     query[: rows // 2] += scale * 3 * table[: rows // 2]
     found = RoughSearch(table).nearest(query)
     cosines = functional.normalize(query) @ table.T
-    if found is None:  # vectors so alike that bytes cannot tell them apart
-        assert alike > 1.0
+    best = cosines.amax(dim=1, keepdim=True)
+    if found is None:  # so many are so near that bytes cannot tell them apart
+        assert int((cosines > best - 0.2).sum()) > nearest.MOST * rows
     else:
-        best = cosines.max(dim=1).values
-        torch.testing.assert_close(cosines.gather(1, found[:, None])[:, 0], best, rtol=0, atol=1e-6)
+        torch.testing.assert_close(cosines.gather(1, found[:, None]), best, rtol=0, atol=1e-6)
 
 
 @torch.inference_mode()
