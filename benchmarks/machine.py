@@ -101,7 +101,7 @@ def _product_operations(x: Sequence[int], weight: Sequence[int], *_: object, **_
 
 def _byte_operations(*arguments: Any, **_: object) -> int:
     x, steps = arguments[0], arguments[4]
-    return 2 * math.prod(x) * steps[0] // 4
+    return int(2 * math.prod(x) * steps[0] // 4)
 
 
 def size(tensors: Iterable[Tensor]) -> int:
