@@ -173,7 +173,8 @@ def _in_top_p(logits: Tensor, top_p: float) -> Tensor:
     """(n,) bool: the fewest most probable ids that hold `top_p` together; of equal ones the first."""
     if top_p == 1:
         return torch.ones_like(logits, dtype=torch.bool)
-    probabilities, order = logits.softmax(dim=0).sort(descending=True, stable=True)
+    order = logits.argsort(descending=True, stable=True)  # logits that differ may have equal probabilities
+    probabilities = logits.softmax(dim=0)[order]
     before = probabilities.cumsum(dim=0) - probabilities
     return torch.empty_like(before, dtype=torch.bool).scatter(0, order, before < top_p)
 
