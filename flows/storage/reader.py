@@ -56,10 +56,10 @@ class Reader:
 
     def _ask(self, wanted: bytes, answer: socket.socket) -> None:
         with self._asking:
-            if not (self._child and self._child.alive):
+            if not (self._child and self._child.takes(wanted, answer)):
                 self._end()
                 self._child = _Child(self._settings)
-            self._child.ask(wanted, answer)
+                self._child.takes(wanted, answer)
 
     def close(self) -> None:
         """End the child, and with it what is being read; the next object would start another."""
@@ -81,12 +81,13 @@ class _Child:
             self._process = start_child("flows.storage.reader", channel=theirs, environment=os.environ)
         self._requests.send(pickle.dumps(settings))
 
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(self, wanted: bytes, answer: socket.socket) -> None:
-        socket.send_fds(self._requests, [wanted], [answer.fileno()])
+    def takes(self, wanted: bytes, answer: socket.socket) -> bool:
+        """Whether it could be asked. One that was killed cannot, though it may still seem to be alive."""
+        try:
+            socket.send_fds(self._requests, [wanted], [answer.fileno()])
+        except ConnectionError:
+            return False
+        return True
 
     def end(self) -> None:
         self._requests.close()
