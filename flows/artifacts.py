@@ -15,7 +15,7 @@ from db.quarantine import Quarantined
 from flows.stages.check import Check
 from flows.stages.generation_job import Generated
 from flows.stages.generation_record import AudioAnswer
-from flows.stages.report import ClipAnswer
+from flows.stages.report import ClipAnswer, ClipAnswers
 from flows.stages.run import OpenRun
 from flows.stages.texts import Refused
 
@@ -118,9 +118,9 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
     return [row | {"method": escape(row["method"])} for row in table_rows(table)]
 
 
-def answer_rows(answers: Iterable[ClipAnswer]) -> list[dict[str, str]]:
-    """What a table shows of clips and their answers."""
-    return [_row(clip) for clip in answers]
+def answer_rows(answers: ClipAnswers) -> list[dict[str, str]]:
+    """What a table shows of clips and their answers: what cannot be used, then the least sure ones."""
+    return [_row(clip) for clip in answers.least_sure(MAX_ROWS)]
 
 
 def refused_lines(refused: Sequence[Refused]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import MAX_ROWS, answer_rows, publish
+from flows.artifacts import answer_rows, publish
 from flows.parameters import (
     KShot,
     Layers,
@@ -51,5 +51,5 @@ def label_clips(
         labelling = Labelling(runtime, request)
         label_selection(labelling, place, run, in_tasks)
     answers = ClipAnswers(labelling, place)
-    publish("label-clips", place, run, answer_rows(answers.least_sure(MAX_ROWS)), len(answers))
+    publish("label-clips", place, run, answer_rows(answers), len(answers))
     return dict(run.counts)

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.approval import wait_for_approval
-from flows.artifacts import MAX_ROWS, answer_rows, publish_page
+from flows.artifacts import answer_rows, publish_page
 from flows.night_pages import night_page, plan_page, plan_rows
 from flows.parameters import (
     Approve,
@@ -91,8 +91,7 @@ def nightly_labeling(
         share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
-    rows = answer_rows(night.answers.least_sure(MAX_ROWS))
-    publish_page(KIND, partition.place, page, rows, len(night.answers))
+    publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
 
 

@@ -47,10 +47,10 @@ class VectorQuantize(nn.Module):
         return self._nearest(rows).view(residual.shape[0], -1)
 
     def _nearest(self, rows: Tensor) -> Tensor:
-        if searched_roughly(self.directions):
-            found = self._rough.nearest(rows)
-            return largest(product(rows, self.directions)) if found is None else found
-        return largest(product(rows, self._packed if rows.is_cpu else self.directions))
+        found = self._rough.nearest(rows) if searched_roughly(self.directions) else None
+        if found is None:
+            found = largest(product(rows, self._packed if rows.is_cpu else self.directions))
+        return found
 
     @cached_property
     def _rough(self) -> RoughSearch:

@@ -1,7 +1,9 @@
 """What people read of a run: whatever names and messages say, it stays text."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from db.clips import Selection
 from db.predictions import Answer
-from flows.artifacts import answer_rows, escape, summary
-from flows.stages.report import ClipAnswer
+from flows.artifacts import MAX_ROWS, answer_rows, escape, summary
+from flows.stages.label import Labelling
+from flows.stages.report import ClipAnswer, ClipAnswers
 from flows.stages.run import OpenRun
 
 EMPHASIS = {"em", "strong", "s", "br"}
@@ -68,9 +72,9 @@ def test_an_ordinary_name_reads_as_it_is(name: str) -> None:
     assert render(escape(name)).text.strip() == name
 
 
-def clip_with(margin: float | None) -> ClipAnswer:
+def clip_with(number: int, margin: float | None) -> ClipAnswer:
     """A clip that was answered with this margin, or is quarantined."""
-    uri = f"file:///{margin}.wav"
+    uri = f"file:///{number}.wav"
     if margin is None:
         return ClipAnswer(uri, "quarantined", reason="silent")
     said = {"nearest": "dog", "majority": "dog", "chance": 0.5}
@@ -81,7 +85,31 @@ def clip_with(margin: float | None) -> ClipAnswer:
     return ClipAnswer(uri, "labeled", answer)
 
 
+class Known(ClipAnswers):
+    """Answers that are known without a database, chosen as those in one are."""
+
+    def __init__(self, margins: Sequence[float | None]) -> None:
+        clips = [clip_with(number, margin) for number, margin in enumerate(margins)]
+        self._clips = {clip.uri: clip for clip in clips}
+        self._uris, self._selection = list(self._clips), ""
+        self._labelling = cast(Labelling, self)
+
+    def margins(self, _selection: Selection) -> dict[str, float]:
+        return {uri: clip.answer.margin for uri, clip in self._clips.items() if clip.answer}
+
+    def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
+        return map(self._clips.__getitem__, uris)
+
+
+@given(st.lists(st.none() | st.floats(0, 1), max_size=MAX_ROWS * 2))
+def test_a_table_has_what_cannot_be_used_and_then_the_least_sure_answers(margins: list[float | None]) -> None:
+    rows = answer_rows(Known(margins))
+    doubtful = sorted(margins, key=lambda margin: -1.0 if margin is None else margin)
+    shown = ["" if margin is None else f"{margin:.3f}" for margin in doubtful[:MAX_ROWS]]
+    assert [row["margin"] for row in rows] == shown
+
+
 def test_a_row_says_the_answer_or_why_there_is_none() -> None:
-    answered, quarantined = answer_rows([clip_with(0.25), clip_with(None)])
+    quarantined, answered = answer_rows(Known([0.25, None]))
     assert (answered["label"], answered["margin"], answered["status"]) == ("dog", "0.250", "labeled")
     assert (quarantined["label"], quarantined["status"]) == ("", "quarantined: silent")
