@@ -6,6 +6,7 @@ prefix in every block, so each query is read as if it stood there alone. An answ
 behind all queries, and sees its own query only.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,8 +116,17 @@ class GrowingRow:
 def split_packs(lengths: Sequence[int], budget: int) -> Iterator[slice]:
     """Runs of consecutive queries with at most `budget` ids; a query that is longer goes alone.
 
-    lengths: the ids of each query with all that is read behind it.
+    lengths: the ids of each query with all that is read behind it. There are as few runs as can be, and
+    they are about equally long: a short one at the end would cost more for each of its ids.
     """
+    fewest = max(1, sum(1 for _ in _filled(lengths, budget)))
+    # with this room no run but the last has less than its share, whichever query did not fit
+    even = math.ceil(sum(lengths) / fewest) + max(lengths, default=1) - 1
+    return _filled(lengths, min(budget, even))
+
+
+def _filled(lengths: Sequence[int], budget: int) -> Iterator[slice]:
+    """Runs that take in whatever fits."""
     start, total = 0, 0
     for at, length in enumerate(lengths):
         if at > start and total + length > budget:

@@ -20,6 +20,15 @@ def test_packs_hold_all_queries_in_order_and_keep_to_the_budget(
         assert len(pack) == 1 or sum(map(len, pack)) <= budget
 
 
+@given(queries=st.integers(1, 60), length=st.integers(1, 12), fit=st.integers(1, 20))
+def test_queries_of_one_length_are_shared_out_evenly_over_as_few_packs_as_can_be(
+    queries: int, length: int, fit: int
+) -> None:
+    packs = list(split_packs([length] * queries, fit * length))
+    assert len(packs) == -(-queries // fit)
+    assert max(pack.stop - pack.start for pack in packs) == -(-queries // len(packs))
+
+
 def test_a_query_is_followed_by_the_trie_at_the_positions_it_would_have_alone() -> None:
     pack = pack_queries([[10, 11], [12]], TRIE, prefix_length=100)
     assert pack.token_ids.tolist() == [[10, 11, 7, 8, 5, 12, 7, 8, 5]]

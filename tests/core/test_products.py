@@ -6,7 +6,7 @@ import torch
 from core.products import packed, product
 
 
-@pytest.mark.parametrize("rows", [1, 7, 40])
+@pytest.mark.parametrize("rows", [1, 7, 40, 300])
 @torch.inference_mode()
 def test_a_product_is_that_of_a_linear_layer(rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
