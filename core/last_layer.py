@@ -5,8 +5,9 @@ import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 # isort: split
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
+
+from core.split_attention import split_attention
 
 
 class LastLayer(nn.Module):
@@ -24,12 +25,16 @@ class LastLayer(nn.Module):
         hidden: Tensor,
         *,
         position_embeddings: tuple[Tensor, Tensor],
-        past_key_values: DynamicCache,
+        past_key_values: DynamicCache | None = None,
+        prefix: DynamicCache | None = None,
         states: Tensor | None = None,
         states_mask: Tensor | None = None,
         **others: object,
     ) -> Tensor:
-        """(1, S, width) to (1, states, width); states_mask (1, 1, states, prefix + S) is added to scores."""
+        """(1, S, width) to (1, states, width); states_mask is added to the scores of these.
+
+        It is (1, 1, states, T) for T ids in the cache, or for those that are read where there is no cache.
+        """
         if states is None:
             read: Tensor = self.layer(
                 hidden, position_embeddings=position_embeddings, past_key_values=past_key_values, **others
@@ -39,11 +44,12 @@ class LastLayer(nn.Module):
         cos, sin = (angles.unsqueeze(1) for angles in position_embeddings)
         keys = _turned(self._heads(attention.k_proj(normed)), cos, sin)
         values = self._heads(attention.v_proj(normed))
-        keys, values = past_key_values.update(keys, values, attention.layer_idx)
+        if past_key_values is not None:
+            keys, values = past_key_values.update(keys, values, attention.layer_idx)
         query = self._heads(attention.q_proj(normed[:, states]))
         query = _turned(query, cos[:, :, states], sin[:, :, states])
-        attended, _ = sdpa_attention_forward(
-            attention, query, keys, values, states_mask, scaling=attention.scaling
+        attended, _ = split_attention(
+            attention, query, keys, values, states_mask, prefix=prefix, scaling=attention.scaling
         )
         out: Tensor = hidden[:, states] + attention.o_proj(attended.flatten(2))
         out += self.layer.mlp(self.layer.post_attention_layernorm(out))

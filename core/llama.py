@@ -124,20 +124,22 @@ class FrozenLlama:
         check_budget(len(prefix.token_ids) + longest, self.context_length)
         lengths = [len(query) + trie.num_inner for query in queries]
         packs = list(split_packs(lengths, pack_budget or self._pack_budget))
-        kv_cache = prefix.continued(max((sum(lengths[pack]) for pack in packs), default=0))
+        room = max((sum(lengths[pack]) for pack in packs), default=0)
+        kv_cache = None if self._splits else prefix.continued(room)
         scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 
     def _score_pack(
         self,
         prefix: SharedPrefix,
-        kv_cache: DynamicCache,
+        kv_cache: DynamicCache | None,
         queries: Sequence[Sequence[int]],
         trie: LabelTrie,
     ) -> Tensor:
         pack = pack_queries(queries, trie, len(prefix.token_ids)).to(self.device)
-        logits = self._logits(pack, kv_cache)  # (Q, 1 + inner, V)
-        prefix.rewind(kv_cache)
+        logits = self._logits(pack, prefix, kv_cache)  # (Q, 1 + inner, V)
+        if kv_cache is not None:
+            prefix.rewind(kv_cache)
         parents = torch.tensor(trie.parents, device=self.device) + 1
         token_ids = torch.tensor(trie.token_ids, device=self.device)
         # log-softmax of the wanted ids alone: the whole of it would double the memory
@@ -174,30 +176,35 @@ class FrozenLlama:
         choose: Sequence[Choose],
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
-        pack, speaking, kv_cache = row.queries, list(range(len(queries))), prefix.continued(room)
+        kv_cache = prefix.behind(room) if self._splits else prefix.continued(room)
+        pack, speaking = row.queries, list(range(len(queries)))
         while speaking:
-            logits = self._logits(pack.to(self.device), kv_cache)[:, 0].cpu()
+            logits = self._logits(pack.to(self.device), prefix, kv_cache)[:, 0].cpu()
             asked = zip(speaking, logits, strict=True)
             said = {at: _say(answers[at], choose[at], states) for at, states in asked}
             speaking = [at for at in speaking if len(answers[at].allowed)]
             if speaking:
                 pack = row.step({at: said[at] for at in speaking})
 
-    def _logits(self, pack: Pack, kv_cache: DynamicCache) -> Tensor:
+    def _logits(self, pack: Pack, prefix: SharedPrefix, kv_cache: DynamicCache | None) -> Tensor:
         """(queries, states, vocab_size) float32: the logits where each query of the pack stands.
 
-        What is read goes into the cache, for the next pack to see.
+        What is read goes into the cache, where there is one, for the next pack to see. On a CPU a cache is
+        for what lies behind the prefix alone.
         """
-        blocks, states = pack.blocks if self._splits else None, pack.states.flatten()
+        mask, blocks, states = pack.mask, None, pack.states.flatten()
+        if self._splits:
+            mask, blocks = mask[..., len(prefix.token_ids) :], pack.blocks
         logits = self._model(
             pack.token_ids,
-            attention_mask=self._added(blocks.mask if blocks else pack.mask),
+            attention_mask=self._added(blocks.mask if blocks else mask),
+            prefix=prefix.kv_cache if self._splits else None,
             blocks=blocks,
             states=states,
-            states_mask=self._added(pack.mask[:, :, states]),
+            states_mask=self._added(mask[:, :, states]),
             position_ids=pack.position_ids,
             past_key_values=kv_cache,
-            use_cache=True,
+            use_cache=kv_cache is not None,
         ).logits
         wanted: Tensor = logits.float().view(*pack.states.shape, -1)
         return wanted

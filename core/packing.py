@@ -32,12 +32,20 @@ class Blocks:
     mask: Tensor
 
     def cut(self, states: Tensor) -> Tensor:
-        """(1, heads, S, D) to (blocks, heads, longest, D)."""
-        return states[0].transpose(0, 1)[self.places].transpose(1, 2)
+        """(1, heads, S, D) to (blocks, heads, longest, D); a view where all blocks are equally long."""
+        rows = states[0].transpose(0, 1)
+        rows = rows if self._are_level else rows[self.places.flatten()]
+        return rows.view(*self.places.shape, *rows.shape[1:]).transpose(1, 2)
 
     def join(self, states: Tensor) -> Tensor:
         """(blocks, heads, longest, ...) to (1, heads, S, ...)."""
-        return states.transpose(1, 2).flatten(0, 1)[self.own].transpose(0, 1).unsqueeze(0)
+        rows = states.transpose(1, 2).flatten(0, 1)
+        rows = rows if self._are_level else rows[self.own]
+        return rows.transpose(0, 1).unsqueeze(0)
+
+    @property
+    def _are_level(self) -> bool:
+        return self.places.numel() == len(self.own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,19 @@ class SharedPrefix:
     kv_cache: DynamicCache
 
     def continued(self, room: int) -> DynamicCache:
-        """A cache of its own for up to `room` ids that are read behind the prefix."""
+        """A copy of the prefix, and behind it room for so many ids."""
+        return self._with_room(len(self.token_ids), room)
+
+    def behind(self, room: int) -> DynamicCache:
+        """Room for so many ids that are read behind the prefix, without the prefix."""
+        return self._with_room(0, room)
+
+    def _with_room(self, kept: int, room: int) -> DynamicCache:
         cache = DynamicCache()
-        cache.layers = [_RoomyLayer(layer.keys, layer.values, room) for layer in self.kv_cache.layers]
+        cache.layers = [
+            _RoomyLayer(layer.keys[..., :kept, :], layer.values[..., :kept, :], room)
+            for layer in self.kv_cache.layers
+        ]
         return cache
 
     def rewind(self, cache: DynamicCache) -> None:

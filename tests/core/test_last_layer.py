@@ -49,3 +49,24 @@ def test_it_says_at_the_asked_ids_what_the_layer_says_there(
     for of_part, of_whole in zip(part.layers, whole.layers, strict=True):
         torch.testing.assert_close(of_part.keys, of_whole.keys)
         torch.testing.assert_close(of_part.values, of_whole.values)
+
+
+@settings(deadline=None)
+@given(states=st.lists(st.integers(0, IDS - 1), min_size=1, max_size=2 * IDS))
+def test_it_says_the_same_behind_a_prefix_that_is_kept_apart(
+    model: LlamaForCausalLM, states: list[int]
+) -> None:
+    layer, at = model.model.layers[-1], torch.tensor(states)
+    hidden = torch.randn(1, IDS, WIDTH, generator=torch.Generator().manual_seed(1))
+    turned = LlamaRotaryEmbedding(model.config)(hidden, torch.arange(PREFIX, PREFIX + IDS)[None])
+    seen = torch.ones(len(states), PREFIX + IDS, dtype=torch.bool).tril(PREFIX)
+    seen[:, :PREFIX] = True
+    mask = torch.zeros(1, 1, *seen.shape).masked_fill_(~seen, -torch.inf)
+    asked = {"position_embeddings": turned, "states": at}
+    together = LastLayer(layer)(
+        hidden, past_key_values=cache_behind_a_prefix(layer), states_mask=mask, **asked
+    )
+    apart = LastLayer(layer)(
+        hidden, prefix=cache_behind_a_prefix(layer), states_mask=mask[..., PREFIX:], **asked
+    )
+    torch.testing.assert_close(apart, together, rtol=1e-5, atol=1e-4)

@@ -36,6 +36,15 @@ def test_what_is_seen_behind_a_prefix_is_what_transformers_caches_give(steps: li
             assert torch.equal(mine[1], expected[1])
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_a_cache_for_what_lies_behind_a_prefix_gives_that_alone(steps: list[int]) -> None:
+    ours, theirs = a_prefix().behind(sum(steps)), DynamicCache()
+    for seed, ids in enumerate(steps, start=1):
+        for mine, expected in zip(read(ids, ours, seed), read(ids, theirs, seed), strict=True):
+            assert torch.equal(mine[0], expected[0])
+            assert torch.equal(mine[1], expected[1])
+
+
 def test_reading_on_copies_nothing_that_was_read_before() -> None:
     cache = a_prefix().continued(room=6)
     places = {
