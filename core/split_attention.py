@@ -34,9 +34,9 @@ def split_attention(
 ) -> tuple[Tensor, None]:
     """Of query (1, heads, S, D) to a prefix, and to key and value (1, kv heads, T, D) behind it.
 
-    Returns (1, S, heads, D). attention_mask: added to the scores of key, (1, 1, S, T), or (blocks, 1, longest,
-    longest) where S and T are the ids of blocks. Without a prefix it is the usual attention; with one it is
-    for a CPU alone: other devices have other kernels.
+    Returns (1, S, heads, D). attention_mask: added to the scores of key, (1, 1, S, T); or, where S and T are
+    the ids of blocks, (blocks, 1, longest, longest). Without a prefix it is the usual attention; with one it
+    is for a CPU alone: other devices have other kernels.
     """
     if prefix is None:
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
