@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -32,6 +33,18 @@ if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exportin
     from core.llama_directory import DType
     from core.vocabulary import TextTokenizer, Vocabulary
 
+_side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
+
+
+@contextmanager
+def computing_side_by_side(batches: int) -> Iterator[None]:
+    """Threads that are given work inside share out the cores, as so many compute at once."""
+    token = _side_by_side.set(batches)
+    try:
+        yield
+    finally:
+        _side_by_side.reset(token)
+
 
 class Runtime:
     """The shared parts of one process, each opened when it is first asked for; closed by `close`."""
@@ -40,6 +53,8 @@ class Runtime:
         self.settings = settings
         self._reader = Reader(settings)
         self._thread = local()
+        self._cores = 0
+        self._sharing = Lock()
         self._decoders: list[Decoder] = []
 
     @cached_property
@@ -222,14 +237,23 @@ class Runtime:
     def device_lock(self) -> Iterator[None]:
         """One computation at a time on a GPU, over all processes of this machine.
 
-        On a CPU those of several batches go on side by side, for the system to share out the cores. The
-        kernel frees a flock when its process dies, however it dies.
+        On a CPU those of several batches go on side by side, each on its part of the cores. The kernel frees
+        a flock when its process dies, however it dies.
         """
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / f"device-{self.device.replace(':', '-')}", "w") as file:
             fcntl.flock(file, fcntl.LOCK_SH if self.device == "cpu" else fcntl.LOCK_EX)
+            self._take_cores()
             yield
+
+    def _take_cores(self) -> None:
+        """Were each of several batches to use all, their threads would wait within every small product."""
+        import torch
+
+        with self._sharing:
+            self._cores = self._cores or torch.get_num_threads()
+        torch.set_num_threads(max(1, self._cores // _side_by_side.get()))
 
     def close(self) -> None:
         """Ends threads, child processes and connections."""

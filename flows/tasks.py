@@ -13,6 +13,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from sqlalchemy.exc import OperationalError
 
+from flows.runtime import computing_side_by_side
 from flows.stages.counts import Counts
 from flows.stages.job import Batches, Step
 from flows.storage import is_transient
@@ -56,7 +57,8 @@ def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
 
     A batch that fails stops no other: its error is raised when all have ended.
     """
-    futures = [run_batch.submit(stage, number, step, batch) for number, batch in enumerate(batches, start=1)]
+    with computing_side_by_side(max(1, min(BATCHES_AT_ONCE, len(batches)))):
+        futures = [run_batch.submit(stage, n, step, batch) for n, batch in enumerate(batches, start=1)]
     wait(futures)
     done = [future.result(raise_on_failure=False) for future in futures]
     yield from (counts for counts in done if isinstance(counts, Counter))

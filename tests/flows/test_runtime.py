@@ -1,11 +1,15 @@
 """What the batches of a process share."""
 
 import fcntl
+from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
+import torch
 
-from flows.runtime import Runtime
+from flows.runtime import Runtime, computing_side_by_side
 from flows.settings import Settings
 
 
@@ -20,3 +24,36 @@ def test_a_gpu_computes_for_one_batch_at_a_time(tmp_path: Path) -> None:
     lock = tmp_path / "locks" / "device-cuda-1"
     with runtime.device_lock(), lock.open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    """As on a machine of four cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(("batches", "each"), [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_batches_that_compute_side_by_side_share_out_the_cores(
+    tmp_path: Path, batches: int, each: int
+) -> None:
+    runtime, found = Runtime(Settings(home=tmp_path, device="cpu")), []
+    together = Barrier(batches)
+
+    def compute() -> None:
+        with runtime.device_lock():
+            together.wait(timeout=30)
+            found.append(torch.get_num_threads())
+
+    with computing_side_by_side(batches):
+        threads = [Thread(target=copy_context().run, args=[compute]) for _ in range(batches)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [each] * batches
+    with runtime.device_lock():
+        assert torch.get_num_threads() == 4
