@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from io import BytesIO
 from typing import Any
 
 import psycopg2
 from sqlalchemy import inspect
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db.base import Base
@@ -41,10 +42,22 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
     connection = session.connection()
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(map(quote, rows[0]))
-    text = "".join("\t".join(map(_spelled, row.values())) + "\n" for row in rows)
+    statement = f"COPY {quote(table.__tablename__)} ({columns}) FROM STDIN (ENCODING 'utf8')"
     cursor: Any = connection.connection.cursor()
-    with cursor:
-        cursor.copy_expert(f"COPY {quote(table.__tablename__)} ({columns}) FROM STDIN", StringIO(text), PIECE)
+    try:
+        cursor.copy_expert(statement, BytesIO(_lines(rows)), PIECE)
+    except psycopg2.OperationalError as error:
+        if cursor.connection.closed:  # nothing can be rolled back in it, and nothing else be said
+            connection.invalidate(error)
+            raise OperationalError(statement, None, error, connection_invalidated=True) from error
+        raise
+    finally:
+        cursor.close()
+
+
+def _lines(rows: Sequence[Row]) -> bytes:
+    """Rows as COPY reads them, all with the columns of the first in its order."""
+    return "".join("\t".join(_spelled(row[column]) for column in rows[0]) + "\n" for row in rows).encode()
 
 
 def _spelled(value: object) -> str:

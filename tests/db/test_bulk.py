@@ -1,19 +1,23 @@
 """Thousands of rows cost a few statements, and a taken key costs nothing."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from db.base import Base
 from db.bulk import insert_new
+from db.engine import make_engine, session_scope
 from db.models import Clip, Codec, Llm, PooledLatent
+from tests.eventually import eventually
+from tests.fixtures_postgres import Database, administer
 
 LONG_AGO = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -98,3 +102,47 @@ def test_what_is_wrong_beside_a_taken_key_is_raised(session: Session, codec_id: 
     with pytest.raises(DataError, match="integer out of range"), session.begin_nested():
         insert_new(session, Codec, [_codec_row("large") | {"sample_rate": 2**31}])
     assert insert_new(session, Llm, _rows(1)) == 1
+
+
+WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def _is_waiting(engine: Engine) -> bool:
+    """Whether a writer waits for another one's row."""
+    with session_scope(engine) as session:
+        return session.scalar(WAITING) == 1
+
+
+def test_a_writer_that_waited_for_the_same_rows_leaves_them_as_they_are(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with ThreadPoolExecutor(1) as thread:
+        with session_scope(engine) as first:
+            insert_new(first, Llm, _rows(2))
+            late = thread.submit(_insert_apart, engine, _rows(3))
+            assert eventually(lambda: _is_waiting(engine))
+        assert late.result(timeout=20) == 1
+    engine.dispose()
+
+
+def _insert_apart(engine: Engine, rows: Sequence[Mapping[str, str]]) -> int:
+    with session_scope(engine) as session:
+        return insert_new(session, Llm, rows)
+
+
+def test_a_connection_that_ends_in_the_midst_is_an_operational_error(database: Database) -> None:
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as first, ThreadPoolExecutor(1) as thread:
+        insert_new(first, Llm, _rows(1))
+        late = thread.submit(_insert_apart, engine, _rows(1))
+        assert eventually(lambda: _is_waiting(engine))
+        administer(
+            database.server,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE datname = '{database.name}' AND wait_event_type = 'Lock'",
+        )
+        with pytest.raises(OperationalError):
+            late.result(timeout=20)
+    assert _insert_apart(engine, _rows(1)) == 0
+    engine.dispose()
