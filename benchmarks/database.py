@@ -209,21 +209,8 @@ def payload_bytes(one: TokenizedContent) -> int:
 PAYLOAD = payload_bytes(tokenized(np.random.default_rng(0), 0))
 
 
-def spelled(value: object) -> str:
-    """As Postgres reads it: bytes in hexadecimal, a list in braces."""
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else str(value)
-
-
-def copy_text(rows: Sequence[Row]) -> bytes:
-    """Rows as COPY reads them; in those of tokens nothing but the backslash is to be escaped."""
-    lines = ("\t".join(map(spelled, row.values())) + "\n" for row in rows)
-    return "".join(lines).replace("\\", "\\\\").encode()
-
-
 def texts(rows: Mapping[str, Sequence[Row]]) -> dict[str, bytes]:
-    return {table: copy_text(of_table) for table, of_table in rows.items()}
+    return {table: bulk._lines(of_table) for table, of_table in rows.items()}
 
 
 def copy(session: Session, table: str, columns: str, rows: bytes) -> None:
@@ -320,7 +307,7 @@ def by_copy(session: Session, rows: Sequence[Row]) -> int:
     columns = COLUMNS["token_sequences"]
     cursor: Any = session.connection().connection.cursor()
     cursor.execute(INCOMING)
-    copy(session, "incoming", columns, copy_text(rows))
+    copy(session, "incoming", columns, bulk._lines(rows))
     cursor.execute(f"{INTO['token_sequences']} SELECT {columns} FROM incoming ON CONFLICT DO NOTHING")
     return int(cursor.rowcount)
 

@@ -16,6 +16,7 @@ from db.base import Base
 ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 """What text must not hold as it is where COPY reads it."""
 PIECE = 2**20
+"""Bytes that the driver takes at a time."""
 
 Row = Mapping[str, Any]
 
