@@ -124,8 +124,8 @@ class FrozenLlama:
         check_budget(len(prefix.token_ids) + longest, self.context_length)
         lengths = [len(query) + trie.num_inner for query in queries]
         packs = list(split_packs(lengths, pack_budget or self._pack_budget))
-        room = max((sum(lengths[pack]) for pack in packs), default=0)
-        kv_cache = None if self._splits else prefix.continued(room)
+        longest_pack = max((sum(lengths[pack]) for pack in packs), default=0)
+        kv_cache = None if self._splits else prefix.continued(longest_pack)
         scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 

@@ -124,8 +124,8 @@ class GrowingRow:
 def split_packs(lengths: Sequence[int], budget: int) -> Iterator[slice]:
     """Runs of consecutive queries with at most `budget` ids; a query that is longer goes alone.
 
-    lengths: the ids of each query with all that is read behind it. There are as few runs as can be, and
-    they are about equally long: a short one at the end would cost more for each of its ids.
+    lengths: the ids of each query with all that is read behind it. There are as few runs as can be, of
+    about equal length where queries are short: a short run would cost more for each of its ids.
     """
     fewest = max(1, sum(1 for _ in _filled(lengths, budget)))
     # with this room no run but the last has less than its share, whichever query did not fit

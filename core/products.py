@@ -1,11 +1,13 @@
 """Matrix products of inference."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 FEW_ROWS = range(4, 128)
-"""So many are oneDNN's on every CPU; MKL takes one row at a time, and many, faster on Intel's."""
+"""So many are oneDNN's on every CPU; MKL is faster on Intel's for up to three rows, and for many."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -13,7 +15,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     In inference mode float32 goes to oneDNN on a CPU. Torch itself asks MKL, which takes twice as long for a
     few rows against a large table, and a sixth longer for many on CPUs that are not Intel's. On Intel's it
-    takes a tenth less for many, and a third less for one.
+    takes a tenth less for many, and a third less for one or two.
     """
     if weight.is_mkldnn or _goes_to_onednn(x):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -43,6 +45,7 @@ def _goes_to_onednn(x: Tensor) -> bool:
     return x.shape[:-1].numel() in FEW_ROWS or not _is_intel()
 
 
+@cache
 def _is_intel() -> bool:
     return str(torch.cpu.get_capabilities().get("cpu_name", "")).startswith("Intel")
 

@@ -23,13 +23,14 @@ class SharedPrefix:
 
     def continued(self, room: int) -> DynamicCache:
         """A copy of the prefix, and behind it room for so many ids."""
-        return self._with_room(len(self.token_ids), room)
+        return self._first(len(self.token_ids), room)
 
     def behind(self, room: int) -> DynamicCache:
         """Room for so many ids that are read behind the prefix, without the prefix."""
-        return self._with_room(0, room)
+        return self._first(0, room)
 
-    def _with_room(self, kept: int, room: int) -> DynamicCache:
+    def _first(self, kept: int, room: int) -> DynamicCache:
+        """The first of its ids, and room for more."""
         cache = DynamicCache()
         cache.layers = [
             _RoomyLayer(layer.keys[..., :kept, :], layer.values[..., :kept, :], room)

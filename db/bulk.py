@@ -29,8 +29,8 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[Row]) -> int:
     """
     if not rows:
         return 0
-    # Keys are seldom taken, as whoever writes has looked before. COPY is faster (benchmarks/database.py), but
-    # a taken key ends it: INSERT leaves that one out, and raises what else was wrong.
+    # COPY is faster (benchmarks/database.py), but a taken key ends it: INSERT leaves that one out, and raises
+    # what else was wrong. It is seldom needed, as whoever writes has looked for the keys before.
     try:
         with session.begin_nested():
             _copy(session, table, rows)
@@ -47,7 +47,7 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
     cursor: Any = connection.connection.cursor()
     try:
         cursor.copy_expert(statement, BytesIO(_lines(rows)), PIECE)
-    except psycopg2.OperationalError as error:
+    except psycopg2.Error as error:
         if cursor.connection.closed:  # nothing can be rolled back in it, and nothing else be said
             connection.invalidate(error)
             raise OperationalError(statement, None, error, connection_invalidated=True) from error

@@ -60,10 +60,17 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
     instead of deadlocking. The table refuses arrays whose lengths do not divide each other.
     """
     ordered = sorted(batch, key=lambda tokenized: tokenized.sha256)
-    insert_new(session, Content, [_content_row(tokenized) for tokenized in ordered])
+    stored = _stored_contents(session, [tokenized.sha256 for tokenized in ordered])
+    insert_new(session, Content, [_content_row(t) for t in ordered if t.sha256 not in stored])
     insert_new(session, TokenSequence, [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered])
     insert_new(session, PooledLatent, [_latent_row(tokenized, codec_id, run_id) for tokenized in ordered])
     link_contents(session, {t.clip_id: t.sha256 for t in batch if t.clip_id is not None})
+
+
+def _stored_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:
+    """Those of the contents that another codec has tokenized."""
+    among = Content.sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    return set(session.scalars(select(Content.sha256).where(among)))
 
 
 def _content_row(tokenized: TokenizedContent) -> dict[str, object]:

@@ -34,16 +34,37 @@ if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exportin
     from core.vocabulary import TextTokenizer, Vocabulary
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
+_counting = Lock()
 
 
 @contextmanager
 def computing_side_by_side(batches: int) -> Iterator[None]:
-    """Threads that are given work inside share out the cores, as so many compute at once."""
+    """Batches that are given to threads inside share out the cores, as so many compute at once.
+
+    Each keeps to its part while another one reads or writes: what it computes must not depend on that.
+    """
     token = _side_by_side.set(batches)
     try:
         yield
     finally:
         _side_by_side.reset(token)
+
+
+def _take_cores() -> None:
+    """Were each of several batches to use all cores, their threads would wait within every small product."""
+    import torch
+
+    with _counting:
+        cores = _all_cores()
+    torch.set_num_threads(max(1, cores // _side_by_side.get()))
+
+
+@lru_cache(maxsize=1)
+def _all_cores() -> int:
+    """As torch sees it before anything is shared out: what one thread sets, new ones take over."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 class Runtime:
@@ -53,8 +74,6 @@ class Runtime:
         self.settings = settings
         self._reader = Reader(settings)
         self._thread = local()
-        self._cores = 0
-        self._sharing = Lock()
         self._decoders: list[Decoder] = []
 
     @cached_property
@@ -244,16 +263,9 @@ class Runtime:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / f"device-{self.device.replace(':', '-')}", "w") as file:
             fcntl.flock(file, fcntl.LOCK_SH if self.device == "cpu" else fcntl.LOCK_EX)
-            self._take_cores()
+            if self.device == "cpu":
+                _take_cores()
             yield
-
-    def _take_cores(self) -> None:
-        """Were each of several batches to use all, their threads would wait within every small product."""
-        import torch
-
-        with self._sharing:
-            self._cores = self._cores or torch.get_num_threads()
-        torch.set_num_threads(max(1, self._cores // _side_by_side.get()))
 
     def close(self) -> None:
         """Ends threads, child processes and connections."""

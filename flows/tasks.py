@@ -19,7 +19,7 @@ from flows.stages.job import Batches, Step
 from flows.storage import is_transient
 
 BATCHES_AT_ONCE = 2
-"""One batch computes while another reads, decodes or writes."""
+"""While one reads or writes, another computes; both compute on their part of the cores."""
 
 
 def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
@@ -57,7 +57,7 @@ def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
 
     A batch that fails stops no other: its error is raised when all have ended.
     """
-    with computing_side_by_side(max(1, min(BATCHES_AT_ONCE, len(batches)))):
+    with computing_side_by_side(min(BATCHES_AT_ONCE, len(batches))):
         futures = [run_batch.submit(stage, n, step, batch) for n, batch in enumerate(batches, start=1)]
     wait(futures)
     done = [future.result(raise_on_failure=False) for future in futures]

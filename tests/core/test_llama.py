@@ -72,15 +72,25 @@ def test_scores_do_not_depend_on_how_queries_are_packed(
     torch.testing.assert_close(packed.exp(), alone.exp(), rtol=0, atol=1e-5)
 
 
-def test_one_attention_with_a_mask_as_other_devices_have_it_gives_the_same_scores(
-    llama: FrozenLlama, llama_path: Path
-) -> None:
+@pytest.fixture
+def masked(llama_path: Path) -> FrozenLlama:
+    """The same model with one attention with a mask, as other devices than a CPU have it."""
+    llama = FrozenLlama.from_directory(llama_path)
+    llama._splits = False
+    llama._model.set_attn_implementation("sdpa")
+    return llama
+
+
+def test_one_attention_with_a_mask_gives_the_same_scores(llama: FrozenLlama, masked: FrozenLlama) -> None:
     trie = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, CLOSING)
-    queries, masked = [[9, 10, 11], [12], [13, 14]], FrozenLlama.from_directory(llama_path)
-    masked._splits = False
-    masked._model.set_attn_implementation("sdpa")
+    queries = [[9, 10, 11], [12], [13, 14]]
     scores = masked.score(masked.prefill(PREFIX), queries, trie)
     torch.testing.assert_close(scores, llama.score(llama.prefill(PREFIX), queries, trie), rtol=0, atol=1e-4)
+
+
+def test_one_attention_with_a_mask_says_the_same_answers(llama: FrozenLlama, masked: FrozenLlama) -> None:
+    queries, lengths = [[9, 10, 11], [12], [13, 14]], [4, 1, 6]
+    assert answers_to(masked, queries, lengths) == answers_to(llama, queries, lengths)
 
 
 def test_a_prefix_is_as_it_was_after_scoring(llama: FrozenLlama) -> None:

@@ -30,6 +30,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     collect_sockets()
 
 
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    """As on a machine of four cores."""
+    import torch
+
+    from flows.runtime import _all_cores
+
+    before = torch.get_num_threads()
+    _all_cores.cache_clear()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+    _all_cores.cache_clear()
+
+
 def collect_sockets() -> None:
     """Prefect leaves connections to its server for the collector to close, which warns whoever runs then."""
     with warnings.catch_warnings():

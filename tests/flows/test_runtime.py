@@ -1,7 +1,6 @@
 """What the batches of a process share."""
 
 import fcntl
-from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
 from threading import Barrier, Thread
@@ -26,13 +25,11 @@ def test_a_gpu_computes_for_one_batch_at_a_time(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-@pytest.fixture
-def four_threads() -> Iterator[None]:
-    """As on a machine of four cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+@pytest.mark.usefixtures("four_threads")
+def test_a_batch_that_has_a_gpu_for_itself_has_all_cores(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path, device="cuda:1"))
+    with computing_side_by_side(2), runtime.device_lock():
+        assert torch.get_num_threads() == 4
 
 
 @pytest.mark.usefixtures("four_threads")

@@ -112,6 +112,26 @@ def test_what_will_not_get_better_is_tried_once_and_stops_no_other_batch(prefect
     assert sorted(tried) == ["first", "refused", "second"]
 
 
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(("batches", "each"), [(1, 4), (2, 2), (5, 2)])
+def test_the_batches_of_a_stage_share_out_the_cores(
+    prefect_server: None, tmp_path: Path, batches: int, each: int
+) -> None:
+    import torch
+
+    from flows.runtime import Runtime
+    from flows.settings import Settings
+
+    runtime = Runtime(Settings(home=tmp_path, device="cpu"))
+
+    def step(batch: list[str]) -> Counts:
+        with runtime.device_lock():
+            return Counts(cores=torch.get_num_threads())
+
+    counts, _ = run_flow(step, [["clip"]] * batches)
+    assert [count["cores"] for count in counts] == [each] * batches
+
+
 CLIPS = {f"{number}.wav": tone(205 + 10 * number) for number in range(5)}
 UNLUCKY = "3.wav"
 
