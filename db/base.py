@@ -42,4 +42,9 @@ class SmallIntegers(TypeDecorator[list[int]]):
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[int] | None], str | None]:
         """How a value is sent."""
-        return lambda numbers: None if numbers is None else "{" + ",".join(map(str, numbers)) + "}"
+        return lambda numbers: None if numbers is None else array_text(numbers)
+
+
+def array_text(numbers: Sequence[int]) -> str:
+    """As Postgres reads an array."""
+    return f"{{{','.join(map(str, numbers))}}}"

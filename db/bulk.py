@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db.base import Base
+from db.base import Base, array_text
 
 ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 """What text must not hold as it is where COPY reads it."""
@@ -69,7 +69,7 @@ def _spelled(value: object) -> str:
         case bytes():
             return rf"\\x{value.hex()}"
         case list() | tuple():
-            return f"{{{','.join(map(str, value))}}}"
+            return array_text(value)
         case dict():
             return json.dumps(value).translate(ESCAPES)
         case str():
