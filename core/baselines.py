@@ -119,14 +119,19 @@ class Baselines:
 
         nearest (queries, labels): the probabilities by codes; of equal labels the first is said.
         """
-        return [self._guesses(*one) for one in zip(queries, nearest, strict=True)]
+        by_latent = self._by_latent(queries)
+        return [self._guesses(*one) for one in zip(nearest, by_latent, strict=True)]
 
-    def _guesses(self, query: ClipCodes, nearest: FloatArray) -> dict[str, Guess]:
+    def _by_latent(self, queries: Sequence[ClipCodes]) -> list[Guess | None]:
+        known = [query for query in queries if query.latent is not None]
+        if self._nearest_latent is None or not known:
+            return [None] * len(queries)
+        said = iter(latent_probabilities(self._nearest_latent, known))
+        return [None if query.latent is None else self._first(next(said)) for query in queries]
+
+    def _guesses(self, nearest: FloatArray, by_latent: Guess | None) -> dict[str, Guess]:
         guesses = {"chance": self._chance, "majority": self._majority, "nearest": self._first(nearest)}
-        if self._nearest_latent is not None and query.latent is not None:
-            (by_latent,) = latent_probabilities(self._nearest_latent, [query])
-            guesses["nearest_latent"] = self._first(by_latent)
-        return guesses
+        return guesses if by_latent is None else {**guesses, "nearest_latent": by_latent}
 
     def _first(self, probabilities: FloatArray) -> Guess:
         return Guess(label=self.labels[probabilities.argmax()], probability=float(probabilities.max()))

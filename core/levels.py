@@ -4,6 +4,7 @@ In numpy: a small operation of torch hands the interpreter over to the other thr
 """
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from torch import Tensor
 from core.codes import Int16Array
 
 Energies = NDArray[np.float64]
+Number = TypeVar("Number", np.float32, np.float64)
 
 QUIETEST = -1200
 """Tenths of a dB; what digital silence is given."""
@@ -41,9 +43,9 @@ class LevelMeter:
     @property
     def levels(self) -> Int16Array:
         """RMS of each span in tenths of a dB below full scale, int16; the padding counts as silence."""
-        rest = np.pad(self._rest, (0, -len(self._rest) % self.span))
+        rest = _filled_up(self._rest, self.span)
         energies = np.concatenate([*self._energies, _energies(rest, self.span)])
-        energies = np.pad(energies, (0, -len(energies) % self.spans_per_block))
+        energies = _filled_up(energies, self.spans_per_block)
         decibels = 100.0 * np.log10(np.maximum(energies, 1e-12))
         levels: Int16Array = np.maximum(decibels.round(), QUIETEST).astype(np.int16)
         return levels
@@ -52,3 +54,10 @@ class LevelMeter:
 def _energies(samples: NDArray[np.float32], span: int) -> Energies:
     energies: Energies = np.square(samples.reshape(-1, span), dtype=np.float64).mean(axis=1)
     return energies
+
+
+def _filled_up(values: NDArray[Number], multiple: int) -> NDArray[Number]:
+    """With zeros behind them up to a multiple; numpy's own pad takes ten times as long for so few."""
+    filled = np.zeros(len(values) + -len(values) % multiple, values.dtype)
+    filled[: len(values)] = values
+    return filled
