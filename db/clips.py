@@ -30,6 +30,9 @@ Selection = str | Collection[str]
 lies in it, and the object of that very name), a collection is the uris themselves."""
 
 
+ROWS_AT_A_TIME = 1_000
+"""Of a long result, taken over together: as the driver gives them, rows take several times the memory."""
+
 READING = "tokenize"
 """The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
 
@@ -43,7 +46,7 @@ class ListingCounts:
     gone: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipToTokenize:
     """A current clip that has no tokens of some codec yet. `size` in bytes."""
 
@@ -53,7 +56,7 @@ class ClipToTokenize:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipWithTokens:
     """A current clip whose content has tokens of some codec."""
 
@@ -174,7 +177,7 @@ def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> 
         select(Clip.id, Clip.uri, Clip.version_token, Clip.size)
         .where(selected(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
         .order_by(Clip.uri)
-    )
+    ).yield_per(ROWS_AT_A_TIME)
     return [ClipToTokenize(*row) for row in rows]
 
 
@@ -197,7 +200,7 @@ def _clips_with(
         select(Clip.id, Clip.uri, Clip.content_sha256)
         .where(selected(selection), stored, ~_is_quarantined(*stages))
         .order_by(Clip.uri)
-    )
+    ).yield_per(ROWS_AT_A_TIME)
     return [ClipWithTokens(clip_id, uri, sha256) for clip_id, uri, sha256 in rows if sha256 is not None]
 
 

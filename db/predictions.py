@@ -1,9 +1,10 @@
 """Labels: written once per work key, found again by selection or by run, retracted but never deleted."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,6 +14,9 @@ from sqlalchemy.orm import Session
 from db.bulk import insert_new
 from db.clips import Selection, selected
 from db.models import Clip, Prediction
+
+KEYS_AT_A_TIME = 10_000
+"""Of one statement, which takes many times their memory."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Answer:
         return "uncertain" if self.margin < self.min_margin else "labeled"
 
 
+def _parts(work_keys: Collection[bytes]) -> Iterator[list[bytes]]:
+    """In order, for a statement each."""
+    ordered = iter(sorted(work_keys))
+    return iter(lambda: list(islice(ordered, KEYS_AT_A_TIME)), [])
+
+
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
     """Answers of these work keys that are not retracted."""
     keys = cast(sorted(work_keys), ARRAY(LargeBinary))
@@ -76,13 +86,19 @@ def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
 
 def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
     """Those of the work keys that are answered and not retracted."""
-    return set(session.scalars(select(Prediction.work_key).where(_standing(work_keys))))
+    found: set[bytes] = set()
+    for some in _parts(work_keys):
+        found.update(session.scalars(select(Prediction.work_key).where(_standing(some))))
+    return found
 
 
 def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, float]:
     """The margins of those of the work keys that are answered and not retracted."""
-    rows = session.execute(select(Prediction.work_key, Prediction.margin).where(_standing(work_keys)))
-    return dict(rows.tuples().all())
+    found: dict[bytes, float] = {}
+    for some in _parts(work_keys):
+        rows = session.execute(select(Prediction.work_key, Prediction.margin).where(_standing(some)))
+        found.update(rows.tuples().all())
+    return found
 
 
 def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
@@ -120,8 +136,9 @@ def _answers(session: Session, clips: ColumnElement[bool], answers: ColumnElemen
 
 def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: float) -> None:
     """Judges standing answers by another bound; answers that have it already are left alone."""
-    session.execute(
-        update(Prediction)
-        .where(_standing(work_keys), Prediction.min_margin != min_margin)
-        .values(min_margin=min_margin)
-    )
+    for some in _parts(work_keys):
+        session.execute(
+            update(Prediction)
+            .where(_standing(some), Prediction.min_margin != min_margin)
+            .values(min_margin=min_margin)
+        )

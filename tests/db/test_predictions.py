@@ -8,7 +8,14 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips, link_contents
 from db.library import LibraryVersion
 from db.models import Prediction
-from db.predictions import existing_work_keys, get_answers, get_run_answers, save_predictions
+from db.predictions import (
+    existing_work_keys,
+    get_answers,
+    get_margins,
+    get_run_answers,
+    save_predictions,
+    set_min_margin,
+)
 from db.retraction import restore_run, retract_run
 from tests.db.rows import (
     FOLDER,
@@ -31,6 +38,27 @@ def test_a_second_answer_to_the_same_work_is_not_written(
     assert save_predictions(session, first, []) == 0
     keys = [answer.work_key for answer in answers]
     assert existing_work_keys(session, [*keys, sha256("other")]) == set(keys)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3])
+def test_many_work_keys_are_asked_in_parts_and_none_is_left_out(
+    session: Session,
+    codec_id: int,
+    library: LibraryVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    at_a_time: int,
+) -> None:
+    monkeypatch.setattr("db.predictions.KEYS_AT_A_TIME", at_a_time)
+    run_id = make_run(session)
+    answers = [prediction(name, library, codec_id, None) for name in ("a.wav", "b.wav")]
+    save_predictions(session, run_id, answers)
+    keys = {answer.work_key for answer in answers}
+    asked = [sha256("other"), *keys]
+    assert existing_work_keys(session, asked) == keys
+    assert get_margins(session, asked) == {answer.work_key: answer.margin for answer in answers}
+    set_min_margin(session, asked, 0.75)
+    bounds = {answer.uri: answer.min_margin for answer in get_run_answers(session, run_id)}
+    assert bounds == {f"{FOLDER}/{name}": 0.75 for name in ("a.wav", "b.wav")}
 
 
 def test_answers_come_in_uri_order_for_every_clip_of_a_content(
