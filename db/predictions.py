@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
@@ -73,9 +72,10 @@ class Answer:
 
 
 def _parts(work_keys: Collection[bytes]) -> Iterator[list[bytes]]:
-    """In order, for a statement each."""
-    ordered = iter(sorted(work_keys))
-    return iter(lambda: list(islice(ordered, KEYS_AT_A_TIME)), [])
+    """For a statement each; in order, so that two writers of the same answers come to them alike."""
+    ordered = sorted(work_keys)
+    for start in range(0, len(ordered), KEYS_AT_A_TIME):
+        yield ordered[start : start + KEYS_AT_A_TIME]
 
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
