@@ -44,9 +44,10 @@ class Reader:
         ours, theirs = _packets()
         with ours:
             with theirs:
-                self._ask(pickle.dumps((uri, version_token)), theirs)
+                child = self._ask(pickle.dumps((uri, version_token)), theirs)
             answer, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_PACKET, 1)
         if not answer:
+            self._leave(child)
             raise ChildProcessError(f"the process that was to read {uri!r} ended before it had")
         fetched = _unpickled(answer)
         if isinstance(fetched, Exception):
@@ -54,12 +55,19 @@ class Reader:
         with open(descriptors[0], "rb") as file:
             yield replace(fetched, path=path_of(file))
 
-    def _ask(self, wanted: bytes, answer: socket.socket) -> None:
+    def _ask(self, wanted: bytes, answer: socket.socket) -> "_Child":
         with self._asking:
             if not (self._child and self._child.takes(wanted, answer)):
                 self._end()
                 self._child = _Child(self._settings)
                 self._child.takes(wanted, answer)
+            return self._child
+
+    def _leave(self, child: "_Child") -> None:
+        """End a child that did not answer; it may still seem to take requests while it dies."""
+        with self._asking:
+            if self._child is child:
+                self._end()
 
     def close(self) -> None:
         """End the child, and with it what is being read; the next object would start another."""

@@ -4,6 +4,7 @@ import gc
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from core.errors import AudioRejected
 from flows.settings import Settings
 from flows.storage import StorageDenied, StorageRefused, is_transient, open_storage
-from flows.storage.reader import Reader, _pickled
+from flows.storage.reader import Reader, _Child, _pickled
 from tests.eventually import eventually
 from tests.fixtures_s3 import S3Bucket
 
@@ -154,6 +155,24 @@ def test_a_child_that_is_killed_is_worth_another_try_and_the_next_read_has_anoth
         os.kill(child(reader), signal.SIGKILL)
         with pytest.raises(ChildProcessError, match=r"a\.wav"):
             waiting.result()
+    with reader.read(*place) as fetched:
+        assert fetched.path.read_bytes() == b"bytes"
+
+
+class DyingChild(_Child):
+    """One that has closed the answers it owes, and not yet the socket on which it is asked."""
+
+    def takes(self, wanted: bytes, answer: socket.socket) -> bool:
+        return True
+
+
+def test_a_child_that_is_still_dying_is_not_asked_again(
+    s3: S3Bucket, settings: Settings, reader: Reader
+) -> None:
+    place = put(s3, settings, "a.wav", b"bytes")
+    reader._child = DyingChild(settings)
+    with pytest.raises(ChildProcessError, match=r"a\.wav"):
+        reader.read(*place).__enter__()
     with reader.read(*place) as fetched:
         assert fetched.path.read_bytes() == b"bytes"
 
