@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from flows.stages.check import Check
     from flows.stages.generate import AudioRequest, TextTask
     from flows.stages.generation_job import Generated
+
+
+class Between(click.FloatRange):
+    """A number within bounds; click's own lets one pass that is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter for what is no number, NaN too, and for one outside."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number; give one in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
@@ -104,7 +116,7 @@ REQUEST = (
     ),
     click.option(
         "--min-margin",
-        type=click.FloatRange(0, 1),
+        type=Between(0, 1),
         default=0.0,
         show_default=True,
         help="Answers that lead by less are uncertain.",
@@ -150,14 +162,14 @@ AUDIO_REQUEST = (
     ),
     click.option(
         "--temperature",
-        type=click.FloatRange(0, 10),
+        type=Between(0, 10),
         default=0.0,
         show_default=True,
         help="0: the most probable code each time.",
     ),
     click.option(
         "--top-p",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=Between(0, 1, min_open=True),
         default=1.0,
         show_default=True,
         help="Over temperature 0: among the most probable codes that hold this much probability.",
@@ -216,7 +228,7 @@ def echo_audio(runtime: "Runtime", done: "Generated", out: str | None, layout: s
 @click.option(
     "--duration",
     "seconds",
-    type=click.FloatRange(0, 30, min_open=True),
+    type=Between(0, 30, min_open=True),
     default=0.72,
     show_default=True,
     help="Seconds.",
@@ -235,7 +247,7 @@ def speak(**options: Any) -> None:
 @click.option(
     "--duration",
     "seconds",
-    type=click.FloatRange(0, 30, min_open=True),
+    type=Between(0, 30, min_open=True),
     default=0.96,
     show_default=True,
     help="Seconds.",
@@ -254,7 +266,7 @@ def sound(**options: Any) -> None:
 @click.option(
     "--slice-seconds",
     "seconds",
-    type=click.FloatRange(0, 30),
+    type=Between(0, 30),
     default=0.48,
     show_default=True,
     help="Seconds that are asked at once; 0: the whole clip.",
