@@ -32,14 +32,14 @@ def run_up(port: int, night: Night | None) -> None:
 
 
 def _serve(deployments: "list[RunnerDeployment]", address: str, settings: ServerSettings) -> None:
-    from prefect.runner import Runner
+    from flows.runner import InterruptibleRunner
 
     # a night that falls due while nobody serves is late, and runs when somebody serves again
-    runner = Runner(name="wordwave", pause_on_shutdown=False)
+    runner = InterruptibleRunner(name="wordwave", pause_on_shutdown=False)
     for deployment in deployments:
         runner.add_deployment(deployment)
     click.echo(f"Alerts       {set_up(settings.notification_block)}")
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")
     click.echo(f"Ready        {len(deployments)} flows at {address}")
     click.echo("Ctrl-C ends the server and the flows; wordwave down ends Postgres")
-    asyncio.run(runner.start())
+    asyncio.run(runner.serve())
