@@ -1,10 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
+FILES ?= 10000
 # tests work on small tensors, for which a second thread is only a thread to wait for
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
+.PHONY: help demo up test test-slow test-browser fuzz lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +39,9 @@ test-slow: .venv/tests ## the suites that take minutes: full-size models, many k
 test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (CHROMIUM names another one)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
 	$(PYTEST) -m browser
+
+fuzz: .venv/tests ## damaged files of every container and coding through the decoding child (FILES, SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --files $(FILES) --seed $(SEED)
 
 bench: .venv/tests ## the figures of the README: codec, labelling, database, waits before anything is done
 	$(BIN)/python -m benchmarks.codec
