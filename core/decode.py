@@ -6,21 +6,18 @@ crash or stall libsndfile, so untrusted files are decoded by core.decoder, in a 
 module; it therefore imports no torch.
 """
 
-import math
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from core.container import check_container
 from core.errors import AudioRejected, ReasonCode
-
-Samples = npt.NDArray[np.float32]
+from core.mixdown import Mixdown
+from core.mixdown import Samples as Samples
 
 BLOCK_SAMPLES = 65_536
 """Decoded samples of one block, over all channels: 256 KiB."""
@@ -40,7 +37,8 @@ class AudioLimits:
         max_kernel_bytes: resampling kernel of the reduced rate ratio, see core.audio (bad_rate).
         max_channels: (bad_channels).
         max_expansion, min_bomb_bytes: decoded over encoded bytes, once the former pass a floor (bomb).
-        min_peak_dbfs: peak of the mono mix in dB of full scale (silent), unless allow_silent.
+        min_peak_dbfs: dB of full scale, peak of the mono mix without offset (silent), unless allow_silent.
+        max_peak_dbfs: dB of full scale, peak of any channel (too_loud).
         decode_timeout, stall_timeout: seconds that one clip, and one block of it, may take (timeout).
     """
 
@@ -54,6 +52,7 @@ class AudioLimits:
     max_expansion: float = 1000.0
     min_bomb_bytes: int = 64 * 1024**2
     min_peak_dbfs: float = -80.0
+    max_peak_dbfs: float = 30.0
     allow_silent: bool = False
     decode_timeout: float = 600.0
     stall_timeout: float = 20.0
@@ -148,17 +147,16 @@ def _check_header(sound: _ForwardSound, limits: AudioLimits) -> None:
 def _checked_blocks(
     sound: _ForwardSound, encoded_bytes: int, limits: AudioLimits
 ) -> Generator[Samples, None, AudioInfo]:
-    num_samples, peak = 0, 0.0
+    num_samples, mixdown = 0, Mixdown(sound.channels, limits.max_peak_dbfs)
     with sound:
         while len(block := _read_block(sound, num_samples)):
             num_samples += len(block)
             _check_growth(sound, num_samples, encoded_bytes, limits)
-            mono = _mix(block)
-            peak = max(peak, _finite_peak(mono))
-            yield mono
-        info = AudioInfo(sound.format, sound.samplerate, sound.channels, num_samples, peak)
+            yield mixdown.mix(block)
+        info = AudioInfo(sound.format, sound.samplerate, sound.channels, num_samples, mixdown.peak)
         _check_count(sound, num_samples)
     _check_whole(info, limits)
+    mixdown.check(limits.min_peak_dbfs, limits.allow_silent)
     return info
 
 
@@ -197,27 +195,8 @@ def _check_growth(sound: _ForwardSound, num_samples: int, encoded_bytes: int, li
         raise AudioRejected("bomb", message)
 
 
-def _mix(block: Samples) -> Samples:
-    """Mean of the channels, added one by one: numpy's own mean along so short an axis is 20 times slower."""
-    channels = block.shape[1]
-    if channels == 1:
-        return block[:, 0]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found by its peak
-        mono: Samples = reduce(np.add, block.T) / np.float32(channels)
-    return mono
-
-
-def _finite_peak(mono: Samples) -> float:
-    peak = float(max(mono.max(), -mono.min()))
-    if not math.isfinite(peak):
-        raise AudioRejected("not_finite", "a sample is NaN or infinite")
-    return peak
-
-
 def _check_whole(info: AudioInfo, limits: AudioLimits) -> None:
     if info.num_samples == 0:
         raise AudioRejected("empty", "no frame decodes")
     if info.duration < limits.min_duration:
         raise AudioRejected("too_short", f"{info.duration:.6f} s, the limit is {limits.min_duration} s")
-    if info.peak < 10 ** (limits.min_peak_dbfs / 20) and not limits.allow_silent:
-        raise AudioRejected("silent", f"peak {info.peak:.2e} is under {limits.min_peak_dbfs} dBFS")

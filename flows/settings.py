@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     max_expansion: float = Field(_LIMITS.max_expansion, ge=1, description="decoded over encoded bytes")
     min_bomb_bytes: int = Field(_LIMITS.min_bomb_bytes, ge=0, description="decoded bytes that are no bomb")
     min_peak_dbfs: float = Field(_LIMITS.min_peak_dbfs, lt=0, description="dBFS; quieter clips are silent")
+    max_peak_dbfs: float = Field(_LIMITS.max_peak_dbfs, ge=0, description="dBFS; louder clips are refused")
     allow_silent: bool = Field(_LIMITS.allow_silent, description="answer silent clips too")
     decode_timeout: float = Field(_LIMITS.decode_timeout, gt=0, description="seconds to decode one clip")
     stall_timeout: float = Field(_LIMITS.stall_timeout, gt=0, description="seconds to decode one block")

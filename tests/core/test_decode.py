@@ -17,6 +17,7 @@ from core.decode import BLOCK_SAMPLES, DEFAULT_LIMITS, AudioInfo, AudioLimits, S
 from core.errors import AudioRejected
 
 RATE = 16_000
+SWING = np.resize(np.float32([1, -1]), 600_000)
 TONE = (0.5 * np.sin(np.arange(RATE) * 0.1)).astype(np.float32)
 
 Write = Callable[..., Path]
@@ -88,7 +89,7 @@ def test_mono_is_the_mean_of_the_channels(write: Write) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 8])
 def test_blocks_are_bounded_over_all_channels(write: Write, channels: int) -> None:
-    path = write(np.full((3 * BLOCK_SAMPLES // channels + 5, channels), 0.1, np.float32))
+    path = write(np.tile(SWING[: 3 * BLOCK_SAMPLES // channels + 5, None], channels) / 8)
     with path.open("rb") as file:
         lengths = [len(block) for block in open_audio(file)]
     assert lengths == [BLOCK_SAMPLES // channels] * 3 + [5]
@@ -187,12 +188,55 @@ def test_opposite_infinities_are_not_silence(write: Write) -> None:
 
 @pytest.mark.parametrize(("peak", "silent"), [(0.0, True), (0.99e-4, True), (1.01e-4, False)])
 def test_silence_is_under_minus_80_dbfs(write: Write, peak: float, silent: bool) -> None:
-    path = write(np.full(RATE, peak, np.float32))
+    path = write(peak * SWING[:RATE])
     assert reason(path) == "silent" if silent else decode(path)
 
 
-def test_antiphase_stereo_is_silent_as_its_mean_is(write: Write) -> None:
-    assert reason(write(np.stack([TONE, -TONE], axis=1))) == "silent"
+@pytest.mark.parametrize("offset", [0.1, -0.9, [0.3, -0.2]])
+def test_a_constant_offset_is_no_sound(write: Write, offset: float | list[float]) -> None:
+    noise = np.random.default_rng(1).uniform(-1e-5, 1e-5, (RATE, np.size(offset)))
+    assert reason(write(noise + offset)) == "silent"
+    assert decode(write(1e3 * noise + offset))[1].peak == pytest.approx(abs(np.mean(offset)), abs=0.02)
+
+
+@pytest.mark.parametrize("allow_silent", [False, True])
+@pytest.mark.parametrize("right", [-1, -0.97, -0.85])
+def test_channels_that_cancel_are_refused_by_that_reason(
+    write: Write, right: float, allow_silent: bool
+) -> None:
+    path = write(np.stack([TONE, right * TONE], axis=1))
+    assert reason(path, AudioLimits(allow_silent=allow_silent)) == "cancelling"
+
+
+def test_opposite_offsets_neither_hide_a_cancellation_nor_make_one(write: Write) -> None:
+    assert reason(write(np.stack([TONE + 0.4, -TONE + 0.4], axis=1))) == "cancelling"
+    decode(write(np.stack([TONE / 100 + 0.4, TONE / 100 - 0.4], axis=1)))
+
+
+def test_unlike_channels_and_channels_of_silence_do_not_cancel(write: Write) -> None:
+    channels = np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 8))
+    decode(write(channels))
+    channels[:, 1:] = 0
+    decode(write(channels))
+
+
+def test_faint_channels_that_cancel_are_silent(write: Write) -> None:
+    assert reason(write(np.stack([1e-4 * TONE, -1e-4 * TONE], axis=1))) == "silent"
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e3, 1e17, 1e30])
+@pytest.mark.parametrize("channels", [[1.0], [0, 1.0], [1.0, -1.0]])
+def test_samples_far_over_full_scale_are_too_loud(write: Write, factor: float, channels: list[float]) -> None:
+    assert reason(write(64 * factor * TONE[:, None] * np.float64(channels))) == "too_loud"
+
+
+def test_one_loud_sample_is_enough_and_the_bound_can_be_moved(write: Write) -> None:
+    samples = TONE.copy()
+    samples[-1] = 31.7
+    assert reason(write(samples)) == "too_loud"
+    decode(write(samples), AudioLimits(max_peak_dbfs=31))
+    samples[-1] = -31.6
+    decode(write(samples))
 
 
 def test_silence_can_be_allowed(write: Write) -> None:

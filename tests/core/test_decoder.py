@@ -43,7 +43,8 @@ def clip(tmp_path: Path) -> Path:
 def long_clip(tmp_path: Path) -> Path:
     """Five blocks and a bit."""
     path = tmp_path / "long clip"
-    soundfile.write(path, np.full(5 * BLOCK_SAMPLES + 9, 0.25), RATE, format="WAV", subtype="FLOAT")
+    samples = np.resize([0.25, -0.25], 5 * BLOCK_SAMPLES + 9)
+    soundfile.write(path, samples, RATE, format="WAV", subtype="FLOAT")
     return path
 
 
