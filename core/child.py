@@ -1,6 +1,8 @@
 """Child processes that run a module of this project and hear their parent on a socket."""
 
+import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -28,3 +30,21 @@ def end_child(process: subprocess.Popen[bytes], patience: float) -> int | None:
         process.kill()
         process.wait()
         return None
+
+
+def receive_files(channel: socket.socket, max_bytes: int) -> tuple[bytes, list[int]]:
+    """Return a message and the descriptor, if any, of the file that came with it; no bytes at the end.
+
+    Raises OSError where a file came and this process may not open another.
+    """
+    message, descriptors, flags, _ = socket.recv_fds(channel, max_bytes, 1)
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        raise OSError(
+            errno.EMFILE,
+            f"no descriptor is left for a file that was sent; this process may have {limit} open: "
+            "raise the limit (ulimit -n)",
+        )
+    return message, descriptors

@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import requires, version
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
+import numpy as np
+import soundfile
 from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
 
+from core.decoder import Decoder
+from core.sandbox import confinement
 from db.engine import session_scope
 from flows.runtime import Runtime
 from flows.served import Question, ask, check_limits, check_server, check_workers
@@ -140,6 +145,20 @@ def _device(runtime: Runtime) -> str:
     return f"{runtime.device}, {torch.get_num_threads()} threads"
 
 
+def _decoder(_: Runtime) -> str:
+    """One clip decodes, behind the walls that this kernel has."""
+    with NamedTemporaryFile(suffix=".wav") as file, Decoder() as decoder:
+        soundfile.write(file.name, np.full(16_000, 0.1), 16_000)
+        for _block in decoder.open(file.name):
+            pass
+        assert decoder.pid
+        walls = confinement(decoder.pid)
+    states = ", ".join(
+        f"{wall} {'on' if on else 'off (refused by this system)'}" for wall, on in walls.items()
+    )
+    return f"libsndfile {soundfile.__libsndfile_version__} in a process of its own, {states}"
+
+
 def _of_prefect(question: Question) -> Examination:
     return lambda _: ask(question)
 
@@ -152,6 +171,7 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "roles": (_roles, "let WORDWAVE_DATABASE_URL name wordwave_writer (db/bootstrap.sql makes it)"),
     "storage": (_storage, "check WORDWAVE_STORAGE_URI, its credentials and WORDWAVE_S3_ENDPOINT_URL"),
     "readable": (_readable, "check WORDWAVE_READ_ROOTS, and that these credentials may list and get there"),
+    "decoder": (_decoder, "check that this user may start processes, and that 2 GiB of memory are free"),
     "codec": (_codec, "let WORDWAVE_CODEC name a preset or a directory made by wordwave models convert"),
     "llm": (
         _llm,

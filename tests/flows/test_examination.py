@@ -44,6 +44,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "roles",
         "storage",
         "readable",
+        "decoder",
         "codec",
         "llm",
         "audio llm",
@@ -52,6 +53,12 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "workers",
         "limits",
     ]
+
+
+def test_the_walls_around_decoding_are_told_as_the_kernel_has_them(settings: Settings) -> None:
+    found = next(check for check in examine(settings) if check.name == "decoder")
+    assert "libsndfile" in found.finding
+    assert "seccomp on, no_new_privs on" in found.finding
 
 
 def test_each_trouble_is_named_with_its_remedy(settings: Settings) -> None:

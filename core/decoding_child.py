@@ -1,0 +1,108 @@
+"""The child process that decodes untrusted clips: bounded, confined, and answering its parent.
+
+It has neither the parent's environment nor its open files, and once it is ready it can open none of its own:
+each clip is a descriptor that its parent sends.
+"""
+
+import json
+import os
+import resource
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from io import BytesIO
+
+import numpy as np
+import soundfile
+
+from core.child import receive_files
+from core.decode import AudioLimits, Samples, open_audio
+from core.decoder_protocol import OPEN, pack_answer
+from core.errors import AudioRejected
+from core.sandbox import bound_resources, confine
+
+_REHEARSED = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None))
+
+
+def serve(channel: socket.socket, limits: AudioLimits) -> None:
+    """Answer requests until the parent closes its end."""
+    answers: Iterator[bytes] = iter(())
+    while True:
+        request, descriptors = receive_files(channel, len(OPEN))
+        if not request:
+            return
+        if request == OPEN:
+            answers = answer_clip(descriptors[0], limits)  # the generator it replaces closes its file
+        channel.sendall(next(answers))
+
+
+def answer_clip(descriptor: int, limits: AudioLimits) -> Iterator[bytes]:
+    """Yield the answers about one clip, and close it.
+
+    Each block is held back until the next one is decoded, so that the last one can carry the info.
+    """
+    try:
+        with open(descriptor, "rb", buffering=0) as file:
+            stream = open_audio(file, limits)
+            held: Samples | None = None
+            for block in stream:
+                if held is not None:
+                    yield pack_answer(held, sample_rate=stream.sample_rate)
+                held = block
+            yield pack_answer(held, sample_rate=stream.sample_rate, info=asdict(stream.info))
+    except AudioRejected as rejected:
+        yield pack_answer(rejected=[rejected.reason, rejected.message])
+    except MemoryError:
+        memory, _ = resource.getrlimit(resource.RLIMIT_AS)
+        yield pack_answer(rejected=["unreadable", f"decoding needs over {memory} bytes"])
+
+
+def rehearse(limits: AudioLimits) -> None:
+    """Decode whole, cut and foreign clips, so that all that is loaded or made at first use is there."""
+    encoded = [_encode(*coding) for coding in _REHEARSED]
+    cut = [clip[: len(clip) // 2] for clip in encoded]
+    for clip in (*encoded, *cut, b"neither"):
+        for rehearsed in (limits, replace(limits, max_bytes=1)):
+            list(answer_clip(_held_in_memory(clip), rehearsed))
+
+
+def _encode(container: str, subtype: str | None) -> bytes:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2))
+    file = BytesIO()
+    soundfile.write(file, noise, 16_000, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def _held_in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("clip")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _silence_decoders() -> None:
+    """mpg123 prints its remarks about damaged files."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
+
+def settle_in(limits: AudioLimits, memory_bytes: int, cpu_seconds: float) -> None:
+    """Load all that decoding needs, then give up everything else."""
+    _silence_decoders()
+    rehearse(limits)
+    bound_resources(memory_bytes, cpu_seconds)
+    confine()
+
+
+def main() -> None:
+    """Serve the channel in standard input; limits, memory and CPU seconds are JSON arguments."""
+    limits, memory_bytes, cpu_seconds = map(json.loads, sys.argv[1:])
+    with socket.socket(fileno=0) as channel:
+        settle_in(AudioLimits(**limits), memory_bytes, cpu_seconds)
+        channel.sendall(pack_answer())
+        serve(channel, AudioLimits(**limits))
+
+
+if __name__ == "__main__":
+    main()
