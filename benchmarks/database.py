@@ -97,7 +97,7 @@ class Tables:
         asked: Row = {"parameters": {}, "day": None, "flow_run_id": None, "code_version": "0"}
         with session_scope(self.engine) as session:
             self.codec_id = ensure_codec(session, "released", "released", asdict(CONFIG), ((), (), ()))
-            self.run_id = start_run(session, "tokenize", "clips", **asked)  # type: ignore[arg-type]
+            self.run_id = start_run(session, "tokenize", "clips", **asked).id  # type: ignore[arg-type]
 
     def new_batch(self) -> list[TokenizedContent]:
         """Clips that are listed and have no tokens yet, with the tokens that they will have."""

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
-from uuid import UUID
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from benchmarks.scale_out import fresh_database
 
 if TYPE_CHECKING:
     from db.clips import ClipToTokenize
+    from db.runs import RunClaim
     from flows.runtime import Runtime
 
 CLIPS, FEW = 10_000, 1_000
@@ -188,14 +188,14 @@ def alone(place: str) -> dict[str, Any]:
     ingest(runtime, place)
     with recorded_run(runtime, "label-clips", place, {}) as run:
         for batch in batches_to_tokenize(runtime, place, runtime.settings.batch_size):
-            _tokenize_in_steps(runtime, place, batch, run.id, spent)
-        _label(runtime, place, run.id, spent)
+            _tokenize_in_steps(runtime, place, batch, run.claim, spent)
+        _label(runtime, place, run.claim, spent)
     runtime.close()
     return {"seconds": spent}
 
 
 def _tokenize_in_steps(
-    runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run_id: UUID, spent: dict[str, float]
+    runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run: RunClaim, spent: dict[str, float]
 ) -> None:
     """What tokenize_batch does with new clips, one step after another."""
     from flows.stages import tokenize
@@ -209,18 +209,18 @@ def _tokenize_in_steps(
         with _timed(spent, "encode"):
             tokenize._encode(runtime, works)
     with _timed(spent, "write"):
-        tokenize._save(runtime, works, run_id)
+        tokenize._save(runtime, works, run)
 
 
-def _label(runtime: Runtime, place: str, run_id: UUID, spent: dict[str, float]) -> None:
+def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float]) -> None:
     from flows.stages.label import Labelling, LabelRequest
 
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
-    labelling.prepare(run_id)
+    labelling.prepare(run)
     batches = labelling.batches(place)
     with _timed(spent, "label"):
         for batch in batches:
-            labelling.label_batch(batch, run_id)
+            labelling.label_batch(batch, run)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -25,13 +27,46 @@ HOLDER = text(
 )
 
 
+HELD = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM pg_locks l
+        WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = :number
+    )
+    """
+)
+
+
 class PartitionBusy(RuntimeError):
     """Another process works on the partition."""
 
 
+class PartitionLock:
+    """A partition that this process holds, for as long as one connection lives."""
+
+    def __init__(self, connection: Connection, key: str) -> None:
+        self._connection, self._key = connection, key
+        self._asking = Lock()
+        _take(connection, key)
+
+    def check(self) -> None:
+        """Take the partition again where its connection was cut; raises PartitionBusy when it is too late."""
+        with self._asking:
+            if not self._is_held():
+                _take(self._connection, self._key)
+
+    def _is_held(self) -> bool:
+        try:
+            return bool(self._connection.scalar(HELD, {"number": _number(self._key)}))
+        except DBAPIError:
+            self._connection.rollback()  # lets the next statement connect again
+            return False
+
+
 @contextmanager
-def partition_lock(url: str, key: str) -> Iterator[None]:
-    """Holds the partition `key` for the block; raises PartitionBusy at once when another process has it.
+def partition_lock(url: str, key: str) -> Iterator[PartitionLock]:
+    """Hold the partition `key` for the block; raises PartitionBusy at once when another process has it.
 
     The lock lives in a connection of its own, outside any pool and without a statement timeout, and goes
     with it: a killed process holds nothing.
@@ -48,9 +83,9 @@ def partition_lock(url: str, key: str) -> Iterator[None]:
         },
     )
     with engine.connect() as connection:
-        _take(connection, key)
+        lock = PartitionLock(connection, key)
         try:
-            yield
+            yield lock
         finally:
             _give_back(connection, key)
 
@@ -70,7 +105,16 @@ def _take(connection: Connection, key: str) -> None:
     if connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
         return
     holder = connection.execute(HOLDER, {"key": key, "number": number}).one_or_none()
-    who = "a process that has just ended" if holder is None else holder.application_name
-    run = f", run {holder.run_id}" if holder is not None and holder.run_id else ""
-    since = f", connected since {holder.backend_start:%Y-%m-%d %H:%M:%S %Z}" if holder is not None else ""
-    raise PartitionBusy(f"partition {key} is held by {who}{run}{since}: wait for it to end, then run again")
+    raise PartitionBusy(
+        f"partition {key} is held by {_described(holder)}: wait for it to end, then run again"
+    )
+
+
+def _described(holder: Any) -> str:
+    """Name the process, its run and since when, as far as the server shows them of another role."""
+    if holder is None:
+        return "a process that has just ended"
+    run = f", run {holder.run_id}" if holder.run_id else ""
+    start = holder.backend_start
+    since = f", connected since {start:%Y-%m-%d %H:%M:%S %Z}" if start else ""
+    return f"{holder.application_name or 'a process of another database role'}{run}{since}"

@@ -7,16 +7,39 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Run
 
 FinalStatus = Literal["completed", "failed", "cancelled"]
+ASKED = "asked"
+"""Key of a run's parameters: those whose value was fixed when the run began, as they were asked."""
 
 
 class RunNotFound(LookupError):
     """No run has this id."""
+
+
+class RunLost(RuntimeError):
+    """Another process took the run up, or closed it: this one may no longer write as the run."""
+
+
+@dataclass(frozen=True)
+class RunClaim:
+    """The right of one process to write as a run, which ends when another process takes the run up.
+
+    A shard claims its own run and writes rows as its night, for as long as the night is under way.
+    """
+
+    id: UUID
+    attempt: int
+    night: UUID | None = None
+
+    @property
+    def writes_as(self) -> UUID:
+        """The run that written rows name."""
+        return self.night or self.id
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,7 @@ class RecordedRun:
     code_version: str
     day: date | None
     status: str
+    attempts: int
     counts: Mapping[str, int]
 
 
@@ -42,12 +66,13 @@ def start_run(
     day: date | None,
     flow_run_id: str | None,
     code_version: str,
-) -> UUID:
-    """The id of a new run, or of the same one that was never finished, with one attempt more.
+) -> RecordedRun:
+    """Begin a run, or take up the same one that was never finished, with one attempt more.
 
-    The same run has equal kind, partition, parameters and code version (a run's rows have one origin). The
-    caller holds the partition's lock, so a run still marked running is one whose process died; one that
-    asked for something else is closed as failed.
+    The same run has equal kind, partition and code version (a run's rows have one origin) and was asked
+    equal parameters; what it fixed of them when it began stays fixed. The caller holds the partition's lock,
+    so a run still marked running is one whose process died; one that asked for something else is closed as
+    failed.
     """
     asked = Run(
         kind=kind,
@@ -66,11 +91,17 @@ def start_run(
     for run in dead:
         if run is not same:
             run.status, run.finished_at = "failed", func.now()
-    return _begin(session, asked) if same is None else _take_up(session, same, flow_run_id)
+    started = _begin(session, asked) if same is None else _take_up(session, same, flow_run_id)
+    return get_run(session, started)
 
 
 def _asks_the_same(run: Run, asked: Run) -> bool:
-    return run.parameters == asked.parameters and run.code_version == asked.code_version
+    return _as_asked(run) == _as_asked(asked) and run.code_version == asked.code_version
+
+
+def _as_asked(run: Run) -> dict[str, Any]:
+    begun = {name: value for name, value in run.parameters.items() if name != ASKED}
+    return {**begun, **run.parameters.get(ASKED, {})}
 
 
 def _begin(session: Session, run: Run) -> UUID:
@@ -87,30 +118,62 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
     return run.id
 
 
-def shard_counts(session: Session, night: UUID) -> Counter[str]:
-    """What the finished shards of a night counted, together."""
-    counts = session.scalars(
-        select(Run.counts).where(Run.parameters["night"].astext == str(night), Run.status == "completed")
+def hold_run(session: Session, claim: RunClaim) -> None:
+    """Keep other processes from taking the run up until this transaction ends.
+
+    Raises RunLost when one has, or when the run, or a shard's night, is no longer under way.
+    """
+    mine = (Run.id == claim.id) & (Run.attempts == claim.attempt)
+    held = session.scalars(
+        select(Run.id)
+        .where(Run.status == "running", or_(mine, Run.id == claim.night))
+        .order_by(Run.id)
+        .with_for_update(read=True)
     )
+    if set(held) != {claim.id, claim.writes_as}:
+        raise _lost(session, claim)
+
+
+def _lost(session: Session, claim: RunClaim) -> RunLost:
+    run, night = get_run(session, claim.id), get_run(session, claim.writes_as)
+    return RunLost(
+        f"run {run.id} is {run.status} at attempt {run.attempts}, this process is attempt {claim.attempt}"
+        + (f" for night {night.id}, which is {night.status}" if claim.night else "")
+        + ": another process took it over. Nothing more is written here; run again if that one did not finish"
+    )
+
+
+def shard_counts(session: Session, night: UUID) -> Counter[str]:
+    """What the shards of a night counted, together, in all their attempts."""
+    counts = session.scalars(select(Run.counts).where(Run.parameters["night"].astext == str(night)))
     return sum(map(Counter, counts), Counter())
+
+
+def save_counts(session: Session, claim: RunClaim, counts: Mapping[str, int]) -> None:
+    """Replace a run's counts while it is under way; raises RunLost as hold_run does."""
+    _update(session, claim, counts=dict(counts))
 
 
 def finish_run(
     session: Session,
-    run_id: UUID,
+    claim: RunClaim,
     counts: Mapping[str, int],
     status: FinalStatus,
     summary: Mapping[str, Any] | None = None,
 ) -> None:
-    """Closes a run with its counts and what stood at its end; RunNotFound when there is no such run."""
-    finished = session.scalar(
+    """Close a run with its counts and what stood at its end; raises RunLost as hold_run does."""
+    _update(session, claim, status=status, counts=dict(counts), summary=summary, finished_at=func.now())
+
+
+def _update(session: Session, claim: RunClaim, **values: Any) -> None:
+    changed = session.scalar(
         update(Run)
-        .where(Run.id == run_id)
-        .values(status=status, counts=dict(counts), summary=summary, finished_at=func.now())
+        .where(Run.id == claim.id, Run.attempts == claim.attempt, Run.status == "running")
+        .values(values)
         .returning(Run.id)
     )
-    if finished is None:
-        raise RunNotFound(f"run {run_id} is not in the table runs: it was never started here")
+    if changed is None:
+        raise _lost(session, claim)
 
 
 def get_run(session: Session, run_id: UUID) -> RecordedRun:

@@ -1,6 +1,6 @@
 """label-clips: a library's demonstrations in the prompt, an answer for every tokenized clip."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -47,8 +47,11 @@ def label_clips(
     """Labels what tokenize-clips tokenized."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
-    with recorded_run(runtime, "label-clips", place, asdict(request), flow_run_id=flow_run.id) as run:
-        labelling = Labelling(runtime, request)
+    recorded = recorded_run(
+        runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
+    )
+    with recorded as run:
+        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
         label_selection(labelling, place, run, in_tasks)
     answers = ClipAnswers(labelling, place)
     publish("label-clips", place, run, answer_rows(answers), len(answers))

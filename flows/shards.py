@@ -85,7 +85,7 @@ def shared_out(shards: int, prefix: str, timezone: str) -> ShareOut:
         }
         _finish([_Shard(asked | {"shard": number}) for number in range(1, shards + 1)])
         with session_scope(labelling.runtime.engine) as session:
-            run.counts.update(shard_counts(session, run.id))
+            run.shard_counts = shard_counts(session, run.id)
 
     return share_out
 

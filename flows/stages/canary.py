@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from core.errors import PromptError
 from db.engine import session_scope
 from db.library import Demonstration, get_library
+from db.runs import RunClaim
 from flows.parameters import split_library_name
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
@@ -45,12 +45,12 @@ class Canaries:
         self._check_held_out()
         self._check_labels()
 
-    def prepare(self, run_id: UUID) -> None:
+    def prepare(self, run: RunClaim) -> None:
         """Tokenizes the canaries that this codec has not seen, and makes the prompt."""
         labelling = self._labelling
-        labelling.prepare(run_id)
+        labelling.prepare(run)
         waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
-        tokenize_uris(labelling.runtime, waiting, run_id)
+        tokenize_uris(labelling.runtime, waiting, run)
 
     def batches(self) -> list[Sequence[Demonstration]]:
         """The canaries, cut in batches."""
@@ -67,8 +67,8 @@ class Canaries:
         return Counts(asked=len(batch), right=right)
 
     def check(self, counts: Counts) -> None:
-        """Raises CanaryFailed where the run's counts are under the bound."""
-        asked, right = counts[f"{STAGE}.asked"], counts[f"{STAGE}.right"]
+        """Raises CanaryFailed where what the batches counted is under the bound."""
+        asked, right = counts["asked"], counts["right"]
         accuracy = right / asked
         if accuracy < self.least_accuracy:
             raise CanaryFailed(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from core.errors import PromptTooLong, ReasonCode
 from db.clips import ClipWithTokens, Selection, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration
 from db.quarantine import Rejected, quarantine_clips
+from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
@@ -26,6 +26,7 @@ from flows.stages.generate import (
     window,
 )
 from flows.stages.label import clip_codes
+from flows.stages.run import run_session
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +52,11 @@ class Denoising(Generating):
         super().__init__(runtime, "denoise", request)
         self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
 
-    def prepare(self, run_id: UUID) -> None:
+    def prepare(self, run: RunClaim) -> None:
         """As for texts; raises PromptTooLong where slices would not fit, so that no run fails half-way."""
         from core.generate import AudioQuery
 
-        super().prepare(run_id)
+        super().prepare(run)
         if self.blocks:
             self.generator.check(AudioQuery(self._longest_slice(), self.blocks))
 
@@ -67,12 +68,12 @@ class Denoising(Generating):
         """What has no answer to this request and does not wait, cut in batches."""
         return self.undone(_asked(clip) for clip in self._clips(selection, STAGE))
 
-    def denoise_batch(self, batch: Sequence[Asked], selection: Selection, run_id: UUID) -> Counts:
+    def denoise_batch(self, batch: Sequence[Asked], selection: Selection, run: RunClaim) -> Counts:
         """Answers a batch and quarantines what is too long to be asked; safe to repeat."""
         stored = self._tokens(batch)
         reasons = {asked: why for asked in batch if (why := self._why_not(stored[asked.content]))}
-        quarantined = self._quarantine(reasons, selection, run_id) if reasons else Counts()
-        return self.answer_batch([one for one in batch if one not in reasons], run_id) + quarantined
+        quarantined = self._quarantine(reasons, selection, run) if reasons else Counts()
+        return self.answer_batch([one for one in batch if one not in reasons], run) + quarantined
 
     def answer(self, batch: Sequence[Asked]) -> list[Answered]:
         stored = self._tokens(batch)
@@ -117,15 +118,15 @@ class Denoising(Generating):
             return "prompt_too_long", str(error)
         return None
 
-    def _quarantine(self, reasons: dict[Asked, Reason], selection: Selection, run_id: UUID) -> Counts:
+    def _quarantine(self, reasons: dict[Asked, Reason], selection: Selection, run: RunClaim) -> Counts:
         by_content = {asked.content: why for asked, why in reasons.items()}
         rejected = [
             Rejected(clip.id, *by_content[clip.content_sha256])
             for clip in self._clips(selection, STAGE)
             if clip.content_sha256 in by_content
         ]
-        with session_scope(self.runtime.engine) as session:
-            quarantine_clips(session, STAGE, run_id, rejected)
+        with run_session(self.runtime, run) as session:
+            quarantine_clips(session, STAGE, run.writes_as, rejected)
         return Counts(quarantined=len(rejected)) + Counts(f"quarantined:{row.reason}" for row in rejected)
 
     def _clips(self, selection: Selection, *stages: str) -> list[ClipWithTokens]:

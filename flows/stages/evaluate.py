@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from core.evaluation.paper import Column, Layout, TaskName, columns
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.job import Each
+from flows.stages.job import Each, run_stage
 from flows.stages.labeled_manifest import LabeledManifest
 from flows.stages.run import OpenRun, recorded_run
 from flows.storage.location import canonical
@@ -148,8 +148,8 @@ def evaluate(
     recorded = recorded_run(runtime, KIND, partition, asdict(request), flow_run_id=flow_run_id)
     with recorded as run:
         evaluation = Evaluation(runtime, request)
-        run.count("read", each("read", evaluation.manifest.read_batch, evaluation.manifest.batches()))
-        run.count("ask", each("ask", evaluation.ask_part, evaluation.experiment.parts()))
+        run_stage(run, each, "read", evaluation.manifest.read_batch, evaluation.manifest.batches())
+        run_stage(run, each, "ask", evaluation.ask_part, evaluation.experiment.parts())
         storage = runtime.storage(runtime.settings.storage_uri)
         figures = figures_json(evaluation, run)
         run.manifest = storage.write(f"runs/{run.id}/evaluation.json", figures).uri

@@ -10,18 +10,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
-from uuid import UUID
 
 from core.errors import PromptError
 from db.engine import session_scope
 from db.generated import Audio, NewAudio, existing_audio, get_audio, save_audio
 from db.library import Demonstration, get_library
+from db.runs import RunClaim
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
 from flows.stages.ingest import GENERATED
 from flows.stages.label import clip_codes
+from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ class Generating(ABC):
         if runtime.settings.generation_llm is None:
             raise PromptError("no LLM is set that could answer: let WORDWAVE_GENERATION_LLM name one")
 
-    def prepare(self, run_id: UUID) -> None:
+    def prepare(self, run: RunClaim) -> None:
         """Tokenizes demonstrations that this codec has not seen, and makes the prompt ready."""
         waiting = unseen(self.runtime, self.library, with_latent=False)
-        tokenize_uris(self.runtime, waiting, run_id)
+        tokenize_uris(self.runtime, waiting, run)
         _ = self.generator
 
     @cached_property
@@ -183,14 +184,14 @@ class Generating(ABC):
             found = get_audio(session, keys)
         return {one: found[key] for key, one in keys.items() if key in found}
 
-    def answer_batch(self, batch: Sequence[Asked], run_id: UUID) -> Counts:
+    def answer_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
         """Answers a batch: each object first, then all rows in one transaction; safe to repeat."""
         with self.runtime.device_lock():
             answers = self.answer(batch)
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
         rows = [self._stored(storage, asked, answer) for asked, answer in zip(batch, answers, strict=True)]
-        with session_scope(self.runtime.engine) as session:
-            return Counts(generated=save_audio(session, run_id, rows))
+        with run_session(self.runtime, run) as session:
+            return Counts(generated=save_audio(session, run.writes_as, rows))
 
     @abstractmethod
     def question(self, asked: Asked) -> str | WindowCodes:
@@ -267,9 +268,9 @@ class Speaking(Generating):
         super().__init__(runtime, task, request)
         self.texts = {row.said for row in self.library.demonstrations}
 
-    def prepare(self, run_id: UUID) -> None:
+    def prepare(self, run: RunClaim) -> None:
         """Raises PromptTooLong where no text shown would fit, so that a file is not refused line by line."""
-        super().prepare(run_id)
+        super().prepare(run)
         self.check(min(self.texts, key=len))
 
     def check(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """Whole jobs that answer with audio: one recorded run each, which leaves a page to look at and listen to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from db.clips import READING, Selection, listed_uris
 from db.engine import session_scope
@@ -13,7 +13,7 @@ from flows.stages.denoise import STAGE as DENOISE
 from flows.stages.denoise import Denoising
 from flows.stages.generate import Asked, AudioRequest, Speaking, TextTask
 from flows.stages.generation_record import AudioAnswer, Record, keep_page
-from flows.stages.job import Each, ingest_place, tokenize_place
+from flows.stages.job import Each, ingest_place, run_stage, tokenize_place
 from flows.stages.partition import Partition
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.texts import Texts
@@ -41,14 +41,17 @@ def run_texts(
     """Answers texts with speech or sounds. Raises PromptError for a text of a form that cannot be asked."""
     partition = texts.place or f"texts {texts.sha256}"
     parameters = asdict(request) | {"texts_uri": texts.place, "texts_sha256": texts.sha256}
-    with recorded_run(runtime, KINDS[task], partition, parameters, flow_run_id=flow_run_id) as run:
-        speaking = Speaking(runtime, task, request)  # an unknown library fails before any work
-        speaking.prepare(run.id)
+    recorded = recorded_run(
+        runtime, KINDS[task], partition, parameters, libraries=("library",), flow_run_id=flow_run_id
+    )
+    with recorded as run:
+        speaking = Speaking(runtime, task, replace(request, library=run.parameters["library"]))
+        speaking.prepare(run.claim)
         accepted = texts.accepted(speaking.check)
         run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
         questions = {line.text: Asked(text=line.text) for line in accepted.lines}
         batches = speaking.undone(questions.values())
-        run.count("generate", each("generate", lambda batch: speaking.answer_batch(batch, run.id), batches))
+        run_stage(run, each, "generate", lambda batch: speaking.answer_batch(batch, run.claim), batches)
         audio = speaking.audio(questions.values())
         answers = [audio_answer(text, asked, audio) for text, asked in questions.items()]
         record = Record(speaking, answers, accepted.refused)
@@ -67,18 +70,27 @@ def run_denoising(
     """Lists and tokenizes the clips of a partition, and answers each with itself without its noise."""
     parameters = {"prefix": partition.prefix, **asdict(request)}
     recorded = recorded_run(
-        runtime, "denoise-clips", partition.name, parameters, day=partition.day, flow_run_id=flow_run_id
+        runtime,
+        "denoise-clips",
+        partition.name,
+        parameters,
+        libraries=("library",),
+        day=partition.day,
+        flow_run_id=flow_run_id,
     )
     with recorded as run:
-        denoising = Denoising(runtime, request)  # an unknown library fails before any work
+        denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
         ingest_place(runtime, partition.place, run, each)
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
-        denoising.prepare(run.id)
+        denoising.prepare(run.claim)
         batches = denoising.batches(selection)
-        run.count(
+        run_stage(
+            run,
+            each,
             DENOISE,
-            each(DENOISE, lambda batch: denoising.denoise_batch(batch, selection, run.id), batches),
+            lambda batch: denoising.denoise_batch(batch, selection, run.claim),
+            batches,
         )
         record = Record(denoising, clip_answers(denoising, selection))
         keep_record(record, run, each)
@@ -87,7 +99,7 @@ def run_denoising(
 
 def keep_record(record: Record, run: OpenRun, each: Each) -> None:
     """Writes the page of a run."""
-    run.count("page", each("page", lambda _: keep_page(record, run), [["page"]]))
+    run_stage(run, each, "page", lambda _: keep_page(record, run), [["page"]])
 
 
 def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:

@@ -19,7 +19,7 @@ from db.exports import Export, find_export, save_export
 from db.generated import Audio
 from flows.stages.counts import Counts
 from flows.stages.generate import Asked, Generating
-from flows.stages.run import OpenRun
+from flows.stages.run import OpenRun, run_session
 from flows.stages.texts import Refused, refused_lines
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def keep_page(record: Record, run: OpenRun) -> Counts:
     stored = {name: storage.write(f"{folder}/{name}", data) for name, data in files.items()}
     digests = {name: file.sha256.hex() for name, file in stored.items()}
     run.manifest = stored[PAGE].uri
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run.claim) as session:
         save_export(session, Export(key, run.id, run.manifest, len(record.answers), digests))
     return Counts(pages=1)
 

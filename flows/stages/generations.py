@@ -1,7 +1,7 @@
 """From one codec or LLM to the next: both answer side by side, one step switches, another prunes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -24,7 +24,7 @@ from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.job import Each, label_selection, tokenize_place
 from flows.stages.label import TASK, Labelling, LabelRequest
-from flows.stages.run import OpenRun, recorded_run
+from flows.stages.run import OpenRun, recorded_run, run_session
 from flows.storage.location import canonical
 
 
@@ -50,11 +50,18 @@ def upgrade(
     that nothing switches by itself. None where no other generation ever answered for the library.
     """
     place = canonical(prefix)
-    recorded = recorded_run(runtime, "upgrade-models", place, asdict(request), flow_run_id=flow_run_id)
+    recorded = recorded_run(
+        runtime,
+        "upgrade-models",
+        place,
+        asdict(request),
+        libraries=("library",),
+        flow_run_id=flow_run_id,
+    )
     with recorded as run:
-        labelling = Labelling(runtime, request)
+        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
         old = _keep_current(runtime, labelling)
-        labelling.prepare(run.id)
+        labelling.prepare(run.claim)
         tokenize_place(runtime, place, place, run, each)
         label_selection(labelling, place, run, each)
         compared = _compare(runtime, labelling, place, old) if old else None
@@ -107,8 +114,9 @@ def promote_models(
     labelling = Labelling(runtime, LabelRequest(library))
     name = f"{labelling.library.name}@{labelling.library.version}"
     recorded = recorded_run(runtime, "promote-models", name, {"library": name}, flow_run_id=flow_run_id)
-    with recorded as run, session_scope(runtime.engine) as session:
-        switch = _switch(session, labelling)
+    with recorded as run:
+        with run_session(runtime, run.claim) as session:
+            switch = _switch(session, labelling)
         run.count("promote", [Counts(changed=switch.before != switch.now)])
     return switch, run
 

@@ -3,7 +3,7 @@ one after another with a progress bar on the command line, as Prefect tasks in a
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -74,38 +74,52 @@ def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
             bar.update(len(batch))
 
 
+def run_stage(run: OpenRun, each: Each, stage: str, step: Step, batches: Batches) -> Counts:
+    """Carry a step of a run over batches while its partition is held, and return what they counted."""
+    counted = Counts()
+
+    def held(batch: Any) -> Counts:
+        run.lock.check()
+        counts = step(batch)
+        run.count(stage, [counts])
+        return counts
+
+    for counts in each(stage, held, batches):
+        counted.update(counts)
+    return counted
+
+
 def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
     """Writes answers as files."""
-    run.count("export", each("export", lambda _: export_results(runtime, rows, run), [["rows"]]))
+    run_stage(run, each, "export", lambda _: export_results(runtime, rows, run), [["rows"]])
 
 
 def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
     """Lists the place."""
-    run.count("ingest", each("ingest", lambda _: ingest(runtime, place), [[place]]))
+    run_stage(run, each, "ingest", lambda _: ingest(runtime, place), [[place]])
 
 
 def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:
     """Tokenizes every selected clip of the place that has no tokens yet."""
     storage = runtime.readable(place)
     batches = batches_to_tokenize(runtime, selection, runtime.settings.batch_size)
-    run.count(
-        "tokenize", each("tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.id), batches)
+    run_stage(
+        run, each, "tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.claim), batches
     )
 
 
 def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, each: Each) -> None:
     """Answers the request for every selected clip with tokens that has no answer to it yet."""
-    labelling.prepare(run.id)
+    labelling.prepare(run.claim)
     batches = labelling.batches(selection)
-    run.count("label", each("label", lambda batch: labelling.label_batch(batch, run.id), batches))
-    labelling.state_bound(selection)
+    run_stage(run, each, "label", lambda batch: labelling.label_batch(batch, run.claim), batches)
+    labelling.state_bound(selection, run.claim)
 
 
 def ask_canaries(canaries: Canaries, run: OpenRun, each: Each) -> None:
     """Asks clips of known labels. Raises CanaryFailed where too few are answered right."""
-    canaries.prepare(run.id)
-    run.count(CANARIES, each(CANARIES, canaries.ask_batch, canaries.batches()))
-    canaries.check(run.counts)
+    canaries.prepare(run.claim)
+    canaries.check(run_stage(run, each, CANARIES, canaries.ask_batch, canaries.batches()))
 
 
 def run_night(
@@ -127,15 +141,22 @@ def run_night(
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
-        runtime, kind, partition.name, parameters, day=partition.day, flow_run_id=flow_run_id
+        runtime,
+        kind,
+        partition.name,
+        parameters,
+        libraries=("library", "canary_library") if canaries else ("library",),
+        day=partition.day,
+        flow_run_id=flow_run_id,
     )
     with recorded as run:
-        labelling = Labelling(runtime, request)  # an unknown library fails before any work
+        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
         if canaries:
-            ask_canaries(Canaries(labelling, canaries), run, each)
+            fixed = replace(canaries, canary_library=run.parameters["canary_library"])
+            ask_canaries(Canaries(labelling, fixed), run, each)
         ingest_place(runtime, partition.place, run, each)
         if share_out:
-            labelling.tokenize_demonstrations(run.id)  # once, and not in every process
+            labelling.tokenize_demonstrations(run.claim)  # once, and not in every process
             share_out(partition, labelling, run)
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
@@ -170,11 +191,13 @@ def run_shard(
         selection = shard_uris(session, partition.selection(runtime), shard.number, shard.count)
     name = f"{partition.name} shard {shard.number} of {shard.count}"
     asked = asdict(request) | {"night": str(shard.night)}
-    with recorded_run(runtime, SHARD, name, asked, day=partition.day, flow_run_id=flow_run_id) as run:
-        written = OpenRun(shard.night, run.counts)
+    recorded = recorded_run(
+        runtime, SHARD, name, asked, night=shard.night, day=partition.day, flow_run_id=flow_run_id
+    )
+    with recorded as run:
         labelling = Labelling(runtime, request)
-        tokenize_place(runtime, partition.place, selection, written, each)
-        label_selection(labelling, selection, written, each)
+        tokenize_place(runtime, partition.place, selection, run, each)
+        label_selection(labelling, selection, run, each)
     return run
 
 
@@ -190,6 +213,6 @@ def import_manifest(
     """Makes a library version from a manifest."""
     parameters = {"manifest": canonical(manifest), "task": task, "instruction": instruction}
     with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
-        version = build_library(runtime, name, manifest, task, run.id, instruction)
+        version = build_library(runtime, name, manifest, task, run.claim, instruction)
         run.count("library", [Counts(demonstrations=len(version.demonstrations))])
     return version, run

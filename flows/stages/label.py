@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -25,12 +24,14 @@ from db.predictions import (
     save_predictions,
     set_min_margin,
 )
+from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
 from flows.stages.export import LabelRow
+from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
 
 if TYPE_CHECKING:
@@ -85,15 +86,15 @@ class Labelling:
         """Whether each clip is shown demonstrations of its own, so that both need pooled latents."""
         return self.request.nearest_shots > 0 and self.method == "few-shot"
 
-    def prepare(self, run_id: UUID) -> None:
+    def prepare(self, run: RunClaim) -> None:
         """Makes the prompt ready, and with it the models."""
-        self.tokenize_demonstrations(run_id)
+        self.tokenize_demonstrations(run)
         _ = self.labeler
 
-    def tokenize_demonstrations(self, run_id: UUID) -> None:
+    def tokenize_demonstrations(self, run: RunClaim) -> None:
         """Tokenizes those that this codec has not seen: a library outlives its first codec."""
         waiting = unseen(self.runtime, self.library, with_latent=self.by_latent)
-        tokenize_uris(self.runtime, waiting, run_id)
+        tokenize_uris(self.runtime, waiting, run)
 
     def is_prepared(self) -> bool:
         """Whether the prompt can be made without reading audio."""
@@ -173,15 +174,15 @@ class Labelling:
         with session_scope(self.runtime.engine) as session:
             return {keys[key] for key in existing_work_keys(session, keys)}
 
-    def label_batch(self, contents: Sequence[bytes], run_id: UUID) -> Counts:
+    def label_batch(self, contents: Sequence[bytes], run: RunClaim) -> Counts:
         """Answers a batch and writes it in one transaction; safe to repeat."""
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, contents)
         with self.runtime.device_lock():
             predictions = self.labeler.label([clip_codes(stored[content]) for content in contents])
         rows = [self._row(c, p) for c, p in zip(contents, predictions, strict=True)]
-        with session_scope(self.runtime.engine) as session:
-            written = save_predictions(session, run_id, rows)
+        with run_session(self.runtime, run) as session:
+            written = save_predictions(session, run.writes_as, rows)
         uncertain = sum(row.margin < row.min_margin for row in rows)
         return Counts(labeled=written, uncertain=uncertain)
 
@@ -231,9 +232,9 @@ class Labelling:
                 created_at=answer.created_at,
             )
 
-    def state_bound(self, selection: Selection) -> None:
+    def state_bound(self, selection: Selection, run: RunClaim) -> None:
         """Lets the analysts' view judge earlier answers by the bound that is asked now."""
-        with session_scope(self.runtime.engine) as session:
+        with run_session(self.runtime, run) as session:
             set_min_margin(session, self._work_keys(session, selection), self.request.min_margin)
 
     def _work_keys(self, session: Session, selection: Selection) -> dict[bytes, bytes]:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
-from uuid import UUID
 
 from core.demonstrations import label_set
 from db.clips import READING, add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library
 from db.quarantine import open_quarantine
+from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.runtime import Runtime
 from flows.stages.manifest import (
@@ -21,6 +21,7 @@ from flows.stages.manifest import (
     read_manifest,
     resolve,
 )
+from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
 from flows.storage.location import canonical
 
@@ -42,7 +43,7 @@ def build_library(
     name: str,
     manifest: str,
     task: LibraryTask,
-    run_id: UUID,
+    run: RunClaim,
     instruction: str | None = None,
 ) -> LibraryVersion:
     """Tokenizes the clips of a manifest (JSONL or CSV) and freezes them, in its order, as a version.
@@ -56,11 +57,11 @@ def build_library(
     rows = read_manifest(runtime, manifest, ROWS[task])
     uris = dict.fromkeys(uri for row in rows for uri in _uris(canonical(manifest), row))
     _ingest_rows(runtime, list(uris))
-    tokenize_uris(runtime, set(uris), run_id)
+    tokenize_uris(runtime, set(uris), run)
     contents = _contents(runtime, list(uris))
     demonstrations = [_demonstration(canonical(manifest), row, contents) for row in rows]
     _check(runtime, task, demonstrations)
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run) as session:
         return import_library(session, name, task, instruction, demonstrations)
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from db.engine import session_scope
 from db.quarantine import open_quarantine, resolve
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.job import Each, tokenize_place
-from flows.stages.run import OpenRun, recorded_run
+from flows.stages.run import OpenRun, recorded_run, run_session
 from flows.storage.location import canonical
 
 KIND = "replay-quarantine"
@@ -32,15 +32,15 @@ def replay_place(
     place = canonical(prefix)
     parameters = {"reasons": sorted(reasons)}
     with recorded_run(runtime, KIND, place, parameters, flow_run_id=flow_run_id) as run:
-        uris = reopen(runtime, place, reasons)
+        uris = reopen(runtime, place, reasons, run.claim)
         run.count("replay", [Counts(replayed=len(uris))])
         tokenize_place(runtime, place, uris, run, each)
     return Replay(run, uris)
 
 
-def reopen(runtime: Runtime, place: str, reasons: Collection[str]) -> set[str]:
+def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim) -> set[str]:
     """Closes the open rows of a place, for some reasons or all; the uris of their clips."""
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run) as session:
         rows = open_quarantine(session, place)
         chosen = [row for row in rows if not reasons or row.reason in reasons]
         for stage in {row.stage for row in chosen}:

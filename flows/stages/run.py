@@ -1,35 +1,69 @@
 """One recorded run of a partition: held by a lock, begun or taken up again, closed with its counts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from threading import Lock
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
 from db.engine import session_scope
-from db.locks import partition_lock
-from db.runs import FinalStatus, finish_run, start_run
+from db.library import get_library
+from db.locks import PartitionLock, partition_lock
+from db.runs import ASKED, FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_counts, start_run
+from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.version import code_version
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class OpenRun:
-    """A run under way; stages add to its counts. `seconds` is how long it took, once it is closed."""
+    """A run under way; stages add to its counts. `seconds` is how long it took, once it is closed.
 
-    id: UUID
+    `parameters` are those of the run's row: what it fixed when it began holds for all its attempts, and its
+    counts add up over them. `shard_counts` are those of its shards, which join its own when it is closed.
+    """
+
+    claim: RunClaim
+    lock: PartitionLock
+    engine: Engine
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    shard_counts: Counts = field(default_factory=Counts)
     manifest: str | None = None
     summary: Mapping[str, Any] | None = None
     seconds: float = 0.0
+    _counting: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def id(self) -> UUID:
+        """The run's own id."""
+        return self.claim.id
 
     def count(self, stage: str, counted: Iterable[Counts]) -> None:
-        """Adds what the batches of a stage counted, as `stage.name`."""
+        """Add what the batches of a stage counted, as `stage.name`, and keep it in the run's row."""
         for counts in counted:
-            self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
+            with self._counting:
+                self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
+                with session_scope(self.engine) as session:
+                    save_counts(session, self.claim, self.counts)
+
+
+@contextmanager
+def run_session(runtime: Runtime, claim: RunClaim) -> Iterator[Session]:
+    """One transaction in which a run writes; raises RunLost when another process has taken the run up."""
+    with session_scope(runtime.engine) as session:
+        hold_run(session, claim)
+        yield session
 
 
 @contextmanager
@@ -39,37 +73,67 @@ def recorded_run(
     partition: str,
     parameters: Mapping[str, Any],
     *,
+    libraries: Sequence[str] = (),
+    night: UUID | None = None,
     day: date | None = None,
     flow_run_id: str | None = None,
 ) -> Iterator[OpenRun]:
-    """Holds the partition, and closes the run as completed, failed or cancelled.
+    """Hold the partition, and close the run as completed, failed or cancelled.
 
     A run whose process was killed stays open, and the next one of equal parameters takes it up: it finds what
-    is left by unique keys, and writes under the same run id. Raises PartitionBusy when another process has
-    the partition.
+    is left by unique keys, and writes under the same run id. `libraries` are the parameters that name one: a
+    bare NAME means the version that was the newest when the run began. Raises PartitionBusy when another
+    process has the partition, and LibraryNotFound before anything is written.
     """
     key = f"{kind} {partition}"
-    with partition_lock(runtime.database_url, key):
+    with partition_lock(runtime.database_url, key) as lock:
         with session_scope(runtime.engine) as session:
-            run_id = start_run(
+            started = start_run(
                 session,
                 kind,
                 key,
-                parameters=parameters,
+                parameters=_with_versions(session, parameters, libraries),
                 day=day,
                 flow_run_id=flow_run_id,
                 code_version=code_version(),
             )
-        run, begun = OpenRun(run_id), monotonic()
+        claim = RunClaim(started.id, started.attempts, night)
+        run = OpenRun(claim, lock, runtime.engine, started.parameters, Counts(started.counts))
+        begun = monotonic()
         try:
             yield run
         except BaseException as error:
-            _finish(runtime, run, "failed" if isinstance(error, Exception) else "cancelled")
+            _close(run, "failed" if isinstance(error, Exception) else "cancelled")
             raise
         run.seconds = monotonic() - begun
-        _finish(runtime, run, "completed")
+        _finish(run, "completed")
 
 
-def _finish(runtime: Runtime, run: OpenRun, status: FinalStatus) -> None:
-    with session_scope(runtime.engine) as session:
-        finish_run(session, run.id, run.counts, status, run.summary)
+def _with_versions(
+    session: Session, parameters: Mapping[str, Any], libraries: Sequence[str]
+) -> dict[str, Any]:
+    """The parameters with each bare library name as NAME@VERSION, and beside them what was asked."""
+    fixed = {}
+    for name in libraries:
+        bare, version = split_library_name(parameters[name])
+        if version is None:
+            fixed[name] = f"{bare}@{get_library(session, bare).version}"
+    return (
+        {**parameters, **fixed, ASKED: {name: parameters[name] for name in fixed}}
+        if fixed
+        else {**parameters}
+    )
+
+
+def _close(run: OpenRun, status: FinalStatus) -> None:
+    """Finish a run that raised. One that was lost is another process's to finish."""
+    try:
+        _finish(run, status)
+    except RunLost as lost:
+        logger.warning("%s", lost)
+
+
+def _finish(run: OpenRun, status: FinalStatus) -> None:
+    run.counts.update(run.shard_counts)
+    with session_scope(run.engine) as session:
+        finish_run(session, run.claim, run.counts, status, run.summary)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from errno import EIO
 from itertools import groupby
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from core.decode import AudioInfo, AudioStream
 from core.decoder import Decoder
@@ -20,9 +19,11 @@ from core.errors import AudioRejected
 from db.clips import READING, ClipToTokenize, Selection, clips_to_tokenize, link_contents
 from db.engine import session_scope
 from db.quarantine import Rejected, quarantine_clips
+from db.runs import RunClaim
 from db.tokens import TokenizedContent, complete_contents, save_tokens
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.run import run_session
 from flows.storage import Fetched, Readable, StorageDenied
 from flows.storage.location import is_s3
 
@@ -67,18 +68,18 @@ def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> li
     return batches
 
 
-def tokenize_uris(runtime: Runtime, uris: Iterable[str], run_id: UUID) -> None:
+def tokenize_uris(runtime: Runtime, uris: Iterable[str], run: RunClaim) -> None:
     """Tokenizes what of these clips has no tokens yet; they may lie in several kinds of storage."""
     for _, together in groupby(sorted(uris), key=is_s3):
         for batch in batches_to_tokenize(runtime, set(together), runtime.settings.batch_size):
-            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run_id)
+            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run)
 
 
 def tokenize_batch(
-    runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], run_id: UUID
+    runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], run: RunClaim
 ) -> Counts:
     """Tokenizes a batch and writes it in one transaction; safe to repeat, in part or whole."""
-    return _save(runtime, _worked(runtime, storage, clips, lambda batch: _known(runtime, batch)), run_id)
+    return _save(runtime, _worked(runtime, storage, clips, lambda batch: _known(runtime, batch)), run)
 
 
 def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Work]:
@@ -237,7 +238,7 @@ def _share_rejections(batch: Sequence[Work], fresh: Sequence[Work]) -> None:
             work.rejected = rejected.get(work.fetched.sha256)
 
 
-def _save(runtime: Runtime, batch: Sequence[Work], run_id: UUID) -> Counts:
+def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
     """One transaction: contents and codes, each clip's link to its content, quarantine rows."""
     tokenized = [work.tokenized for work in batch if work.tokenized]
     rejected = [
@@ -248,9 +249,10 @@ def _save(runtime: Runtime, batch: Sequence[Work], run_id: UUID) -> Counts:
         for work in batch
         if work.fetched and not work.rejected and not work.tokenized
     }
-    with session_scope(runtime.engine) as session:
-        save_tokens(session, runtime.codec_id, run_id, tokenized)
+    codec_id = runtime.codec_id
+    with run_session(runtime, run) as session:
+        save_tokens(session, codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
-        quarantine_clips(session, READING, run_id, rejected)
+        quarantine_clips(session, READING, run.writes_as, rejected)
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

@@ -10,7 +10,7 @@ from db.retraction import has_answers, restore_run, retract_run
 from db.runs import RecordedRun, get_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.run import OpenRun, recorded_run
+from flows.stages.run import OpenRun, recorded_run, run_session
 
 KIND = "undo-run"
 
@@ -41,7 +41,7 @@ def _answered(session: Session, run_id: UUID) -> tuple[RecordedRun, bool]:
 
 
 def _change(runtime: Runtime, answered: UUID, restores: bool, run: OpenRun) -> Counts:
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run.claim) as session:
         if restores:
             return Counts(restored=restore_run(session, answered))
         return Counts(retracted=retract_run(session, answered, run.id))

@@ -14,7 +14,7 @@ from db.listed import Listed
 from db.models import Clip, Content, TokenSequence
 from db.predictions import NewPrediction
 from db.registry import ensure_codec, ensure_llm
-from db.runs import start_run
+from db.runs import RecordedRun, RunClaim, start_run
 from db.tokens import TokenizedContent, _content_row, _sequence_row, save_tokens
 
 FOLDER = "s3://bucket/day"
@@ -40,9 +40,18 @@ def listed(name: str, version: str = "v1", size: int = 1000) -> Listed:
 
 
 def make_run(session: Session, kind: str = "label", **parameters: object) -> UUID:
+    return start(session, kind, **parameters).id
+
+
+def start(session: Session, kind: str = "label", **parameters: object) -> RecordedRun:
     return start_run(
         session, kind, FOLDER, parameters=parameters, day=None, flow_run_id=None, code_version="0.1.0"
     )
+
+
+def claim(session: Session, kind: str = "label", **parameters: object) -> RunClaim:
+    run = start(session, kind, **parameters)
+    return RunClaim(run.id, run.attempts)
 
 
 def make_codec(session: Session, fingerprint: str = "c0dec") -> int:

@@ -9,6 +9,7 @@ import pytest
 from db.engine import make_engine, session_scope
 from db.locks import PartitionBusy, partition_lock
 from tests.db.rows import FOLDER, make_run
+from tests.fixtures_postgres import Database, administer
 
 HOLD = """
 import sys
@@ -65,3 +66,38 @@ def test_an_error_in_the_block_frees_the_partition(database_url: str) -> None:
         raise KeyError
     with partition_lock(database_url, FOLDER):
         pass
+
+
+def test_a_lock_whose_connection_was_cut_is_taken_again(database: Database) -> None:
+    url = database.url("writer")
+    with partition_lock(url, FOLDER) as lock:
+        cut_connections(database)
+        lock.check()
+        with pytest.raises(PartitionBusy), partition_lock(url, FOLDER):
+            pass
+        lock.check()
+
+
+def test_a_lock_that_another_process_has_taken_meanwhile_is_lost(database: Database) -> None:
+    url = database.url("writer")
+    with partition_lock(url, FOLDER) as lock:
+        cut_connections(database)
+        with partition_lock(url, FOLDER), pytest.raises(PartitionBusy, match="wait for it to end"):
+            lock.check()
+
+
+def test_a_partition_that_another_role_holds_is_refused_without_a_date(database: Database) -> None:
+    with (
+        partition_lock(database.url("owner"), FOLDER),
+        pytest.raises(PartitionBusy, match=r"is held by .*: wait for it to end"),
+        partition_lock(database.url("writer"), FOLDER),
+    ):
+        pass
+
+
+def cut_connections(database: Database) -> None:
+    """As an administrator, a failover or an idle timeout would."""
+    administer(
+        database.server,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'",
+    )

@@ -3,11 +3,24 @@
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from db.engine import make_engine, session_scope
 from db.models import Run
-from db.runs import RunNotFound, finish_run, get_run, shard_counts, start_run
-from tests.db.rows import make_run
+from db.runs import (
+    RunClaim,
+    RunLost,
+    RunNotFound,
+    finish_run,
+    get_run,
+    hold_run,
+    save_counts,
+    shard_counts,
+    start_run,
+)
+from tests.db.rows import claim, make_run, start
 
 
 def test_a_run_that_never_finished_is_taken_up_with_one_attempt_more(session: Session) -> None:
@@ -19,11 +32,11 @@ def test_a_run_that_never_finished_is_taken_up_with_one_attempt_more(session: Se
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 def test_a_finished_run_is_not_taken_up(session: Session, status: str) -> None:
-    first = make_run(session)
+    first = claim(session)
     finish_run(session, first, {"labeled": 3}, status)  # type: ignore[arg-type]
     session.expire_all()
-    assert session.get_one(Run, first).counts == {"labeled": 3}
-    assert make_run(session) != first
+    assert session.get_one(Run, first.id).counts == {"labeled": 3}
+    assert make_run(session) != first.id
 
 
 def test_another_kind_or_request_or_code_is_another_run(session: Session) -> None:
@@ -37,14 +50,14 @@ def test_another_kind_or_request_or_code_is_another_run(session: Session) -> Non
             day=None,
             flow_run_id=None,
             code_version="0.2.0",
-        )
+        ).id
     )
     assert len(set(runs)) == 4
 
 
 def test_finishing_an_unknown_run_says_so(session: Session) -> None:
-    with pytest.raises(LookupError, match="never started"):
-        finish_run(session, uuid4(), {}, "completed")
+    with pytest.raises(RunNotFound, match="there is no run"):
+        finish_run(session, RunClaim(uuid4(), 1), {}, "completed")
 
 
 def test_a_run_is_found_by_its_id_or_the_id_is_named(session: Session) -> None:
@@ -56,10 +69,67 @@ def test_a_run_is_found_by_its_id_or_the_id_is_named(session: Session) -> None:
         get_run(session, unknown)
 
 
-def test_the_shards_of_a_night_count_together_once_they_are_finished(session: Session) -> None:
+def test_what_was_fixed_when_a_run_began_stays_so_for_those_who_ask_as_it_was_asked(session: Session) -> None:
+    first = start(session, library="animals@1", asked={"library": "animals"})
+    again = start(session, library="animals@2", asked={"library": "animals"})
+    assert (again.id, again.parameters["library"]) == (first.id, "animals@1")
+    assert start(session, library="animals@1").id != first.id
+
+
+def test_counts_are_kept_for_the_next_attempt(session: Session) -> None:
+    first = claim(session)
+    save_counts(session, first, {"label.labeled": 3})
+    assert start(session).counts == {"label.labeled": 3}
+
+
+@pytest.mark.parametrize("taken", ["taken up", "finished"])
+def test_a_claim_ends_when_another_process_takes_the_run_up_or_finishes_it(
+    session: Session, taken: str
+) -> None:
+    mine = claim(session)
+    hold_run(session, mine)
+    theirs = claim(session)
+    if taken == "finished":
+        finish_run(session, theirs, {}, "completed")
+    for write in (
+        lambda: hold_run(session, mine),
+        lambda: save_counts(session, mine, {}),
+        lambda: finish_run(session, mine, {}, "failed"),
+    ):
+        with pytest.raises(RunLost, match=f"run {mine.id} is .* at attempt 2, this process is attempt 1"):
+            write()
+
+
+def test_a_shard_writes_as_long_as_its_night_is_under_way_whoever_leads_it(session: Session) -> None:
+    night, own = claim(session), claim(session, "shard")
+    shard = RunClaim(own.id, own.attempt, night.id)
+    assert shard.writes_as == night.id
+    hold_run(session, shard)
+    hold_run(session, shard := RunClaim(own.id, own.attempt, claim(session).id))
+    finish_run(session, RunClaim(night.id, 2), {}, "failed")
+    with pytest.raises(RunLost, match=f"night {night.id}, which is failed"):
+        hold_run(session, shard)
+
+
+def test_nobody_takes_a_run_up_before_the_transaction_that_writes_as_it_ends(database_url: str) -> None:
+    engine = make_engine(database_url)
+    with session_scope(engine) as session:
+        mine = claim(session, "held")
+    with session_scope(engine) as writer:
+        hold_run(writer, mine)
+        with session_scope(engine) as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                claim(other, "held")
+            other.rollback()
+    engine.dispose()
+
+
+def test_the_shards_of_a_night_count_together_in_all_their_attempts(session: Session) -> None:
     night, other = uuid4(), uuid4()
-    shards = [make_run(session, f"shard {number}", night=str(night)) for number in range(3)]
+    shards = [claim(session, f"shard {number}", night=str(night)) for number in range(3)]
     finish_run(session, shards[0], {"labeled": 2, "uncertain": 1}, "completed")
-    finish_run(session, shards[1], {"labeled": 3}, "completed")
-    finish_run(session, make_run(session, "shard 0", night=str(other)), {"labeled": 7}, "completed")
-    assert shard_counts(session, night) == {"labeled": 5, "uncertain": 1}
+    finish_run(session, shards[1], {"labeled": 3}, "failed")
+    save_counts(session, claim(session, "shard 1", night=str(night)), {"labeled": 4})
+    finish_run(session, claim(session, "shard 0", night=str(other)), {"labeled": 7}, "completed")
+    assert shard_counts(session, night) == {"labeled": 9, "uncertain": 1}

@@ -6,11 +6,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 from hypothesis import example, given
 
 from db.nights import CompletedRun
+from db.runs import RunClaim
 from flows.night_pages import night_page, plan_page, plan_rows
 from flows.stages.partition import partition_of
 from flows.stages.plan import NightPlan, State
@@ -44,7 +46,8 @@ def earlier(summary: NightSummary, day: date | None = date(2026, 11, 21)) -> Ear
 
 def night(summary: NightSummary) -> Any:
     """A finished night, as far as its page reads it."""
-    run = OpenRun(UUID(int=2), manifest="s3://results/runs/2/manifest.json", seconds=90.0)
+    claim = RunClaim(UUID(int=2), attempt=1)
+    run = OpenRun(claim, Mock(), Mock(), manifest="s3://results/runs/2/manifest.json", seconds=90.0)
     run.counts.update(
         {
             "ingest.new": 84,

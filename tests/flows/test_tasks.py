@@ -89,7 +89,7 @@ def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path
         ingest(runtime, place)
         batches = batches_to_tokenize(runtime, place, 10)
         counts, flow_run_id = run_flow(
-            lambda batch: tokenize_batch(runtime, stuttering, batch, run.id),  # type: ignore[arg-type]
+            lambda batch: tokenize_batch(runtime, stuttering, batch, run.claim),  # type: ignore[arg-type]
             batches,
         )
     assert [count["tokenized"] for count in counts] == [1]

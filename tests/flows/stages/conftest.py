@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import soundfile
 from sqlalchemy import Engine, text
 
 from db.engine import session_scope
-from db.runs import start_run
+from db.runs import RunClaim, start_run
 from flows.runtime import Runtime
 from flows.settings import Settings
 from migrations.upgrade import downgrade, upgrade
@@ -60,15 +59,16 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 @pytest.fixture
-def run_id(runtime: Runtime) -> UUID:
+def run_id(runtime: Runtime) -> RunClaim:
     return new_run(runtime.engine)
 
 
-def new_run(engine: Engine, kind: str = "test") -> UUID:
+def new_run(engine: Engine, kind: str = "test") -> RunClaim:
     with session_scope(engine) as session:
-        return start_run(
+        run = start_run(
             session, kind, "here", parameters={}, day=None, flow_run_id=None, code_version="0.1.0"
         )
+    return RunClaim(run.id, run.attempts)
 
 
 def rows(engine: Engine, question: str, **values: object) -> list[tuple[object, ...]]:

@@ -66,7 +66,7 @@ def test_canaries_that_are_right_let_the_night_go_on_and_leave_no_answers(
     assert stored(runtime) == [(1,), (1,)]
     parameters = rows(runtime.engine, "SELECT parameters FROM runs WHERE kind = 'night'")[0][0]
     assert isinstance(parameters, dict)
-    assert (parameters["canary_library"], parameters["least_canary_accuracy"]) == ("canaries", 1.0)
+    assert (parameters["canary_library"], parameters["least_canary_accuracy"]) == ("canaries@1", 1.0)
 
 
 def test_canaries_of_shuffled_labels_stop_the_night_before_it_begins(
@@ -103,11 +103,11 @@ def test_canaries_change_nothing_about_the_prompt(
 def test_a_canary_that_could_tell_nothing_is_refused_before_any_work(
     runtime: Runtime, folder: Path, library: Path, run_id: UUID
 ) -> None:
-    with pytest.raises(PromptError, match="4 canaries of sounds@1 are demonstrations of sounds too"):
+    with pytest.raises(PromptError, match="4 canaries of sounds@1 are demonstrations of sounds@1 too"):
         night(runtime, folder, 0.5, "sounds")
     put(runtime, library, HELD_OUT | {"bell": [tone(2000, seed=60)]}, run_id)
     with pytest.raises(
-        PromptError, match="labelled bell, which is no label of sounds: its labels are hiss, tone"
+        PromptError, match="labelled bell, which is no label of sounds@1: its labels are hiss, tone"
     ):
         night(runtime, folder, 0.5)
     with pytest.raises(LibraryNotFound, match="did you mean canaries"):

@@ -42,4 +42,4 @@ def test_a_clip_that_still_cannot_be_used_is_set_aside_anew(
     again = replay_place(runtime, str(folder), [], with_bar).run
     assert again.counts["tokenize.quarantined:unsupported"] == 1
     question = "SELECT last_run, resolved_at IS NULL FROM quarantine ORDER BY id"
-    assert rows(runtime.engine, question) == [(run_id, False), (again.id, True)]
+    assert rows(runtime.engine, question) == [(run_id.id, False), (again.id, True)]

@@ -1,15 +1,19 @@
 """Recorded runs: one at a time, closed as they ended, taken up when their process died."""
 
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from db.engine import session_scope
+from db.library import LibraryNotFound
 from db.locks import PartitionBusy
-from db.runs import start_run
+from db.runs import RunClaim, RunLost, save_counts, start_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.run import recorded_run
+from flows.stages.job import import_manifest
+from flows.stages.run import recorded_run, run_session
 from flows.stages.version import code_version
 from tests.flows.stages.conftest import rows
 
@@ -55,7 +59,7 @@ def never_closed(runtime: Runtime) -> UUID:
             day=None,
             flow_run_id=None,
             code_version=code_version(),
-        )
+        ).id
 
 
 def test_a_run_that_was_never_closed_is_taken_up_under_its_id(runtime: Runtime) -> None:
@@ -70,3 +74,73 @@ def test_a_dead_run_that_asked_for_something_else_is_closed_as_failed(runtime: R
     with recorded_run(runtime, "label", "here", {"k": 2}) as other:
         assert other.id != dead
     assert sorted(rows(runtime.engine, RUNS)) == [("completed", 1, {}), ("failed", 1, {})]
+
+
+def test_the_counts_of_all_attempts_add_up(runtime: Runtime) -> None:
+    dead = never_closed(runtime)
+    with session_scope(runtime.engine) as session:
+        save_counts(session, RunClaim(dead, 1), {"label.labeled": 2})
+    with recorded_run(runtime, "label", "here", {"k": 1}) as run:
+        run.count("label", [Counts(labeled=3)])
+        run.shard_counts = Counts({"label.labeled": 4})
+        assert rows(runtime.engine, RUNS) == [("running", 2, {"label.labeled": 5})]
+    assert rows(runtime.engine, RUNS) == [("completed", 2, {"label.labeled": 9})]
+
+
+def taken_up(runtime: Runtime) -> None:
+    """What a second process does once the lock of the first one is lost."""
+    with session_scope(runtime.engine) as session:
+        start_run(
+            session,
+            "label",
+            "label here",
+            parameters={},
+            day=None,
+            flow_run_id=None,
+            code_version=code_version(),
+        )
+
+
+def write_after_it_was_taken_up(runtime: Runtime) -> None:
+    with recorded_run(runtime, "label", "here", {}) as run:
+        taken_up(runtime)
+        with run_session(runtime, run.claim):
+            raise AssertionError
+
+
+def test_a_run_that_another_process_took_up_stops_and_leaves_it_to_that_one(runtime: Runtime) -> None:
+    with pytest.raises(RunLost, match="attempt 2"):
+        write_after_it_was_taken_up(runtime)
+    assert rows(runtime.engine, RUNS) == [("running", 2, {})]
+
+
+def test_a_run_that_was_lost_does_not_end_as_completed(runtime: Runtime) -> None:
+    with pytest.raises(RunLost), recorded_run(runtime, "label", "here", {}):
+        taken_up(runtime)
+    assert rows(runtime.engine, RUNS) == [("running", 2, {})]
+
+
+def test_a_run_keeps_the_library_version_it_began_with(runtime: Runtime, manifest: Path) -> None:
+    import_manifest(runtime, "sounds", str(manifest), "label")
+    asked = {"library": "sounds", "canary_library": "sounds@1"}
+    both = ("library", "canary_library")
+    with recorded_run(runtime, "label", "here", asked, libraries=both) as first:
+        assert first.parameters == {**asked, "library": "sounds@1", "asked": {"library": "sounds"}}
+    rows_of_run = "UPDATE runs SET status = 'running', finished_at = NULL WHERE kind = 'label'"
+    with session_scope(runtime.engine) as session:
+        session.execute(text(rows_of_run))
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[::-1]))
+    assert import_manifest(runtime, "sounds", str(manifest), "label")[0].version == 2
+    with recorded_run(runtime, "label", "here", asked, libraries=both) as again:
+        assert (again.id, again.parameters["library"]) == (first.id, "sounds@1")
+    with recorded_run(runtime, "label", "here", asked, libraries=both) as anew:
+        assert anew.parameters["library"] == "sounds@2"
+
+
+def test_an_unknown_library_fails_before_a_run_is_begun(runtime: Runtime) -> None:
+    with (
+        pytest.raises(LibraryNotFound, match="there is no library sounds"),
+        recorded_run(runtime, "label", "here", {"library": "sounds"}, libraries=("library",)),
+    ):
+        pass
+    assert rows(runtime.engine, RUNS) == []
