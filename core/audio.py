@@ -9,16 +9,17 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import chain
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import torch
 import torch.nn.functional as F
+from cachetools import LRUCache, cached
 from torch import Tensor
 
 from core.decode import DEFAULT_LIMITS, AudioInfo, AudioLimits, Samples, open_audio
@@ -27,6 +28,8 @@ from core.torchaudio_cpu import torchaudio
 
 _LOWPASS_FILTER_WIDTH, _ROLLOFF = 6, 0.99  # torchaudio's own defaults
 _CHUNK_SAMPLES = 65_536
+_MAX_CACHED_BYTES = 64 * 1024**2
+"""Of all resampling kernels that are kept: usual rates need some KiB each, odd ones up to 64 MiB."""
 
 
 def read_waveform(
@@ -128,7 +131,14 @@ def _kernel_width(period: int, new_period: int, limits: AudioLimits) -> int:
     return width
 
 
-@lru_cache(maxsize=8)
+def _kernel_bytes(resampler: torch.nn.Module) -> int:
+    return sum(buffer.nbytes for buffer in resampler.buffers())
+
+
+_resamplers: LRUCache[Hashable, torch.nn.Module] = LRUCache(_MAX_CACHED_BYTES, getsizeof=_kernel_bytes)
+
+
+@cached(_resamplers, lock=Lock())
 def _resampler(period: int, new_period: int) -> torch.nn.Module:
     # The dtype makes it equal torchaudio.functional.resample, which computes its kernel in the signal's own.
     resampler: torch.nn.Module = torchaudio.transforms.Resample(

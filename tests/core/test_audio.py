@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.audio import (
+    _MAX_CACHED_BYTES,
+    _kernel_bytes,
+    _resamplers,
     flac_bytes,
     pad_to_multiple,
     paper_second,
@@ -183,3 +186,10 @@ def test_flac_bytes_hold_the_waveform_to_a_step_of_16_bits() -> None:
     waveform = torch.from_numpy(NOISE[:5000])
     wav, flac = (read_waveform(write(waveform, 16_000), 16_000)[0] for write in (wav_bytes, flac_bytes))
     assert torch.allclose(wav, flac, rtol=0, atol=1 / 32_768)
+
+
+def test_odd_rates_leave_bounded_memory_behind() -> None:
+    sound = np.zeros(100, np.float32)
+    for rate in range(24_010, 24_210, 20):
+        list(resample_blocks([sound], rate, 16_000))
+    assert 0 < sum(map(_kernel_bytes, _resamplers.values())) <= _MAX_CACHED_BYTES
