@@ -310,6 +310,19 @@ def test_the_child_cannot_pass_its_memory_limit(decoder: Decoder, clip: Path) ->
     assert next(line.split()[3] for line in limits if "address space" in line) == str(CHILD_MEMORY_BYTES)
 
 
+def test_a_child_is_replaced_before_its_time_on_the_cpu_ends(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.decoder._CHILD_WORK_SECONDS", 1e-6)
+    with Decoder(AudioLimits(decode_timeout=7)) as decoder:
+        read(decoder, clip)
+        first = decoder.pid
+        limits = Path(f"/proc/{first}/limits").read_text().splitlines()
+        assert next(line.split()[3] for line in limits if "cpu time" in line) == "8"
+        np.testing.assert_array_equal(read(decoder, clip)[0], NOISE)
+        assert decoder.pid != first
+
+
 def encoded(container: str) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, NOISE, RATE, format=container)
