@@ -73,6 +73,10 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(100, ge=1, le=1000, description="clips of one batch")
     download_threads: int = Field(8, ge=1, le=64, description="objects read at once")
+    download_timeout: float = Field(120, gt=0, description="seconds to read an object, beside its size")
+    min_download_rate: float = Field(
+        65_536, gt=0, description="bytes a second: an object's size over it is added to its seconds"
+    )
 
     max_bytes: int = Field(_LIMITS.max_bytes, gt=0, description="largest object that is read")
     min_duration: float = Field(_LIMITS.min_duration, ge=0, description="seconds")
@@ -95,6 +99,11 @@ class Settings(BaseSettings):
     def audio_limits(self) -> AudioLimits:
         """The bounds that every clip must keep; the fields have the names they have there."""
         return AudioLimits(**{field.name: getattr(self, field.name) for field in fields(AudioLimits)})
+
+    def download_seconds(self, size: int | None) -> float:
+        """How long reading an object of a size may take; where it is unknown, that of the largest one."""
+        expected = self.max_bytes if size is None else min(size, self.max_bytes)
+        return self.download_timeout + expected / self.min_download_rate
 
     def reading(self, *places: str) -> "Settings":
         """These settings with more places that may be read: what a person named on the command line."""

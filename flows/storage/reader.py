@@ -6,6 +6,8 @@ writing would have to wait for their turns in it.
 Protocol, over Unix sockets that keep packets apart: the first packet has the settings. Each other one says
 what to read and comes with a socket for the answer, and there the child sends what `Storage.read` gave, with
 the file's descriptor, or what it raised. The child ends with its parent, and starts with the first object.
+It is also ended when it has not answered by an object's deadline, since boto3 bounds each wait for bytes but
+not their sum; what else it was reading is then worth another try as well.
 """
 
 import os
@@ -19,7 +21,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from core.child import end_child, start_child
+from core.child import end_child, receive_files, start_child
+from core.sandbox import hide_memory
 from flows.settings import Settings
 from flows.storage.access import Access
 from flows.storage.contract import Fetched, Readable
@@ -39,13 +42,26 @@ class Reader:
         self._child: _Child | None = None
 
     @contextmanager
-    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
-        """See Storage.read. Raises ChildProcessError, worth another try, where somebody killed the child."""
+    def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
+        """See Storage.read.
+
+        Raises TimeoutError past the deadline, and ChildProcessError where somebody killed the child: both are
+        worth another try.
+        """
+        seconds = self._settings.download_seconds(size)
         ours, theirs = _packets()
         with ours:
             with theirs:
                 child = self._ask(pickle.dumps((uri, version_token)), theirs)
-            answer, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_PACKET, 1)
+            ours.settimeout(seconds)
+            try:
+                answer, descriptors = receive_files(ours, _LONGEST_PACKET)
+            except TimeoutError:
+                self._leave(child)
+                raise TimeoutError(
+                    f"{uri!r} was not read within {seconds:.0f} s: where the store is that slow, raise "
+                    "WORDWAVE_DOWNLOAD_TIMEOUT or lower WORDWAVE_MIN_DOWNLOAD_RATE"
+                ) from None
         if not answer:
             self._leave(child)
             raise ChildProcessError(f"the process that was to read {uri!r} ended before it had")
@@ -64,19 +80,19 @@ class Reader:
             return self._child
 
     def _leave(self, child: "_Child") -> None:
-        """End a child that did not answer; it may still seem to take requests while it dies."""
+        """Kill a child that did not answer; it may still seem to take requests while it dies."""
         with self._asking:
             if self._child is child:
-                self._end()
+                self._end(patience=0)
 
     def close(self) -> None:
         """End the child, and with it what is being read; the next object would start another."""
         with self._asking:
             self._end()
 
-    def _end(self) -> None:
+    def _end(self, patience: float = _PATIENCE) -> None:
         if self._child:
-            self._child.end()
+            self._child.end(patience)
             self._child = None
 
 
@@ -87,19 +103,20 @@ class _Child:
         self._requests, theirs = _packets()
         with theirs:
             self._process = start_child("flows.storage.reader", channel=theirs, environment=os.environ)
+        self._requests.settimeout(_PATIENCE)
         self._requests.send(pickle.dumps(settings))
 
     def takes(self, wanted: bytes, answer: socket.socket) -> bool:
-        """Whether it could be asked. One that was killed cannot, though it may still seem to be alive."""
+        """Whether it could be asked. One that was killed or hangs cannot, though it may seem to be alive."""
         try:
             socket.send_fds(self._requests, [wanted], [answer.fileno()])
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             return False
         return True
 
-    def end(self) -> None:
+    def end(self, patience: float) -> None:
         self._requests.close()
-        end_child(self._process, _PATIENCE)
+        end_child(self._process, patience)
 
 
 def _packets() -> tuple[socket.socket, socket.socket]:
@@ -110,7 +127,7 @@ def serve(requests: socket.socket, settings: Settings) -> None:
     """Answer requests, several at once, until the parent closes its end."""
     threads = ThreadPoolExecutor(settings.download_threads)
     while True:
-        wanted, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_PACKET, 1)
+        wanted, descriptors = receive_files(requests, _LONGEST_PACKET)
         if not wanted:
             return
         threads.submit(_answer, settings, wanted, socket.socket(fileno=descriptors[0]))
@@ -149,6 +166,7 @@ def _unpickled(packet: bytes) -> Any:
 
 def main() -> None:
     """The child; its standard input is where requests come from."""
+    hide_memory()  # its environment holds the store's credentials
     with socket.socket(fileno=0) as requests:
         serve(requests, _unpickled(requests.recv(_LONGEST_PACKET)))
     os._exit(0)  # nobody waits any more for what is still being read

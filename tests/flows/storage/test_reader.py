@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -175,6 +177,66 @@ def test_a_child_that_is_still_dying_is_not_asked_again(
         reader.read(*place).__enter__()
     with reader.read(*place) as fetched:
         assert fetched.path.read_bytes() == b"bytes"
+
+
+def test_a_child_that_hangs_is_ended_at_the_objects_deadline_and_the_next_read_has_another(
+    s3: S3Bucket, settings: Settings
+) -> None:
+    place = put(s3, settings, "a.wav", b"bytes")
+    hurried = settings.model_copy(update={"download_timeout": 5.0})
+    with closing(Reader(hurried)) as reader:
+        with reader.read(*place, size=5):
+            pid = child(reader)
+        reader._settings = settings.model_copy(update={"download_timeout": 0.5})
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError, match=r"a\.wav.*WORDWAVE_DOWNLOAD_TIMEOUT") as caught:
+            reader.read(*place, size=5).__enter__()
+        assert is_transient(caught.value)
+        assert is_gone(pid)
+        reader._settings = hurried
+        with reader.read(*place, size=5) as fetched:
+            assert fetched.path.read_bytes() == b"bytes"
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Promises an object and sends a byte of it now and then, so that no wait for bytes is long."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.send_header("ETag", '"e"')
+        self.end_headers()
+        with suppress(ConnectionError):
+            while not self.server.stopped.wait(0.05):  # type: ignore[attr-defined]
+                self.wfile.write(b".")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def dripping_store() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        server.stopped = Event()  # type: ignore[attr-defined]
+        Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.stopped.set()  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+def test_an_object_that_drips_is_left_at_its_deadline(
+    s3: S3Bucket, settings: Settings, dripping_store: str
+) -> None:
+    slow = settings.model_copy(update={"s3_endpoint_url": dripping_store, "download_timeout": 3.0})
+    with closing(Reader(slow)) as reader, pytest.raises(TimeoutError, match=r"a\.wav") as caught:
+        reader.read(f"{s3.uri}/clips/a.wav", "version:1", size=100_000).__enter__()
+    assert is_transient(caught.value)
+
+
+def test_a_deadline_grows_with_the_object_up_to_the_largest() -> None:
+    settings = Settings(download_timeout=10, min_download_rate=100, max_bytes=5_000)
+    assert [settings.download_seconds(size) for size in (0, 200, 5_000, 10**9)] == [10, 12, 60, 60]
+    assert settings.download_seconds(None) == 60
 
 
 def test_closing_ends_the_child(s3: S3Bucket, settings: Settings, reader: Reader) -> None:
