@@ -11,8 +11,8 @@ from flows.artifacts import count_rows, publish
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
-from flows.stages.export import LabelRow
 from flows.stages.job import export_rows
+from flows.stages.label_row import LabelRow
 from flows.stages.run import recorded_run
 from flows.storage.location import canonical
 from flows.tasks import in_tasks

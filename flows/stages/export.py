@@ -1,11 +1,12 @@
 """Labels as files for people without a database: Parquet and JSON lines, and a manifest that comes last.
 
-Equal rows give equal bytes, so an export that was cut off is repeated over what it left. Whoever finds the
-manifest finds all that it names.
+Files are named by their content: no later write changes one that a manifest names, and an export that was
+cut off is repeated over what it left, since equal rows give equal bytes.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,37 +18,12 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.stages.label_row import SCHEMA_VERSION, LabelRow
 from flows.storage import Storage, Stored
-from flows.storage.spool import path_of
+from flows.storage.spool import path_of, sha256_of
 
-SCHEMA_VERSION = 2
+NAME_DIGITS = 12  # of the sha256, in hex
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    """One answer, with the columns of the view analytics.labels."""
-
-    uri: str
-    content_sha256: str
-    task: str
-    label: str
-    probability: float
-    margin: float
-    status: str
-    chance: float
-    majority_label: str | None
-    nearest_label: str | None
-    nearest_latent_label: str | None
-    probabilities: Mapping[str, float]
-    is_demonstration: bool
-    library: str
-    version: int
-    labeler: str
-    llm: str | None
-    codec: str
-    run: str
-    created_at: datetime
 
 
 _TYPES = {
@@ -69,19 +45,36 @@ class Exported:
     sha256s: Mapping[str, str]
 
 
-def export_labels(rows: Iterable[LabelRow], storage: Storage, run_id: UUID) -> Exported:
-    """Write labels.parquet, labels.jsonl and manifest.json, in this order, under runs/<run id>/.
+@dataclass(frozen=True)
+class LabelFiles:
+    """Rows as files without a name, so that no kill leaves them behind."""
 
-    `storage` is open where results go. Rows are read once and written in the order they come in; ValueError
-    for a number that is not finite.
+    num_rows: int
+    files: Mapping[str, IO[bytes]]
+
+
+@contextmanager
+def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
+    """Write rows, read once and in the order they come in, to local files that last as long as the block.
+
+    Raises ValueError for a number that is not finite.
     """
-    folder = f"runs/{run_id}"
-    with TemporaryFile() as parquet, TemporaryFile() as jsonl:  # without a name: no kill leaves them behind
-        num_rows = _write_files(rows, parquet, jsonl)
-        files = {"labels.parquet": parquet, "labels.jsonl": jsonl}
-        stored = {name: storage.write(f"{folder}/{name}", path_of(file)) for name, file in files.items()}
-    manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, num_rows, stored))
-    return Exported(manifest.uri, num_rows, {name: file.sha256.hex() for name, file in stored.items()})
+    with TemporaryFile() as parquet, TemporaryFile() as jsonl:
+        yield LabelFiles(_write_files(rows, parquet, jsonl), {"parquet": parquet, "jsonl": jsonl})
+
+
+def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> Exported:
+    """Copy labels-<sha256>.parquet and labels-<sha256>.jsonl, then manifest.json, below runs/<run id>/.
+
+    `storage` is open where results go.
+    """
+    folder, stored = f"runs/{run_id}", {}
+    for kind, file in local.files.items():
+        name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_DIGITS]}.{kind}"
+        stored[name] = storage.write(f"{folder}/{name}", path_of(file))
+    manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, local.num_rows, stored))
+    digests = {name: file.sha256.hex() for name, file in stored.items()}
+    return Exported(manifest.uri, local.num_rows, digests)
 
 
 def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:

@@ -30,7 +30,7 @@ from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
-from flows.stages.export import LabelRow
+from flows.stages.label_row import LabelRow
 from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
 

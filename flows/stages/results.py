@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from sqlalchemy.orm import Session
 
@@ -9,30 +10,34 @@ from db.engine import session_scope
 from db.exports import Export, find_export, save_export
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.export import SCHEMA_VERSION, LabelRow, export_labels
-from flows.stages.run import OpenRun
+from flows.stages.label_row import SCHEMA_VERSION, LabelRow
+from flows.stages.run import OpenRun, run_session
 
 Rows = Callable[[Session], Iterable[LabelRow]]
 """Reads the rows to write, in uri order; it is called twice in one snapshot of the database."""
 
 
 def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
-    """Writes the rows as Parquet and JSON lines, the manifest last.
+    """Write the rows as Parquet and JSON lines, the manifest last.
 
-    `run.manifest` names the manifest: the new one, or that of the export that has these very rows.
+    `run.manifest` names the manifest: the new one, or that of the export that has these very rows. No
+    transaction is open while files are uploaded.
     """
-    with session_scope(runtime.engine) as session:
-        # what is hashed is what is written, whoever labels meanwhile
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        key = _selection_key(runtime.settings.storage_uri, rows(session))
-        done = find_export(session, key)
-        if done is not None:
-            run.manifest = done.uri
-            return Counts(rows=0, unchanged_rows=done.num_rows)
-        storage = runtime.storage(runtime.settings.storage_uri)
-        exported = export_labels(rows(session), storage, run.id)
+    storage_uri = runtime.settings.storage_uri
+    with ExitStack() as local:
+        with session_scope(runtime.engine) as session:
+            # what is hashed is what is written, whoever labels meanwhile
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            key = _selection_key(storage_uri, rows(session))
+            if (done := find_export(session, key)) is not None:
+                run.manifest = done.uri
+                return Counts(rows=0, unchanged_rows=done.num_rows)
+            from flows.stages.export import label_files, store_files  # with pyarrow, which is slow to import
+
+            files = local.enter_context(label_files(rows(session)))
+        exported = store_files(files, runtime.storage(storage_uri), run.id)
     # a snapshot does not take it that another process recorded the same export meanwhile
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run.claim) as session:
         save_export(session, Export(key, run.id, exported.uri, exported.num_rows, exported.sha256s))
     run.manifest = exported.uri
     return Counts(rows=exported.num_rows)

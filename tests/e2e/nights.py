@@ -21,7 +21,7 @@ from tests.e2e.conftest import NewBucket
 from tests.e2e.processes import children, lives
 from tests.e2e.s3_log import heard
 from tests.e2e.tables import Row, Tables, rows, tables, what_was_done
-from tests.e2e.world import LIBRARY, World
+from tests.e2e.world import LIBRARY, World, one, plain
 from tests.fixtures_postgres import migrated_database
 
 KIND = "nightly-labeling"
@@ -122,7 +122,9 @@ class Nights:
     def killed_at(self, world: World, name: str) -> None:
         """Starts a night and kills it when an object of this name is written, before it hears of that."""
         night = self.start(world)
-        with heard(lambda request: request.writes and request.path.endswith(f"/{name}") and night.strike()):
+        with heard(
+            lambda request: request.writes and plain(request.path).endswith(f"/{name}") and night.strike()
+        ):
             night.end()
 
     def killed(self, world: World, place: tuple[int, float]) -> list[int]:
@@ -152,13 +154,13 @@ def outcome(world: World) -> Outcome:
     runs = [row for row in found["runs"] if row["kind"] == KIND]
     first = min(runs, key=lambda run: run["started_at"])  # one that finds all done writes nothing
     objects, folder = world.objects(), f"runs/{first['id']}"
-    lines = objects[f"{folder}/labels.jsonl"].splitlines()
-    columns = pq.read_table(BytesIO(objects[f"{folder}/labels.parquet"])).to_pylist()
+    lines = one(objects, folder, "jsonl").splitlines()
+    columns = pq.read_table(BytesIO(one(objects, folder, "parquet"))).to_pylist()
     return Outcome(
         what_was_done(found),
         [_undated(json.loads(line)) for line in lines],
         [_undated(row) for row in columns],
-        [key.replace(folder, "run") for key in objects],
+        [plain(key.replace(folder, "run")) for key in objects],
     )
 
 

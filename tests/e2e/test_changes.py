@@ -11,7 +11,7 @@ from flows.stages.label import LabelRequest
 from flows.stages.report import ClipAnswers
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import Tables, rows, tables
-from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, labels, night, opened, tone
+from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, labels, night, one, opened, tone
 
 LOW, HIGH = tone(200), tone(3000)
 CLIPS = {"a.wav": tone(210), "b.wav": tone(2900), "c.wav": tone(190)}
@@ -95,7 +95,7 @@ def exported(world: World, manifest: str | None) -> list[str]:
     """The clips of an export."""
     assert manifest
     folder = manifest.removeprefix(f"{world.results.uri}/").rpartition("/")[0]
-    lines = world.objects()[f"{folder}/labels.jsonl"].splitlines()
+    lines = one(world.objects(), folder, "jsonl").splitlines()
     return [json.loads(line)["uri"].rpartition("/")[2] for line in lines]
 
 

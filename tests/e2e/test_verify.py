@@ -10,7 +10,7 @@ from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.check import Check, ChecksFailed, require
 from flows.stages.verify import verify_run
-from tests.e2e.tables import rows, tables
+from tests.e2e.tables import tables
 from tests.e2e.world import World, import_into, night, opened, tone
 
 CLIPS = {"a.wav": tone(210), "b.wav": tone(2900), "c.wav": tone(190)}
@@ -74,8 +74,8 @@ def test_a_newer_version_of_the_library_does_not_confuse_it(
 def test_codes_answers_and_files_that_were_tampered_with_are_found(
     world: World, runtime: Runtime, labeled: UUID
 ) -> None:
-    [written] = rows(world.database.url("writer"), "SELECT uri FROM exports")
-    world.results.put(f"runs/{labeled}/labels.jsonl", b"{}\n")
+    [lines] = [key for key in world.objects() if key.endswith(".jsonl")]
+    world.results.put(lines, b"{}\n")
     as_administrator(
         world, f"UPDATE token_sequences SET acoustic2[1] = (acoustic2[1] + 1) % 9 WHERE run_id = '{labeled}'"
     )
@@ -87,7 +87,7 @@ def test_codes_answers_and_files_that_were_tampered_with_are_found(
     found = {check.name: check.finding for check in checks}
     assert found["codes"].startswith("3 of 3 differ: s3://")
     assert " of 3 differ: " in found["answers"]
-    assert found["files"] == f"1 of 2 differ: {written['uri'].rpartition('/')[0]}/labels.jsonl"
+    assert found["files"] == f"1 of 2 differ: {world.results.uri}/{lines}"
     with pytest.raises(ChecksFailed, match=r"files: 1 of 2 differ.* -> somebody wrote over them"):
         require(checks)
 

@@ -1,6 +1,7 @@
 """What a night works on: clips and a library in a bucket, results in another, a database of their own."""
 
 import json
+import re
 import wave
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,17 @@ from tests.fixtures_s3 import S3Bucket
 LIBRARY = "sounds"
 REQUEST = LabelRequest(LIBRARY)
 RATE = 16_000
+
+
+def one(objects: Mapping[str, bytes], folder: str, kind: str) -> bytes:
+    """The one file of labels of a kind that lies in a folder."""
+    [key] = [key for key in objects if key.startswith(f"{folder}/labels-") and key.endswith(f".{kind}")]
+    return objects[key]
+
+
+def plain(key: str) -> str:
+    """The key of a file of labels without the digest of its content."""
+    return re.sub(r"/labels-[0-9a-f]{12}\.", "/labels.", key)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import cast
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from db.clips import Selection
 from db.predictions import Answer
+from db.runs import RunClaim
 from flows.artifacts import MAX_ROWS, answer_rows, escape, summary
 from flows.stages.label import Labelling
 from flows.stages.report import ClipAnswer, ClipAnswers
@@ -44,7 +46,9 @@ def render(markdown: str) -> Page:
 
 
 def run() -> OpenRun:
-    run = OpenRun(UUID(int=1), manifest="s3://bucket/runs/1/manifest.json")
+    run = OpenRun(
+        RunClaim(UUID(int=1), attempt=1), Mock(), Mock(), manifest="s3://bucket/runs/1/manifest.json"
+    )
     run.counts.update({"ingest.new": 3, "tokenize.quarantined:silent": 1})
     return run
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +13,8 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import pytest
 
-from flows.stages.export import ROWS_PER_GROUP, SCHEMA_VERSION, Exported, LabelRow, export_labels
+from flows.stages.export import ROWS_PER_GROUP, Exported, label_files, store_files
+from flows.stages.label_row import SCHEMA_VERSION, LabelRow
 from flows.storage import Storage
 from tests.fixtures_storage import Store
 
@@ -42,6 +43,11 @@ ROW = LabelRow(
 )
 
 
+def export_labels(rows: Iterable[LabelRow], storage: Storage, run: UUID) -> Exported:
+    with label_files(rows) as files:
+        return store_files(files, storage, run)
+
+
 def rows(count: int) -> list[LabelRow]:
     return [replace(ROW, uri=f"s3://bucket/{number:05}.wav") for number in range(count)]
 
@@ -51,6 +57,12 @@ def content(store: Store, name: str) -> bytes:
     assert found is not None
     with store.storage.read(found.uri, found.version_token) as fetched:
         return fetched.path.read_bytes()
+
+
+def labels(store: Store, kind: str) -> bytes:
+    """The one file of labels of a kind."""
+    [name] = [name for name in objects(store) if name.endswith(f".{kind}")]
+    return content(store, name)
 
 
 def folder(store: Store) -> str:
@@ -72,8 +84,8 @@ def test_the_manifest_names_every_file_with_its_size_hash_and_rows(store: Store)
         str(RUN),
         3,
     )
-    assert [file["name"] for file in manifest["files"]] == ["labels.parquet", "labels.jsonl"]
-    for file in manifest["files"]:
+    for file, kind in zip(manifest["files"], ["parquet", "jsonl"], strict=True):
+        assert file["name"] == f"labels-{file['sha256'][:12]}.{kind}"
         data = content(store, file["name"])
         assert file["size"] == len(data)
         assert file["sha256"] == exported.sha256s[file["name"]] == hashlib.sha256(data).hexdigest()
@@ -82,11 +94,11 @@ def test_the_manifest_names_every_file_with_its_size_hash_and_rows(store: Store)
 def test_both_files_hold_the_rows_in_the_given_order_with_every_field(store: Store, tmp_path: Path) -> None:
     given = [replace(ROW, uri="z"), ROW]
     export_labels(given, store.storage, RUN)
-    lines = [json.loads(line) for line in content(store, "labels.jsonl").decode().rstrip("\n").split("\n")]
+    lines = [json.loads(line) for line in labels(store, "jsonl").decode().rstrip("\n").split("\n")]
     assert [
         LabelRow(**{**line, "created_at": datetime.fromisoformat(line["created_at"])}) for line in lines
     ] == given
-    (tmp_path / "labels.parquet").write_bytes(content(store, "labels.parquet"))
+    (tmp_path / "labels.parquet").write_bytes(labels(store, "parquet"))
     read = pq.read_table(tmp_path / "labels.parquet").to_pylist(maps_as_pydicts="strict")
     assert [LabelRow(**row) for row in read] == given
 
@@ -129,11 +141,28 @@ def test_an_export_cut_off_anywhere_has_no_manifest_and_is_completed_by_the_next
     }
 
 
+def test_another_export_of_the_run_leaves_the_manifest_true_at_every_moment(store: Store) -> None:
+    export_labels(rows(2), store.storage, RUN)
+    for writes in range(3):
+        with pytest.raises(ConnectionError):
+            export_labels(rows(3), CutOff(store.storage, writes), RUN)  # type: ignore[arg-type]
+        check_manifest(store, num_rows=2)
+    export_labels(rows(3), store.storage, RUN)
+    check_manifest(store, num_rows=3)
+
+
+def check_manifest(store: Store, num_rows: int) -> None:
+    manifest = json.loads(content(store, "manifest.json"))
+    assert manifest["num_rows"] == num_rows
+    for file in manifest["files"]:
+        assert hashlib.sha256(content(store, file["name"])).hexdigest() == file["sha256"]
+
+
 def test_no_rows_are_an_export_too(store: Store, tmp_path: Path) -> None:
     exported = export_labels([], store.storage, RUN)
     assert exported.num_rows == 0
-    assert content(store, "labels.jsonl") == b""
-    (tmp_path / "labels.parquet").write_bytes(content(store, "labels.parquet"))
+    assert labels(store, "jsonl") == b""
+    (tmp_path / "labels.parquet").write_bytes(labels(store, "parquet"))
     assert pq.read_table(tmp_path / "labels.parquet").num_rows == 0
 
 
@@ -168,5 +197,4 @@ def test_no_more_than_two_groups_of_rows_are_held_in_memory() -> None:
 
 def test_a_number_that_is_not_finite_is_refused_and_nothing_is_written(store: Store) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        export_labels([replace(ROW, margin=float("nan"))], store.storage, RUN)
-    assert not store.storage.exists(f"{folder(store)}/labels.jsonl")
+        export_labels([replace(ROW, margin=float("nan"))], CutOff(store.storage, 0), RUN)  # type: ignore[arg-type]

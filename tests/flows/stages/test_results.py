@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pyarrow.parquet as pq
+import pytest
 
 from flows.runtime import Runtime
 from flows.stages.job import run_night, with_bar
@@ -12,6 +13,8 @@ from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import partition_of
 from flows.stages.run import OpenRun
+from flows.storage import Stored
+from flows.storage.local import LocalStorage
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
@@ -49,8 +52,9 @@ def test_the_manifest_names_files_that_hold_the_answers(
     assert path.parent.name == str(run.id)
     named = json.loads(path.read_text())
     assert (named["num_rows"], named["run"]) == (3, str(run.id))
-    table = pq.read_table(path.parent / "labels.parquet").to_pylist()
-    lines = [json.loads(line) for line in (path.parent / "labels.jsonl").read_text().splitlines()]
+    parquet, jsonl = (path.parent / file["name"] for file in named["files"])
+    table = pq.read_table(parquet).to_pylist()
+    lines = [json.loads(line) for line in jsonl.read_text().splitlines()]
     assert [row["uri"] for row in table] == [row["uri"] for row in lines]
     assert [row["label"] for row in table] == ["tone"] * 3
 
@@ -91,7 +95,25 @@ def test_the_status_follows_the_bound_that_is_asked_now(
     night(runtime, folder)
     run = night(runtime, folder, min_margin=1.0)
     assert run.manifest
-    lines = (file_path(run.manifest).parent / "labels.jsonl").read_text().splitlines()
+    [jsonl] = file_path(run.manifest).parent.glob("labels-*.jsonl")
+    lines = jsonl.read_text().splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["uncertain"]
     assert rows(runtime.engine, "SELECT status FROM analytics.labels") == [("uncertain",)]
     assert run.counts["label.labeled"] == 0
+
+
+def test_no_transaction_waits_while_files_are_uploaded(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    question, waiting = "SELECT pid FROM pg_stat_activity WHERE state ~ 'in transaction'", []
+    write = LocalStorage.write
+
+    def slow(self: LocalStorage, key: str, data: bytes | Path) -> Stored:
+        waiting.extend(rows(runtime.engine, question))
+        return write(self, key, data)
+
+    monkeypatch.setattr(LocalStorage, "write", slow)
+    assert night(runtime, folder).counts["export.rows"] == 1
+    assert waiting == []

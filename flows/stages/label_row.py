@@ -1,0 +1,33 @@
+"""One answer as it is exported, whatever the form of the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One answer, with the columns of the view analytics.labels."""
+
+    uri: str
+    content_sha256: str
+    task: str
+    label: str
+    probability: float
+    margin: float
+    status: str
+    chance: float
+    majority_label: str | None
+    nearest_label: str | None
+    nearest_latent_label: str | None
+    probabilities: Mapping[str, float]
+    is_demonstration: bool
+    library: str
+    version: int
+    labeler: str
+    llm: str | None
+    codec: str
+    run: str
+    created_at: datetime
