@@ -604,6 +604,24 @@ def automations() -> None:
 
 
 @wordwave.command()
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--nights", type=click.IntRange(1, 10_000), default=10, show_default=True)
+def torture(seed: int, nights: int) -> None:
+    """Disturb and kill nights over clips of its own in the store and database of the settings.
+
+    Clips are put, overwritten and removed, libraries imported, runs undone, models promoted; after each step
+    rows and objects are checked. Everything is deleted at the end, as the database's owner.
+    """
+    from flows.settings import Settings
+    from flows.torture.run import summary_lines
+    from flows.torture.run import torture as torture_store
+
+    report = torture_store(Settings(), seed, nights, lambda line: click.echo(line, err=True))
+    click.echo("\n".join(summary_lines(report)))
+    sys.exit(1 if report.found else 0)
+
+
+@wordwave.command()
 def down() -> None:
     """Stop the embedded Postgres; its data stays."""
     from db.embedded import stop
