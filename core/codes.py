@@ -3,12 +3,13 @@
 A block of 0.24 s is 2 semantic codes, 4 codes of the first acoustic layer and 8 of the second (PAPER.md 1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import BadCodes
+from core.errors import AudioRejected, BadCodes
 
 CODES_PER_BLOCK = (2, 4, 8)
 
@@ -16,6 +17,8 @@ AudioCodes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 Int16Array = npt.NDArray[np.int16]
 Float16Array = npt.NDArray[np.float16]
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +55,22 @@ class ClipCodes:
     def num_blocks(self) -> int:
         """Blocks of 0.24 s, at least 1."""
         return max(1, len(self.semantic) // CODES_PER_BLOCK[0])
+
+
+def check_tokens(
+    layers: Sequence[Sequence[int]], latent: Float16Array, codebook_sizes: Sequence[int]
+) -> None:
+    """Raise AudioRejected for what a codec of these codebooks must not be stored with.
+
+    A latent that is not finite, or at the limit of half precision, comes of samples that no recording has.
+    """
+    if not (np.abs(latent) < LARGEST_HALF).all() or (latent[1] < 0).any():
+        raise AudioRejected("not_finite", "the codec's latents are not finite numbers in half precision")
+    for layer, (codes, size) in enumerate(zip(layers, codebook_sizes, strict=True)):
+        if wrong := [code for code in codes if not 0 <= code < size]:
+            raise AudioRejected(
+                "failed", f"layer {layer} holds the code {wrong[0]}, its codebook has codes 0 to {size - 1}"
+            )
 
 
 def _check_array(name: str, values: Int16Array, length: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.codes import Int16Array
+from core.errors import AudioRejected
 
 Energies = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.float64)
@@ -42,9 +43,14 @@ class LevelMeter:
 
     @property
     def levels(self) -> Int16Array:
-        """RMS of each span in tenths of a dB below full scale, int16; the padding counts as silence."""
+        """RMS of each span in tenths of a dB below full scale, int16; the padding counts as silence.
+
+        Raises AudioRejected where a sample is not finite.
+        """
         rest = _filled_up(self._rest, self.span)
         energies = np.concatenate([*self._energies, _energies(rest, self.span)])
+        if not np.isfinite(energies).all():
+            raise AudioRejected("not_finite", "a sample is not a finite number at the codec's rate")
         energies = _filled_up(energies, self.spans_per_block)
         decibels = 100.0 * np.log10(np.maximum(energies, 1e-12))
         levels: Int16Array = np.maximum(decibels.round(), QUIETEST).astype(np.int16)

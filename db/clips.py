@@ -188,9 +188,11 @@ def clips_with_tokens(
     return _clips_with(session, selection, _has(TokenSequence, codec_id), *stages)
 
 
-def clips_with_latents(session: Session, selection: Selection, codec_id: int) -> list[ClipWithTokens]:
+def clips_with_latents(
+    session: Session, selection: Selection, codec_id: int, *stages: str
+) -> list[ClipWithTokens]:
     """Those of `clips_with_tokens` that have a pooled latent of the codec too."""
-    return _clips_with(session, selection, _has(PooledLatent, codec_id))
+    return _clips_with(session, selection, _has(PooledLatent, codec_id), *stages)
 
 
 def _clips_with(
@@ -236,8 +238,13 @@ class StoredVersion:
     reason: str | None
 
 
-def stored_versions(session: Session, selection: Selection, codec_id: int) -> list[StoredVersion]:
-    """All versions that the selection means, in uri order; tokenized is said of tokens and latent alike."""
+def stored_versions(
+    session: Session, selection: Selection, codec_id: int, *stages: str
+) -> list[StoredVersion]:
+    """All versions that the selection means, in uri order; tokenized is said of tokens and latent alike.
+
+    The reason is that of reading or of one of these stages.
+    """
     rows = session.execute(
         select(
             Clip.uri,
@@ -246,7 +253,7 @@ def stored_versions(session: Session, selection: Selection, codec_id: int) -> li
             Clip.missing_since.is_(None),
             Clip.content_sha256,
             _has(PooledLatent, codec_id),
-            select(QuarantineRow.reason).where(*_open_row(READING)).limit(1).scalar_subquery(),
+            select(QuarantineRow.reason).where(*_open_row(READING, *stages)).limit(1).scalar_subquery(),
         )
         .where(_meant(selection))
         .order_by(Clip.uri, Clip.id)

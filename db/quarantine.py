@@ -1,11 +1,12 @@
 """Clips that a stage could not use: one open row per clip and stage, until it is resolved."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, any_, cast, func, select, true, update
+from sqlalchemy import ARRAY, BigInteger, LargeBinary, any_, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -55,6 +56,22 @@ def quarantine_clips(session: Session, stage: str, run_id: UUID, rejected: Seque
         },
     )
     session.execute(upsert, [_row(latest[clip_id], stage, run_id) for clip_id in sorted(latest)])
+
+
+def quarantine_contents(
+    session: Session, stage: str, run_id: UUID, reasons: Mapping[bytes, tuple[str, str]]
+) -> Counter[str]:
+    """Open a row for every current clip of these contents, each with its reason code and message.
+
+    Return how many clips each reason has.
+    """
+    if not reasons:
+        return Counter()
+    among = Clip.content_sha256 == any_(cast(sorted(reasons), ARRAY(LargeBinary)))
+    clips = session.execute(select(Clip.id, Clip.content_sha256).where(Clip.missing_since.is_(None), among))
+    rejected = [Rejected(clip_id, *reasons[content]) for clip_id, content in clips if content]
+    quarantine_clips(session, stage, run_id, rejected)
+    return Counter(clip.reason for clip in rejected)
 
 
 def _row(clip: Rejected, stage: str, run_id: UUID) -> dict[str, object]:

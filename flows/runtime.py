@@ -75,6 +75,8 @@ class Runtime:
         self._reader = Reader(settings)
         self._thread = local()
         self._decoders: list[Decoder] = []
+        self.batch_limits: dict[str, int] = {}
+        """By step on models the largest batch that it still tries, after a larger one ran out of memory."""
 
     @cached_property
     def database_url(self) -> str:

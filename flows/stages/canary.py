@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.errors import PromptError
+from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
 from db.library import Demonstration, get_library
 from db.runs import RunClaim
@@ -58,12 +58,14 @@ class Canaries:
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def ask_batch(self, batch: Sequence[Demonstration]) -> Counts:
-        """How many of a batch were asked, and answered right; safe to repeat."""
+        """Count how many of a batch were asked and how many answered right; safe to repeat."""
         runtime, labelling = self._labelling.runtime, self._labelling
         stored = stored_tokens(runtime, self.library, with_latent=labelling.by_latent)
-        with runtime.device_lock():
-            said = labelling.labeler.label([clip_codes(stored[row.content_sha256]) for row in batch])
-        right = sum(answer.label == row.said for answer, row in zip(said, batch, strict=True))
+        answers = labelling.predict([clip_codes(stored[row.content_sha256]) for row in batch])
+        right = sum(
+            not isinstance(answer, AudioRejected) and answer.label == row.said
+            for answer, row in zip(answers, batch, strict=True)
+        )
         return Counts(asked=len(batch), right=right)
 
     def check(self, counts: Counts) -> None:

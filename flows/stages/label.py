@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.errors import PromptError
+from core.errors import AudioRejected, BadCodes, PromptError
 from db.clips import ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
@@ -24,12 +26,14 @@ from db.predictions import (
     save_predictions,
     set_min_margin,
 )
+from db.quarantine import quarantine_contents
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
+from flows.stages.halving import ModelStep
 from flows.stages.label_row import LabelRow
 from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
@@ -160,9 +164,9 @@ class Labelling:
         return "\0".join(parts)
 
     def batches(self, selection: Selection) -> list[list[bytes]]:
-        """Contents of the selection that have no standing answer to this request, cut in batches."""
+        """Contents without a standing answer to this request that do not wait for replay, cut in batches."""
         with session_scope(self.runtime.engine) as session:
-            contents = list(self._work_keys(session, selection).values())
+            contents = list(self._work_keys(session, selection, TASK).values())
         done = self.answered(contents)
         todo = [content for content in contents if content not in done]
         size = self.runtime.settings.batch_size
@@ -175,16 +179,37 @@ class Labelling:
             return {keys[key] for key in existing_work_keys(session, keys)}
 
     def label_batch(self, contents: Sequence[bytes], run: RunClaim) -> Counts:
-        """Answers a batch and writes it in one transaction; safe to repeat."""
+        """Answer a batch and write it in one transaction; safe to repeat.
+
+        A content whose stored tokens cannot be read, or on which the labeler fails alone, is quarantined.
+        """
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, contents)
-        with self.runtime.device_lock():
-            predictions = self.labeler.label([clip_codes(stored[content]) for content in contents])
-        rows = [self._row(c, p) for c, p in zip(contents, predictions, strict=True)]
+        asked, rejected = readable_codes(stored)
+        outcomes = self.predict(list(asked.values()))
+        rows, failed = [], {}
+        for content, outcome in zip(asked, outcomes, strict=True):
+            if isinstance(outcome, AudioRejected):
+                failed[content] = outcome
+            else:
+                rows.append(self._row(content, outcome))
         with run_session(self.runtime, run) as session:
             written = save_predictions(session, run.writes_as, rows)
+            quarantined = quarantine(session, TASK, run.writes_as, rejected | failed)
         uncertain = sum(row.margin < row.min_margin for row in rows)
-        return Counts(labeled=written, uncertain=uncertain)
+        return Counts(labeled=written, uncertain=uncertain) + quarantined
+
+    def predict(self, clips: Sequence[ClipCodes]) -> list[Prediction | AudioRejected]:
+        """Ask the labeler for each clip; one that it fails on alone is rejected as `failed`."""
+        labeler = self.labeler
+        step: ModelStep[ClipCodes, Prediction] = ModelStep(
+            "label",
+            lambda some: _finite(labeler.label(some)),
+            self.runtime.batch_limits,
+            lambda: labeler.label([self._shown()[0].codes]),
+        )
+        with self.runtime.device_lock():
+            return step.run(clips)
 
     def _row(self, content: bytes, prediction: Prediction) -> NewPrediction:
         return NewPrediction(
@@ -237,15 +262,15 @@ class Labelling:
         with run_session(self.runtime, run) as session:
             set_min_margin(session, self._work_keys(session, selection), self.request.min_margin)
 
-    def _work_keys(self, session: Session, selection: Selection) -> dict[bytes, bytes]:
-        """Work key -> content of the selected current clips that can be asked, in uri order."""
-        contents = dict.fromkeys(clip.content_sha256 for clip in self._askable(session, selection))
+    def _work_keys(self, session: Session, selection: Selection, *stages: str) -> dict[bytes, bytes]:
+        """Work key -> content of the selected current clips that reading, and these stages, can use."""
+        contents = dict.fromkeys(clip.content_sha256 for clip in self._askable(session, selection, *stages))
         return {self.work_key(content): content for content in contents}
 
-    def _askable(self, session: Session, selection: Selection) -> list[ClipWithTokens]:
+    def _askable(self, session: Session, selection: Selection, *stages: str) -> list[ClipWithTokens]:
         """Where demonstrations are chosen by latents, a clip with tokens from before there were any waits."""
         askable = clips_with_latents if self.by_latent else clips_with_tokens
-        return askable(session, selection, self.runtime.codec_id)
+        return askable(session, selection, self.runtime.codec_id, *stages)
 
     def answers(self, selection: Selection) -> list[Answer]:
         """The standing answers to this request, for the clips of the selection, in uri order."""
@@ -272,6 +297,38 @@ def _baselines(prediction: Prediction) -> dict[str, str | float]:
         said[name] = guesses[name]["label"]
         said[f"{name}_probability"] = guesses[name]["probability"]
     return said
+
+
+def _finite(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """Raise ArithmeticError for answers that no row can hold: one clip's may come of another clip's codes."""
+    if not all(math.isfinite(p) for one in predictions for p in (one.margin, *one.probabilities.values())):
+        raise ArithmeticError("the model's probabilities are not finite numbers")
+    return predictions
+
+
+def readable_codes(
+    stored: Mapping[bytes, TokensOfContent],
+) -> tuple[dict[bytes, ClipCodes], dict[bytes, AudioRejected]]:
+    """Return the codes by content, and why those of the others cannot be used.
+
+    Earlier versions stored latents that are not finite.
+    """
+    readable, rejected = {}, {}
+    for content, tokens in stored.items():
+        try:
+            readable[content] = clip_codes(tokens)
+        except BadCodes as error:
+            rejected[content] = AudioRejected("not_finite", str(error))
+    return readable, rejected
+
+
+def quarantine(session: Session, stage: str, run_id: UUID, rejected: Mapping[bytes, AudioRejected]) -> Counts:
+    """Set the current clips of these contents aside at a stage."""
+    reasons = {content: (one.reason, one.message) for content, one in rejected.items()}
+    counted = quarantine_contents(session, stage, run_id, reasons)
+    return Counts(quarantined=counted.total()) + Counts(
+        {f"quarantined:{reason}": number for reason, number in counted.items()}
+    )
 
 
 def clip_codes(stored: TokensOfContent) -> ClipCodes:

@@ -14,7 +14,7 @@ from db.engine import session_scope
 from db.listed import Listed
 from flows.runtime import Runtime
 from flows.stages.ingest import listed_clips
-from flows.stages.label import Labelling
+from flows.stages.label import TASK, Labelling
 from flows.stages.partition import Partition
 from flows.stages.results import is_exported
 
@@ -78,7 +78,11 @@ class Planner:
             partition,
             Counter(states),
             {clip.uri: state for clip, state in zip(listed, states, strict=True) if state != "done"},
-            {version.uri: version.reason for version in stored if version and version.reason},
+            {
+                version.uri: version.reason
+                for version, state in zip(stored, states, strict=True)
+                if version and version.reason and state == "quarantined"
+            },
             place.relisted(partition),
         )
         if plan.is_done and plan.counts["done"]:
@@ -117,7 +121,7 @@ class _Place:
     def read(cls, runtime: Runtime, place: str) -> "_Place":
         listed = list(listed_clips(runtime, place))
         with session_scope(runtime.engine) as session:
-            versions = stored_versions(session, place, runtime.codec_id)
+            versions = stored_versions(session, place, runtime.codec_id, TASK)
         return cls(listed, {(version.uri, version.version_token): version for version in versions})
 
     @cached_property
@@ -144,7 +148,7 @@ def _is_here(version: StoredVersion, partition: Partition) -> bool:
 def _state(version: StoredVersion | None, answered: set[bytes], is_known: bool) -> State:
     if version is None:
         return "changed" if is_known else "new"
-    if version.reason:
+    if version.reason and version.content_sha256 not in answered:
         return "quarantined"
     if not version.is_tokenized:
         return "to tokenize"

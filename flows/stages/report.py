@@ -11,7 +11,7 @@ from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import Quarantined, open_quarantine
 from flows.runtime import Runtime
-from flows.stages.label import Labelling
+from flows.stages.label import TASK, Labelling
 
 AT_A_TIME = 1_000
 """Clips whose answers are read together."""
@@ -37,7 +37,8 @@ class ClipAnswers:
         self._labelling, self._selection = labelling, selection
         with session_scope(labelling.runtime.engine) as session:
             self._uris = listed_uris(session, selection)
-            self._reasons = {row.uri: row.reason for row in open_quarantine(session, selection, READING)}
+            waiting = open_quarantine(session, selection, READING, TASK)
+        self._reasons = {row.uri: row.reason for row in waiting}
 
     def __len__(self) -> int:
         return len(self._uris)

@@ -15,7 +15,7 @@ from flows.stages.report import ClipAnswer
 
 WORK = (
     ("tokenize.tokenized", "tokenize.same_bytes", "tokenize.quarantined"),
-    ("label.labeled",),
+    ("label.labeled", "label.quarantined"),
 )
 """What a run counts of the clips that it worked on, stage by stage."""
 

@@ -5,6 +5,7 @@ Nothing is read or decoded twice, and a clip that cannot be used costs one quara
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from db.runs import RunClaim
 from db.tokens import TokenizedContent, complete_contents, save_tokens
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.halving import ModelStep
 from flows.stages.run import run_session
 from flows.storage import Fetched, Readable, StorageDenied
 from flows.storage.location import is_s3
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.codec import EncodedClip
+    from core.levels import LevelMeter
 
 BATCH_BYTES = 512 * 2**20
 HELD_SECONDS = 60.0
@@ -179,7 +182,27 @@ def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
 
 
 def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
-    """Codes, levels and pooled latent of each clip of the batch."""
+    """Encode each clip of the batch; one that the codec fails on alone is rejected."""
+    step: ModelStep[Work, TokenizedContent | AudioRejected] = ModelStep(
+        "encode", lambda some: _encoded(runtime, some), runtime.batch_limits, lambda: _encode_tone(runtime)
+    )
+    for work, outcome in zip(batch, step.run(batch), strict=True):
+        if isinstance(outcome, AudioRejected):
+            work.rejected = outcome
+        else:
+            work.tokenized = outcome
+
+
+def _encode_tone(runtime: Runtime) -> None:
+    """Encode a second of audio that every codec can encode."""
+    import torch
+
+    rate = runtime.codec.config.sample_rate
+    runtime.codec.encode_with_latents([[0.1 * torch.sin(440 * math.tau / rate * torch.arange(rate))]])
+
+
+def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent | AudioRejected]:
+    """Return codes, levels and pooled latent of each clip, or what is wrong with it."""
     from core.levels import LevelMeter
 
     config = runtime.codec.config
@@ -191,9 +214,7 @@ def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
             for work, meter in zip(batch, meters, strict=True)
         )
         encoded = runtime.codec.encode_with_latents(streams)
-    for work, meter, clip in zip(batch, meters, encoded, strict=True):
-        if work.rejected is None:
-            work.tokenized = _tokenized(work, clip, meter.levels.tolist())
+    return [_outcome(runtime, *one) for one in zip(batch, encoded, meters, strict=True)]
 
 
 def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor]:
@@ -211,10 +232,27 @@ def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor
         work.rejected = rejected
 
 
-def _tokenized(work: Work, clip: EncodedClip, levels: list[int]) -> TokenizedContent:
+def _outcome(
+    runtime: Runtime, work: Work, clip: EncodedClip, meter: LevelMeter
+) -> TokenizedContent | AudioRejected:
+    if work.rejected is not None:
+        return work.rejected
+    try:
+        return _tokenized(work, clip, meter.levels.tolist(), runtime.codec.config.codebook_sizes)
+    except AudioRejected as rejected:
+        return rejected
+
+
+def _tokenized(
+    work: Work, clip: EncodedClip, levels: list[int], codebook_sizes: Sequence[int]
+) -> TokenizedContent:
+    """Return the row to store; raises AudioRejected for codes or a latent that must not be stored."""
+    from core.codes import check_tokens
+
     assert work.fetched
     assert work.info
     semantic, acoustic1, acoustic2 = (layer.tolist() for layer in clip.codes)
+    check_tokens((semantic, acoustic1, acoustic2), clip.latent, codebook_sizes)
     mean, deviation = clip.latent.tolist()
     return TokenizedContent(
         clip_id=work.clip.id,

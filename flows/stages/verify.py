@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from core.errors import AudioRejected
 from db.clips import ClipToTokenize
 from db.engine import session_scope
 from db.runs import RecordedRun, get_run
@@ -151,8 +152,7 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer
     labelling = Labelling(runtime, _request(LabelRequest, run, answers[0].library))
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
-    with runtime.device_lock():
-        said = labelling.labeler.label([clip_codes(stored[row.content_sha256]) for row in answers])
+    said = labelling.predict([clip_codes(stored[row.content_sha256]) for row in answers])
     keys = [labelling.work_key(row.content_sha256) for row in answers]
     if keys != [row.work_key for row in answers]:
         raise ValueError("the same request is other work today: the prompt is put together otherwise")
@@ -193,8 +193,8 @@ def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
     return kind(**(asked | {"library": library}))
 
 
-def _same(stored: WrittenAnswer, now: Prediction, tolerance: float) -> bool:
-    if stored.probabilities.keys() != now.probabilities.keys():
+def _same(stored: WrittenAnswer, now: Prediction | AudioRejected, tolerance: float) -> bool:
+    if isinstance(now, AudioRejected) or stored.probabilities.keys() != now.probabilities.keys():
         return False
     far = max(abs(stored.probabilities[label] - p) for label, p in now.probabilities.items())
     return far <= tolerance and (stored.label == now.label or now.margin <= tolerance)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
-from core.errors import BadCodes
+from core.codes import ClipCodes, check_tokens
+from core.errors import AudioRejected, BadCodes
 
 
 def int16(length: int, value: int = 0) -> np.ndarray:
@@ -50,3 +50,29 @@ def test_a_latent_is_two_rows_of_half_precision(latent: np.ndarray) -> None:
 def test_a_latent_is_finite_and_deviates_by_nothing_negative(latent: list[list[float]]) -> None:
     with pytest.raises(BadCodes, match="tokenize again"):
         ClipCodes(int16(2), int16(4), int16(8), int16(2), np.array(latent, np.float16))
+
+
+FINE = ([0, 3], [0, 7, 1, 1], [0] * 8)
+LATENT = np.array([[-3.5, 0], [0.25, 0]], np.float16)
+
+
+def test_what_a_codec_may_store_passes() -> None:
+    check_tokens(FINE, LATENT, (4, 8, 8))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 65504, -65504])
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_latent_that_is_not_finite_or_at_the_limit_is_not_stored(bad: float, row: int) -> None:
+    latent = LATENT.copy()
+    latent[row, 1] = bad
+    with pytest.raises(AudioRejected, match="not_finite"):
+        check_tokens(FINE, latent, (4, 8, 8))
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("code", [-1, 8])
+def test_a_code_outside_its_codebook_is_not_stored(layer: int, code: int) -> None:
+    layers = [list(codes) for codes in FINE]
+    layers[layer][1] = code
+    with pytest.raises(AudioRejected, match=f"failed: layer {layer} holds the code {code}"):
+        check_tokens(layers, LATENT, (4, 8, 8))

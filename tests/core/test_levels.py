@@ -1,9 +1,11 @@
 """Levels under each semantic code."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import AudioRejected
 from core.levels import QUIETEST, LevelMeter
 
 SPAN, BLOCK = 1920, 3840
@@ -27,3 +29,9 @@ def test_levels_do_not_depend_on_how_the_clip_arrives(length: int, cut: int, see
 def test_full_scale_is_zero_half_is_minus_six_decibels_and_padding_is_silence() -> None:
     samples = torch.cat((torch.ones(SPAN), 0.5 * torch.ones(SPAN), torch.ones(SPAN)))
     assert levels(samples, 1000) == [0, -60, 0, QUIETEST]
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_samples_that_are_not_finite_have_no_levels(bad: float) -> None:
+    with pytest.raises(AudioRejected, match="not_finite"):
+        levels(torch.cat((torch.ones(SPAN), torch.tensor([bad]))), SPAN)

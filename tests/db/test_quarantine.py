@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.clips import add_clips
+from db.clips import add_clips, link_contents
 from db.models import QuarantineRow
-from db.quarantine import Rejected, open_quarantine, quarantine_clips, resolve
-from tests.db.rows import FOLDER, clip_id, listed, make_run
+from db.quarantine import Rejected, open_quarantine, quarantine_clips, quarantine_contents, resolve
+from tests.db.rows import FOLDER, clip_id, listed, make_run, make_tokenized_clips, sha256
 
 
 @pytest.fixture
@@ -67,3 +67,12 @@ def test_rows_are_found_by_stage(session: Session) -> None:
         quarantine_clips(session, stage, make_run(session), rejected)
     assert [row.stage for row in open_quarantine(session, FOLDER)] == ["denoise", "tokenize"]
     assert [row.reason for row in open_quarantine(session, FOLDER, "denoise")] == ["prompt_too_long"]
+
+
+def test_a_content_is_set_aside_with_each_current_clip_that_has_it(session: Session) -> None:
+    make_tokenized_clips(session, "a.wav", "b.wav", "c.wav")
+    link_contents(session, {clip_id(session, "b.wav"): sha256("a.wav")})
+    reasons = {sha256("a.wav"): ("failed", "why"), sha256("unknown"): ("failed", "why")}
+    assert quarantine_contents(session, "label", make_run(session), reasons) == {"failed": 2}
+    assert [row.uri[-5:] for row in open_quarantine(session, FOLDER, "label")] == ["a.wav", "b.wav"]
+    assert quarantine_contents(session, "label", make_run(session), {}) == {}

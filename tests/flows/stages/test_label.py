@@ -2,28 +2,36 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import torch
+from sqlalchemy import text
 
 import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from core.codes import ClipCodes
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong
 from core.presets import preset_directory
+from core.understand import Labeler, Prediction
+from db.engine import make_engine, session_scope
 from db.library import LibraryNotFound
 from flows.runtime import Runtime
 from flows.settings import Settings
-from flows.stages.job import run_night, with_bar
+from flows.stages.job import Night, run_night, with_bar
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import Partition, partition_of
+from flows.stages.plan import Planner
+from flows.stages.replay import replay_place
+from flows.stages.report import json_rows
 from flows.storage import canonical
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
@@ -250,3 +258,112 @@ def test_clips_from_before_there_were_latents_are_answered_and_wait_where_they_a
     filled = night(llama_runtime, folder, library=library, nearest_shots=1)
     assert len(filled.answers(place)) == len(clips)
     assert all("nearest_latent" in answer.baselines for answer in filled.answers(place))
+
+
+class Stumbling:
+    """A labeler that fails on the clips of some contents, and asks another one for the rest."""
+
+    def __init__(self, labeler: Labeler, bad: Callable[[ClipCodes], bool], error: Exception) -> None:
+        self._labeler, self._bad, self._error = labeler, bad, error
+        self.prompt_hash = labeler.prompt_hash
+
+    def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
+        if any(map(self._bad, queries)):
+            raise self._error
+        return self._labeler.label(queries)
+
+
+def stumble(
+    monkeypatch: pytest.MonkeyPatch,
+    bad: Callable[[ClipCodes], bool],
+    error: Exception = RuntimeError("boom"),  # noqa: B008
+) -> None:
+    """Let every labeler that is made from now on stumble."""
+    labeler = Labelling.__dict__["labeler"].func
+    stumbling = cached_property(lambda labelling: Stumbling(labeler(labelling), bad, error))
+    stumbling.__set_name__(Labelling, "labeler")
+    monkeypatch.setattr(Labelling, "labeler", stumbling)
+
+
+def is_long(codes: ClipCodes) -> bool:
+    return codes.num_blocks > 4
+
+
+def statuses(done: Night) -> dict[str, tuple[str, str | None]]:
+    return {Path(row["uri"]).name: (row["status"], row.get("reason")) for row in json_rows(done.answers)}
+
+
+def run(runtime: Runtime, folder: Path, library: str) -> Night:
+    partition, request = partition_of(str(folder)), LabelRequest(library)
+    return run_night(runtime, partition, request, with_bar, kind="label", export=True)
+
+
+def test_a_clip_that_the_labeler_fails_on_is_set_aside_until_replay(
+    runtime: Runtime, folder: Path, library: str, clips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(folder / "long.wav", tone(440, seconds=1.5))
+    with monkeypatch.context() as patch:
+        stumble(patch, is_long)
+        done = run(runtime, folder, library)
+        expected = dict.fromkeys(clips, ("labeled", None)) | {"long.wav": ("quarantined", "failed")}
+        assert statuses(done) == expected
+        counts = done.run.counts
+        assert (counts["label.labeled"], counts["label.quarantined:failed"]) == (len(clips), 1)
+        assert counts["export.rows"] == len(clips)
+        assert rows(runtime.engine, "SELECT stage, reason, message, attempts FROM quarantine") == [
+            ("label", "failed", "label: RuntimeError: boom", 1)
+        ]
+        plan = Planner(Labelling(runtime, LabelRequest(library))).plan(partition_of(str(folder)))
+        assert plan.counts == {"done": len(clips), "quarantined": 1}
+        again = run(runtime, folder, library)
+        assert again.run.counts["label.quarantined"] == 0
+        assert statuses(again) == expected
+    replay = replay_place(runtime, str(folder), ["failed"], with_bar)
+    assert {Path(uri).name for uri in replay.uris} == {"long.wav"}
+    mended = run(runtime, folder, library)
+    assert statuses(mended) == dict.fromkeys([*clips, "long.wav"], ("labeled", None))
+    assert mended.run.counts["label.labeled"] == 1
+
+
+def test_a_labeler_that_fails_on_everything_fails_the_run_and_sets_nothing_aside(
+    runtime: Runtime, folder: Path, library: str, clips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stumble(monkeypatch, lambda codes: True, KeyError("weights"))
+    with pytest.raises(KeyError, match="weights"):
+        run(runtime, folder, library)
+    assert rows(runtime.engine, "SELECT count(*)::int FROM quarantine") == [(0,)]
+
+
+def test_a_latent_that_was_stored_although_it_is_not_finite_costs_one_row(
+    runtime: Runtime, folder: Path, library: str, clips: list[str], database: Database
+) -> None:
+    run(runtime, folder, library)
+    owner = make_engine(database.url("owner"))
+    with session_scope(owner) as session:
+        session.execute(text("DELETE FROM predictions"))
+        session.execute(text("DELETE FROM exports"))
+        session.execute(text("ALTER TABLE pooled_latents DROP CONSTRAINT IF EXISTS ck_pooled_latents_finite"))
+        session.execute(
+            text(
+                "UPDATE pooled_latents SET mean = set_byte(mean, 1, 124) WHERE content_sha256 = "
+                "(SELECT content_sha256 FROM clips WHERE uri LIKE '%/clips/hiss-2.wav')"
+            )
+        )
+    owner.dispose()
+    done = run(runtime, folder, library)
+    assert statuses(done) == dict.fromkeys(clips, ("labeled", None)) | {
+        "hiss-2.wav": ("quarantined", "not_finite")
+    }
+    assert run(runtime, folder, library).run.counts["label.quarantined"] == 0
+
+
+def test_an_answer_stands_where_another_library_cannot_ask_the_clip(
+    runtime: Runtime, folder: Path, library: str, clips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(folder / "long.wav", tone(440, seconds=1.5))
+    run(runtime, folder, library)
+    stumble(monkeypatch, is_long)
+    other = LabelRequest(library, k_shot=1)
+    done = run_night(runtime, partition_of(str(folder)), other, with_bar, kind="label", export=False)
+    assert statuses(done)["long.wav"] == ("quarantined", "failed")
+    assert statuses(run(runtime, folder, library))["long.wav"] == ("labeled", None)
