@@ -43,11 +43,12 @@ test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (C
 fuzz: .venv/tests ## damaged files of every container and coding through the decoding child (FILES, SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --files $(FILES) --seed $(SEED)
 
-bench: .venv/tests ## the figures of the README: codec, labelling, database, waits before anything is done
+bench: .venv/tests ## the figures of the README: codec, labelling, database, waits, SQL of analysts
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.database
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.analysts
 
 bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what it can do
 	$(BIN)/python -m benchmarks.gpu

@@ -2,8 +2,6 @@
 
 from db.listed import Listed
 from flows.storage.contract import (
-    CredentialsRejected,
-    DamagedTransfer,
     Fetched,
     Readable,
     Storage,
@@ -18,8 +16,6 @@ from flows.storage.select import open_storage
 from flows.storage.transient import is_transient
 
 __all__ = [
-    "CredentialsRejected",
-    "DamagedTransfer",
     "Fetched",
     "Listed",
     "Readable",
