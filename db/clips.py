@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from db.bulk import insert_new
 from db.listed import Listed
 from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
+from db.retries import is_due
 
 Selection = str | Collection[str]
 """The clips a request means: a string is a folder (s3://bucket/day, with or without a slash at its end: what
@@ -48,7 +49,7 @@ class ListingCounts:
 
 @dataclass(frozen=True, slots=True)
 class ClipToTokenize:
-    """A current clip that has no tokens of some codec yet. `size` in bytes."""
+    """A current clip, as what reads its object needs it. `size` in bytes."""
 
     id: int
     uri: str
@@ -167,18 +168,31 @@ def _is_quarantined(*stages: str) -> ColumnElement[bool]:
 
 
 def _open_row(*stages: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions on the quarantine rows that hold a clip back now."""
     row = QuarantineRow
-    return row.clip_id == Clip.id, row.stage.in_(stages), row.resolved_at.is_(None)
+    return row.clip_id == Clip.id, row.stage.in_(stages), row.resolved_at.is_(None), ~is_due()
+
+
+_TO_READ = (Clip.id, Clip.uri, Clip.version_token, Clip.size)
 
 
 def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> list[ClipToTokenize]:
-    """Current clips without tokens and latent of the codec that are not quarantined, in uri order."""
+    """Current clips without tokens and latent of the codec that no quarantine holds back, in uri order."""
     rows = session.execute(
-        select(Clip.id, Clip.uri, Clip.version_token, Clip.size)
+        select(*_TO_READ)
         .where(selected(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
         .order_by(Clip.uri)
     ).yield_per(ROWS_AT_A_TIME)
     return [ClipToTokenize(*row) for row in rows]
+
+
+def last_clip_read(session: Session, selection: Selection) -> ClipToTokenize | None:
+    """Return the newest of the selected current clips that could be read, None where none was."""
+    was_read = Clip.content_sha256.is_not(None)
+    row = session.execute(
+        select(*_TO_READ).where(selected(selection), was_read).order_by(Clip.id.desc()).limit(1)
+    ).first()
+    return ClipToTokenize(*row) if row else None
 
 
 def clips_with_tokens(

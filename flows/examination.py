@@ -92,7 +92,7 @@ def _storage(runtime: Runtime) -> str:
     storage = runtime.storage(place)
     stored = storage.write("doctor/probe", os.urandom(16))  # one object, written over each time
     listed = next(iter(storage.list(stored.uri)))
-    with storage.read(listed.uri, listed.version_token) as fetched:
+    with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
         if fetched.sha256 != stored.sha256:
             raise ValueError(f"{place} gave other bytes than were written")
     return f"{place} written, listed and read back"

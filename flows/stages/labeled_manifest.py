@@ -125,7 +125,7 @@ class LabeledManifest:
         if (listed := storage.find(uri)) is None:
             raise AudioRejected("gone", "it is not there")
         rate = runtime.codec.config.sample_rate
-        with storage.read(listed.uri, listed.version_token) as fetched:
+        with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
             stream = decoder.open(fetched.path)
             pieces = map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
             waveform = torch.cat(list(pieces))[None, None]

@@ -152,7 +152,7 @@ def read_files(storage: Storage, results: str) -> dict[str, bytes]:
     """Return everything that runs wrote below `results`, by uri."""
     files = {}
     for listed in storage.list(results):
-        with storage.read(listed.uri, listed.version_token) as fetched:
+        with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
             files[listed.uri] = fetched.path.read_bytes()
     return files
 

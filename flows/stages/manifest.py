@@ -80,7 +80,7 @@ def read_text(runtime: Runtime, place: str) -> str:
         raise ManifestError(f"{place} is not there: it has to be one file")
     if listed.size > MAX_BYTES:
         raise ManifestError(f"{place} has {listed.size} bytes, the limit is {MAX_BYTES}")
-    with storage.read(listed.uri, listed.version_token) as fetched:
+    with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
         return fetched.path.read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from errno import EIO
 from itertools import groupby
@@ -17,9 +17,16 @@ from typing import TYPE_CHECKING
 from core.decode import AudioInfo, AudioStream
 from core.decoder import Decoder
 from core.errors import AudioRejected
-from db.clips import READING, ClipToTokenize, Selection, clips_to_tokenize, link_contents
+from db.clips import (
+    READING,
+    ClipToTokenize,
+    Selection,
+    clips_to_tokenize,
+    last_clip_read,
+    link_contents,
+)
 from db.engine import session_scope
-from db.quarantine import Rejected, quarantine_clips
+from db.quarantine import Rejected, quarantine_clips, resolve
 from db.runs import RunClaim
 from db.tokens import TokenizedContent, complete_contents, save_tokens
 from flows.runtime import Runtime
@@ -27,6 +34,7 @@ from flows.stages.counts import Counts
 from flows.stages.halving import ModelStep
 from flows.stages.run import run_session
 from flows.storage import Fetched, Readable, StorageDenied
+from flows.storage.access import Access
 from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
@@ -100,7 +108,7 @@ def _worked(
     batch = [Work(clip) for clip in clips]
     with ExitStack() as files:
         _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
-        _reject_denied(batch)
+        _reject_denied(runtime, storage, batch)
         fresh = _first_of_each_content(batch, known(batch))
         _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
         with runtime.device_lock():
@@ -124,7 +132,7 @@ def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[
 
 def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
     try:
-        work.fetched = files.enter_context(storage.read(work.clip.uri, work.clip.version_token))
+        work.fetched = files.enter_context(_read(storage, work.clip))
     except StorageDenied as denied:
         work.denied = denied
     except OSError as error:
@@ -133,14 +141,32 @@ def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
         raise AudioRejected("unreadable", f"the disk cannot read it: {error}") from error
 
 
-def _reject_denied(batch: Sequence[Work]) -> None:
-    """One clip that we may not read is that clip's trouble; none that we may read is ours."""
-    denied = [work.denied for work in batch if work.denied]
-    if denied and not any(work.fetched for work in batch):
-        raise denied[0]
-    for work in batch:
-        if work.denied:
-            work.rejected = AudioRejected("unreadable", str(work.denied))
+def _read(storage: Readable, clip: ClipToTokenize) -> AbstractContextManager[Fetched]:
+    return storage.read(clip.uri, clip.version_token, clip.size)
+
+
+def _reject_denied(runtime: Runtime, storage: Readable, batch: Sequence[Work]) -> None:
+    """Reject the clips that may not be read, where others may be; where none may, raise: it is the run's."""
+    denied = [(work, work.denied) for work in batch if work.denied]
+    if not denied:
+        return
+    read = any(work.fetched for work in batch)
+    if not read and not _may_read_another(runtime, storage, denied[0][0].clip.uri):
+        raise denied[0][1]
+    for work, error in denied:
+        work.rejected = AudioRejected("denied", str(error))
+
+
+def _may_read_another(runtime: Runtime, storage: Readable, denied: str) -> bool:
+    """Whether a clip of the same root that was read before still may be."""
+    root = Access.of(runtime.settings).root(denied)
+    with session_scope(runtime.engine) as session:
+        known = last_clip_read(session, root)
+    try:
+        with _read(storage, known) if known else nullcontext():
+            return known is not None
+    except (StorageDenied, AudioRejected):
+        return False
 
 
 def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
@@ -291,6 +317,7 @@ def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
     with run_session(runtime, run) as session:
         save_tokens(session, codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
+        resolve(session, READING, [*same_bytes, *(work.clip.id for work in batch if work.tokenized)])
         quarantine_clips(session, READING, run.writes_as, rejected)
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

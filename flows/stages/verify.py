@@ -208,7 +208,7 @@ def _files(runtime: Runtime, files: dict[str, str]) -> str:
         if listed is None:
             wrong.append(uri)
             continue
-        with storage.read(uri, listed.version_token) as fetched:
+        with storage.read(uri, listed.version_token, listed.size) as fetched:
             if fetched.sha256.hex() != sha256:
                 wrong.append(uri)
     return _finding(len(files), "files have the bytes they had", wrong)

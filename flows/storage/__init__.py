@@ -2,6 +2,8 @@
 
 from db.listed import Listed
 from flows.storage.contract import (
+    CredentialsRejected,
+    DamagedTransfer,
     Fetched,
     Readable,
     Storage,
@@ -16,6 +18,8 @@ from flows.storage.select import open_storage
 from flows.storage.transient import is_transient
 
 __all__ = [
+    "CredentialsRejected",
+    "DamagedTransfer",
     "Fetched",
     "Listed",
     "Readable",

@@ -3,7 +3,9 @@
 StorageError
 ├── StorageRefused   a place outside the allow-list, or not a place at all
 ├── StorageMissing   a bucket or a root folder that is not there: nothing may be concluded from its absence
-└── StorageDenied    the credentials or the file's mode do not let us in
+├── StorageDenied    the store's policy or a file's mode does not let us in, here at least
+└── CredentialsRejected  the store does not accept our key, signature or clock: no object's fault
+DamagedTransfer is none of them: another try may give what the store promised.
 A single object that cannot be used is no StorageError: it is core.errors.AudioRejected, one clip's row.
 """
 
@@ -29,7 +31,15 @@ class StorageMissing(StorageError):
 
 
 class StorageDenied(StorageError):
-    """Access denied by the store itself."""
+    """Access denied by the store itself, to one object or to all."""
+
+
+class CredentialsRejected(StorageError):
+    """Credentials, signature or clock that the store does not accept, whatever is asked for."""
+
+
+class DamagedTransfer(ConnectionError):
+    """An answer that is not what the store promised: other bytes than listed, or a page that is none."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,12 @@ class Stored:
 class Readable(Protocol):
     """Where objects are read. Methods may be called from several threads."""
 
-    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
-        """A private copy of exactly the listed bytes, hashed on the way.
+    def read(self, uri: str, version_token: str, size: int | None = None) -> AbstractContextManager[Fetched]:
+        """Return a private copy of exactly the listed bytes, hashed on the way.
 
-        Raises AudioRejected `gone` (missing, or no longer that version) and `too_large`, StorageRefused,
-        StorageDenied.
+        `size` is what the listing says, which not every version token holds. Raises AudioRejected `gone`
+        (missing, or no longer that version) and `too_large`, StorageRefused, StorageDenied,
+        CredentialsRejected, and DamagedTransfer for other bytes than were listed.
         """
         ...
 

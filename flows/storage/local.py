@@ -89,7 +89,7 @@ class LocalStorage:
         return True
 
     @contextmanager
-    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
+    def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
         """See Storage."""
         place = self._place(uri)
         with TemporaryFile() as file:

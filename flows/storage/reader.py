@@ -52,7 +52,7 @@ class Reader:
         ours, theirs = _packets()
         with ours:
             with theirs:
-                child = self._ask(pickle.dumps((uri, version_token)), theirs)
+                child = self._ask(pickle.dumps((uri, version_token, size)), theirs)
             ours.settimeout(seconds)
             try:
                 answer, descriptors = receive_files(ours, _LONGEST_PACKET)

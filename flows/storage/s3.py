@@ -7,10 +7,11 @@ so it is known by its ETag as well.
 """
 
 import base64
+import hashlib
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from itertools import chain, islice
@@ -21,25 +22,28 @@ from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-    FlexibleChecksumError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import ClientError
 
 from core.errors import AudioRejected
 from db.listed import Listed
 from flows.settings import Settings
 from flows.storage.access import Access
-from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
-from flows.storage.location import S3, below, canonical, has_dot_segment, own_key, split_s3
-from flows.storage.spool import CHUNK, check_size, sha256_of, spool
+from flows.storage.client_error import code_of, status_of, translated
+from flows.storage.contract import Fetched, StorageRefused, Stored
+from flows.storage.download import (
+    Wanted,
+    WrongDigest,
+    download,
+    etag_token,
+    names_other_bytes,
+    version_token,
+)
+from flows.storage.location import S3, below, canonical, has_dot_segment, is_s3, own_key, split_s3
+from flows.storage.spool import sha256_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, ObjectTypeDef, ObjectVersionTypeDef
+    from types_boto3_s3.type_defs import ObjectTypeDef, ObjectVersionTypeDef
 
     _Entry = ObjectTypeDef | ObjectVersionTypeDef
 
@@ -47,10 +51,7 @@ log = logging.getLogger(__name__)
 _SESSION_LOCK = Lock()  # a client may be shared between threads, making one may not
 _PAGE = 1000
 _NO_VERSION = "null"
-_VERSION, _ETAG = "version:", "etag:"
-
-_ATTEMPTS = 3  # of a download whose body breaks off; boto3 repeats requests, not bodies
-_BROKEN = (IncompleteReadError, ResponseStreamingError, ReadTimeoutError, FlexibleChecksumError)
+_PROBE = "doctor/etag-probe"
 _LARGEST_PUT = 5 * 2**30
 # How stores answer to a request or a header that they do not know.
 _UNKNOWN = {"NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "501", "405"}
@@ -81,6 +82,7 @@ class S3Storage:
 
     def __init__(self, client: "S3Client", base: str, access: Access, max_bytes: int) -> None:
         self._client, self._base, self._access, self._max_bytes = client, base, access, max_bytes
+        self._has_md5_etags = True
 
     def list(self, place: str) -> Iterator[Listed]:
         """See Storage."""
@@ -100,7 +102,7 @@ class S3Storage:
 
     def _starting_with(self, prefix: str, page_size: int) -> Iterator[Listed]:
         bucket, key_prefix = split_s3(prefix)
-        with _translated(prefix):
+        with translated(prefix):
             pages = _version_pages if self._keeps_versions(bucket) else _object_pages
             for page in pages(self._client, bucket, key_prefix, page_size):
                 yield from page
@@ -109,61 +111,54 @@ class S3Storage:
         try:
             return "Status" in self._client.get_bucket_versioning(Bucket=bucket)
         except ClientError as error:
-            if _status(error) == 403 or _code(error) in _UNKNOWN:
+            if status_of(error) == 403 or code_of(error) in _UNKNOWN:
                 return False
             raise
 
     @contextmanager
-    def read(self, uri: str, version_token: str) -> Iterator[Fetched]:
+    def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
         """See Storage."""
         self._access.root(uri)
         _, key = split_s3(uri)
         if not key or has_dot_segment(key):
             raise AudioRejected("unsupported", f'{uri!r} has no name, or "." or ".." as a folder')
         with TemporaryFile() as file:
-            with _translated(uri):
-                fetched = self._download(uri, _condition(version_token), file, self._max_bytes)
+            with translated(uri):
+                fetched = self._download(Wanted(uri, version_token, size), file, self._max_bytes)
             yield fetched
 
-    def _download(self, uri: str, condition: dict[str, Any], file: IO[bytes], limit: int) -> Fetched:
-        for attempt in range(1, _ATTEMPTS + 1):
-            response = self._get(uri, condition)
-            with closing(response["Body"]) as body:
-                check_size(uri, response["ContentLength"], limit)
-                try:
-                    return spool(body.iter_chunks(CHUNK), file, uri, limit)
-                except _BROKEN:
-                    if attempt == _ATTEMPTS:
-                        raise
-        raise AssertionError("the last attempt returns or raises")
-
-    def _get(self, uri: str, condition: dict[str, Any]) -> "GetObjectOutputTypeDef":
-        bucket, key = split_s3(uri)
+    def _download(self, wanted: Wanted, file: IO[bytes], limit: int) -> Fetched:
         try:
-            response = self._client.get_object(Bucket=bucket, Key=key, **condition)
-        except ClientError as error:
-            if _code(error) == "InvalidObjectState":
-                raise AudioRejected("unreadable", f"{uri!r} is archived: restore it, then replay") from error
-            if _status(error) in {404, 412} and _code(error) != "NoSuchBucket":
-                raise AudioRejected("gone", f"{uri!r} is missing or changed ({_code(error)})") from error
-            raise
-        # Some stores ignore the condition.
-        if response["ETag"] != condition.get("IfMatch", response["ETag"]):
-            raise AudioRejected("gone", f"{uri!r} changed since it was listed")
-        return response
+            return download(self._client, wanted, file, limit, has_md5_etags=self._has_md5_etags)
+        except WrongDigest:
+            # Some gateways' digests only look like MD5s. An object of ours, whose MD5 we know, tells them
+            # from a store or proxy that damages what it sends.
+            if self._gives_md5_etags():
+                raise
+            self._has_md5_etags = False
+            return download(self._client, wanted, file, limit, has_md5_etags=False)
+
+    def _gives_md5_etags(self) -> bool:
+        """Ask the store that keeps our results; where they are local, nothing speaks against it."""
+        if not is_s3(self._access.write_root):
+            return True
+        bucket, folder = split_s3(self._access.write_root)
+        key = f"{folder}/{_PROBE}".removeprefix("/")
+        answer = self._client.put_object(Bucket=bucket, Key=key, Body=_PROBE.encode())
+        return not names_other_bytes(answer, hashlib.md5(_PROBE.encode(), usedforsecurity=False).hexdigest())
 
     def write(self, key: str, data: bytes | Path) -> Stored:
         """See Storage."""
-        with _translated(self._uri(key)):
+        with translated(self._uri(key)):
             return self._put(key, data, {})
 
     def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
         """See Storage. A store that ignores the condition overwrites; one that refuses it is asked first."""
-        with _translated(self._uri(key)):
+        with translated(self._uri(key)):
             try:
                 return self._put(key, data, {"IfNoneMatch": "*"})
             except ClientError as error:
-                if _status(error) != 412 and _code(error) not in _UNKNOWN:
+                if status_of(error) != 412 and code_of(error) not in _UNKNOWN:
                     raise
             if self._is_there(self._uri(key)):
                 return self._found(self._uri(key))
@@ -172,7 +167,7 @@ class S3Storage:
     def exists(self, uri: str) -> bool:
         """See Storage."""
         self._access.root(uri)
-        with _translated(uri):
+        with translated(uri):
             return self._is_there(uri)
 
     def _uri(self, key: str) -> str:
@@ -200,14 +195,14 @@ class S3Storage:
         try:
             self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if _status(error) == 404:
+            if status_of(error) == 404:
                 return False
             raise
         return True
 
     def _found(self, uri: str) -> Stored:
         with TemporaryFile() as file:
-            fetched = self._download(uri, {}, file, sys.maxsize)
+            fetched = self._download(Wanted(uri), file, sys.maxsize)
         return Stored(uri, fetched.sha256, fetched.size, created=False)
 
 
@@ -237,40 +232,9 @@ def _is_object(entry: "_Entry") -> bool:
 
 def _listed(bucket: str, entry: "_Entry") -> Listed:
     """The row of one entry of a page, of either kind."""
-    version = entry.get("VersionId", _NO_VERSION)
+    version = str(entry.get("VersionId", _NO_VERSION))
     modified = entry["LastModified"]
-    token = f"{_VERSION}{version}"
+    token = version_token(version)
     if version == _NO_VERSION:
-        token = f"{_ETAG}{entry['ETag']}:{entry['Size']}:{int(modified.timestamp())}"
+        token = etag_token(entry["ETag"], entry["Size"], modified.timestamp())
     return Listed(f"{S3}{bucket}/{entry['Key']}", token, entry["Size"], modified)
-
-
-def _condition(version_token: str) -> dict[str, Any]:
-    """What makes a GET answer with the listed bytes or not at all."""
-    if version_token.startswith(_VERSION):
-        return {"VersionId": version_token.removeprefix(_VERSION)}
-    return {"IfMatch": version_token.removeprefix(_ETAG).rsplit(":", 2)[0]}
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-
-
-@contextmanager
-def _translated(place: str) -> Iterator[None]:
-    """Say what to do about a bucket that is not there and about access that was denied."""
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) == "NoSuchBucket":
-            raise StorageMissing(f"{place!r}: there is no such bucket") from error
-        if _status(error) == 403:
-            raise StorageDenied(
-                f"{place!r}: {error.operation_name} was denied ({_code(error)}): give the worker's role that "
-                "permission, or the worker other credentials"
-            ) from error
-        raise

@@ -38,12 +38,12 @@ class Stuttering:
     reads: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def read(self, uri: str, version_token: str) -> AbstractContextManager[Fetched]:
+    def read(self, uri: str, version_token: str, size: int | None = None) -> AbstractContextManager[Fetched]:
         with self.lock:
             self.reads.append(uri)
             if len(self.reads) == 1:
                 raise SLOW_DOWN
-        return self.storage.read(uri, version_token)
+        return self.storage.read(uri, version_token, size)
 
 
 def run_flow(step: Callable[[Any], Counts], batches: list[list[Any]]) -> tuple[list[Counts], UUID]:
