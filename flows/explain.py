@@ -2,16 +2,18 @@
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import CoreError
 from db.embedded import EmbeddedServerError
 from db.library import LibraryNotFound
 from db.locks import PartitionBusy
 from db.runs import RunNotFound
+from db.sqlstate import OLD_SCHEMA, meaning
 from flows.settings import ENV_PREFIX
 from flows.stages.backfill import BackfillFailed
 from flows.stages.canary import CanaryFailed
+from flows.stages.halving import DeviceFailed
 from flows.storage import StorageError
 
 ON_PURPOSE = (
@@ -23,25 +25,30 @@ ON_PURPOSE = (
     RunNotFound,
     BackfillFailed,
     CanaryFailed,
+    DeviceFailed,
     ValueError,
     OSError,
 )
-UNDEFINED_TABLE = "42P01"
 
 
 def explain(error: BaseException) -> str | None:
     """The line to show, or None where only a traceback helps."""
     if isinstance(error, ValidationError):
         return _settings(error)
-    if isinstance(error, OperationalError):
-        return f"the database does not answer: {_first_line(error.orig)}; check WORDWAVE_DATABASE_URL"
-    if isinstance(error, ProgrammingError) and getattr(error.orig, "pgcode", None) == UNDEFINED_TABLE:
-        return "the database is not at this version's schema: run wordwave migrate"
     if isinstance(error, DBAPIError):
-        return None
+        return _database(error)
     if isinstance(error, BotoCoreError | ClientError):
         return f"the object store: {error}; check its address and credentials"
     return str(error) if isinstance(error, ON_PURPOSE) else None
+
+
+def _database(error: DBAPIError) -> str | None:
+    found = meaning(error)
+    if found is None:
+        return None
+    if found is OLD_SCHEMA:
+        return f"{found.finding}: {found.remedy}"
+    return f"{found.finding}: {_first_line(error.orig)}; {found.remedy}"
 
 
 def _settings(error: ValidationError) -> str:

@@ -11,12 +11,11 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
-from sqlalchemy.exc import OperationalError
 
 from flows.runtime import computing_side_by_side
 from flows.stages.counts import Counts
 from flows.stages.job import Batches, Step
-from flows.storage import is_transient
+from flows.stages.retry import can_pass
 
 BATCHES_AT_ONCE = 2
 """While one reads or writes, another computes; both compute on their part of the cores."""
@@ -29,11 +28,9 @@ def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
 
 
 def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Storage that stutters, a database that went away and a child that somebody killed may come back."""
+    """Whether the error that a batch ended with may pass by itself."""
     error = state.result(raise_on_failure=False)
-    if isinstance(error, OperationalError | ChildProcessError):
-        return True
-    return isinstance(error, BaseException) and is_transient(error)
+    return isinstance(error, BaseException) and can_pass(error)
 
 
 @task(

@@ -4,6 +4,7 @@ one after another with a progress bar on the command line, as Prefect tasks in a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from flows.stages.library import LibraryTask, build_library
 from flows.stages.partition import Partition
 from flows.stages.report import ClipAnswers
 from flows.stages.results import Rows, export_results
+from flows.stages.retry import with_retries
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
@@ -67,10 +69,10 @@ class ShareOut(Protocol):
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """One batch after another, with a bar on stderr where a person watches."""
+    """Do one batch after another, each with retries, and a bar on stderr where a person watches."""
     with tqdm(desc=stage, total=sum(map(len, batches)), disable=None, leave=False) as bar:
         for batch in batches:
-            yield step(batch)
+            yield with_retries(partial(step, batch))
             bar.update(len(batch))
 
 

@@ -2,11 +2,13 @@
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from core.errors import AudioRejected
 from db.engine import make_engine, session_scope
 from flows.explain import explain
 from flows.settings import Settings
+from flows.stages.halving import DeviceFailed
 from tests.fixtures_postgres import Database
 
 
@@ -42,3 +44,31 @@ def test_errors_on_purpose_speak_for_themselves_and_bugs_do_not() -> None:
     assert explain(AudioRejected("silent", "peak 0")) == "silent: peak 0"
     assert explain(KeyError("x")) is None
     assert explain(TypeError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (
+            "DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$",
+            "the database's disk is full: could not extend file; free space there, then run again",
+        ),
+        (
+            "SET TRANSACTION READ ONLY; DELETE FROM predictions",
+            "the database is read-only: cannot execute DELETE in a read-only transaction; "
+            "let WORDWAVE_DATABASE_URL name the primary server",
+        ),
+    ],
+)
+def test_an_error_of_the_database_is_one_line_with_its_own_remedy(
+    database: Database, statement: str, message: str
+) -> None:
+    engine = make_engine(database.url("writer"))
+    with pytest.raises(DBAPIError) as caught, session_scope(engine) as session:
+        session.execute(text(statement))
+    engine.dispose()
+    assert explain(caught.value) == message
+
+
+def test_a_lost_device_is_one_line() -> None:
+    assert explain(DeviceFailed("the device failed: run again")) == "the device failed: run again"
