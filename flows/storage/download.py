@@ -19,6 +19,7 @@ from botocore.exceptions import (
 from core.errors import AudioRejected
 from flows.storage.client_error import code_of, status_of
 from flows.storage.contract import DamagedTransfer, Fetched
+from flows.storage.deadline import ended_after
 from flows.storage.location import split_s3
 from flows.storage.spool import CHUNK, check_size, spool
 
@@ -47,9 +48,13 @@ class WrongDigest(DamagedTransfer):
 
 @dataclass(frozen=True)
 class Wanted:
-    """An object as it was listed: without a token whatever is there, without a size of any."""
+    """An object as it was listed: without a token whatever is there, without a size of any.
+
+    `seconds` is how long its bytes may take to arrive.
+    """
 
     uri: str
+    seconds: float
     version_token: str = ""
     size: int | None = None
 
@@ -85,7 +90,8 @@ def download(
 ) -> Fetched:
     """Read an object into `file`; three times at most, until it is what was promised.
 
-    Raises AudioRejected `gone`, `too_large` and `unreadable` (archived), DamagedTransfer, and ClientError.
+    Raises AudioRejected `gone`, `too_large` and `unreadable` (archived), DamagedTransfer, TimeoutError past
+    its deadline, and ClientError.
     """
     for pause in PAUSES:
         sleep(pause)
@@ -114,7 +120,8 @@ def _download_once(
         check_size(wanted.uri, response["ContentLength"], limit)
         _check_size_is(size, response["ContentLength"], wanted.uri)
         chunks = _hashed(body.iter_chunks(CHUNK), md5)
-        fetched = spool(chunks, file, wanted.uri, limit)
+        with ended_after(wanted.seconds, body, wanted.uri):
+            fetched = spool(chunks, file, wanted.uri, limit)
     _check_size_is(size, fetched.size, wanted.uri)
     if has_md5_etags and names_other_bytes(response, md5.hexdigest()):
         raise WrongDigest(f"{wanted.uri!r} came with MD5 {md5.hexdigest()}, its ETag is {response['ETag']}")

@@ -6,8 +6,8 @@ writing would have to wait for their turns in it.
 Protocol, over Unix sockets that keep packets apart: the first packet has the settings. Each other one says
 what to read and comes with a socket for the answer, and there the child sends what `Storage.read` gave, with
 the file's descriptor, or what it raised. The child ends with its parent, and starts with the first object.
-It is also ended when it has not answered by an object's deadline, since boto3 bounds each wait for bytes but
-not their sum; what else it was reading is then worth another try as well.
+It gives up an object by a deadline, and is ended when it does not even do that; what else it was reading is
+then worth another try as well.
 """
 
 import os
@@ -24,13 +24,15 @@ from typing import Any
 from core.child import end_child, receive_files, start_child
 from core.sandbox import hide_memory
 from flows.settings import Settings
-from flows.storage.access import Access
 from flows.storage.contract import Fetched, Readable
+from flows.storage.deadline import describe_deadline
 from flows.storage.spool import path_of
 from flows.storage.transient import is_transient
 
 _LONGEST_PACKET = 2**17
 _PATIENCE = 5.0
+_GRACE_SECONDS = 30.0
+"""For the child to give up a download by itself, which costs that object alone."""
 
 
 class Reader:
@@ -53,15 +55,12 @@ class Reader:
         with ours:
             with theirs:
                 child = self._ask(pickle.dumps((uri, version_token, size)), theirs)
-            ours.settimeout(seconds)
+            ours.settimeout(seconds + _GRACE_SECONDS)
             try:
                 answer, descriptors = receive_files(ours, _LONGEST_PACKET)
             except TimeoutError:
                 self._leave(child)
-                raise TimeoutError(
-                    f"{uri!r} was not read within {seconds:.0f} s: where the store is that slow, raise "
-                    "WORDWAVE_DOWNLOAD_TIMEOUT or lower WORDWAVE_MIN_DOWNLOAD_RATE"
-                ) from None
+                raise TimeoutError(describe_deadline(uri, seconds)) from None
         if not answer:
             self._leave(child)
             raise ChildProcessError(f"the process that was to read {uri!r} ended before it had")
@@ -146,7 +145,7 @@ def _answer(settings: Settings, wanted: bytes, parent: socket.socket) -> None:
 def _s3(settings: Settings) -> Readable:
     from flows.storage.s3 import S3Storage, make_client
 
-    return S3Storage(make_client(settings), settings.storage_uri, Access.of(settings), settings.max_bytes)
+    return S3Storage(make_client(settings), settings.storage_uri, settings)
 
 
 def _pickled(error: Exception) -> bytes:

@@ -80,8 +80,9 @@ def _session() -> boto3.session.Session:
 class S3Storage:
     """Objects of an S3 store."""
 
-    def __init__(self, client: "S3Client", base: str, access: Access, max_bytes: int) -> None:
-        self._client, self._base, self._access, self._max_bytes = client, base, access, max_bytes
+    def __init__(self, client: "S3Client", base: str, settings: Settings) -> None:
+        self._client, self._base, self._settings = client, base, settings
+        self._access, self._max_bytes = Access.of(settings), settings.max_bytes
         self._has_md5_etags = True
 
     def list(self, place: str) -> Iterator[Listed]:
@@ -124,8 +125,11 @@ class S3Storage:
             raise AudioRejected("unsupported", f'{uri!r} has no name, or "." or ".." as a folder')
         with TemporaryFile() as file:
             with translated(uri):
-                fetched = self._download(Wanted(uri, version_token, size), file, self._max_bytes)
+                fetched = self._download(self._wanted(uri, version_token, size), file, self._max_bytes)
             yield fetched
+
+    def _wanted(self, uri: str, version_token: str = "", size: int | None = None) -> Wanted:
+        return Wanted(uri, self._settings.download_seconds(size), version_token, size)
 
     def _download(self, wanted: Wanted, file: IO[bytes], limit: int) -> Fetched:
         try:
@@ -202,7 +206,7 @@ class S3Storage:
 
     def _found(self, uri: str) -> Stored:
         with TemporaryFile() as file:
-            fetched = self._download(Wanted(uri), file, sys.maxsize)
+            fetched = self._download(self._wanted(uri), file, sys.maxsize)
         return Stored(uri, fetched.sha256, fetched.size, created=False)
 
 

@@ -12,10 +12,10 @@ def open_storage(uri: str, settings: Settings) -> Storage:
 
     What may be read or written is checked at each call, so opening a place allows nothing.
     """
-    base, access = canonical(uri), Access.of(settings)
+    base = canonical(uri)
     if not is_s3(base):
-        return LocalStorage(base, access, settings.max_bytes)
+        return LocalStorage(base, Access.of(settings), settings.max_bytes)
     # boto3 takes 0.3 s to import, which people with local folders need not wait for.
     from flows.storage.s3 import S3Storage, make_client
 
-    return S3Storage(make_client(settings), base, access, settings.max_bytes)
+    return S3Storage(make_client(settings), base, settings)

@@ -180,8 +180,9 @@ def test_a_child_that_is_still_dying_is_not_asked_again(
 
 
 def test_a_child_that_hangs_is_ended_at_the_objects_deadline_and_the_next_read_has_another(
-    s3: S3Bucket, settings: Settings
+    s3: S3Bucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("flows.storage.reader._GRACE_SECONDS", 0)
     place = put(s3, settings, "a.wav", b"bytes")
     hurried = settings.model_copy(update={"download_timeout": 5.0})
     with closing(Reader(hurried)) as reader:
@@ -224,13 +225,24 @@ def dripping_store() -> Iterator[str]:
         server.shutdown()
 
 
-def test_an_object_that_drips_is_left_at_its_deadline(
+def test_an_object_that_drips_is_left_at_its_deadline_and_its_child_lives(
     s3: S3Bucket, settings: Settings, dripping_store: str
 ) -> None:
-    slow = settings.model_copy(update={"s3_endpoint_url": dripping_store, "download_timeout": 3.0})
-    with closing(Reader(slow)) as reader, pytest.raises(TimeoutError, match=r"a\.wav") as caught:
-        reader.read(f"{s3.uri}/clips/a.wav", "version:1", size=100_000).__enter__()
-    assert is_transient(caught.value)
+    slow = settings.model_copy(update={"s3_endpoint_url": dripping_store, "download_timeout": 0.5})
+    with closing(Reader(slow)) as reader:
+        for _ in range(2):
+            with pytest.raises(TimeoutError, match=r"a\.wav.*WORDWAVE_DOWNLOAD_TIMEOUT") as caught:
+                reader.read(f"{s3.uri}/clips/a.wav", "version:1", size=100_000).__enter__()
+            assert is_transient(caught.value)
+        os.kill(child(reader), 0)
+
+
+def test_an_object_that_drips_is_left_in_this_process_too(
+    s3: S3Bucket, settings: Settings, dripping_store: str
+) -> None:
+    slow = settings.model_copy(update={"s3_endpoint_url": dripping_store, "download_timeout": 0.5})
+    with pytest.raises(TimeoutError, match=r"a\.wav"):
+        open_storage(s3.uri, slow).read(f"{s3.uri}/clips/a.wav", "version:1", size=100_000).__enter__()
 
 
 def test_a_deadline_grows_with_the_object_up_to_the_largest() -> None:
