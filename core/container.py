@@ -1,15 +1,21 @@
-"""What the first bytes of a file say it is, and how much audio its container promises.
+"""What the first bytes of a file say it is, how much audio it promises, and which streams it holds.
 
-Content decides, never the name. What a broken-off upload still holds must not be labelled as if it were the
-whole clip, so a promise that the file does not keep is an error. Not every field is a promise, see below.
+Content decides, never the name. What a broken-off upload still holds must not be labeled as if it were the
+whole clip, so a promise that the file does not keep is an error. So is audio after what a header counts, as a
+part must not be labeled as the whole either. Not every field is a promise, see below.
 """
 
 import os
 import re
-import struct
-from collections.abc import Iterator
 
+from core.chunks import Chunk, Grammar, grammar_of, read_chunks
 from core.errors import AudioRejected
+from core.fixed_headers import samples_end
+from core.flac import flac_streams
+from core.mpeg import mpeg_streams
+from core.ogg import ogg_streams
+from core.stream import Stream
+from core.tags import check_tail, skip_id3v2
 
 # The formats of libsndfile that people store audio in. The rarer ones it also reads (MAT5, SD2, XI, ...) stay
 # out: each is a parser more that untrusted bytes could reach.
@@ -21,72 +27,94 @@ _MAGIC = re.compile(
 )
 _SUPPORTED = "wav, aiff, au, caf, sphere, flac, ogg (vorbis, opus) and mp3"
 
-# Writers to a pipe cannot come back to fill in the size: ffmpeg leaves 0xffffffff, sox just under 2 GiB.
-_SIZE_UNKNOWN = 0x7FFF0000
+_MAX_STREAMS = 1_000
 
-_OGG_PAGE_LIMIT = 65_307
-_OGG_HEADER, _OGG_END_OF_STREAM = 27, 0x04
+_TAIL_NAME = re.compile(rb"(?!RIF[FX]|RF64|FORM|riff|data|SSND)[ -~]{4}")
+"""Chunks that may follow the samples: not those that hold more samples, or begin another file."""
 
 
-def check_container(descriptor: int, size: int) -> None:
-    """Check an open file of `size` bytes by its magic bytes and by what its container promises.
+def check_container(descriptor: int, size: int) -> list[Stream]:
+    """Check an open file of `size` bytes by its magic and its promises, and return its streams in order.
 
-    Raises AudioRejected: `empty` (no bytes), `unsupported`, or `truncated`.
+    Raises AudioRejected: `empty` (no bytes), `unsupported`, `truncated`, `unread` (audio that would be left
+    out) or `unreadable`.
     """
     if size == 0:
         raise AudioRejected("empty", "the file has 0 bytes")
     head = os.pread(descriptor, 16, 0)
     if not _MAGIC.match(head):
         raise AudioRejected("unsupported", f"begins with {head!r}; supported are {_SUPPORTED}")
-    if head.startswith((b"RIFF", b"RF64")):
-        _check_sample_bytes(descriptor, size, "<")
-    elif head.startswith((b"RIFX", b"FORM")):
-        _check_sample_bytes(descriptor, size, ">")
-    elif head.startswith(b"OggS"):
-        _check_last_page(descriptor, size)
+    streams = _streams(descriptor, skip_id3v2(descriptor, 0), size)
+    if len(streams) > _MAX_STREAMS:
+        raise AudioRejected("unread", f"{len(streams)} joined streams, the limit is {_MAX_STREAMS}")
+    return streams
 
 
-def _check_sample_bytes(descriptor: int, size: int, byte_order: str) -> None:
-    """WAV and AIFF name the bytes of their samples, and libsndfile silently makes do with fewer."""
-    promised_end = _end_of_samples(descriptor, byte_order)
-    if promised_end > size:
-        message = f"the header promises samples up to byte {promised_end}, the file ends at {size}"
-        raise AudioRejected("truncated", message)
+def _streams(descriptor: int, base: int, size: int) -> list[Stream]:
+    magic = os.pread(descriptor, 4, base)
+    if magic == b"OggS":
+        return ogg_streams(descriptor, base, size)
+    if magic == b"fLaC":
+        return list(flac_streams(descriptor, base, size))
+    if magic in (b".snd", b"NIST"):
+        return [_fixed(descriptor, base, size)]
+    if grammar_of(magic):
+        return [_chunked(descriptor, base, size)]
+    return mpeg_streams(descriptor, base, size)
 
 
-def _end_of_samples(descriptor: int, byte_order: str) -> int:
-    """Where the chunk of samples should end; 0 where the header does not say."""
+def _fixed(descriptor: int, base: int, size: int) -> Stream:
+    """AU and SPHERE: a header, and then samples."""
+    end = samples_end(descriptor, base)
+    if not end:
+        return Stream(0, size)
+    _check_promise(end, size)
+    check_tail(descriptor, end, size)
+    return Stream(0, end, is_file=end == size)
+
+
+def _chunked(descriptor: int, base: int, size: int) -> Stream:
+    """WAV, AIFF and CAF: chunks, one of them the samples.
+
+    A size of 0 is left by writers that were killed; it promises nothing, and libsndfile finds no frame by it.
+    """
+    grammar = grammar_of(os.pread(descriptor, 4, base))
+    assert grammar
+    samples = _samples_chunk(descriptor, base, grammar)
+    if not samples or not samples.length:
+        return Stream(0, size if not samples else samples.end)
+    _check_promise(samples.end, size)
+    check_tail(descriptor, _end_of_chunks(descriptor, samples, grammar, size), size)
+    return Stream(0, samples.end, is_file=samples.end == size)
+
+
+def _samples_chunk(descriptor: int, base: int, grammar: Grammar) -> Chunk | None:
+    """Return the chunk of samples; None where there is none, or where the header does not say its size."""
     large_size = 0
-    for name, start, length in _chunks(descriptor, byte_order):
-        if name == b"ds64":
-            large_size = int.from_bytes(os.pread(descriptor, 8, start + 8), "little")
-        elif name in (b"data", b"SSND"):
-            if length < _SIZE_UNKNOWN:
-                return start + length
-            return start + large_size if large_size else 0
-    return 0
+    for chunk in read_chunks(descriptor, base + grammar.first, grammar):
+        if chunk.name == b"ds64":
+            large_size = int.from_bytes(os.pread(descriptor, 8, chunk.start + 8), "little")
+        elif chunk.name == grammar.samples_name:
+            length = chunk.length if chunk.length < grammar.unknown_size else large_size
+            return grammar.chunk(chunk.name, chunk.start, length) if length or not chunk.length else None
+    return None
 
 
-def _chunks(descriptor: int, byte_order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start of payload and claimed length of each chunk of a RIFF or IFF file."""
-    offset = 12
-    while len(header := os.pread(descriptor, 8, offset)) == 8:
-        name, length = struct.unpack(f"{byte_order}4sI", header)
-        yield name, offset + 8, length
-        offset += 8 + length + length % 2
+def _end_of_chunks(descriptor: int, samples: Chunk, grammar: Grammar, size: int) -> int:
+    """Return where the chunks after the samples end; some writers leave out the padding before them."""
+    ends = []
+    for end in (samples.next, samples.end):
+        for chunk in read_chunks(descriptor, end, grammar):
+            if not _TAIL_NAME.fullmatch(chunk.name) or chunk.end > size:
+                break
+            end = chunk.next
+        ends.append(min(end, size))
+    return max(ends)
 
 
-def _check_last_page(descriptor: int, size: int) -> None:
-    """Ogg has no count of frames to break, but the page that ends a stream says so (RFC 3533)."""
-    tail = os.pread(descriptor, _OGG_PAGE_LIMIT, max(0, size - _OGG_PAGE_LIMIT))
-    start = tail.rfind(b"OggS")
-    if start >= 0 and not _ends_stream(tail[start:]):
-        raise AudioRejected("truncated", "the last Ogg page is cut, or does not end its stream")
-
-
-def _ends_stream(page: bytes) -> bool:
-    if len(page) < _OGG_HEADER:
-        return False
-    flags, segments = page[5], page[26]
-    length = _OGG_HEADER + segments + sum(page[_OGG_HEADER : _OGG_HEADER + segments])
-    return bool(flags & _OGG_END_OF_STREAM) and len(page) >= length
+def _check_promise(end: int, size: int) -> None:
+    """Headers name the bytes of their samples, and libsndfile silently makes do with fewer."""
+    if end > size:
+        raise AudioRejected(
+            "truncated", f"the header promises samples up to byte {end}, the file ends at {size}"
+        )

@@ -7,23 +7,22 @@ module; it therefore imports no torch.
 """
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
+from core.codings import check_coding, check_subtype
 from core.container import check_container
-from core.errors import AudioRejected, ReasonCode
+from core.errors import AudioRejected
 from core.mixdown import Mixdown
 from core.mixdown import Samples as Samples
+from core.stream import Sound, Stream
 
 BLOCK_SAMPLES = 65_536
 """Decoded samples of one block, over all channels: 256 KiB."""
-
-_UNRECOGNISED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC that does not know its own
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class AudioLimits:
         max_expansion, min_bomb_bytes: decoded over encoded bytes, once the former pass a floor (bomb).
         min_peak_dbfs: dB of full scale, peak of the mono mix without offset (silent), unless allow_silent.
         max_peak_dbfs: dB of full scale, peak of any channel (too_loud).
+        extra_codings: names of core.codings that are decoded beside the usual ones (unsupported).
         decode_timeout, stall_timeout: seconds that one clip, and one block of it, may take (timeout).
     """
 
@@ -54,6 +54,7 @@ class AudioLimits:
     min_peak_dbfs: float = -80.0
     max_peak_dbfs: float = 30.0
     allow_silent: bool = False
+    extra_codings: tuple[str, ...] = ()
     decode_timeout: float = 600.0
     stall_timeout: float = 20.0
 
@@ -110,81 +111,77 @@ def open_audio(file: BinaryIO, limits: AudioLimits = DEFAULT_LIMITS) -> AudioStr
     size = os.fstat(descriptor).st_size
     if size > limits.max_bytes:
         raise AudioRejected("too_large", f"{size} bytes, the limit is {limits.max_bytes}")
-    check_container(descriptor, size)
-    sound = _open_sound(descriptor)
+    streams = check_container(descriptor, size)
+    check_coding(descriptor, limits.extra_codings)
+    sound = streams[0].open(descriptor)
     _check_header(sound, limits)
-    return AudioStream(sound.samplerate, _checked_blocks(sound, size, limits))
+    sounds = _opened(descriptor, streams, sound)
+    return AudioStream(sound.samplerate, _checked_blocks(sounds, sound, size, limits))
 
 
-class _ForwardSound(soundfile.SoundFile):  # type: ignore[misc]  # the package is not followed
-    """Reads forward only: soundfile seeks after every read where it can, which fails on damaged files."""
-
-    def seekable(self) -> bool:
-        return False
-
-    @property
-    def all_read(self) -> bool:
-        return os.lseek(self.name, 0, os.SEEK_CUR) == os.fstat(self.name).st_size
-
-
-def _open_sound(descriptor: int) -> _ForwardSound:
-    try:
-        # By descriptor, since given a path libsndfile lets the name's extension decide.
-        return _ForwardSound(descriptor, closefd=False)
-    except soundfile.LibsndfileError as error:
-        reason: ReasonCode = "unsupported" if error.code == _UNRECOGNISED_FORMAT else "unreadable"
-        raise AudioRejected(reason, f"libsndfile: {error.error_string}") from error
-
-
-def _check_header(sound: _ForwardSound, limits: AudioLimits) -> None:
+def _check_header(sound: Sound, limits: AudioLimits) -> None:
     low, high = limits.min_sample_rate, limits.max_sample_rate
     if not low <= sound.samplerate <= high:
         raise AudioRejected("bad_rate", f"{sound.samplerate} Hz, the limits are {low} and {high} Hz")
+    check_subtype(sound.format, sound.subtype, limits.extra_codings)
     if sound.channels > limits.max_channels:
         raise AudioRejected("bad_channels", f"{sound.channels} channels, the limit is {limits.max_channels}")
 
 
+def _opened(descriptor: int, streams: list[Stream], first: Sound) -> Iterator[tuple[Stream, Sound]]:
+    """Yield each stream opened; joined streams must be alike, since a clip has one rate."""
+    yield streams[0], first
+    for stream in streams[1:]:
+        sound = stream.open(descriptor)
+        if _form(sound) != _form(first):
+            message = f"audio of {_form(first)} becomes one of {_form(sound)} at byte {stream.start}"
+            raise AudioRejected("unread", message)
+        yield stream, sound
+
+
+def _form(sound: Sound) -> str:
+    return f"{sound.format}, {sound.samplerate} Hz, {sound.channels} channels"
+
+
 def _checked_blocks(
-    sound: _ForwardSound, encoded_bytes: int, limits: AudioLimits
+    sounds: Iterable[tuple[Stream, Sound]], first: Sound, encoded_bytes: int, limits: AudioLimits
 ) -> Generator[Samples, None, AudioInfo]:
-    num_samples, mixdown = 0, Mixdown(sound.channels, limits.max_peak_dbfs)
-    with sound:
-        while len(block := _read_block(sound, num_samples)):
-            num_samples += len(block)
-            _check_growth(sound, num_samples, encoded_bytes, limits)
-            yield mixdown.mix(block)
-        info = AudioInfo(sound.format, sound.samplerate, sound.channels, num_samples, mixdown.peak)
-        _check_count(sound, num_samples)
+    num_samples, mixdown = 0, Mixdown(first.channels, limits.max_peak_dbfs)
+    for stream, sound in sounds:
+        with sound:
+            for block in _blocks(stream, sound):
+                num_samples += len(block)
+                _check_growth(sound, num_samples, encoded_bytes, limits)
+                yield mixdown.mix(block)
+    info = AudioInfo(first.format, first.samplerate, first.channels, num_samples, mixdown.peak)
     _check_whole(info, limits)
     mixdown.check(limits.min_peak_dbfs, limits.allow_silent)
     return info
 
 
-def _read_block(sound: _ForwardSound, position: int) -> Samples:
-    """The next (frames, channels), none at the end; asking past the claimed end upsets the MP3 decoder."""
-    frames = min(BLOCK_SAMPLES // sound.channels, sound.frames - position)
+def _blocks(stream: Stream, sound: Sound) -> Iterator[Samples]:
+    """Yield the stream's (frames, channels), and check that its end was reached."""
+    position = 0
+    while len(block := _read_block(stream, sound, position)):
+        position += len(block)
+        yield block
+    stream.check_end(sound, position)
+
+
+def _read_block(stream: Stream, sound: Sound, position: int) -> Samples:
+    frames = min(BLOCK_SAMPLES // sound.channels, stream.frames_until_stop(sound, position))
+    bytes_read = sound.position
     try:
         block: Samples = sound.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        # A FLAC that breaks off is read to its end before libsndfile gives up, a damaged one is not.
-        if sound.format == "FLAC" and sound.all_read:
-            _check_count(sound, position)
+        if stream.ends_by_error(sound, position, bytes_read):
+            return np.empty((0, sound.channels), np.float32)
         message = f"libsndfile: {error.error_string} (after {position} frames)"
         raise AudioRejected("unreadable", message) from error
     return block
 
 
-def _check_count(sound: _ForwardSound, num_samples: int) -> None:
-    """FLAC alone counts its frames exactly.
-
-    An MP3's count is an estimate, Ogg's is the position of its last page, and those of WAV and AIFF are what
-    libsndfile made of the bytes there are (core.container holds them to their promise).
-    """
-    if sound.format == "FLAC" and num_samples < sound.frames != _UNKNOWN_FRAMES:
-        raise AudioRejected("truncated", f"the header promises {sound.frames} frames, the file holds fewer")
-
-
-def _check_growth(sound: _ForwardSound, num_samples: int, encoded_bytes: int, limits: AudioLimits) -> None:
+def _check_growth(sound: Sound, num_samples: int, encoded_bytes: int, limits: AudioLimits) -> None:
     if num_samples > limits.max_duration * sound.samplerate:
         raise AudioRejected("too_long", f"over {limits.max_duration} s")
     decoded_bytes = num_samples * sound.channels * np.float32().itemsize

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.codings import EXTRA_CODINGS
 from core.decode import AudioLimits
 from flows.credentials import mask_url, refuse_credentials
 
@@ -35,6 +36,13 @@ def _answering_with_audio(codec: str, llm: str | None) -> str | None:
     return MINI_GENERATION_LLM if (codec, llm) == (MINI_CODEC, MINI_LLM) else llm
 
 
+def _known_coding(name: str) -> str:
+    if name not in EXTRA_CODINGS:
+        raise ValueError(f"{name!r} is none of the codings that can be allowed: {', '.join(EXTRA_CODINGS)}")
+    return name
+
+
+ExtraCoding = Annotated[str, AfterValidator(_known_coding)]
 Place = Annotated[str, AfterValidator(refuse_credentials)]
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -89,6 +97,9 @@ class Settings(BaseSettings):
     min_bomb_bytes: int = Field(_LIMITS.min_bomb_bytes, ge=0, description="decoded bytes that are no bomb")
     min_peak_dbfs: float = Field(_LIMITS.min_peak_dbfs, lt=0, description="dBFS; quieter clips are silent")
     max_peak_dbfs: float = Field(_LIMITS.max_peak_dbfs, ge=0, description="dBFS; louder clips are refused")
+    extra_codings: Annotated[tuple[ExtraCoding, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="codings beside the usual ones: " + ", ".join(EXTRA_CODINGS)
+    )
     allow_silent: bool = Field(_LIMITS.allow_silent, description="answer silent clips too")
     decode_timeout: float = Field(_LIMITS.decode_timeout, gt=0, description="seconds to decode one clip")
     stall_timeout: float = Field(_LIMITS.stall_timeout, gt=0, description="seconds to decode one block")

@@ -120,3 +120,11 @@ def test_settings_forms_and_storage_load_no_model_no_prefect_and_no_s3_client(mo
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_codings_are_allowed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORDWAVE_EXTRA_CODINGS", "gsm, ima_adpcm")
+    assert Settings().audio_limits.extra_codings == ("gsm", "ima_adpcm")
+    monkeypatch.setenv("WORDWAVE_EXTRA_CODINGS", "adpcm")
+    with pytest.raises(ValidationError, match="ima_adpcm, ms_adpcm"):
+        Settings()

@@ -1,0 +1,95 @@
+"""The chunks of WAV (RIFF, RIFX, RF64, Wave64), AIFF and CAF."""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.errors import AudioRejected
+
+_MAX_CHUNKS = 10_000
+"""Far more than any writer makes; a hostile file could hold a million for each 8 MB."""
+
+_MAX_OFFSET = 2**62
+"""No file reaches it, but lengths of 64 bits do."""
+
+_WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+"""What the GUIDs of Wave64 end with, after the name of a chunk."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk as its header claims it; `start` is where its payload begins."""
+
+    name: bytes
+    start: int
+    length: int
+    next: int
+
+    @property
+    def end(self) -> int:
+        """Where the payload ends."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """How the chunks of a container are written."""
+
+    header: struct.Struct
+    first: int
+    alignment: int
+    format_name: bytes
+    samples_name: bytes
+    is_big_endian: bool
+    unknown_size: int
+    length_counts_header: bool = False
+
+    def read(self, header: bytes, offset: int) -> Chunk | None:
+        """Return the chunk whose header this is; None for bytes that are none."""
+        name, *rest, length = self.header.unpack(header)
+        if rest and rest[0] != _WAVE64_TAIL:
+            return None
+        start = offset + self.header.size
+        if self.length_counts_header:
+            length -= self.header.size
+        return self.chunk(name, start, length) if length >= 0 else None
+
+    def chunk(self, name: bytes, start: int, length: int) -> Chunk:
+        """Return a chunk of `length` bytes, which the next one follows as it must here."""
+        return Chunk(name, start, length, start + length + -length % self.alignment)
+
+
+# Writers to a pipe cannot come back to fill in the size: ffmpeg leaves 0xffffffff, sox just under 2 GiB.
+_SIZE_UNKNOWN, _WIDE_SIZE_UNKNOWN = 0x7FFF0000, 2**63
+
+_RIFF = Grammar(struct.Struct("<4sI"), 12, 2, b"fmt ", b"data", False, _SIZE_UNKNOWN)
+_RIFX = Grammar(struct.Struct(">4sI"), 12, 2, b"fmt ", b"data", True, _SIZE_UNKNOWN)
+_AIFF = Grammar(struct.Struct(">4sI"), 12, 2, b"COMM", b"SSND", True, _SIZE_UNKNOWN)
+_WAVE64 = Grammar(
+    struct.Struct("<4s12sQ"), 40, 8, b"fmt ", b"data", False, _WIDE_SIZE_UNKNOWN, length_counts_header=True
+)
+_CAF = Grammar(struct.Struct(">4sQ"), 8, 1, b"desc", b"data", True, _WIDE_SIZE_UNKNOWN)
+
+_GRAMMARS = {b"RIFF": _RIFF, b"RF64": _RIFF, b"RIFX": _RIFX, b"FORM": _AIFF, b"riff": _WAVE64, b"caff": _CAF}
+
+
+def grammar_of(magic: bytes) -> Grammar | None:
+    """Return how a file that begins so is written; None where it has no chunks."""
+    return _GRAMMARS.get(magic[:4])
+
+
+def read_chunks(descriptor: int, offset: int, grammar: Grammar) -> Iterator[Chunk]:
+    """Yield the chunks from an offset on, up to bytes that are no chunk.
+
+    Raises AudioRejected (`unreadable`) after more chunks than any writer makes.
+    """
+    for _ in range(_MAX_CHUNKS):
+        if offset > _MAX_OFFSET:
+            return
+        header = os.pread(descriptor, grammar.header.size, offset)
+        if len(header) < grammar.header.size or not (chunk := grammar.read(header, offset)):
+            return
+        yield chunk
+        offset = chunk.next
+    raise AudioRejected("unreadable", f"over {_MAX_CHUNKS} chunks")

@@ -1,0 +1,113 @@
+"""A part of a file that libsndfile decodes by itself, and how it is opened."""
+
+import os
+from dataclasses import dataclass
+
+import soundfile
+
+from core.errors import AudioRejected, ReasonCode
+
+_UNRECOGNISED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
+
+_SLACK_BYTES = 4096
+"""What may be left where decoding ends, such as a frame that is not complete."""
+
+
+class Sound(soundfile.SoundFile):  # type: ignore[misc]  # the package is not followed
+    """Reads forward only: soundfile seeks after every read where it can, which fails on damaged files."""
+
+    def seekable(self) -> bool:
+        return False
+
+    @property
+    def position(self) -> int:
+        """Byte of the file up to which libsndfile has read."""
+        return self.name.position if isinstance(self.name, ByteView) else os.lseek(self.name, 0, os.SEEK_CUR)
+
+
+class ByteView:
+    """A file that begins with `head`, and goes on with the bytes of a real file from `start` to `end`.
+
+    It can claim to be longer, for a decoder that takes its length for a promise.
+    """
+
+    def __init__(self, descriptor: int, head: bytes, start: int, end: int, claimed_bytes: int = 0) -> None:
+        self.descriptor = descriptor
+        self._head, self._start = head, start
+        self._length = len(head) + end - start
+        self._claimed_length = max(self._length, claimed_bytes)
+        self._offset = 0
+
+    @property
+    def position(self) -> int:
+        """Byte of the real file at which this one stands."""
+        return self._start + max(0, self._offset - len(self._head))
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer as far as there are bytes.
+
+        It gets zeros when a decoder looks for a tag just before a claimed end.
+        """
+        if self._offset > self._length:
+            data = bytes(min(len(buffer), self._claimed_length - self._offset))
+        else:
+            size = min(len(buffer), self._length - self._offset)
+            data = self._head[self._offset : self._offset + size]
+            data += os.pread(self.descriptor, size - len(data), self.position)
+        buffer[: len(data)] = data
+        self._offset += len(data)
+        return len(data)
+
+    read = readinto  # soundfile asks for one of both names, and uses the other
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset within the view."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._offset, os.SEEK_END: self._claimed_length}[whence]
+        self._offset = min(max(0, base + offset), self._claimed_length)
+        return self._offset
+
+    def tell(self) -> int:
+        """Offset within the view."""
+        return self._offset
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes from `start` to `end` that decode by themselves; `is_file` where they are the whole file."""
+
+    start: int
+    end: int
+    is_file: bool = True
+
+    def open(self, descriptor: int) -> Sound:
+        """Open it for reading; raises AudioRejected where libsndfile refuses it."""
+        return open_sound(descriptor if self.is_file else ByteView(descriptor, b"", self.start, self.end))
+
+    def frames_until_stop(self, sound: Sound, position: int) -> int:
+        """How many frames may be asked for; asking past the claimed end upsets the MP3 decoder."""
+        frames: int = sound.frames - position
+        return frames
+
+    def ends_by_error(self, sound: Sound, position: int, bytes_read: int) -> bool:
+        """Whether an error of the decoder after `position` frames is only the end of the audio.
+
+        `bytes_read` is how far it had read before. Raises AudioRejected where the file is known to be cut.
+        """
+        return False
+
+    def check_end(self, sound: Sound, position: int) -> None:
+        """Raise AudioRejected (`unread`) where decoding ended before the bytes did."""
+        left = self.end - sound.position
+        if left > _SLACK_BYTES:
+            raise AudioRejected("unread", f"decoding ended after {position} frames with {left} bytes left")
+
+
+def open_sound(file: int | ByteView) -> Sound:
+    """Open a file by descriptor or view; given a path libsndfile lets the name's extension decide."""
+    if isinstance(file, int):
+        os.lseek(file, 0, os.SEEK_SET)
+    try:
+        return Sound(file, closefd=False)
+    except soundfile.LibsndfileError as error:
+        reason: ReasonCode = "unsupported" if error.code == _UNRECOGNISED_FORMAT else "unreadable"
+        raise AudioRejected(reason, f"libsndfile: {error.error_string}") from error
