@@ -41,12 +41,16 @@ def _written_at() -> Mapped[datetime]:
 
 
 class Content(Base):
-    """The bytes of an audio object, once, however many uris have them; written after a full decode."""
+    """The bytes of an audio object, once, however many uris have them; written after a full decode.
+
+    `checks` is 0 for one that was read before decoding was held to what a file promises (see db.recheck).
+    """
 
     __tablename__ = "contents"
     __table_args__ = (
         _sha256_check("sha256"),
         CheckConstraint("sample_rate > 0 AND channels > 0 AND num_samples > 0", name="shape"),
+        Index("ix_contents_unchecked", "sha256", postgresql_where=text("checks = 0")),
     )
 
     sha256: Mapped[bytes] = mapped_column(primary_key=True)
@@ -58,6 +62,7 @@ class Content(Base):
     )
     format: Mapped[str]
     peak: Mapped[float]
+    checks: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
 
 
 class Clip(Base):

@@ -1,11 +1,15 @@
 """What a run answered, labels and audio alike, is taken back or stands again; nothing is deleted."""
 
+from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from db.models import GeneratedAudio, Prediction
+from db.models import Demonstration, GeneratedAudio, Prediction, Run
+
+RECHECK = "recheck"
+"""The kind of the runs that retract what came of wrong audio."""
 
 Answers = type[Prediction] | type[GeneratedAudio]
 ANSWERS: tuple[Answers, ...] = (Prediction, GeneratedAudio)
@@ -13,13 +17,29 @@ ANSWERS: tuple[Answers, ...] = (Prediction, GeneratedAudio)
 
 def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
     """Retracts the standing answers of a run in the name of another run; returns how many those were."""
-    return sum(_retract(session, table, run_id, by_run) for table in ANSWERS)
+    return sum(_retract(session, table, table.run_id == run_id, by_run) for table in ANSWERS)
+
+
+def retract_about(session: Session, contents: Collection[bytes], by_run: UUID) -> int:
+    """Retract the standing answers about these contents; return how many those were."""
+    return sum(_retract(session, table, table.content_sha256.in_(contents), by_run) for table in ANSWERS)
+
+
+def retract_shown(session: Session, contents: Collection[bytes], by_run: UUID) -> int:
+    """Retract the standing answers of libraries that show one of these contents; return how many."""
+    shown = Demonstration
+    libraries = select(shown.demonstration_set_id).where(
+        or_(shown.content_sha256.in_(contents), shown.target_content_sha256.in_(contents))
+    )
+    return sum(
+        _retract(session, table, table.demonstration_set_id.in_(libraries), by_run) for table in ANSWERS
+    )
 
 
 def restore_run(session: Session, run_id: UUID) -> int:
     """Lets the retracted answers of a run stand again; returns how many.
 
-    Work that was answered anew meanwhile keeps its newer answer.
+    Work that was answered anew meanwhile keeps its newer answer; what came of wrong audio stays retracted.
     """
     return sum(_restore(session, table, run_id) for table in ANSWERS)
 
@@ -29,10 +49,10 @@ def has_answers(session: Session, run_id: UUID) -> bool:
     return any(session.scalar(select(exists().where(table.run_id == run_id))) for table in ANSWERS)
 
 
-def _retract(session: Session, table: Answers, run_id: UUID, by_run: UUID) -> int:
+def _retract(session: Session, table: Answers, which: ColumnElement[bool], by_run: UUID) -> int:
     retracted = session.scalars(
         update(table)
-        .where(table.run_id == run_id, table.retracted_by_run.is_(None))
+        .where(which, table.retracted_by_run.is_(None))
         .values(retracted_by_run=by_run)
         .returning(table.id)
     )
@@ -42,9 +62,10 @@ def _retract(session: Session, table: Answers, run_id: UUID, by_run: UUID) -> in
 def _restore(session: Session, table: Answers, run_id: UUID) -> int:
     newer = aliased(table)
     standing = exists().where(newer.work_key == table.work_key, newer.retracted_by_run.is_(None))
+    wrong = exists().where(Run.id == table.retracted_by_run, Run.kind == RECHECK)
     restored = session.scalars(
         update(table)
-        .where(table.run_id == run_id, table.retracted_by_run.is_not(None), ~standing)
+        .where(table.run_id == run_id, table.retracted_by_run.is_not(None), ~standing, ~wrong)
         .values(retracted_by_run=None)
         .returning(table.id)
     )

@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from db.library import LibraryVersion
 from db.promotions import TwoAnswers
 from db.quarantine import Quarantined
+from db.recheck import SuspectCount
 from flows.stages.check import Check
 from flows.stages.generation_job import Generated
 from flows.stages.generation_record import AudioAnswer
@@ -76,6 +77,22 @@ def count_rows(run: OpenRun) -> list[dict[str, str]]:
 def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
     """Clips that wait for replay, and why."""
     return [{"clip": escape(row.uri), "reason": row.reason, "message": escape(row.message)} for row in rows]
+
+
+def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
+    """Return what a recheck reads again, by kind."""
+    return [
+        {"why": found.kind, "contents": str(found.contents), "MB": f"{found.size / 1e6:.1f}"}
+        for found in suspects
+    ]
+
+
+def refused_library_lines(libraries: Iterable[str]) -> list[str]:
+    """Name the libraries that show a clip which is refused today."""
+    return [
+        f"- `{escape(library)}` shows a clip that is refused today: import it again without that clip."
+        for library in libraries
+    ]
 
 
 def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:

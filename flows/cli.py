@@ -391,6 +391,28 @@ def replay(place: str, reasons: tuple[str, ...]) -> None:
 
 
 @wordwave.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.option("--dry-run", is_flag=True, help="Only say what would be read again.")
+def recheck(place: str, dry_run: bool) -> None:
+    """Read clips again that were stored before today's checks, and make anew what came of wrong audio.
+
+    Answers about wrong audio are retracted and asked again; clips that are refused today are quarantined.
+    """
+    from flows.stages.job import with_bar
+    from flows.stages.recheck import recheck_place, suspects_of
+    from flows.stages.report import suspect_lines
+
+    with runtime_for(place) as runtime:
+        click.echo("\n".join(suspect_lines(suspects_of(runtime, place))), err=True)
+        if dry_run:
+            return
+        done = recheck_place(runtime, place, with_bar)
+    for library in done.libraries:
+        click.echo(f"{library} shows a clip that is refused today: import it again without", err=True)
+    echo_json({"run": str(done.run.id), **done.run.counts})
+
+
+@wordwave.command()
 @click.argument("run_id", metavar="RUN", type=click.UUID)
 def undo(run_id: UUID) -> None:
     """Take back the answers of a run: current answers are again what they were. Undo the undoing: redo."""

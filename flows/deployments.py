@@ -61,6 +61,7 @@ DEPLOYED = (
     Deployed("denoise-clips", ("audio",), pool="wordwave-gpu"),
     Deployed("evaluate-task", ("quality",), pool="wordwave-gpu"),
     Deployed("replay-quarantine", ("repair",), pool="wordwave-gpu"),
+    Deployed("recheck", ("repair",), pool="wordwave-gpu"),
     Deployed("undo-run", ("repair",)),
     Deployed("verify-run", ("repair",), pool="wordwave-gpu"),
     Deployed("upgrade-models", ("models",), pool="wordwave-gpu"),

@@ -10,6 +10,7 @@ from db.clips import READING, Selection, listed_uris
 from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import Quarantined, open_quarantine
+from db.recheck import SuspectCount
 from flows.runtime import Runtime
 from flows.stages.label import TASK, Labelling
 
@@ -98,3 +99,11 @@ def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
         label = clip.answer.label if clip.answer else "-"
         status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
         yield f"{label:<16}{shown}  {status:<12} {clip.uri}"
+
+
+def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:
+    """Say what a recheck will read again, before it begins."""
+    contents, size = sum(found.contents for found in suspects), sum(found.size for found in suspects)
+    yield f"{contents} contents ({size / 1e6:.1f} MB) are suspect and will be read again"
+    for found in suspects:
+        yield f"{found.contents:>9}  {found.kind}"

@@ -1,0 +1,243 @@
+"""Contents that were read before today's checks: which of them are suspect, and how each one is settled."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Double,
+    LargeBinary,
+    Select,
+    SmallInteger,
+    and_,
+    any_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    union,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.clips import ClipToTokenize, Selection, selected
+from db.models import (
+    Clip,
+    Content,
+    Demonstration,
+    DemonstrationSet,
+    PooledLatent,
+    Prediction,
+    Run,
+    TokenSequence,
+)
+from db.written import LIBRARY
+
+WHOLE_BY_HEADER = ("WAV", "WAVEX", "RF64", "AIFF")
+"""Formats that were always held to the length they promise."""
+MAX_PEAK = 10 ** (30 / 20)
+"""30 dB over full scale."""
+MAX_LEVEL_SPREAD = 1
+"""Tenths of dB by which the level of a clip that is nothing but an offset varies."""
+
+
+POISONED = "latents that are not finite"
+"""The one kind that reading alone does not show."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A current clip whose content was never checked, with what was stored of it; `kind` says why."""
+
+    clip: ClipToTokenize
+    content_sha256: bytes
+    kind: str
+    num_samples: int
+    peak: float
+
+
+class Facts(Protocol):
+    """What decoding says of a content."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def num_samples(self) -> int: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def peak(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class SuspectCount:
+    """How many contents are suspect for one reason, and the bytes of their objects."""
+
+    kind: str
+    contents: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PastAnswer:
+    """What a retracted answer of a current clip had been asked: NAME@VERSION and the run's parameters."""
+
+    uri: str
+    library: str
+    parameters: tuple[tuple[str, Any], ...]
+
+
+def suspect_contents(session: Session, selection: Selection, codec_id: int) -> list[Suspect]:
+    """Return a current clip of each suspect content of the selection, in uri order."""
+    found = _suspects(selection, codec_id).subquery()
+    rows = session.execute(select(found).order_by(found.c.uri))
+    return [Suspect(ClipToTokenize(*row[:4]), *row[4:]) for row in rows]
+
+
+def count_suspects(session: Session, selection: Selection, codec_id: int) -> list[SuspectCount]:
+    """Return the number and size of the suspect contents by kind, the commonest first."""
+    found = _suspects(selection, codec_id).subquery()
+    number, size = func.count(), cast(func.sum(found.c.size), BigInteger)
+    rows = session.execute(
+        select(found.c.kind, number, size).group_by(found.c.kind).order_by(number.desc(), found.c.kind)
+    )
+    return [SuspectCount(*row) for row in rows]
+
+
+def _suspects(selection: Selection, codec_id: int) -> Select[Any]:
+    tokens, latent = TokenSequence, PooledLatent
+    return (
+        select(
+            *(Clip.id, Clip.uri, Clip.version_token, Clip.size),
+            *(Content.sha256, _kind().label("kind"), Content.num_samples, Content.peak),
+        )
+        .join(Content, Content.sha256 == Clip.content_sha256)
+        .outerjoin(tokens, and_(tokens.content_sha256 == Content.sha256, tokens.codec_id == codec_id))
+        .outerjoin(latent, and_(latent.content_sha256 == Content.sha256, latent.codec_id == codec_id))
+        .where(selected(selection), Content.checks == 0, _kind().is_not(None))
+        .distinct(Content.sha256)
+        .order_by(Content.sha256, Clip.uri)
+    )
+
+
+def _kind() -> ColumnElement[str | None]:
+    """Return why a content is suspect, null where nothing that was mended can have concerned it."""
+    return case(
+        (_has_bad_latent(), POISONED),
+        (Content.peak > MAX_PEAK, "level far over full scale"),
+        (not_(Content.format.in_(WHOLE_BY_HEADER)), "may have been read in part"),
+        (Content.channels > 1, "channels that may cancel"),
+        (_has_constant_level(), "offset without sound"),
+        (func.starts_with(Clip.uri, "s3://"), "download that was not compared"),
+        else_=None,
+    )
+
+
+def _has_bad_latent() -> ColumnElement[bool]:
+    """Whether a half-precision number has the exponent of infinity and NaN."""
+    return or_(_has_special_number(PooledLatent.mean), _has_special_number(PooledLatent.deviation))
+
+
+def _has_special_number(halves: InstrumentedAttribute[bytes]) -> ColumnElement[bool]:
+    place = func.generate_series(1, func.octet_length(halves) - 1, 2).table_valued("place").render_derived()
+    exponent = func.get_byte(halves, place.c.place).op("&")(literal(0x7C))
+    return select(literal(1)).select_from(place).where(exponent == 0x7C).exists()
+
+
+def _has_constant_level() -> ColumnElement[bool]:
+    """The last code is left out, since it may span zeros after the end."""
+    levels = TokenSequence.levels
+    ordinal = func.unnest(levels).table_valued(column("level"), with_ordinality="place").render_derived()
+    spread = (
+        select(func.max(ordinal.c.level) - func.min(ordinal.c.level))
+        .select_from(ordinal)
+        .where(or_(ordinal.c.place < func.cardinality(levels), ordinal.c.place == 1))
+        .scalar_subquery()
+    )
+    return spread <= MAX_LEVEL_SPREAD
+
+
+def confirm_contents(session: Session, contents: Collection[bytes]) -> None:
+    """Mark contents as checked: read again, they gave what is stored."""
+    session.execute(select(func.confirm_contents(_digests(contents))))
+
+
+def unlink_contents(session: Session, contents: Collection[bytes]) -> None:
+    """Take contents from all clips that have them, which are then read anew or stay in quarantine."""
+    mine = Clip.content_sha256 == any_(_digests(contents))
+    ids = select(Clip.id).where(mine).order_by(Clip.id).with_for_update().scalar_subquery()
+    session.execute(update(Clip).where(Clip.id.in_(ids)).values(content_sha256=None))
+
+
+def discard_tokens(session: Session, contents: Collection[bytes]) -> None:
+    """Delete the codes and latents of contents that were never checked."""
+    session.execute(select(func.discard_tokens(_digests(contents))))
+
+
+def restate_content(session: Session, sha256: bytes, facts: Facts) -> None:
+    """Correct what a content is and delete its codes and latents, which the next tokenizing writes anew."""
+    channels = cast(facts.channels, SmallInteger)
+    num_samples = cast(facts.num_samples, BigInteger)
+    peak = cast(facts.peak, Double)
+    session.execute(
+        select(func.restate_content(sha256, facts.sample_rate, channels, num_samples, facts.format, peak))
+    )
+
+
+def clips_of_contents(session: Session, contents: Collection[bytes]) -> dict[int, bytes]:
+    """Return the content of each current clip that has one of these."""
+    mine = Clip.content_sha256 == any_(_digests(contents))
+    rows = session.execute(select(Clip.id, Clip.content_sha256).where(mine, Clip.missing_since.is_(None)))
+    return {clip_id: sha256 for clip_id, sha256 in rows if sha256 is not None}
+
+
+def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[bytes, list[str]]:
+    """Return the libraries, as NAME@VERSION, that show each of these contents, as a clip or as a target."""
+    shown = union(
+        select(Demonstration.demonstration_set_id, Demonstration.content_sha256.label("sha256")),
+        select(Demonstration.demonstration_set_id, Demonstration.target_content_sha256),
+    ).subquery()
+    rows = session.execute(
+        select(shown.c.sha256, LIBRARY)
+        .join(DemonstrationSet, DemonstrationSet.id == shown.c.demonstration_set_id)
+        .where(shown.c.sha256 == any_(_digests(contents)))
+        .order_by(DemonstrationSet.name, DemonstrationSet.version)
+    )
+    found: dict[bytes, list[str]] = {}
+    for sha256, library in rows:
+        found.setdefault(sha256, []).append(library)
+    return found
+
+
+def answers_retracted_by(
+    session: Session, run_id: UUID, codec_id: int, llm_id: int | None
+) -> list[PastAnswer]:
+    """Return what the label answers of these models that a run retracted had been asked of current clips."""
+    answer = Prediction
+    rows = session.execute(
+        select(Clip.uri, LIBRARY, Run.parameters)
+        .join(answer, answer.content_sha256 == Clip.content_sha256)
+        .join(DemonstrationSet, DemonstrationSet.id == answer.demonstration_set_id)
+        .join(Run, Run.id == answer.run_id)
+        .where(answer.retracted_by_run == run_id, Clip.missing_since.is_(None))
+        .where(answer.codec_id == codec_id, answer.llm_id.is_not_distinct_from(llm_id))
+    )
+    return [PastAnswer(uri, library, _frozen(parameters)) for uri, library, parameters in rows]
+
+
+def _frozen(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in parameters.items() if isinstance(value, str | int | float))
+
+
+def _digests(contents: Collection[bytes]) -> ColumnElement[Any]:
+    return cast(sorted(contents), ARRAY(LargeBinary))

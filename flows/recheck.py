@@ -1,0 +1,35 @@
+"""recheck: clips that were stored before today's checks are read again."""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import publish_page, refused_library_lines, summary, suspect_rows
+from flows.parameters import DryRun, Prefix
+from flows.runtime import shared_runtime
+from flows.settings import Settings
+from flows.stages.recheck import recheck_place, suspects_of
+from flows.tasks import batch_threads, in_tasks
+
+
+@flow(
+    name="recheck",
+    flow_run_name="recheck {prefix}",
+    description="Read clips again that were stored before today's checks, and mend what came of wrong audio.",
+    task_runner=batch_threads(),
+)
+def recheck(prefix: Prefix, dry_run: DryRun = False) -> dict[str, int]:
+    """Show what is suspect, then settle it; a dry run only shows it."""
+    runtime = shared_runtime(Settings())
+    suspects = suspects_of(runtime, prefix)
+    if dry_run:
+        publish_page(
+            "recheck",
+            prefix,
+            f"## {sum(found.contents for found in suspects)} contents are suspect",
+            suspect_rows(suspects),
+        )
+        return {found.kind: found.contents for found in suspects}
+    done = recheck_place(runtime, prefix, in_tasks, flow_run_id=flow_run.id)
+    page = summary(prefix, done.run, refused_library_lines(done.libraries))
+    publish_page("recheck", prefix, page, suspect_rows(suspects))
+    return dict(done.run.counts)
