@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from core.constraint import LabelTrie
 from core.llama import FrozenLlama, label_scores
-from core.llama_directory import DType
+from core.llama_files import DType
 
 CONFIG = LlamaConfig(
     hidden_size=768,

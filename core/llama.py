@@ -16,7 +16,8 @@ from transformers import DynamicCache, LlamaForCausalLM
 from core.constraint import LabelTrie
 from core.errors import CheckpointMismatch
 from core.last_layer import LastLayer
-from core.llama_directory import DType, model_fingerprint, read_model, read_tokenizer
+from core.llama_directory import read_model
+from core.llama_files import DType, model_fingerprint, read_tokenizer
 from core.packing import GrowingRow, Pack, pack_queries, split_packs
 from core.products import product
 from core.prompt import check_budget

@@ -5,7 +5,6 @@ A library may hold far more than a prompt: of each label the demonstrations near
 other choice is another prefix for the model to read; that is the price.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,10 +12,11 @@ from core.baselines import Baselines
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip, select_demonstrations
 from core.few_shot import FewShotPrompt, FewShotSettings
-from core.latents import NearestLatent, known_latent
+from core.latents import NearestLatent
 from core.llama import FrozenLlama
 from core.model_prompt import read_model_prompt
 from core.prompt import check_budget
+from core.prompt_hashes import nearest_shots_hash
 from core.understand import FewShotLabeler, Prediction
 from core.vocabulary import Vocabulary
 
@@ -49,7 +49,7 @@ class NearestShotsLabeler:
         self._baselines = Baselines(self._labels, library)
         # what fails for every query fails now
         self._labeler(select_demonstrations(library, self._labels, shots))
-        self.prompt_hash = _hash(whole, library, shots)
+        self.prompt_hash = nearest_shots_hash(whole, library, shots)
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
         """A prediction for each query, in order; those of equal choice are asked together."""
@@ -70,12 +70,3 @@ class NearestShotsLabeler:
 
     def _labeler(self, shown: Sequence[LabeledClip]) -> FewShotLabeler:
         return FewShotLabeler(*self._model, self._labels, shown, self._settings)
-
-
-def _hash(whole: FewShotPrompt, library: Sequence[LabeledClip], shots: int) -> str:
-    """Hex sha256 of all that may be shown and of what it is chosen by: with the query's own latent, it names
-    the query's prompt."""
-    digest = hashlib.sha256(f"nearest {shots}\n{whole.prompt_hash}\n".encode())
-    for clip in library:
-        digest.update(known_latent(clip.codes).tobytes())
-    return digest.hexdigest()

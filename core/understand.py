@@ -1,7 +1,5 @@
 """Labels for clips: by few-shot prompting of a frozen language model, or by the nearest demonstration."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +9,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from core.baselines import NEAREST_TEMPERATURE, Baselines, FloatArray, Guess
+from core.baselines import Baselines, FloatArray, Guess
 from core.codes import ClipCodes
 from core.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.few_shot import FewShotPrompt, FewShotSettings
 from core.llama import FrozenLlama, label_scores
 from core.model_prompt import read_model_prompt
+from core.prompt_hashes import nearest_neighbour_hash
 from core.shared_prefix import SharedPrefix
 from core.vocabulary import Vocabulary
 
@@ -55,7 +54,7 @@ class NearestNeighbourLabeler:
         self.labels = label_set(labels)
         check_demonstrated(self.labels, demonstrations)
         self._baselines = Baselines(self.labels, demonstrations)
-        self.prompt_hash = _demonstrations_hash(demonstrations)
+        self.prompt_hash = nearest_neighbour_hash(demonstrations)
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
         """A prediction for each query, in order; of equally near labels the first."""
@@ -149,11 +148,3 @@ def _predictions(
         )
         for row, answer, guesses in zip(probabilities, answers, baselines, strict=True)
     ]
-
-
-def _demonstrations_hash(demonstrations: Sequence[LabeledClip]) -> str:
-    digest = hashlib.sha256(f"nearest {NEAREST_TEMPERATURE}\n".encode())
-    for one in demonstrations:
-        codes = [layer.tolist() for layer in one.codes.layers]
-        digest.update(json.dumps([one.label, codes]).encode())
-    return digest.hexdigest()

@@ -40,6 +40,11 @@ def ensure_codec(
     return new_id
 
 
+def registered_codec(session: Session, fingerprint: str) -> int | None:
+    """Return the id of the codec with this fingerprint, None where it is new."""
+    return session.scalar(select(Codec.id).where(Codec.fingerprint == fingerprint))
+
+
 def _insert_words(session: Session, codec_id: int, layer: int, words: Sequence[str]) -> None:
     """One statement for a whole layer: 32,000 rows as one array are far cheaper than as rows."""
     spelled = (

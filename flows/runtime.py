@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from ctypes import CDLL
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,9 +19,9 @@ from core.decoder import Decoder
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from db.engine import make_engine, session_scope
-from db.registry import ensure_codec, ensure_llm
+from db.registry import ensure_codec, ensure_llm, registered_codec
 from flows.database import writer_url
-from flows.fingerprints import llm_fingerprint
+from flows.fingerprints import codec_fingerprint, llm_fingerprint
 from flows.settings import Settings
 from flows.storage import Readable, Storage, open_storage
 from flows.storage.location import is_s3
@@ -30,7 +31,7 @@ from flows.termination import end_after_sigterm
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
     from core.llama import FrozenLlama
-    from core.llama_directory import DType
+    from core.llama_files import DType
     from core.vocabulary import TextTokenizer, Vocabulary
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
@@ -119,11 +120,9 @@ class Runtime:
     @cached_property
     def device(self) -> str:
         """`auto` is CUDA where there is one."""
-        import torch
-
         if self.settings.device != "auto":
             return self.settings.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if _has_cuda() else "cpu"
 
     @cached_property
     def codec_directory(self) -> Path:
@@ -138,8 +137,18 @@ class Runtime:
         return LLMCodec.from_directory(self.codec_directory, self.device)
 
     @cached_property
+    def codec_fingerprint(self) -> str:
+        """The codec's fingerprint; the codec is loaded only where its files are new here."""
+        return codec_fingerprint(self.settings.home, self.codec_directory, lambda: self.codec.fingerprint)
+
+    @cached_property
     def codec_id(self) -> int:
         """Its row, made when the codec is new."""
+        with session_scope(self.engine) as session:
+            known = registered_codec(session, self.codec_fingerprint)
+        return self._register_codec() if known is None else known
+
+    def _register_codec(self) -> int:
         config = asdict(self.codec.config)
         words = (self.codec.words, *self._acoustic_words())
         with session_scope(self.engine) as session:
@@ -151,17 +160,22 @@ class Runtime:
 
         Raises CheckpointMismatch when codec and LLM come with different tokenizers, or the LLM with none.
         """
-        return self._vocabulary(self.llama, self.settings.llm)
+        return self._vocabulary(self.settings.llm)
 
     @cached_property
     def generation_vocabulary(self) -> "Vocabulary":
         """The same for the LLM that answers with audio."""
-        return self._vocabulary(self.generation_llama, self.settings.generation_llm)
+        return self._vocabulary(self.settings.generation_llm)
 
-    def _vocabulary(self, llama: "FrozenLlama | None", name: str | None) -> "Vocabulary":
+    def _vocabulary(self, name: str | None) -> "Vocabulary":
+        from core.codec.files import directory_words
+        from core.llama_files import read_size, read_tokenizer
         from core.vocabulary import Vocabulary
 
-        tokenizer = llama.tokenizer if llama else None
+        tokenizer = None
+        if name is not None:
+            directory = model_directory(name)
+            tokenizer = read_tokenizer(directory, read_size(directory).vocab_size)
         if tokenizer is None:
             raise CheckpointMismatch(f"{name} has no tokenizer.model: prompts need LLAMA's own")
         if self.tokenizer and self.tokenizer.sha256 != tokenizer.sha256:
@@ -169,12 +183,12 @@ class Runtime:
                 f"the codec {self.settings.codec} and the LLM {name} have different tokenizers: "
                 "their ids mean different words"
             )
-        return Vocabulary(self.codec.words, tokenizer)
+        return Vocabulary(directory_words(self.codec_directory), tokenizer)
 
     @cached_property
     def tokenizer(self) -> "TextTokenizer | None":
         """The tokenizer whose pieces the codec's acoustic layers index, where its directory has it."""
-        from core.codec.checkpoint import TOKENIZER
+        from core.codec.files import TOKENIZER
         from core.vocabulary import TextTokenizer
 
         path = self.codec_directory / TOKENIZER
@@ -279,6 +293,17 @@ class Runtime:
         self._reader.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
+
+
+def _has_cuda() -> bool:
+    """Ask torch, which takes seconds to import, only where the driver is installed."""
+    try:
+        CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def model_directory(name: str) -> Path:

@@ -23,7 +23,7 @@ from flows.tasks import batch_threads, in_tasks
 def tokenize_clips(prefix: Prefix) -> dict[str, int]:
     """Tokenizes what ingest-clips listed."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
-    parameters = {"codec": runtime.codec.fingerprint}
+    parameters = {"codec": runtime.codec_fingerprint}
     with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
         tokenize_place(runtime, place, place, run, in_tasks)
     publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))

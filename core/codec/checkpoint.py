@@ -9,15 +9,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.codec.config import PREPROCESSING_VERSION, CodecConfig
+from core.codec.files import CONFIG, TOKENIZER, WEIGHTS, WORDS, codec_files, directory_words
 from core.errors import CheckpointMismatch
 
-CONFIG, WEIGHTS, WORDS, TOKENIZER = "config.json", "model.safetensors", "words.txt", "tokenizer.model"
 RELEASED_KEY = "codec_model"
 
 
@@ -67,14 +66,9 @@ def fingerprint(
 
 def read_directory(path: Path) -> tuple[CodecConfig, dict[str, Tensor], tuple[str, ...]]:
     """Config, canonical tensors and words of a codec directory; raises CheckpointMismatch when unfit."""
-    for name in (CONFIG, WEIGHTS):
-        if not (path / name).is_file():
-            raise CheckpointMismatch(f"{path} has no {name}: a codec directory holds {CONFIG} and {WEIGHTS}")
+    codec_files(path)
     config = CodecConfig.from_json(path / CONFIG)
-    tensors = canonical(load_file(path / WEIGHTS))
-    words = read_words(path / WORDS) if (path / WORDS).is_file() else ()
-    check_words(words, config)
-    return config, tensors, words
+    return config, canonical(load_file(path / WEIGHTS)), directory_words(path)
 
 
 def write_directory(
@@ -95,20 +89,6 @@ def write_directory(
     if tokenizer:
         shutil.copyfile(tokenizer, staging / TOKENIZER)
     staging.rename(path)
-
-
-def read_words(path: Path) -> tuple[str, ...]:
-    """The word of each semantic code, from a text file (one a line) or the released `layer1.npy`."""
-    if path.suffix == ".npy":
-        return tuple(str(word) for word in np.load(path, allow_pickle=False))
-    return tuple(path.read_text(encoding="utf-8").split("\n"))[:-1]
-
-
-def check_words(words: tuple[str, ...], config: CodecConfig) -> None:
-    """Raises CheckpointMismatch unless each semantic code has one word (a codec may come without words)."""
-    size = config.codebook_sizes[0]
-    if words and len(words) != size:
-        raise CheckpointMismatch(f"{len(words)} words for a semantic codebook of {size} rows")
 
 
 def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.codec import checkpoint
 from core.codec.config import CodecConfig
+from core.codec.files import check_words, read_words
 from core.codec.model import LLMCodec
 from core.errors import CheckpointMismatch
 
@@ -43,8 +44,8 @@ def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: F
         raise CheckpointMismatch(f"{output} exists already: converting writes a new directory")
     state = released_state(files)
     config = _with_first_codebook(config, state, first)
-    words = checkpoint.read_words(files.words) if files.words and first == "words" else ()
-    checkpoint.check_words(words, config)
+    words = read_words(files.words) if files.words and first == "words" else ()
+    check_words(words, config)
     tensors = checkpoint.canonical(state)
     with torch.device("meta"):
         checkpoint.check_shapes(tensors, LLMCodec(config).canonical())

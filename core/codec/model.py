@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from core.codec import checkpoint
 from core.codec.config import CodecConfig
+from core.codec.files import check_words
 from core.codec.layers import Decoder, Encoder
 from core.codec.mel import MelDecoder, MelEncoder
 from core.codec.pool import Sums, frame_sums, pooled_latent
@@ -54,7 +55,7 @@ class LLMCodec(nn.Module):
 
     def __init__(self, config: CodecConfig, words: tuple[str, ...] = ()) -> None:
         super().__init__()
-        checkpoint.check_words(words, config)
+        check_words(words, config)
         self.config = config
         self.words = words
         self.fingerprint = ""

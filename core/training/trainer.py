@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from core.audio import read_waveform
 from core.codec import checkpoint
+from core.codec.files import read_words
 from core.training.codec_trainer import CodecTrainer
 from core.training.config import TrainingConfig
 from core.training.data import Bank, Clip, ManifestClips, Reader, make_clips, recorded_clips, write_bank
@@ -145,7 +146,7 @@ def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:
 
 def read_semantic_words(config: TrainingConfig, here: Path) -> tuple[str, ...]:
     """The word of each semantic code, or none."""
-    return checkpoint.read_words(here / config.codebooks.words) if config.codebooks.words else ()
+    return read_words(here / config.codebooks.words) if config.codebooks.words else ()
 
 
 def word_vectors(table: Tensor, words: tuple[str, ...], tokenizer: TextTokenizer) -> Tensor:

@@ -49,6 +49,7 @@ class Canaries:
         """Tokenizes the canaries that this codec has not seen, and makes the prompt."""
         labelling = self._labelling
         labelling.prepare(run)
+        _ = labelling.labeler
         waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
         tokenize_uris(labelling.runtime, waiting, run)
 

@@ -114,6 +114,8 @@ def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, ea
     """Answers the request for every selected clip with tokens that has no answer to it yet."""
     labelling.prepare(run.claim)
     batches = labelling.batches(selection)
+    if batches:
+        _ = labelling.labeler  # once, before several threads ask for it
     run_stage(run, each, "label", lambda batch: labelling.label_batch(batch, run.claim), batches)
     labelling.state_bound(selection, run.claim)
 

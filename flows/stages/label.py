@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -30,7 +31,7 @@ from db.quarantine import quarantine_contents
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.parameters import split_library_name
-from flows.runtime import Runtime
+from flows.runtime import Runtime, model_directory
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
 from flows.stages.halving import ModelStep
@@ -91,9 +92,38 @@ class Labelling:
         return self.request.nearest_shots > 0 and self.method == "few-shot"
 
     def prepare(self, run: RunClaim) -> None:
-        """Makes the prompt ready, and with it the models."""
+        """Make the prompt ready. No model is loaded for it, except a codec for demonstrations new to it."""
         self.tokenize_demonstrations(run)
-        _ = self.labeler
+        _ = self.prompt_hash
+
+    @cached_property
+    def prompt_hash(self) -> str:
+        """Name the prompt as the labeler does, without the models; raises what the labeler would raise."""
+        from core.demonstrations import check_demonstrated
+        from core.prompt_hashes import nearest_neighbour_hash
+
+        if self.runtime.settings.llm is not None:
+            return self._few_shot_hash(model_directory(self.runtime.settings.llm))
+        check_demonstrated(self._labels, self._shown)
+        return nearest_neighbour_hash(self._shown)
+
+    def _few_shot_hash(self, directory: Path) -> str:
+        from core.demonstrations import select_demonstrations
+        from core.few_shot import FewShotPrompt
+        from core.llama_files import read_size
+        from core.model_prompt import read_model_prompt
+        from core.prompt import check_budget
+        from core.prompt_hashes import nearest_shots_hash
+
+        shots, model = self.request.nearest_shots, read_model_prompt(directory)
+        asked = (self.runtime.vocabulary, self._labels, self._shown, self._settings(), model)
+        prompt, context_length = FewShotPrompt(*asked), read_size(directory).context_length
+        if not shots:
+            prompt.check_budget(context_length)
+            return prompt.prompt_hash
+        check_budget(prompt.longest_with(shots), context_length)
+        select_demonstrations(self._shown, self._labels, shots)
+        return nearest_shots_hash(prompt, self._shown, shots)
 
     def tokenize_demonstrations(self, run: RunClaim) -> None:
         """Tokenizes those that this codec has not seen: a library outlives its first codec."""
@@ -107,18 +137,22 @@ class Labelling:
     @cached_property
     def labeler(self) -> Labeler:
         """Few-shot in the LLM, or nearest neighbour on tokens where no LLM is set."""
-        from core.demonstrations import label_set
         from core.nearest_shots import NearestShotsLabeler
         from core.understand import FewShotLabeler, NearestNeighbourLabeler
 
-        shown = self._shown()
-        labels = label_set(sorted({clip.label for clip in shown}))
         if self.runtime.llama is None:
-            return NearestNeighbourLabeler(labels, shown)
-        asked = (self.runtime.llama, self.runtime.vocabulary, labels, shown, self._settings())
+            return NearestNeighbourLabeler(self._labels, self._shown)
+        asked = (self.runtime.llama, self.runtime.vocabulary, self._labels, self._shown, self._settings())
         shots = self.request.nearest_shots
         return NearestShotsLabeler(*asked, shots) if shots else FewShotLabeler(*asked)
 
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        from core.demonstrations import label_set
+
+        return label_set(sorted({clip.label for clip in self._shown}))
+
+    @cached_property
     def _shown(self) -> list[LabeledClip]:
         """The demonstrations of the prompt: all in library order, or `k_shot` of each label."""
         from core.demonstrations import LabeledClip, select_demonstrations
@@ -154,10 +188,10 @@ class Labelling:
         runtime, library = self.runtime, self.library
         decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
         parts = [
-            runtime.codec.fingerprint,
+            runtime.codec_fingerprint,
             runtime.llm_fingerprint or self.method,
             f"{library.name}@{library.version}",
-            self.labeler.prompt_hash,
+            self.prompt_hash,
             TASK,
             json.dumps(decoding, sort_keys=True),
         ]
@@ -206,7 +240,7 @@ class Labelling:
             "label",
             lambda some: _finite(labeler.label(some)),
             self.runtime.batch_limits,
-            lambda: labeler.label([self._shown()[0].codes]),
+            lambda: labeler.label([self._shown[0].codes]),
         )
         with self.runtime.device_lock():
             return step.run(clips)
@@ -226,7 +260,7 @@ class Labelling:
             min_margin=self.request.min_margin,
             baselines=_baselines(prediction),
             is_demonstration=content in self.demonstrated,
-            provenance={"device": self.runtime.device, "prompt_hash": self.labeler.prompt_hash},
+            provenance={"device": self.runtime.device, "prompt_hash": self.prompt_hash},
             seed=0,
         )
 

@@ -81,7 +81,7 @@ def preview(labelling: Labelling, partition: Partition, kind: str) -> Preview:
 
 def pace(runtime: Runtime, kind: str) -> Pace | None:
     """Clips a second of the last completed runs with the models of the settings, None without any."""
-    codec, llm = runtime.codec.fingerprint, runtime.llm_fingerprint
+    codec, llm = runtime.codec_fingerprint, runtime.llm_fingerprint
     with session_scope(runtime.engine) as session:
         runs = past_runs(session, kind, codec, llm, PAST_RUNS)
     worked, seconds = sum(clips_worked(run.counts) for run in runs), sum(run.seconds for run in runs)

@@ -118,7 +118,7 @@ def _llm(runtime: Runtime, name: str | None, asked: set[str]) -> str:
     """Hashed from its files, it is the one that was asked."""
     found = None
     if name is not None:
-        from core.llama_directory import model_fingerprint
+        from core.llama_files import model_fingerprint
 
         found = model_fingerprint(model_directory(name), runtime.llm_dtype)
     if others := asked - {str(found)}:

@@ -6,7 +6,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from core.errors import CheckpointMismatch
-from core.llama_directory import model_files, model_fingerprint, read_model, read_tokenizer
+from core.llama_directory import read_model
+from core.llama_files import model_files, model_fingerprint, read_tokenizer
 
 
 @pytest.fixture

@@ -132,6 +132,24 @@ def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk
     assert again.stdout == labeled.stdout.replace('"labeled"', '"uncertain"')
 
 
+def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """The packages that a command imported, as PYTHONPROFILEIMPORTTIME lists them."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_a_second_night_finds_all_done_without_a_model_or_what_loads_one(desk: Desk, library: str) -> None:
+    write(desk.folder / "calls", {"low.wav": tone(220), "high.wav": tone(2800)})
+    night = ["label", desk.folder / "calls", "--library", library]
+    first = desk.run(*night)
+    assert first.returncode == 0, first.stderr
+    second = desk.run(*night, PYTHONPROFILEIMPORTTIME="1")
+    assert second.stdout == first.stdout
+    packages = imported(second)
+    assert "sqlalchemy" in packages
+    assert not packages & {"torch", "torchaudio", "transformers", "prefect", "boto3", "pyarrow"}
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -73,6 +73,13 @@ def test_nearest_neighbour_answers_every_clip_and_says_so(
         assert 0.5 <= answer.baselines["nearest_latent_probability"] <= 1
 
 
+def test_equal_work_has_the_key_that_stored_answers_have(runtime: Runtime, library: str) -> None:
+    labelling = Labelling(runtime, LabelRequest(library, k_shot=2, min_margin=0.3))
+    runtime.__dict__["codec_fingerprint"], labelling.__dict__["prompt_hash"] = "c0dec", "9a5"
+    known = "68c538c7b61f5236562bfe334eb8fc06ef75ea11ccbd5fdf25673b3a1211dab2"
+    assert labelling.work_key(b"content").hex() == known
+
+
 def test_what_is_answered_is_not_asked_again_and_what_changed_is(
     runtime: Runtime, folder: Path, library: str, clips: list[str]
 ) -> None:
