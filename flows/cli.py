@@ -613,6 +613,20 @@ def up(port: int, nightly: str | None, library: str | None, at: datetime, timezo
     run_up(port, Night(nightly, library, at.time(), timezone) if nightly and library else None)
 
 
+@wordwave.command("watchdog")
+def watch_analysts() -> None:
+    """End the sessions of analysts whose transaction lasts over 10 minutes, until it is stopped.
+
+    `wordwave up` does it itself; run this one beside workers that have a Prefect server of their own.
+    """
+    from flows.database import writer_url
+    from flows.settings import Settings
+    from flows.watchdog import watchdog
+
+    with watchdog(writer_url(Settings())) as thread:
+        thread.join()
+
+
 @wordwave.command()
 def automations() -> None:
     """Bring the automations of the Prefect server at PREFECT_API_URL up to date; `up` does it for its own.

@@ -16,6 +16,7 @@ from sqlalchemy import func, select, text
 
 from core.decoder import Decoder
 from core.sandbox import confinement
+from db.analysts import open_gaps
 from db.engine import session_scope
 from flows.runtime import Runtime
 from flows.served import Question, ask, check_limits, check_server, check_workers
@@ -85,6 +86,14 @@ def _roles(runtime: Runtime) -> str:
     if privileged:
         raise ValueError(f"the flows write as {role}, which may change the schema")
     return f"the flows write as {role}"
+
+
+def _analysts(runtime: Runtime) -> str:
+    with session_scope(runtime.engine) as session:
+        gaps = open_gaps(session)
+    if gaps:
+        raise ValueError("; ".join(gaps))
+    return "they read the views, and hold no locks, files or connections against others"
 
 
 def _storage(runtime: Runtime) -> str:
@@ -169,6 +178,11 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "clock": (_clock, "let both machines follow a time server"),
     "schema": (_schema, "run wordwave migrate as the owner"),
     "roles": (_roles, "let WORDWAVE_DATABASE_URL name wordwave_writer (db/bootstrap.sql makes it)"),
+    "analysts": (
+        _analysts,
+        "run db/bootstrap.sql again as an administrator, and REVOKE CONNECT FROM PUBLIC on other databases; "
+        "what a managed Postgres refuses stays open to whoever has the analyst's password",
+    ),
     "storage": (_storage, "check WORDWAVE_STORAGE_URI, its credentials and WORDWAVE_S3_ENDPOINT_URL"),
     "readable": (_readable, "check WORDWAVE_READ_ROOTS, and that these credentials may list and get there"),
     "decoder": (_decoder, "check that this user may start processes, and that 2 GiB of memory are free"),

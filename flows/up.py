@@ -12,6 +12,7 @@ from flows.automations import set_up
 from flows.database import writer_url
 from flows.deployments import Night, served
 from flows.server import HOST, ServerSettings, database_environment, prefect_environment, prefect_server
+from flows.watchdog import watchdog
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -23,11 +24,15 @@ def run_up(port: int, night: Night | None) -> None:
         # both end it at any moment; a shell's background jobs would ignore the first
         signal.signal(number, signal.default_int_handler)
     settings = ServerSettings()
-    writer_url(settings)
+    database = writer_url(settings)
     # Prefect reads its settings when it is imported
     os.environ |= prefect_environment(settings, port)
     deployments = served(night)
-    with suppress(KeyboardInterrupt), prefect_server(port, database_environment(settings)):
+    with (
+        suppress(KeyboardInterrupt),
+        prefect_server(port, database_environment(settings)),
+        watchdog(database),
+    ):
         _serve(deployments, f"http://{HOST}:{port}", settings)
 
 

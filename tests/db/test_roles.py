@@ -2,11 +2,12 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from db.base import Base
 from db.bootstrap import BOOTSTRAP_SQL, ROLES, Role, bootstrap, role_name
@@ -36,10 +37,10 @@ def database(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Datab
 
 
 def _run(database: Database, role: Role, *statements: str) -> None:
-    with create_engine(database.url(role), poolclass=NullPool).connect() as connection:
+    engine = create_engine(database.url(role), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
         # The role's defaults are no wall: a session may change them.
         connection.execute(text("SET default_transaction_read_only = off"))
-        connection.commit()
         for statement in statements:
             connection.execute(text(statement))
 
@@ -60,28 +61,126 @@ def test_an_analyst_reads_no_table(database: Database) -> None:
         assert _refused(database, "analyst", f"SELECT * FROM public.{table}"), table
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+REFUSED = {
+    "tables": [
         "INSERT INTO public.llms (fingerprint, name) VALUES ('a', 'b')",
         "INSERT INTO analytics.clips (uri) VALUES ('a')",
         "UPDATE analytics.labels SET label = 'a'",
         "DELETE FROM analytics.quarantine",
+        "SELECT * FROM analytics.labels FOR UPDATE",
+        "TRUNCATE public.runs",
+        "SELECT setval('public.clips_id_seq', 1)",
+    ],
+    "definitions": [
         "CREATE TABLE public.mine (id integer)",
         "CREATE TABLE analytics.mine (id integer)",
         "CREATE TEMPORARY TABLE mine (id integer)",
         "CREATE SCHEMA mine",
         "CREATE VIEW analytics.mine AS SELECT 1",
+        "CREATE TEMPORARY VIEW mine AS SELECT 1",
         "CREATE FUNCTION analytics.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "CREATE EXTENSION vector",
+        "CREATE DATABASE mine",
+        "CREATE PUBLICATION mine",
+    ],
+    "roles": [
         "CREATE ROLE mine",
         "SET ROLE wordwave_owner",
-        "COPY (SELECT 1) TO PROGRAM 'cat'",
-        "SELECT pg_read_file('/etc/passwd')",
+        "SET ROLE wordwave_writer",
+        "SET SESSION AUTHORIZATION postgres",
+        "ALTER ROLE wordwave_analyst CONNECTION LIMIT -1",
+        "ALTER ROLE wordwave_analyst SUPERUSER",
+        "ALTER ROLE wordwave_writer PASSWORD 'mine'",
+        "ALTER ROLE wordwave_analyst SET temp_file_limit = -1",
+        "GRANT wordwave_owner TO wordwave_analyst",
+        "SELECT rolpassword FROM pg_authid",
     ],
-)
+    "files and programs": [
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "COPY (SELECT 1) TO '/tmp/mine'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT pg_read_binary_file('/etc/passwd')",
+        "SELECT pg_ls_dir('/')",
+        "SELECT pg_ls_logdir()",
+        "SELECT pg_stat_file('/etc/passwd')",
+        "SELECT lo_import('/etc/passwd')",
+        "SELECT lo_export(1, '/tmp/mine')",
+        "LOAD 'dblink'",
+    ],
+    "locks": [
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_advisory_lock(1, 2)",
+        "SELECT pg_advisory_lock(i) FROM generate_series(1, 200000) i",
+        "SELECT pg_advisory_lock_shared(1)",
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT pg_advisory_xact_lock_shared(1, 2)",
+        "SELECT pg_try_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock_shared(1)",
+        "SELECT pg_try_advisory_xact_lock(1)",
+        "SELECT pg_try_advisory_xact_lock_shared(1)",
+        "SELECT pg_advisory_unlock_all()",
+        "SELECT txid_current()",
+        "SELECT pg_current_xact_id()",
+        "DO 'BEGIN LOCK TABLE public.clips IN ACCESS SHARE MODE; END'",
+    ],
+    "disk": [
+        "SELECT lo_from_bytea(0, 'a')",
+        "SELECT lo_create(0)",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_put(1, 0, 'a')",
+        "SELECT lowrite(0, 'a')",
+        "SELECT lo_open(1, 131072)",
+        "SELECT lo_truncate64(0, 1)",
+        "SELECT pg_logical_emit_message(false, 'a', repeat('a', 1000000))",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT pg_export_snapshot()",
+        "SET temp_file_limit = -1",
+    ],
+    "other sessions": [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> 'wordwave_analyst'",
+        "SELECT public.end_overdue_analysts('1 s')",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_switch_wal()",
+        "ALTER SYSTEM SET fsync = off",
+        "SET session_replication_role = replica",
+    ],
+}
+
+
+@pytest.mark.parametrize("statement", [one for kind in REFUSED.values() for one in kind])
 def test_an_analyst_changes_and_makes_nothing(database: Database, statement: str) -> None:
-    with pytest.raises(DBAPIError, match=r"denied|must be|cannot (insert|update|delete)"):
+    """The list of what is refused; a writer is connected, so that there is a session to end."""
+    refused = r"denied|must be|may (set|alter)|cannot (insert|update|delete)|not allowed"
+    with (
+        create_engine(database.url("writer"), poolclass=NullPool).connect(),
+        pytest.raises(DBAPIError, match=refused),
+    ):
         _run(database, "analyst", statement)
+
+
+def test_an_analyst_connects_to_no_other_database(database: Database) -> None:
+    for other in ("postgres", "template1"):
+        with pytest.raises(OperationalError, match="permission denied for database"):
+            create_engine(database.server.url("analyst", other), poolclass=NullPool).connect()
+
+
+def test_analysts_leave_connections_for_everybody_else(database: Database) -> None:
+    with ExitStack() as stack:
+        analyst = create_engine(database.url("analyst"), poolclass=NullPool)
+        for _ in range(20):
+            stack.enter_context(analyst.connect())
+        with pytest.raises(OperationalError, match="too many connections for role"):
+            analyst.connect()
+        _run(database, "writer", "SELECT 1")
+
+
+def test_what_an_analyst_changed_of_its_role_is_restored(database: Database) -> None:
+    _run(database, "analyst", "ALTER ROLE wordwave_analyst SET statement_timeout = 0")
+    server = database.server
+    bootstrap(server.admin_url(), database.name, {role: server.passwords[role_name(role)] for role in ROLES})
+    with create_engine(database.url("analyst"), poolclass=NullPool).connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "5min"
+        assert connection.scalar(text("SHOW temp_file_limit")) == "4GB"
 
 
 def test_an_analyst_may_connect_to_the_database_and_no_more(database: Database) -> None:

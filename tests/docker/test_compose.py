@@ -20,7 +20,7 @@ def service(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_the_stack_is_complete() -> None:
-    servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services"}
+    servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services", "watchdog"}
     assert SERVICES.keys() == servers | WORKERS | JOBS
 
 

@@ -12,7 +12,7 @@ import pytest
 from flows import examination
 from flows.examination import examine
 from flows.settings import Settings
-from tests.fixtures_postgres import Database
+from tests.fixtures_postgres import Database, administer
 from tests.flows.stages.test_label import write_llama
 
 
@@ -42,6 +42,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "clock",
         "schema",
         "roles",
+        "analysts",
         "storage",
         "readable",
         "decoder",
@@ -137,3 +138,11 @@ def test_a_clock_that_is_far_from_the_databases_is_found(
     monkeypatch.setattr(examination, "datetime", Late)
     found = {check.name: check for check in examine(settings)}["clock"]
     assert found.finding == "the database's clock is 3600 s away, more than 5"
+
+
+def test_what_is_open_to_analysts_is_named(settings: Settings, database: Database) -> None:
+    administer(database.server, f"GRANT TEMPORARY ON DATABASE {database.name} TO PUBLIC")
+    found = {check.name: check for check in examine(settings)}["analysts"]
+    assert not found.passed
+    assert "temporary tables" in found.finding
+    assert "db/bootstrap.sql" in found.remedy
