@@ -81,11 +81,14 @@ class Night:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What the form would be filled with: the day before, with days as they are in the time zone."""
+        """What the form would be filled with: the day before, with days as they are in the time zone.
+
+        A schedule after noon says its time, so that no jump of the clocks takes it for one after midnight.
+        """
         return {
             "prefix": self.prefix,
             "library": self.library,
-            "day": "yesterday",
+            "day": "yesterday" if self.at.hour < 12 else f"yesterday@{self.at:%H:%M}",
             "timezone": self.timezone,
         }
 

@@ -6,7 +6,7 @@ that forbid something stand in the JSON schema too, where the API applies them b
 """
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -29,7 +29,7 @@ LIBRARY_NAME = rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"
 _FILE = rf"^(?:{_BEGIN[1:]}{_PLACE[:-1]})?$"
 _TEXT = _BEGIN + r"(?=.*\S)(?!.*###)[^\x00-\x1f\x7f]*$"
 _LINE = r"^(?!.*###)[^\x00-\x1f\x7f]*$"
-_DAY = r"^(?:any|today|yesterday|\d{4}-\d{2}-\d{2})$"
+_DAY = r"^(?:any|(?:today|yesterday)(?:@(?:[01]\d|2[0-3]):[0-5]\d)?|\d{4}-\d{2}-\d{2})$"
 
 
 def _check_prefix(prefix: str) -> str:
@@ -306,7 +306,8 @@ Day = Annotated[
     AfterValidator(_check_day),
     _form(
         "Day",
-        "today, yesterday, YYYY-MM-DD or any, in the time zone; today is the day the run is due. "
+        "today, yesterday, YYYY-MM-DD or any, in the time zone; today is the day the run is due. A schedule "
+        "may add its time, as in yesterday@23:30, for nights in which clocks jump over midnight. "
         "Without {day} in the prefix it means the clips last modified that day.",
     ),
 ]
@@ -346,13 +347,41 @@ Timezone = Annotated[
 
 
 def resolve_day(day: str, timezone: str, now: datetime) -> date | None:
-    """The date that `day` means, None for any. `now` is when the run was due: a late run keeps its day."""
+    """Return the date that `day` means, None for any.
+
+    `now` is when the run was due: a late run keeps its day. So does a run that a jump of the clocks moved to
+    the evening before: yesterday@HH:MM was scheduled for this time, yesterday alone for one after midnight.
+    """
     if day == "any":
         return None
-    today = now.astimezone(ZoneInfo(timezone)).date()
-    if day == "today":
-        return today
-    return today - timedelta(days=1) if day == "yesterday" else date.fromisoformat(day)
+    word, _, at = day.partition("@")
+    if word not in ("today", "yesterday"):
+        return date.fromisoformat(day)
+    due = now.astimezone(ZoneInfo(timezone))
+    meant = _before_the_jump(due)
+    is_moved = meant.strftime("%H:%M") == at if at else word == "yesterday"
+    today = meant.date() if is_moved else due.date()
+    return today if word == "today" else _day_before(today, due.tzinfo)
+
+
+def _before_the_jump(due: datetime) -> datetime:
+    """Return the time on the clock for which a run was scheduled that now starts before midnight.
+
+    Where clocks jump over midnight, as in Cairo, Prefect starts a run of 00:30 at 23:30 of the day before. A
+    jump over a whole day moves nothing.
+    """
+    midnight = datetime.combine(due.date() + timedelta(days=1), time(), due.tzinfo)
+    after, before = midnight.replace(fold=1).utcoffset(), midnight.utcoffset()
+    assert after is not None
+    assert before is not None
+    jump = max(after - before, timedelta()) % timedelta(days=1)
+    return due.replace(tzinfo=None) + jump
+
+
+def _day_before(day: date, zone: tzinfo | None) -> date:
+    """Return the last day that the zone's calendar has before this one: Samoa had no 30 December 2011."""
+    begins = datetime.combine(day, time(), zone).astimezone(UTC)
+    return (begins - timedelta.resolution).astimezone(zone).date()
 
 
 def render_day(prefix: str, day: str, timezone: str, now: datetime) -> str:

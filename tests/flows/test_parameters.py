@@ -164,7 +164,11 @@ def test_a_library_name_falls_into_name_and_version() -> None:
         (p.LeastCanaryAccuracy, [0, 0.8, 1], [-0.1, 1.1]),
         (p.FirstDay, ["2026-11-22"], ["today", "any", "22.11.2026", ""]),
         (p.LastDay, ["2026-11-22"], ["today", "any", "22.11.2026", ""]),
-        (p.Day, ["any", "today", "yesterday", "2026-11-22"], ["tomorrow", "2026-1-1", "22.11.2026", ""]),
+        (
+            p.Day,
+            ["any", "today", "yesterday", "yesterday@23:30", "today@00:00", "2026-11-22"],
+            ["tomorrow", "2026-1-1", "22.11.2026", "", "yesterday@", "yesterday@24:00", "any@02:00"],
+        ),
     ],
 )
 def test_the_form_and_the_flow_keep_the_same_bounds(kind: Any, good: list[Any], bad: list[Any]) -> None:
