@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from flows.server import prefect_environment, prefect_server
+from benchmarks.prefect_api import api_client
+from flows.server import prefect_environment, prefect_server, server_environment, wait_until_healthy
 from flows.settings import Settings
 
 POOL = "shards"
@@ -45,6 +47,12 @@ class Fleet:
     environment: Mapping[str, str]
     workers: list[subprocess.Popen[bytes]]
 
+    def ask(self, path: str, **asked: Any) -> Any:
+        """What Prefect's API answers to a question, as to its UI."""
+        url, password = (self.environment[f"PREFECT_API_{name}"] for name in ("URL", "AUTH_STRING"))
+        with api_client(url, password) as client:
+            return client.post(path, json=asked).raise_for_status().json()
+
     def start_night(self, parameters: str) -> subprocess.Popen[str]:
         """nightly-labeling in a process of its own, its parameters as JSON; it prints what it returns."""
         command = [sys.executable, "-c", NIGHT, parameters]
@@ -68,7 +76,8 @@ def fleet(workers: int, home: Path, given: Mapping[str, str]) -> Iterator[Fleet]
         **given,
     }
     with ExitStack() as stack:
-        stack.enter_context(prefect_server(port, environment))
+        server = stack.enter_context(prefect_server(environment | server_environment(settings, port)))
+        wait_until_healthy(server, port)
         for command in (
             ["-m", "prefect", "work-pool", "create", POOL, "--type", "process"],
             ["-c", DEPLOY],

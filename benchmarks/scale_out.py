@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from sqlalchemy import NullPool, create_engine, text
 
@@ -168,8 +167,7 @@ def submitted_tasks(shares: list[Mapping[str, int]]) -> int:
 
 
 def recorded_tasks(running: Fleet) -> int:
-    answer = httpx.post(f"{running.environment['PREFECT_API_URL']}/task_runs/count", json={}, timeout=60)
-    return int(answer.json())
+    return int(running.ask("/task_runs/count"))
 
 
 def prefect_bytes(home: Path) -> int:

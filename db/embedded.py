@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from db.bootstrap import BOOTSTRAP_SQL, ROLES, Role, bootstrap, role_name
 from db.engine import CONNECT_TIMEOUT_SECONDS, DRIVER
 from db.postgres_host import SOCKET, Host
+from db.private import private_folder
 
 DATABASE = "wordwave"
 ADMINISTRATOR = "postgres"
@@ -64,8 +65,7 @@ def start(home: Path) -> EmbeddedServer:
 
     Raises EmbeddedServerError with the end of the server's log when it does not come up.
     """
-    home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(home.absolute())
     with _locked(home / "start.lock") as lock:
         host = Host.of(home)
         server = EmbeddedServer(home, host.socket_folder(), _passwords(host))

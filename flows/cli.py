@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,10 @@ LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
 
 def main() -> None:
     """Runs a command; what went wrong on purpose is one line on stderr and exit status 1."""
+    from flows.own_server import without_proxy
+
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ |= without_proxy()
     try:
         wordwave()
     except Exception as error:
@@ -605,6 +609,9 @@ def up(port: int, nightly: str | None, library: str | None, at: datetime, timezo
 
     Without --nightly, schedules stay as they were set in the UI.
     """
+    from flows.interruption import exit_when_interrupted
+
+    exit_when_interrupted()
     from flows.deployments import Night
     from flows.up import run_up
 
@@ -634,9 +641,12 @@ def automations() -> None:
     Runs whose process died are marked, and WORDWAVE_NOTIFICATION_BLOCK is told what went wrong.
     """
     from flows.automations import set_up
+    from flows.own_server import found_by_clients
     from flows.server import ServerSettings
 
-    click.echo(set_up(ServerSettings().notification_block))
+    settings = ServerSettings()
+    with found_by_clients(settings.home):
+        click.echo(set_up(settings.notification_block))
 
 
 @wordwave.command()

@@ -169,7 +169,7 @@ def _decoder(_: Runtime) -> str:
 
 
 def _of_prefect(question: Question) -> Examination:
-    return lambda _: ask(question)
+    return lambda runtime: ask(question, runtime.settings.home)
 
 
 EXAMINATIONS: dict[str, tuple[Examination, str]] = {

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.deployments import DEPLOYED, Deployed
+from flows.own_server import found_by_clients
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -15,15 +17,16 @@ Question = Callable[["SyncPrefectClient"], str]
 """What is found at a server; it fails by raising."""
 
 
-def ask(question: Question) -> str:
-    """Asks the server that is named. Where none is, Prefect would start one for us."""
+def ask(question: Question, home: Path) -> str:
+    """Asks the server that is named, else the one of this home. Where none is, Prefect would start one."""
     from prefect.client.orchestration import get_client
     from prefect.settings import get_current_settings
 
-    if get_current_settings().api.url is None:
-        return "no server is named by PREFECT_API_URL: flows run where they are called"
-    with get_client(sync_client=True) as client:
-        return question(client)
+    with found_by_clients(home):
+        if get_current_settings().api.url is None:
+            return "no server is named by PREFECT_API_URL: flows run where they are called"
+        with get_client(sync_client=True) as client:
+            return question(client)
 
 
 def check_server(client: "SyncPrefectClient") -> str:

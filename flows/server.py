@@ -9,17 +9,19 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.error import URLError
 
 import click
 from pydantic import Field, SecretStr
 from sqlalchemy import make_url
 
 from flows.automations import HEARTBEAT_SECONDS
+from flows.interruption import end_child
+from flows.own_server import HOST, api_url, own_origins, prefect_home, read_password
 from flows.settings import Settings
 
-HOST = "127.0.0.1"
 START_SECONDS = 180
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+HEADERS = ("Authorization", "Content-Type", "Prefect-Csrf-Token", "Prefect-Csrf-Client", "X-Prefect-UI")
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _PR_SET_PDEATHSIG = 1
 
@@ -40,9 +42,10 @@ class ServerSettings(Settings):
 def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
     """What server and flows share: Prefect's files stay in our home, and nothing is sent anywhere."""
     return {
-        "PREFECT_HOME": str(settings.home / "prefect"),
-        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
-        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_HOME": str(prefect_home(settings.home)),
+        "PREFECT_API_URL": api_url(port),
+        "PREFECT_API_AUTH_STRING": read_password(settings.home),
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
@@ -51,8 +54,21 @@ def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
     }
 
 
+def server_environment(settings: Settings, port: int) -> dict[str, str]:
+    """What the server alone needs: where it listens and whom it answers."""
+    return {
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_API_URL": api_url(port),
+        "PREFECT_SERVER_API_AUTH_STRING": read_password(settings.home),
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(own_origins(port)),
+        "PREFECT_SERVER_CORS_ALLOWED_METHODS": ",".join(METHODS),
+        "PREFECT_SERVER_CORS_ALLOWED_HEADERS": ",".join(HEADERS),
+    }
+
+
 def database_environment(settings: ServerSettings) -> dict[str, str]:
-    """Where the server keeps its own rows; for no other process, since it holds a password."""
     if settings.prefect_database_url is None:
         return {}  # Prefect's own variable, else SQLite in PREFECT_HOME
     url = make_url(settings.prefect_database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
@@ -60,11 +76,10 @@ def database_environment(settings: ServerSettings) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(port: int, environment: Mapping[str, str]) -> Iterator[None]:
-    """A Prefect server as a child process: ready when the block begins, ended with it or with its parent."""
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+def prefect_server(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Prefect server as a child process, ended with the block or with its parent."""
     server = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "flows.api_server"],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=sys.stderr,
@@ -72,27 +87,29 @@ def prefect_server(port: int, environment: Mapping[str, str]) -> Iterator[None]:
         preexec_fn=_end_with_parent,
     )
     try:
-        _wait_until_healthy(server, port)
-        yield
+        yield server
     finally:
-        server.terminate()
-        server.wait()
+        end_child(server.pid)
 
 
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:
+    """Return once the server answers; raises click.ClickException with what stands in its way."""
+    # a proxy of the environment is for other machines
+    loopback = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline, trouble = time.monotonic() + START_SECONDS, ""
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise click.ClickException(
                 f"the Prefect server ended with status {server.returncode}: is port {port} taken?"
             )
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=5):
+            with loopback.open(f"{api_url(port)}/health", timeout=5):
                 return
-        except (URLError, OSError):
+        except OSError as error:  # URLError and HTTPError are kinds of it
+            trouble = str(error)
             time.sleep(0.5)
-    raise click.ClickException(f"the Prefect server did not answer within {START_SECONDS} s")
+    raise click.ClickException(f"the Prefect server did not answer within {START_SECONDS} s: {trouble}")

@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import signal
-from contextlib import suppress
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,16 @@ import click
 from flows.automations import set_up
 from flows.database import writer_url
 from flows.deployments import Night, served
-from flows.server import HOST, ServerSettings, database_environment, prefect_environment, prefect_server
+from flows.interruption import exit_when_interrupted
+from flows.own_server import HOST, announced, origin, password_file
+from flows.server import (
+    ServerSettings,
+    database_environment,
+    prefect_environment,
+    prefect_server,
+    server_environment,
+    wait_until_healthy,
+)
 from flows.watchdog import watchdog
 
 if TYPE_CHECKING:
@@ -20,23 +28,23 @@ if TYPE_CHECKING:
 
 def run_up(port: int, night: Night | None) -> None:
     """Starts everything, prints the UI's address and serves the flows until the process is interrupted."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # both end it at any moment; a shell's background jobs would ignore the first
-        signal.signal(number, signal.default_int_handler)
     settings = ServerSettings()
     database = writer_url(settings)
     # Prefect reads its settings when it is imported
     os.environ |= prefect_environment(settings, port)
     deployments = served(night)
+    environment = server_environment(settings, port) | database_environment(settings)
     with (
-        suppress(KeyboardInterrupt),
-        prefect_server(port, database_environment(settings)),
+        prefect_server(environment) as server,
+        announced(settings.home, port),
         watchdog(database),
     ):
-        _serve(deployments, f"http://{HOST}:{port}", settings)
+        exit_when_interrupted(server)
+        wait_until_healthy(server, port)
+        _serve(deployments, settings, port)
 
 
-def _serve(deployments: "list[RunnerDeployment]", address: str, settings: ServerSettings) -> None:
+def _serve(deployments: "list[RunnerDeployment]", settings: ServerSettings, port: int) -> None:
     from flows.runner import InterruptibleRunner
 
     # a night that falls due while nobody serves is late, and runs when somebody serves again
@@ -45,6 +53,7 @@ def _serve(deployments: "list[RunnerDeployment]", address: str, settings: Server
         runner.add_deployment(deployment)
     click.echo(f"Alerts       {set_up(settings.notification_block)}")
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")
-    click.echo(f"Ready        {len(deployments)} flows at {address}")
+    click.echo(f"Password     the UI asks for it once: cat {shlex.quote(str(password_file(settings.home)))}")
+    click.echo(f"Ready        {len(deployments)} flows at {origin(HOST, port)}")
     click.echo("Ctrl-C ends the server and the flows; wordwave down ends Postgres")
     asyncio.run(runner.serve())

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -63,14 +64,20 @@ def world(
         yield World(new_bucket("clips"), new_bucket("results"), database, tmp_path)
 
 
-@pytest.fixture
-def page() -> Iterator["Page"]:
+@contextmanager
+def new_page(*options: str) -> Iterator["Page"]:
     """An empty page of a browser that nobody sees."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
         page = browser.new_page(viewport={"width": 1160, "height": 760})
         page.set_default_timeout(30_000)
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page() -> Iterator["Page"]:
+    with new_page() as page:
+        yield page

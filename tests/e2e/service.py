@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.prefect_api import api_client
+from flows.own_server import read_password
 from tests.e2e.processes import descendants, lives
 
 START_SECONDS, PATIENCE = 240.0, 120.0
@@ -26,7 +29,20 @@ class Service:
 
     process: subprocess.Popen[bytes]
     port: int
-    log: Path
+    home: Path
+
+    @property
+    def log(self) -> Path:
+        return self.home / "up.log"
+
+    @property
+    def password(self) -> str:
+        """What the UI asks for once."""
+        return read_password(self.home)
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        return api_client(f"{self.address}/api", self.password)
 
     @property
     def address(self) -> str:
@@ -36,9 +52,7 @@ class Service:
         """One request to Prefect's API, and what it answers."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            answer = httpx.request(
-                method, f"{self.address}/api{path}", json=content or None, timeout=PATIENCE
-            )
+            answer = self.client.request(method, path, json=content or None)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
                 break
             time.sleep(0.5)  # SQLite was busy; Prefect's own clients ask again too
@@ -86,10 +100,10 @@ def wait_until(happened: Callable[[], Any], patience: float = PATIENCE) -> None:
 @contextmanager
 def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterator[Service]:
     """`wordwave up` with its files at `home`; whatever of it is still there after the block is killed."""
-    port, log = _free_port(), home / "up.log"
+    port = _free_port()
     home.mkdir(parents=True, exist_ok=True)
     given = {"WORDWAVE_HOME": str(home), "PYTHONUNBUFFERED": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
-    with log.open("wb") as output:
+    with (home / "up.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "up", "--port", str(port), *options],
             env={**os.environ, **given, **environment},
@@ -97,7 +111,7 @@ def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterat
             stderr=output,
             start_new_session=True,
         )
-    service = Service(process, port, log)
+    service = Service(process, port, home)
     try:
         _wait_until_offered(service)
         yield service
@@ -106,6 +120,8 @@ def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterat
         for pid in filter(lives, left):
             os.kill(pid, signal.SIGKILL)
         process.wait()
+        if "client" in vars(service):
+            service.client.close()
 
 
 def _free_port() -> int:

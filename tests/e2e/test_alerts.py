@@ -68,16 +68,15 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
     told: tuple[str, list[dict[str, str]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
     from flows import automations
+    from flows.own_server import found_by_clients
 
     address, heard = told
     environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}
     with serving(environment, tmp_path / "home") as service:
         assert "nobody is told: set WORDWAVE_NOTIFICATION_BLOCK" in service.log.read_text()
         assert names(service) == {automations.MARK}
-        with temporary_settings({PREFECT_API_URL: f"{service.address}/api"}):
+        with found_by_clients(service.home):
             assert "there is no block slack-webhook/nobody" in automations.set_up("slack-webhook/nobody")
             block = make_block(service, address)
             assert automations.set_up(block).startswith(f"{block} is told")

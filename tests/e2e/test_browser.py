@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.embedded import EmbeddedServer
+from tests.e2e.conftest import new_page
 from tests.e2e.service import Service, serving
 from tests.e2e.world import tone
 from tests.fixtures_postgres import migrated_database
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAY = "2026-11-21"
+REBOUND = "rebound.example"
 Shoot = Callable[[str], None]
 
 
@@ -64,6 +66,23 @@ def service(
             built = service.start("build-library", library="sounds", manifest=manifest)
             assert service.wait_for(built)["type"] == "COMPLETED"
             yield service
+
+
+@pytest.fixture
+def stranger() -> Iterator["Page"]:
+    """A page of somebody without the password, for whom a name of his own leads to this machine."""
+    with new_page(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as page:
+        yield page
+
+
+@pytest.fixture
+def page(page: "Page", service: Service) -> "Page":
+    """A page of somebody who has given the password once."""
+    page.goto(service.address)
+    page.get_by_placeholder("admin:pass").fill(service.password)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Deployments").wait_for()
+    return page
 
 
 @pytest.fixture
@@ -168,3 +187,62 @@ def test_a_number_out_of_bounds_is_not_even_sent(page: "Page", service: Service)
     said = margin.evaluate("field => field.matches(':focus') && field.validationMessage")
     assert said == "Value must be less than or equal to 1."
     assert len(service.ask("POST", "/flow_runs/filter")) == before
+
+
+def test_the_ui_asks_for_the_password_and_takes_no_other(service: Service, stranger: "Page") -> None:
+    stranger.goto(service.address)
+    asked = stranger.get_by_placeholder("admin:pass")
+    asked.fill("wordwave:guessed")
+    stranger.keyboard.press("Enter")
+    stranger.wait_for_timeout(2000)
+    assert asked.is_visible()
+    assert stranger.get_by_role("link", name="Deployments").count() == 0
+    asked.fill(service.password)
+    stranger.keyboard.press("Enter")
+    stranger.get_by_role("link", name="Deployments").wait_for()
+
+
+def test_under_the_name_localhost_the_ui_works_too(page: "Page", service: Service) -> None:
+    page.goto(service.address.replace("127.0.0.1", "localhost"))
+    page.get_by_placeholder("admin:pass").fill(service.password)
+    page.keyboard.press("Enter")
+    open_deployment(page, service, "label-clips")
+
+
+ATTEMPTS = """async ([api, password]) => {
+    const said = async request => await request.then(answer => answer.type, () => 'refused');
+    const body = JSON.stringify({name: 'planted', value: 'x'});
+    const basic = {Authorization: 'Basic ' + btoa(password)};
+    return {
+        read: await said(fetch(api + '/admin/version')),
+        read_with_password: await said(fetch(api + '/admin/version', {headers: basic})),
+        write: await said(fetch(api + '/variables/', {method: 'POST', body, headers: basic})),
+        socket: await new Promise(tell => {
+            const socket = new WebSocket(api.replace('http', 'ws') + '/events/out', ['prefect']);
+            socket.onopen = () => tell('open');
+            socket.onerror = () => tell('refused');
+        }),
+        form: await said(fetch(api + '/variables/', {method: 'POST', body, mode: 'no-cors'})),
+    };
+}"""
+
+
+def test_a_page_of_somebody_else_reaches_nothing(stranger: "Page", service: Service) -> None:
+    foreign = "http://evil.example/"
+    stranger.route(f"{foreign}**", lambda route: route.fulfill(body="<html>", content_type="text/html"))
+    stranger.goto(foreign)
+    said = stranger.evaluate(ATTEMPTS, [f"{service.address}/api", service.password])
+    assert {said.pop("form")} <= {"opaque", "refused"}  # sent without asking, and seen by nobody
+    assert set(said.values()) == {"refused"}, said
+    assert service.ask("POST", "/variables/count") == 0
+
+
+def test_a_name_that_leads_here_does_not_make_a_page_ours(stranger: "Page", service: Service) -> None:
+    """As after DNS rebinding: to the browser it is one origin."""
+    rebound = f"http://{REBOUND}:{service.port}"
+    answer = stranger.goto(f"{rebound}/api/health")
+    assert answer is not None
+    assert answer.status == 403
+    said = stranger.evaluate(ATTEMPTS, [f"{rebound}/api", service.password])
+    assert said["socket"] == "refused"
+    assert service.ask("POST", "/variables/count") == 0

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from benchmarks.fleet import Fleet, fleet
@@ -97,8 +96,7 @@ def counts(process: subprocess.Popen[str]) -> dict[str, Any]:
 def shard_states(workers: Fleet) -> list[str]:
     """The states of the flow runs of label-shard."""
     asked = {"flows": {"name": {"any_": ["label-shard"]}}}
-    found = httpx.post(f"{workers.environment['PREFECT_API_URL']}/flow_runs/filter", json=asked, timeout=30)
-    return sorted(run["state"]["type"] for run in found.json())
+    return sorted(run["state"]["type"] for run in workers.ask("/flow_runs/filter", **asked))
 
 
 def stored(world: World) -> Tables:

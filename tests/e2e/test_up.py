@@ -1,13 +1,17 @@
 """`wordwave up` offers every flow behind one address, and leaves nothing behind when it ends."""
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from flows.deployments import DEPLOYED
-from tests.e2e.processes import children, descendants, lives
+from flows.own_server import password_file
+from tests.e2e.processes import children, command, descendants, lives
 from tests.e2e.service import serving
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
@@ -48,3 +52,52 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
         assert [pid for pid in left if lives(pid)] == []
+
+
+def test_its_server_refuses_strangers_and_shows_its_password_to_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    with serving({"WORDWAVE_DATABASE_URL": database.url("writer")}, tmp_path / "home") as service:
+        change, secret = f"{service.address}/api/variables/", service.password
+        variable = {"name": "planted", "value": "x"}
+        api = service.client
+
+        def answer(*without: str, **headers: str) -> int:
+            kept = {name: value for name, value in api.headers.items() if name not in without}
+            auth = None if "authorization" in without else api.auth
+            return httpx.post(change, json=variable, auth=auth, headers=kept | headers).status_code
+
+        assert answer("authorization") == 401
+        assert answer("prefect-csrf-token") == 403
+        assert answer(Origin="https://evil.example") == 403
+        assert answer(Host="evil.example") == 403
+        assert httpx.post(f"{service.address}/api/flow_runs/filter").status_code == 403
+        assert httpx.get(f"{service.address}/api/flows/count").status_code in (401, 405)
+        preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        refused = httpx.options(change, headers=preflight)
+        assert refused.status_code == 403
+        assert "access-control-allow-origin" not in refused.headers
+        assert service.ask("POST", "/variables/count") == 0
+        assert answer() == 201
+
+        assert f"cat {password_file(service.home)}" in service.log.read_text()
+        assert secret.partition(":")[2] not in service.log.read_text()
+        shown = [command(pid) for pid in (service.process.pid, *descendants(service.process.pid))]
+        assert not [line for line in shown if secret.partition(":")[2] in line]
+
+
+DOCTOR = [sys.executable, "-m", "flows.cli", "doctor"]
+
+
+def test_up_starts_behind_a_proxy_and_the_doctor_finds_it(database: Database, tmp_path: Path) -> None:
+    dead = "http://127.0.0.1:9"  # nobody listens at the discard port
+    environment = {
+        "WORDWAVE_DATABASE_URL": database.url("writer"),
+        "WORDWAVE_LLM": "none",
+        **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), dead),
+    }
+    with serving(environment, tmp_path / "home") as service:
+        asking = {**os.environ, **environment, "WORDWAVE_HOME": str(service.home)}
+        found = subprocess.run(DOCTOR, env=asking, capture_output=True, text=True)
+        assert f"at {service.address}/api" in found.stdout, found.stdout + found.stderr
+        assert f"{len(DEPLOYED)} flows are deployed, and somebody works for each" in found.stdout

@@ -1,0 +1,59 @@
+"""Serve Prefect's API and UI like `prefect server start`, but to their own origins only.
+
+The origins are those of PREFECT_SERVER_CORS_ALLOWED_ORIGINS. Prefect by itself answers under any host name,
+and takes WebSockets of any page.
+"""
+
+import sys
+from urllib.parse import urlsplit
+
+import uvicorn
+from prefect.server.api.server import create_app
+from prefect.settings import get_current_settings
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class OwnOriginsOnly:
+    """Refuses requests and WebSockets to another host name, or from a page of another origin.
+
+    A name that somebody else's DNS points to this machine would make his page one of our own origin.
+    """
+
+    def __init__(self, app: ASGIApp, origins: list[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origins)
+        self._hosts = frozenset(urlsplit(origin).netloc for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = None if scope["type"] == "lifespan" else self._refusal(Headers(scope=scope))
+        app = PlainTextResponse(refusal, status_code=403) if refusal else self._app
+        await app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> str | None:
+        hosts = [host.lower() for host in headers.getlist("host")]
+        if len(hosts) != 1 or not self._hosts.issuperset(hosts):
+            return "this server does not answer under that host name"
+        if not self._origins.issuperset(headers.getlist("origin")):
+            return "this server does not answer pages of another origin"
+        return None
+
+
+def main() -> None:
+    """Serve until SIGTERM; with --no-services the API and the UI alone."""
+    server = get_current_settings().server
+    app = create_app(final=True, webserver_only="--no-services" in sys.argv)
+    uvicorn.run(
+        OwnOriginsOnly(app, server.api.cors_allowed_origins.split(",")),
+        host=server.api.host,
+        port=server.api.port,
+        timeout_keep_alive=server.api.keepalive_timeout,
+        ws_ping_interval=server.api.websocket_ping_interval,
+        ws_ping_timeout=server.api.websocket_ping_timeout,
+        log_level=server.logging_level.lower(),
+    )
+
+
+if __name__ == "__main__":
+    main()

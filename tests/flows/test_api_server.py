@@ -1,0 +1,65 @@
+"""Prefect's server answers under its own names and to its own pages alone, WebSockets included."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocket
+
+from flows.api_server import OwnOriginsOnly
+
+OWN = ["http://127.0.0.1:4200", "http://localhost:4200"]
+FOREIGN_HOSTS = [
+    "evil.example",
+    "evil.example:4200",
+    "127.0.0.1:4201",
+    "127.0.0.1",
+    "localhost:4200.evil.example",
+    "",
+]
+FOREIGN_ORIGINS = ["https://evil.example", "null", "http://127.0.0.1:8080", "https://127.0.0.1:4200", ""]
+
+
+async def greet(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("heard")
+    await websocket.close()
+
+
+@pytest.fixture
+def client() -> TestClient:
+    routes = [
+        Route("/", lambda _: PlainTextResponse("heard"), methods=["GET", "POST", "OPTIONS"]),
+        WebSocketRoute("/events", greet),
+    ]
+    return TestClient(OwnOriginsOnly(Starlette(routes=routes), OWN), base_url=OWN[0])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:4200", "localhost:4200", "LOCALHOST:4200"])
+@pytest.mark.parametrize("origin", [*OWN, None])
+def test_its_own_names_and_pages_are_answered(client: TestClient, host: str, origin: str | None) -> None:
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    assert client.get("/", headers=headers).text == "heard"
+    with client.websocket_connect("/events", headers=headers) as websocket:
+        assert websocket.receive_text() == "heard"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize(
+    "headers",
+    [*({"Host": host} for host in FOREIGN_HOSTS), *({"Origin": origin} for origin in FOREIGN_ORIGINS)],
+)
+def test_others_are_refused(client: TestClient, method: str, headers: dict[str, str]) -> None:
+    refused = client.request(method, "/", headers=headers)
+    assert refused.status_code == 403
+    assert "heard" not in refused.text
+    assert "access-control-allow-origin" not in refused.headers
+    with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/events", headers=headers):
+        pass
+
+
+def test_a_second_host_or_origin_hides_nothing(client: TestClient) -> None:
+    for name, own, foreign in (("Host", "127.0.0.1:4200", "evil.example"), ("Origin", OWN[0], "null")):
+        for pair in ([own, foreign], [foreign, own]):
+            assert client.get("/", headers=[(name, value) for value in pair]).status_code == 403
