@@ -6,7 +6,7 @@ FILES ?= 10000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser fuzz lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
+.PHONY: help demo up test test-slow test-browser test-av fuzz lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,10 @@ test-slow: .venv/tests ## the suites that take minutes: full-size models, many k
 test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (CHROMIUM names another one)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
 	$(PYTEST) -m browser
+
+test-av: .venv/tests ## what PyAV decodes: m4a, mp4, mov, 3gp, aac, webm and mkv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[av]'
+	$(PYTEST) tests/core/test_av.py
 
 fuzz: .venv/tests ## damaged files of every container and coding through the decoding child (FILES, SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --files $(FILES) --seed $(SEED)

@@ -8,6 +8,7 @@ part must not be labeled as the whole either. Not every field is a promise, see 
 import os
 import re
 
+from core.av_stream import av_streams
 from core.chunks import Chunk, Grammar, grammar_of, read_chunks
 from core.errors import AudioRejected
 from core.fixed_headers import samples_end
@@ -25,7 +26,10 @@ _MAGIC = re.compile(
     rb"|ID3[\x02-\x04]|\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]",  # MPEG layer II or III, with or without a tag
     re.DOTALL,
 )
-_SUPPORTED = "wav, aiff, au, caf, sphere, flac, ogg (vorbis, opus) and mp3"
+_SUPPORTED = (
+    "wav, aiff, au, caf, sphere, flac, ogg (vorbis, opus) and mp3, "
+    "with wordwave[av] m4a, mp4, mov, 3gp, aac, webm and mkv too"
+)
 
 _MAX_STREAMS = 1_000
 
@@ -42,6 +46,8 @@ def check_container(descriptor: int, size: int) -> list[Stream]:
     if size == 0:
         raise AudioRejected("empty", "the file has 0 bytes")
     head = os.pread(descriptor, 16, 0)
+    if streams := av_streams(head, size):
+        return streams
     if not _MAGIC.match(head):
         raise AudioRejected("unsupported", f"begins with {head!r}; supported are {_SUPPORTED}")
     streams = _streams(descriptor, skip_id3v2(descriptor, 0), size)

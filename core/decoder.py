@@ -22,9 +22,6 @@ from core.decoder_protocol import LENGTHS, MAX_BLOCK_BYTES, MAX_FACT_BYTES, NEXT
 from core.errors import AudioRejected
 from core.sandbox import hide_memory
 
-CHILD_MEMORY_BYTES = 2 * 1024**3
-"""Address space of the child; a clip that needs more is `unreadable`."""
-
 _START_TIMEOUT = 60.0
 _CHILD_WORK_SECONDS = 600.0
 """A child that has decoded for as long is replaced: its CPU time, which is bounded, cannot be given back."""
@@ -138,7 +135,6 @@ class _Child:
             self._process = start_child(
                 "core.decoding_child",
                 json.dumps(asdict(limits)),
-                json.dumps(CHILD_MEMORY_BYTES),
                 json.dumps(_CHILD_WORK_SECONDS + limits.decode_timeout),
                 channel=child_end,
                 # No secret for hostile bytes to find, and no threads whose stacks fill the address space.

@@ -6,23 +6,20 @@ each clip is a descriptor that its parent sends.
 
 import json
 import os
-import resource
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from io import BytesIO
-
-import numpy as np
-import soundfile
+from dataclasses import asdict
 
 from core.child import receive_files
-from core.decode import AudioLimits, Samples, open_audio
+from core.decode import DEFAULT_LIMITS, AudioLimits, Samples, open_audio
 from core.decoder_protocol import OPEN, pack_answer
 from core.errors import AudioRejected
+from core.rehearsal import make_rehearsal
 from core.sandbox import bound_resources, confine
 
-_REHEARSED = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None))
+CHILD_MEMORY_BYTES = 2 * 1024**3
+"""Address space of the child; a clip that needs more is `unreadable`."""
 
 
 def serve(channel: socket.socket, limits: AudioLimits) -> None:
@@ -54,24 +51,13 @@ def answer_clip(descriptor: int, limits: AudioLimits) -> Iterator[bytes]:
     except AudioRejected as rejected:
         yield pack_answer(rejected=[rejected.reason, rejected.message])
     except MemoryError:
-        memory, _ = resource.getrlimit(resource.RLIMIT_AS)
-        yield pack_answer(rejected=["unreadable", f"decoding needs over {memory} bytes"])
+        yield pack_answer(rejected=["unreadable", f"decoding needs over {CHILD_MEMORY_BYTES} bytes"])
 
 
-def rehearse(limits: AudioLimits) -> None:
-    """Decode whole, cut and foreign clips, so that all that is loaded or made at first use is there."""
-    encoded = [_encode(*coding) for coding in _REHEARSED]
-    cut = [clip[: len(clip) // 2] for clip in encoded]
-    for clip in (*encoded, *cut, b"neither"):
-        for rehearsed in (limits, replace(limits, max_bytes=1)):
-            list(answer_clip(_held_in_memory(clip), rehearsed))
-
-
-def _encode(container: str, subtype: str | None) -> bytes:
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2))
-    file = BytesIO()
-    soundfile.write(file, noise, 16_000, format=container, subtype=subtype)
-    return file.getvalue()
+def rehearse() -> None:
+    """Decode clips of every kind, so that all that is loaded or made at first use is there."""
+    for clip in make_rehearsal():
+        list(answer_clip(_held_in_memory(clip), DEFAULT_LIMITS))
 
 
 def _held_in_memory(content: bytes) -> int:
@@ -87,19 +73,19 @@ def _silence_decoders() -> None:
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
-def settle_in(limits: AudioLimits, memory_bytes: int, cpu_seconds: float) -> None:
+def settle_in(cpu_seconds: float) -> None:
     """Load all that decoding needs, then give up everything else."""
     _silence_decoders()
-    rehearse(limits)
-    bound_resources(memory_bytes, cpu_seconds)
+    rehearse()
+    bound_resources(CHILD_MEMORY_BYTES, cpu_seconds)
     confine()
 
 
 def main() -> None:
-    """Serve the channel in standard input; limits, memory and CPU seconds are JSON arguments."""
-    limits, memory_bytes, cpu_seconds = map(json.loads, sys.argv[1:])
+    """Serve the channel in standard input; limits and CPU seconds are JSON arguments."""
+    limits, cpu_seconds = map(json.loads, sys.argv[1:])
     with socket.socket(fileno=0) as channel:
-        settle_in(AudioLimits(**limits), memory_bytes, cpu_seconds)
+        settle_in(cpu_seconds)
         channel.sendall(pack_answer())
         serve(channel, AudioLimits(**limits))
 

@@ -14,6 +14,7 @@ import soundfile
 from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
 
+from core.av_sound import find_av
 from core.decoder import Decoder
 from core.sandbox import confinement
 from db.analysts import open_gaps
@@ -165,7 +166,9 @@ def _decoder(_: Runtime) -> str:
     states = ", ".join(
         f"{wall} {'on' if on else 'off (refused by this system)'}" for wall, on in walls.items()
     )
-    return f"libsndfile {soundfile.__libsndfile_version__} in a process of its own, {states}"
+    av = find_av()
+    libav = f"PyAV {av.__version__} (FFmpeg {av.ffmpeg_version_info})" if av else "no PyAV (wordwave[av])"
+    return f"libsndfile {soundfile.__libsndfile_version__}, {libav} in a process of its own, {states}"
 
 
 def _of_prefect(question: Question) -> Examination:

@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,8 +69,24 @@ def test_big_endian_wav_is_accepted() -> None:
     ],
     ids=["gzip", "html", "jpeg", "m4a", "matroska", "avi", "utf-16 text", "aac", "text", "matlab"],
 )
-def test_other_content_is_unsupported_whatever_its_name(head: bytes) -> None:
+def test_other_content_is_unsupported_whatever_its_name(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.av_stream.find_av", lambda: None)
     assert verdict(head.ljust(64, b"\0")) == "unsupported"
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0 ftypM4A ", b"\x1aE\xdf\xa3", b"\xff\xf1\x50\x80"])
+def test_the_refusal_of_what_pyav_decodes_names_the_extra(
+    head: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.av_stream.find_av", lambda: None)
+    path = tmp_path / "clip"
+    path.write_bytes(head.ljust(64, b"\0"))
+    with (
+        path.open("rb") as file,
+        pytest.raises(AudioRejected, match=r"pip install 'wordwave\[av\]'") as caught,
+    ):
+        check_container(file.fileno(), 64)
+    assert caught.value.reason == "unsupported"
 
 
 def test_no_bytes_are_empty() -> None:

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(
 INSIDE = """
 import ctypes, errno, json, os, platform, resource, signal, socket, subprocess, sys, threading
 from core.decode import AudioLimits
-from core.decoding_child import settle_in, _encode, _held_in_memory, answer_clip
+from core import decoding_child
+from core.decoding_child import settle_in, _held_in_memory, answer_clip
+from core.rehearsal import encode_by_soundfile, make_noise
 
 parent, column = int(sys.argv[1]), ["x86_64", "aarch64"].index(platform.machine())
 libc = ctypes.CDLL(None, use_errno=True)
@@ -107,15 +109,19 @@ codings = [
     ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("CAF", "PCM_16"), ("NIST", "PCM_16"),
     ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None),
 ]
-clips = {f"{container} {subtype}": _encode(container, subtype) for container, subtype in codings}
-held = {name: _held_in_memory(clip) for name, clip in clips.items()}
+clips = {coding: encode_by_soundfile(make_noise(), *coding) for coding in codings}
+held = {" ".join(map(str, coding)): _held_in_memory(clip) for coding, clip in clips.items()}
 other_thread = in_thread(attempts["open"])
-settle_in(AudioLimits(), 2**31, 600)
+settle_in(600)
 started.set()
 attempted = {name: tried(attempt) for name, attempt in attempts.items()}
 attempted["open in a thread that was there before"] = other_thread()
 answers = {name: list(answer_clip(descriptor, AudioLimits())) for name, descriptor in held.items()}
 decoded = {name: b'"info"' in answer[-1] for name, answer in answers.items()}
+def exhausted(*_):
+    raise MemoryError
+decoding_child.open_audio = exhausted
+decoded["out of memory"] = b'"unreadable"' in next(answer_clip(ours.fileno(), AudioLimits()))
 print(json.dumps([attempted, decoded]))
 """
 

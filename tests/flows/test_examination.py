@@ -59,6 +59,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
 def test_the_walls_around_decoding_are_told_as_the_kernel_has_them(settings: Settings) -> None:
     found = next(check for check in examine(settings) if check.name == "decoder")
     assert "libsndfile" in found.finding
+    assert "PyAV" in found.finding
     assert "seccomp on, no_new_privs on" in found.finding
 
 

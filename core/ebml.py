@@ -1,0 +1,53 @@
+"""What WebM and Matroska promise: the elements that a file consists of (RFC 8794, RFC 9559).
+
+Browsers record without going back to fill in sizes, so segments and clusters of unknown size are walked
+element by element; such a file that is cut exactly between two elements breaks no promise.
+"""
+
+import os
+
+from core.errors import AudioRejected
+
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_MAX_ELEMENTS = 4_000_000
+_LONGEST_HEADER = 12
+
+
+def check_elements(descriptor: int, size: int) -> None:
+    """Raise AudioRejected where an element is cut, or a second recording follows the first."""
+    offset, segments = 0, 0
+    for _ in range(_MAX_ELEMENTS):
+        if offset >= size:
+            return
+        name, start, length = _element(descriptor, offset)
+        segments += name == _SEGMENT
+        if segments > 1:
+            raise AudioRejected("unread", "several recordings are joined in one file: store each by itself")
+        if start > size or (length is not None and start + length > size):
+            raise AudioRejected(
+                "truncated", f"the element at byte {offset} is longer than the file of {size}"
+            )
+        if length is None and name not in (_SEGMENT, _CLUSTER):
+            raise AudioRejected("unreadable", f"the element at byte {offset} has no size")
+        # Each element of a segment must be whole, and what follows a segment is seen.
+        offset = start if name == _SEGMENT or length is None else start + length
+    raise AudioRejected("unreadable", f"over {_MAX_ELEMENTS} elements")
+
+
+def _element(descriptor: int, offset: int) -> tuple[bytes, int, int | None]:
+    """Return the name of an element, where its content starts, and its length; None where it is unknown."""
+    header = os.pread(descriptor, _LONGEST_HEADER, offset)
+    name_bytes = _encoded_bytes(header[:1])
+    length_bytes = _encoded_bytes(header[name_bytes : name_bytes + 1])
+    if not header or name_bytes > 4 or length_bytes > 8:
+        raise AudioRejected("unread", f"the bytes from {offset} on are no element")
+    start = name_bytes + length_bytes
+    value_bits = 7 * length_bytes
+    value = int.from_bytes(header[name_bytes:start].ljust(length_bytes, b"\0"), "big") % 2**value_bits
+    length = None if value == 2**value_bits - 1 else value
+    return header[:name_bytes], offset + start, length
+
+
+def _encoded_bytes(first: bytes) -> int:
+    """Return how many bytes a number has, which the zeros at its start tell."""
+    return 9 - int.from_bytes(first, "big").bit_length()
