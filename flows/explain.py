@@ -8,7 +8,7 @@ from core.errors import CoreError
 from db.embedded import EmbeddedServerError
 from db.library import LibraryNotFound
 from db.locks import PartitionBusy
-from db.runs import RunNotFound
+from db.runs import RunLost, RunNotFound
 from db.sqlstate import OLD_SCHEMA, meaning
 from flows.settings import ENV_PREFIX
 from flows.stages.backfill import BackfillFailed
@@ -22,6 +22,7 @@ ON_PURPOSE = (
     EmbeddedServerError,
     LibraryNotFound,
     PartitionBusy,
+    RunLost,
     RunNotFound,
     BackfillFailed,
     CanaryFailed,

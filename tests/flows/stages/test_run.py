@@ -1,5 +1,7 @@
 """Recorded runs: one at a time, closed as they ended, taken up when their process died."""
 
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
@@ -8,13 +10,16 @@ from sqlalchemy import text
 
 from db.engine import session_scope
 from db.library import LibraryNotFound
-from db.locks import PartitionBusy
+from db.locks import PartitionBusy, partition_lock
 from db.runs import RunClaim, RunLost, save_counts, start_run
 from flows.runtime import Runtime
+from flows.settings import Settings
 from flows.stages.counts import Counts
-from flows.stages.job import import_manifest
+from flows.stages.job import import_manifest, run_stage, with_bar
 from flows.stages.run import recorded_run, run_session
 from flows.stages.version import code_version
+from tests.db.test_locks import cut_connections
+from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import rows
 
 RUNS = "SELECT status, attempts, counts FROM runs WHERE kind = 'label'"
@@ -118,6 +123,58 @@ def test_a_run_that_was_lost_does_not_end_as_completed(runtime: Runtime) -> None
     with pytest.raises(RunLost), recorded_run(runtime, "label", "here", {}):
         taken_up(runtime)
     assert rows(runtime.engine, RUNS) == [("running", 2, {})]
+
+
+def label_one(runtime: Runtime, done: list[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """A night of two batches, in whose first something else happens."""
+
+    def step(batch: Sequence[str]) -> Counts:
+        done.extend(batch)
+        if batch == ["a"]:
+            meanwhile()
+        return Counts(labeled=1)
+
+    with recorded_run(runtime, "label", "here", {}) as run:
+        run_stage(run, with_bar, "label", step, [["a"], ["b"]])
+
+
+def test_a_night_whose_lock_was_cut_goes_on_where_nobody_took_the_partition(
+    runtime: Runtime, database: Database
+) -> None:
+    done: list[str] = []
+    label_one(runtime, done, lambda: cut_connections(database))
+    assert done == ["a", "b"]
+    assert rows(runtime.engine, RUNS) == [("completed", 1, {"label.labeled": 2})]
+
+
+def test_of_two_nights_one_works_where_the_lock_of_the_first_was_cut(
+    runtime: Runtime, settings: Settings, database: Database
+) -> None:
+    first, second, other = list[str](), list[str](), Runtime(settings)
+
+    def take_over() -> None:
+        cut_connections(database)
+        label_one(other, second)
+
+    with pytest.raises(RunLost, match="is completed at attempt 2, this process is attempt 1"):
+        label_one(runtime, first, take_over)
+    other.close()
+    assert (first, second) == (["a"], ["a", "b"])
+    assert rows(runtime.engine, RUNS) == [("completed", 2, {"label.labeled": 2})]
+
+
+def test_a_night_stops_before_its_next_batch_while_another_holds_the_partition(
+    runtime: Runtime, database: Database
+) -> None:
+    done, holders = list[str](), ExitStack()
+
+    def take_over() -> None:
+        cut_connections(database)
+        holders.enter_context(partition_lock(runtime.database_url, "label here"))
+
+    with holders, pytest.raises(PartitionBusy, match="label here is held by"):
+        label_one(runtime, done, take_over)
+    assert done == ["a"]
 
 
 def test_a_run_keeps_the_library_version_it_began_with(runtime: Runtime, manifest: Path) -> None:
