@@ -1,8 +1,9 @@
 """Which audio objects there are, which version of each is current, and which of them wait for a stage."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -10,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     LargeBinary,
     ScalarSelect,
+    TableValuedAlias,
     Text,
     any_,
     cast,
@@ -20,9 +22,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from db.bulk import insert_new
 from db.listed import Listed
+from db.listing import Comparison, ListingCounts, Version
 from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
 from db.retries import is_due
 
@@ -36,15 +40,6 @@ ROWS_AT_A_TIME = 1_000
 
 READING = "tokenize"
 """The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
-
-
-@dataclass(frozen=True)
-class ListingCounts:
-    """What a listing changed: versions first seen, versions already current or back, uris that are gone."""
-
-    new: int
-    known: int
-    gone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +80,47 @@ def _means(selection: Selection, uri: str) -> bool:
     return uri in selection
 
 
-def add_clips(session: Session, listed: Iterable[Listed], selection: Selection) -> ListingCounts:
-    """Records a complete listing of a folder or of uris: exactly the listed versions become the current ones.
+def add_clips(
+    session: Session, listed: Iterable[Listed], selection: Selection, *, allow_loss: bool = False
+) -> ListingCounts:
+    """Record a complete listing of a folder or of uris: exactly the listed versions become the current ones.
 
     A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced;
-    one that is back loses it. A listing that changed nothing writes nothing. Raises ValueError for an object
-    outside the selection, since what is in the selection and not listed counts as gone.
+    one that is back loses it. What could not be listed, and all below it, stays as it is. A listing that
+    changed nothing writes nothing. Raises ValueError for an object outside the selection, since what is in
+    the selection and not listed counts as gone, and MostClipsLost, unless that is allowed.
     """
-    unseen = _versions_of(session, selection)
-    new, back, total = [], [], 0
+    comparison = Comparison(_versions_of(session, selection))
     for clip in listed:
         if not _means(selection, clip.uri):
             raise ValueError(f"{clip.uri} was listed, and is outside of {selection}")
-        total += 1
-        row = unseen.pop((clip.uri, clip.version_token), None)
-        if row is None:
-            new.append(clip)
-        elif row.is_missing:
-            back.append((row.id, clip.uri))
-    missing = {row.id: uri for (uri, _), row in unseen.items() if not row.is_missing}
-    _set_missing(session, missing, func.now())
-    _set_missing(session, [clip_id for clip_id, _ in back], None)
-    insert_new(session, Clip, [asdict(clip) for clip in sorted(new, key=lambda clip: clip.uri)])
-    still_there = {clip.uri for clip in new} | {uri for _, uri in back}
-    return ListingCounts(len(new), total - len(new), len(set(missing.values()) - still_there))
+        comparison.take(clip)
+    comparison.end()
+    if not allow_loss:
+        comparison.check_loss(selection)
+    _set_missing(session, comparison.missing, func.now())
+    _set_missing(session, comparison.back, None)
+    _set_tokens(session, comparison.upgraded)
+    insert_new(session, Clip, [_row(clip) for clip in sorted(comparison.new, key=lambda clip: clip.uri)])
+    return comparison.counts
 
 
-@dataclass(frozen=True, slots=True)
-class _Version:
-    id: int
-    is_missing: bool
+def _row(clip: Listed) -> dict[str, object]:
+    return {
+        "uri": clip.uri,
+        "version_token": clip.version_token,
+        "size": clip.size,
+        "last_modified": clip.last_modified,
+    }
 
 
-def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str], _Version]:
+def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str], Version]:
     rows = session.execute(
         select(Clip.uri, Clip.version_token, Clip.id, Clip.missing_since.is_not(None)).where(
             _meant(selection)
         )
     )
-    return {(uri, token): _Version(clip_id, is_missing) for uri, token, clip_id, is_missing in rows}
+    return {(uri, token): Version(clip_id, is_missing) for uri, token, clip_id, is_missing in rows}
 
 
 def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
@@ -135,6 +132,18 @@ def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
 def _set_missing(session: Session, clip_ids: Collection[int], since: ColumnElement[datetime] | None) -> None:
     if clip_ids:
         session.execute(update(Clip).where(Clip.id.in_(_in_order(clip_ids))).values(missing_since=since))
+
+
+def _set_tokens(session: Session, tokens: Mapping[int, str]) -> None:
+    clip_ids = sorted(tokens)
+    for start in range(0, len(clip_ids), ROWS_AT_A_TIME):
+        part = {clip_id: tokens[clip_id] for clip_id in clip_ids[start : start + ROWS_AT_A_TIME]}
+        upgraded = _by_id(part, Text())
+        session.execute(
+            update(Clip)
+            .where(Clip.id == upgraded.c.id, Clip.id.in_(_in_order(part)))
+            .values(version_token=upgraded.c.value)
+        )
 
 
 def listed_uris(session: Session, selection: Selection) -> list[str]:
@@ -224,19 +233,20 @@ def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
     """Says which stored content each clip id has."""
     if not contents:
         return
-    links = (
-        func.unnest(
-            cast(list(contents), ARRAY(BigInteger)), cast(list(contents.values()), ARRAY(LargeBinary))
-        )
-        .table_valued(column("clip_id", BigInteger), column("sha256", LargeBinary), name="links")
-        .render_derived()
-    )
+    links = _by_id(contents, LargeBinary())
     session.execute(
         update(Clip)
-        .where(Clip.id == links.c.clip_id, Clip.id.in_(_in_order(contents)))
-        .where(Clip.content_sha256.is_distinct_from(links.c.sha256))
-        .values(content_sha256=links.c.sha256)
+        .where(Clip.id == links.c.id, Clip.id.in_(_in_order(contents)))
+        .where(Clip.content_sha256.is_distinct_from(links.c.value))
+        .values(content_sha256=links.c.value)
     )
+
+
+def _by_id(values: Mapping[int, Any], kind: TypeEngine[Any]) -> TableValuedAlias:
+    """The values as a table of `id` and `value`."""
+    ids, column_values = cast(list(values), ARRAY(BigInteger)), cast(list(values.values()), ARRAY(kind))
+    table = func.unnest(ids, column_values)
+    return table.table_valued(column("id", BigInteger), column("value", kind), name="by_id").render_derived()
 
 
 @dataclass(frozen=True)

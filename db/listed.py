@@ -3,12 +3,28 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+UNLISTED = "unlisted:"
+"""Begins the version token of a file or folder that is there, and could not be looked at."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Listed:
-    """One object of a listing. `size` in bytes."""
+    """One object of a listing. `size` in bytes.
+
+    `former_token` is what earlier versions of wordwave called the same version of the object.
+    """
 
     uri: str
     version_token: str
     size: int
     last_modified: datetime
+    former_token: str | None = None
+
+    @property
+    def is_unlisted(self) -> bool:
+        return self.version_token.startswith(UNLISTED)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All that the version may be stored under."""
+        return (self.version_token, self.former_token) if self.former_token else (self.version_token,)

@@ -9,6 +9,7 @@ from flows.artifacts import publish_page
 from flows.night_pages import backfill_page, day_rows
 from flows.nightly_labeling import nightly_labeling
 from flows.parameters import (
+    AllowLoss,
     CanaryLibrary,
     FirstDay,
     KShot,
@@ -51,6 +52,7 @@ def backfill_labeling(
     min_margin: MinMargin = 0.0,
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
+    allow_loss: AllowLoss = False,
 ) -> dict[str, str]:
     """Each day is a run of its own, with its own page; one that fails stops no other."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
@@ -63,6 +65,7 @@ def backfill_labeling(
             timezone=timezone,
             canary_library=canary_library,
             least_canary_accuracy=least_canary_accuracy,
+            allow_loss=allow_loss,
             **asdict(request),
         )
 

@@ -135,11 +135,17 @@ def asks_for_labels(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+MAY_LOSE = click.option(
+    "--allow-loss", is_flag=True, help="Go on though most known clips of the place are gone."
+)
+
+
 @wordwave.command()
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@MAY_LOSE
 @asks_for_labels
-def label(place: str, layout: str, **options: Any) -> None:
+def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
     """Label every clip of a folder or S3 prefix, in listing order.
 
     Clips that cannot be used are listed with the reason. A second run does nothing that is done.
@@ -151,7 +157,8 @@ def label(place: str, layout: str, **options: Any) -> None:
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
-        night = run_night(runtime, partition_of(place), request, with_bar, kind="label", export=False)
+        partition = partition_of(place, allow_loss=allow_loss)
+        night = run_night(runtime, partition, request, with_bar, kind="label", export=False)
     if layout == "json":
         for row in json_rows(night.answers):
             echo_json(row)
@@ -275,8 +282,9 @@ def sound(**options: Any) -> None:
     show_default=True,
     help="Seconds that are asked at once; 0: the whole clip.",
 )
+@MAY_LOSE
 @asks_for_audio
-def denoise(place: str, out: str | None, layout: str, **options: Any) -> None:
+def denoise(place: str, out: str | None, layout: str, allow_loss: bool, **options: Any) -> None:
     """Say every clip of a folder or S3 prefix without its noise, and print where the audio is.
 
     Clips that cannot be used are listed with the reason. A second run does nothing that is done.
@@ -286,7 +294,8 @@ def denoise(place: str, out: str | None, layout: str, **options: Any) -> None:
     from flows.stages.partition import partition_of
 
     with runtime_for(place) as runtime:
-        done = run_denoising(runtime, partition_of(place), audio_request(**options), with_bar)
+        partition = partition_of(place, allow_loss=allow_loss)
+        done = run_denoising(runtime, partition, audio_request(**options), with_bar)
         echo_audio(runtime, done, out, layout)
 
 
@@ -295,8 +304,11 @@ def denoise(place: str, out: str | None, layout: str, **options: Any) -> None:
 @click.option("--first-day", type=click.DateTime(["%Y-%m-%d"]), required=True)
 @click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Itself among the days.")
 @click.option("--timezone", default="UTC", show_default=True, help="Where days begin.")
+@MAY_LOSE
 @asks_for_labels
-def backfill(prefix: str, first_day: datetime, last_day: datetime, timezone: str, **options: Any) -> None:
+def backfill(
+    prefix: str, first_day: datetime, last_day: datetime, timezone: str, allow_loss: bool, **options: Any
+) -> None:
     """Do the nights of a range of days, as far as they miss something; other days are left alone.
 
     {day} in PREFIX becomes the day; without it, a day's clips are those last modified in it.
@@ -309,7 +321,9 @@ def backfill(prefix: str, first_day: datetime, last_day: datetime, timezone: str
     from flows.stages.partition import partitions_of
 
     request = LabelRequest(**options)
-    days = partitions_of(prefix, first_day.date(), last_day.date(), check_timezone(timezone))
+    days = partitions_of(
+        prefix, first_day.date(), last_day.date(), check_timezone(timezone), allow_loss=allow_loss
+    )
     with runtime_for(*{day.place for day in days}) as runtime:
         outcomes = backfill_days(
             Labelling(runtime, request),

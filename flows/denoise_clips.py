@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import publish_audio
 from flows.parameters import (
+    AllowLoss,
     AudioFormat,
     Day,
     LibraryName,
@@ -43,10 +44,11 @@ def denoise_clips(
     top_p: TopP = 1.0,
     seed: Seed = 0,
     format: AudioFormat = "wav",
+    allow_loss: AllowLoss = False,
 ) -> dict[str, str | int | None]:
     """One object and one row for each clip; the same request does nothing a second time."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
-    partition = partition_of(prefix, day, timezone, due)
+    partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
     request = AudioRequest(library, slice_seconds, repeats, temperature, top_p, seed, format)
     done = run_denoising(runtime, partition, request, in_tasks, flow_run_id=flow_run.id)
     publish_audio("denoise-clips", partition.place, done)

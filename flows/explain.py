@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from core.errors import CoreError
 from db.embedded import EmbeddedServerError
 from db.library import LibraryNotFound
+from db.listing import MostClipsLost
 from db.locks import PartitionBusy
 from db.runs import RunLost, RunNotFound
 from db.sqlstate import OLD_SCHEMA, meaning
@@ -21,6 +22,7 @@ ON_PURPOSE = (
     StorageError,
     EmbeddedServerError,
     LibraryNotFound,
+    MostClipsLost,
     PartitionBusy,
     RunLost,
     RunNotFound,

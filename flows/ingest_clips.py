@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import count_rows, publish
-from flows.parameters import Prefix
+from flows.parameters import AllowLoss, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import ingest_place
@@ -14,10 +14,10 @@ from flows.tasks import in_tasks
 
 
 @flow(name="ingest-clips", flow_run_name="ingest {prefix}", description="List a folder or S3 prefix.")
-def ingest_clips(prefix: Prefix) -> dict[str, int]:
-    """Lists a place and records its clips; no object is read."""
+def ingest_clips(prefix: Prefix, allow_loss: AllowLoss = False) -> dict[str, int]:
+    """List a place and record its clips; no object is read."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
-        ingest_place(runtime, place, run, in_tasks)
+        ingest_place(runtime, place, run, in_tasks, allow_loss=allow_loss)
     publish("ingest-clips", place, run, count_rows(run))
     return dict(run.counts)

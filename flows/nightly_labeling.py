@@ -11,6 +11,7 @@ from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
 from flows.night_pages import night_page, plan_page, plan_rows
 from flows.parameters import (
+    AllowLoss,
     Approve,
     CanaryLibrary,
     Day,
@@ -67,10 +68,11 @@ def nightly_labeling(
     shards: Shards = 1,
     dry_run: DryRun = False,
     approve: Approve = False,
+    allow_loss: AllowLoss = False,
 ) -> Outcome:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
-    partition = partition_of(prefix, day, timezone, due)
+    partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
     request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
     canaries = CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None
     if dry_run or approve:

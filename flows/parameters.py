@@ -290,6 +290,14 @@ Sample = Annotated[
 Reasons = Annotated[
     list[ReasonCode], _form("Reasons", "Only clips that were set aside for one of these; none chosen: all.")
 ]
+AllowLoss = Annotated[
+    bool,
+    _form(
+        "Allow loss",
+        "Go on though most known clips of the folder are gone. Otherwise that ends the run before any is "
+        "marked as missing, since a share that is not mounted looks the same.",
+    ),
+]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
 APPROVAL_HOURS = 12
 Approve = Annotated[

@@ -80,7 +80,7 @@ def run_denoising(
     )
     with recorded as run:
         denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
-        ingest_place(runtime, partition.place, run, each)
+        ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
         selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
         denoising.prepare(run.claim)

@@ -1,6 +1,10 @@
 """Which clips there are: one complete listing of a place, recorded in Postgres. No object is read."""
 
+import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from tempfile import SpooledTemporaryFile
 
 from db.clips import add_clips
 from db.engine import session_scope
@@ -12,12 +16,38 @@ from flows.storage.location import below, canonical
 GENERATED = "generated"
 """The folder of the storage in which audio lies that was made here."""
 
+_PART_OBJECTS = 1_000
+_MAX_HELD_BYTES = 16 * 2**20
 
-def ingest(runtime: Runtime, place: str) -> Counts:
-    """Lists a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted."""
-    with session_scope(runtime.engine) as session:
-        counts = add_clips(session, listed_clips(runtime, place), canonical(place))
-    return Counts(new=counts.new, known=counts.known, gone=counts.gone)
+
+def ingest(runtime: Runtime, place: str, *, allow_loss: bool = False) -> Counts:
+    """List a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted.
+
+    Raises MostClipsLost where most known clips are not listed, unless that is allowed.
+    """
+    with (
+        _to_its_end(listed_clips(runtime, place)) as listed,
+        session_scope(runtime.engine) as session,
+    ):
+        counts = add_clips(session, listed, canonical(place), allow_loss=allow_loss)
+    unlisted = Counts(unlisted=counts.unlisted) if counts.unlisted else Counts()
+    return Counts(new=counts.new, known=counts.known, gone=counts.gone, **unlisted)
+
+
+@contextmanager
+def _to_its_end(listed: Iterator[Listed]) -> Iterator[Iterator[Listed]]:
+    """Take a listing over before it is used, so that no transaction waits for the storage."""
+    with SpooledTemporaryFile(_MAX_HELD_BYTES) as file:
+        while part := list(islice(listed, _PART_OBJECTS)):
+            pickle.dump(part, file)
+        file.seek(0)
+        yield chain.from_iterable(_parts(file))
+
+
+def _parts(file: "SpooledTemporaryFile[bytes]") -> Iterator[list[Listed]]:
+    with suppress(EOFError):
+        while True:
+            yield pickle.load(file)  # noqa: S301  written above, into a file without a name
 
 
 def listed_clips(runtime: Runtime, place: str) -> Iterator[Listed]:

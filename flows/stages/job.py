@@ -96,9 +96,9 @@ def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
     run_stage(run, each, "export", lambda _: export_results(runtime, rows, run), [["rows"]])
 
 
-def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each) -> None:
-    """Lists the place."""
-    run_stage(run, each, "ingest", lambda _: ingest(runtime, place), [[place]])
+def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each, *, allow_loss: bool = False) -> None:
+    """List the place. Raises MostClipsLost where most known clips are gone, unless that is allowed."""
+    run_stage(run, each, "ingest", lambda _: ingest(runtime, place, allow_loss=allow_loss), [[place]])
 
 
 def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:
@@ -158,7 +158,7 @@ def run_night(
         if canaries:
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
             ask_canaries(Canaries(labelling, fixed), run, each)
-        ingest_place(runtime, partition.place, run, each)
+        ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
         if share_out:
             labelling.tokenize_demonstrations(run.claim)  # once, and not in every process
             share_out(partition, labelling, run)

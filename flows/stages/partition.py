@@ -17,13 +17,15 @@ MAX_DAYS = 366
 class Partition:
     """The clips of one run: those of a place, or those of them last modified in a span of time.
 
-    `prefix` is the place as it was asked for, with {day}: the nights of one series have it in common.
+    `prefix` is the place as it was asked for, with {day}: the nights of one series have it in common. With
+    `allow_loss` the listing of the place may be without most of its known clips.
     """
 
     prefix: str
     place: str
     span: tuple[datetime, datetime] | None = None
     day: date | None = None
+    allow_loss: bool = False
 
     @property
     def name(self) -> str:
@@ -43,15 +45,23 @@ class Partition:
 
 
 def partition_of(
-    prefix: str, day: str = "any", timezone: str = "UTC", due: datetime | None = None
+    prefix: str,
+    day: str = "any",
+    timezone: str = "UTC",
+    due: datetime | None = None,
+    *,
+    allow_loss: bool = False,
 ) -> Partition:
     """What a prefix, with or without {day}, means on a day; `due` is when the run was, now if not given."""
     asked = (day, timezone, due or datetime.now(UTC))
     place = canonical(render_day(prefix, *asked))
-    return Partition(prefix.removesuffix("/"), place, modified_span(prefix, *asked), resolve_day(*asked))
+    span, on = modified_span(prefix, *asked), resolve_day(*asked)
+    return Partition(prefix.removesuffix("/"), place, span, on, allow_loss)
 
 
-def partitions_of(prefix: str, first_day: date, last_day: date, timezone: str) -> list[Partition]:
+def partitions_of(
+    prefix: str, first_day: date, last_day: date, timezone: str, *, allow_loss: bool = False
+) -> list[Partition]:
     """One for each day from the first to the last. Raises ValueError when there is none, or a year's more."""
     days = (last_day - first_day).days + 1
     if not 0 < days <= MAX_DAYS:
@@ -59,4 +69,4 @@ def partitions_of(prefix: str, first_day: date, last_day: date, timezone: str) -
             f"{first_day} to {last_day} are {max(days, 0)} days: give 1 to {MAX_DAYS}, the first day first"
         )
     wanted = (first_day + timedelta(days=number) for number in range(days))
-    return [partition_of(prefix, day.isoformat(), timezone) for day in wanted]
+    return [partition_of(prefix, day.isoformat(), timezone, allow_loss=allow_loss) for day in wanted]

@@ -68,7 +68,7 @@ class Planner:
         """What a run of the partition would do now."""
         place = self._place(partition.place)
         listed = [clip for clip in place.listed if partition.holds(clip.last_modified)]
-        stored = [place.stored.get((clip.uri, clip.version_token)) for clip in listed]
+        stored = [place.stored_version(clip) for clip in listed]
         answered = self._answered(stored)
         states = [
             _state(version, answered, clip.uri in place.uris)
@@ -130,7 +130,12 @@ class _Place:
 
     @cached_property
     def versions(self) -> set[tuple[str, str]]:
-        return {(clip.uri, clip.version_token) for clip in self.listed}
+        return {(clip.uri, token) for clip in self.listed for token in clip.tokens}
+
+    def stored_version(self, clip: Listed) -> StoredVersion | None:
+        """What is stored of a listed version, under the token of today or one that it had before."""
+        found = (self.stored.get((clip.uri, token)) for token in clip.tokens)
+        return next((version for version in found if version), None)
 
     def relisted(self, partition: Partition) -> int:
         """Versions whose place in the listing is not what the database says of it."""

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from flows.storage.contract import CredentialsRejected, StorageDenied, StorageMissing
 
-_DENIED = {"AccessDenied", "AllAccessDisabled"}
+DENIED = {"AccessDenied", "AllAccessDisabled"}
 
 
 def code_of(error: ClientError) -> str:
@@ -27,7 +27,7 @@ def translated(place: str) -> Iterator[None]:
         failed = f"{place!r}: {error.operation_name}"
         if code_of(error) == "NoSuchBucket":
             raise StorageMissing(f"{place!r}: there is no such bucket") from error
-        if code_of(error) in _DENIED:
+        if code_of(error) in DENIED:
             raise StorageDenied(
                 f"{failed} was denied ({code_of(error)}): give the worker's role that permission, or the "
                 "worker other credentials"

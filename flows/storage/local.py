@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from errno import ELOOP, ENOENT, ENOTDIR
+from errno import EISDIR, ELOOP, ENOENT, ENOTDIR, errorcode
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO, cast
@@ -15,27 +15,35 @@ from urllib.parse import quote_from_bytes
 from uuid import uuid4
 
 from core.errors import AudioRejected
-from db.listed import Listed
+from db.listed import UNLISTED, Listed
 from flows.storage.access import Access
+from flows.storage.beneath import open_beneath
 from flows.storage.contract import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
 from flows.storage.location import canonical, file_path, file_uri, own_key
 from flows.storage.spool import CHUNK, check_size, sha256_of, spool
 
 log = logging.getLogger(__name__)
-_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_NOT_THERE = {ENOENT, ENOTDIR, EISDIR, ELOOP}  # gone, of another kind now, or a link where none was
+MAX_URI = 2_500
+"""Characters of a uri: with its version token, it has to go into a third of an index page."""
+CUT = "\N{HORIZONTAL ELLIPSIS}"
+"""Stands in the uri of a longer name, and in no other: all else in it is ASCII."""
 _LAST_SECOND = 253_402_300_799  # of the year 9999: a file's time may be any number, a datetime may not
 _PARTIAL = ".partial"  # beside the results, so that a finished file can be renamed into its place
 
 
 class LocalStorage:
-    """Folders of this machine. The version token is size, mtime and inode."""
+    """Folders of this machine. The version token is size, mtime, inode and ctime, which nobody can set."""
 
     def __init__(self, base: str, access: Access, max_bytes: int) -> None:
         self._base, self._access, self._max_bytes = base, access, max_bytes
 
     def list(self, place: str) -> Iterator[Listed]:
         """See Storage. Links to files are followed inside the allow-list; links to folders are not."""
-        return self._walk(str(file_path(self._place(place))))
+        start = str(file_path(self._place(place)))
+        if len(file_uri(start)) > MAX_URI:
+            raise StorageRefused(f"{start!r} is too long a name: {MAX_URI} bytes, percent-encoded, at most")
+        return self._walk(start)
 
     def find(self, uri: str) -> Listed | None:
         """See Storage."""
@@ -57,9 +65,14 @@ class LocalStorage:
         pending = [start]
         while pending:
             path = pending.pop()
-            with _denied(path):
+            try:
                 children = _children(path)
                 listed = None if children else self._listed(path)
+            except OSError as error:
+                children, listed = [], _unlisted(path, error)
+                if path == start:
+                    with _denied(path):
+                        raise
             pending += children
             if listed:
                 yield listed
@@ -70,13 +83,13 @@ class LocalStorage:
         try:
             status = os.stat(path)
         except OSError as error:
-            if error.errno in {ENOENT, ENOTDIR, ELOOP}:
+            if error.errno in _NOT_THERE:
                 return None  # gone since its folder was read, or a link to nothing
             raise
         if not stat.S_ISREG(status.st_mode):
             return None
         modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_SECOND), UTC)
-        return Listed(file_uri(path), _token(status), status.st_size, modified)
+        return Listed(_uri(path), _token(status), status.st_size, modified, _former_token(status))
 
     def _link_allowed(self, path: str) -> bool:
         try:
@@ -91,20 +104,28 @@ class LocalStorage:
     @contextmanager
     def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
         """See Storage."""
+        if CUT in uri:
+            raise AudioRejected(
+                "unsupported",
+                f"{uri!r} has a name of over {MAX_URI} bytes, percent-encoded: shorten that of a folder",
+            )
         place = self._place(uri)
         with TemporaryFile() as file:
             with _denied(uri):
-                fetched = self._copy(file_path(place), file, uri, version_token)
+                fetched = self._copy(place, file, uri, version_token)
             yield fetched
 
-    def _copy(self, path: Path, file: IO[bytes], uri: str, token: str) -> Fetched:
+    def _copy(self, place: str, file: IO[bytes], uri: str, token: str) -> Fetched:
+        path, root = file_path(place), file_path(self._access.root(place))
         try:
-            with open(path, "rb", buffering=0, opener=_open_at_once) as source:
+            with open(path, "rb", buffering=0, opener=lambda *_: open_beneath(root, path)) as source:
                 _check_unchanged(source, uri, token)
                 check_size(uri, os.fstat(source.fileno()).st_size, self._max_bytes)
                 fetched = spool(iter(lambda: source.read(CHUNK), b""), file, uri, self._max_bytes)
                 _check_unchanged(source, uri, token)
-        except _GONE as error:
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
             raise AudioRejected("gone", f"{uri!r} is not there any more") from error
         return fetched
 
@@ -190,7 +211,7 @@ def _children(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return [entry.path for entry in sorted(entries, key=_order, reverse=True)]
-    except _GONE:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -201,18 +222,31 @@ def _order(entry: os.DirEntry[str]) -> str:
 
 
 def _token(status: os.stat_result) -> str:
+    return f"{_former_token(status)}:{status.st_ctime_ns}"
+
+
+def _former_token(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
 
 
 def _check_unchanged(source: IO[bytes], uri: str, token: str) -> None:
-    found = _token(os.fstat(source.fileno()))
-    if found != token:
-        raise AudioRejected("gone", f"{uri!r} changed since it was listed (was {token}, is {found})")
+    status = os.fstat(source.fileno())
+    if token not in {_token(status), _former_token(status)}:
+        raise AudioRejected("gone", f"{uri!r} changed since it was listed (was {token}, is {_token(status)})")
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # Without O_NONBLOCK, opening a named pipe that took a file's place would wait for ever.
-    return os.open(path, flags | os.O_NONBLOCK)
+def _uri(path: str) -> str:
+    """The uri of a file; one too long for the database is cut, and told from others by its hash."""
+    uri = file_uri(path)
+    if len(uri) <= MAX_URI:
+        return uri
+    return f"{uri[: MAX_URI - 100]}{CUT}{sha256_of(uri.encode()).hex()}"
+
+
+def _unlisted(path: str, error: OSError) -> Listed:
+    log.warning("%r cannot be listed, and what is known of it is kept: %s", path, error)
+    token = UNLISTED + errorcode.get(error.errno or 0, "EIO")
+    return Listed(_uri(path), token, 0, datetime.fromtimestamp(0, UTC))
 
 
 def _chunks(data: bytes | Path) -> Iterator[bytes]:

@@ -7,18 +7,24 @@
 import os
 import re
 from pathlib import Path
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from flows.storage.contract import StorageRefused
 
 S3 = "s3://"
 FILE = "file://"
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]+){3}|::1")
 _OWN_KEY = re.compile(r"[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*(/[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*)*")
 
 
 def is_s3(place: str) -> bool:
     return place.startswith(S3)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a URL is of a server on this machine."""
+    return bool(_LOOPBACK.fullmatch(urlsplit(address).hostname or ""))
 
 
 def split_s3(uri: str) -> tuple[str, str]:

@@ -8,7 +8,6 @@ so it is known by its ETag as well.
 
 import base64
 import hashlib
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,29 +27,18 @@ from core.errors import AudioRejected
 from db.listed import Listed
 from flows.settings import Settings
 from flows.storage.access import Access
-from flows.storage.client_error import code_of, status_of, translated
+from flows.storage.client_error import DENIED, code_of, status_of, translated
 from flows.storage.contract import Fetched, StorageRefused, Stored
-from flows.storage.download import (
-    Wanted,
-    WrongDigest,
-    download,
-    etag_token,
-    names_other_bytes,
-    version_token,
-)
-from flows.storage.location import S3, below, canonical, has_dot_segment, is_s3, own_key, split_s3
+from flows.storage.download import Wanted, WrongDigest, download, names_other_bytes
+from flows.storage.location import below, canonical, has_dot_segment, is_loopback, is_s3, own_key, split_s3
+from flows.storage.pages import object_pages, refuse_foreign_answers, version_pages
 from flows.storage.spool import sha256_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import ObjectTypeDef, ObjectVersionTypeDef
 
-    _Entry = ObjectTypeDef | ObjectVersionTypeDef
-
-log = logging.getLogger(__name__)
 _SESSION_LOCK = Lock()  # a client may be shared between threads, making one may not
 _PAGE = 1000
-_NO_VERSION = "null"
 _PROBE = "doctor/etag-probe"
 _LARGEST_PUT = 5 * 2**30
 # How stores answer to a request or a header that they do not know.
@@ -68,7 +56,13 @@ def make_client(settings: Settings) -> "S3Client":
         request_checksum_calculation="when_required",
     )
     with _SESSION_LOCK:
-        return _session().client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
+        client = _session().client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
+        if is_loopback(client.meta.endpoint_url):
+            # HTTP_PROXY is for what lies beyond this machine; boto3 would ask a proxy for its own 127.0.0.1.
+            direct = config.merge(Config(proxies={}))
+            client = _session().client("s3", endpoint_url=settings.s3_endpoint_url, config=direct)
+    refuse_foreign_answers(client)
+    return client
 
 
 @cache
@@ -104,7 +98,7 @@ class S3Storage:
     def _starting_with(self, prefix: str, page_size: int) -> Iterator[Listed]:
         bucket, key_prefix = split_s3(prefix)
         with translated(prefix):
-            pages = _version_pages if self._keeps_versions(bucket) else _object_pages
+            pages = version_pages if self._keeps_versions(bucket) else object_pages
             for page in pages(self._client, bucket, key_prefix, page_size):
                 yield from page
 
@@ -112,7 +106,7 @@ class S3Storage:
         try:
             return "Status" in self._client.get_bucket_versioning(Bucket=bucket)
         except ClientError as error:
-            if status_of(error) == 403 or code_of(error) in _UNKNOWN:
+            if code_of(error) in _UNKNOWN | DENIED:
                 return False
             raise
 
@@ -208,37 +202,3 @@ class S3Storage:
         with TemporaryFile() as file:
             fetched = self._download(self._wanted(uri), file, sys.maxsize)
         return Stored(uri, fetched.sha256, fetched.size, created=False)
-
-
-def _object_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
-    pages = client.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
-    )
-    for page in pages:
-        yield [_listed(bucket, entry) for entry in page.get("Contents", []) if _is_object(entry)]
-
-
-def _version_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
-    pages = client.get_paginator("list_object_versions").paginate(
-        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
-    )
-    for page in pages:
-        latest = (entry for entry in page.get("Versions", []) if entry["IsLatest"])
-        yield [_listed(bucket, entry) for entry in latest if _is_object(entry)]
-
-
-def _is_object(entry: "_Entry") -> bool:
-    if "\0" in entry["Key"]:
-        log.warning("left out %r: no database stores a zero byte in a text", entry["Key"])
-        return False
-    return not entry["Key"].endswith("/")  # what consoles put in the place of a folder
-
-
-def _listed(bucket: str, entry: "_Entry") -> Listed:
-    """The row of one entry of a page, of either kind."""
-    version = str(entry.get("VersionId", _NO_VERSION))
-    modified = entry["LastModified"]
-    token = version_token(version)
-    if version == _NO_VERSION:
-        token = etag_token(entry["ETag"], entry["Size"], modified.timestamp())
-    return Listed(f"{S3}{bucket}/{entry['Key']}", token, entry["Size"], modified)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from errno import EACCES, EIO
 from pathlib import Path
 
 import pytest
 
 from core.errors import AudioRejected
 from flows.settings import Settings
-from flows.storage import Listed, Storage, StorageRefused, open_storage
+from flows.storage import Listed, Storage, StorageDenied, StorageRefused, open_storage
 from flows.storage.location import file_path, file_uri
 
 
@@ -190,3 +191,117 @@ def test_a_link_among_the_results_does_not_lead_a_write_astray(storage: Storage,
     with pytest.raises(StorageRefused):
         storage.write("runs/a", b"x")
     assert list((tmp_path / "clips").iterdir()) == []
+
+
+def rewrite_in_place(path: Path, data: bytes) -> None:
+    """Write other bytes of the same number, and set the times back, as some tools do."""
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the kernel's clock ticks every few milliseconds
+        with path.open("r+b") as file:
+            file.write(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_a_file_rewritten_in_place_with_its_old_time_is_another_version(
+    storage: Storage, clips: Path
+) -> None:
+    (clips / "a.wav").write_bytes(b"12345")
+    (before,) = storage.list(str(clips))
+    rewrite_in_place(clips / "a.wav", b"54321")
+    (after,) = storage.list(str(clips))
+    assert after.version_token != before.version_token
+    with pytest.raises(AudioRejected, match="gone"), storage.read(before.uri, before.version_token):
+        pass
+
+
+def test_a_token_of_the_former_form_is_one_of_the_same_file(storage: Storage, clips: Path) -> None:
+    (clips / "a.wav").write_bytes(b"12345")
+    (clip,) = storage.list(str(clips))
+    status = (clips / "a.wav").stat()
+    assert clip.former_token == f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+    with storage.read(clip.uri, clip.former_token) as fetched:
+        assert fetched.size == 5
+
+
+def long_path(folder: Path, length: int, name: str = "x") -> Path:
+    """A path of so many bytes below a folder."""
+    parts = [name * 200] * ((length - len(os.fsencode(folder))) // 201)
+    path = folder.joinpath(*parts, "a.wav")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    return path
+
+
+@pytest.mark.parametrize("length", [2_900, 3_500])
+def test_a_name_too_long_for_the_database_costs_its_clip_only(
+    storage: Storage, clips: Path, length: int
+) -> None:
+    long_path(clips, length)
+    (clips / "b.wav").write_bytes(b"x")
+    found = list(storage.list(str(clips)))
+    assert list(storage.list(str(clips))) == found
+    (cut,) = (clip for clip in found if not clip.uri.endswith("/b.wav"))
+    assert len(cut.uri.encode()) < 2_500
+    with pytest.raises(AudioRejected, match="2500 bytes") as error, storage.read(cut.uri, cut.version_token):
+        pass
+    assert error.value.reason == "unsupported"
+
+
+def test_long_names_that_begin_alike_stay_apart(storage: Storage, clips: Path) -> None:
+    folder = long_path(clips, 2_900).parent
+    (folder / "b.wav").write_bytes(b"x")
+    assert len({clip.uri for clip in storage.list(str(clips))}) == 2
+
+
+def test_a_place_whose_own_name_is_too_long_is_refused(storage: Storage, clips: Path) -> None:
+    with pytest.raises(StorageRefused, match="too long a name"):
+        storage.list(str(long_path(clips, 2_900).parent))
+
+
+@pytest.mark.parametrize("code", [EIO, EACCES])
+def test_one_folder_that_cannot_be_listed_costs_itself_alone(
+    storage: Storage,
+    clips: Path,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("a/1.wav", "bad/2.wav", "c/3.wav"):
+        (clips / name).parent.mkdir()
+        (clips / name).write_bytes(b"x")
+    break_path(monkeypatch, "scandir", clips / "bad", code)
+    with caplog.at_level(logging.WARNING):
+        found = list(storage.list(str(clips)))
+    assert [clip.uri.removeprefix(file_uri(clips)) for clip in found] == ["/a/1.wav", "/bad", "/c/3.wav"]
+    assert [clip.is_unlisted for clip in found] == [False, True, False]
+    assert "bad" in caplog.text
+
+
+def test_one_file_that_cannot_be_looked_at_costs_itself_alone(
+    storage: Storage, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "bad.wav"):
+        (clips / name).write_bytes(b"x")
+    break_path(monkeypatch, "stat", clips / "bad.wav", EIO)
+    assert [clip.is_unlisted for clip in storage.list(str(clips))] == [False, True]
+
+
+def test_a_place_that_cannot_be_listed_itself_is_an_error(
+    storage: Storage, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_path(monkeypatch, "scandir", clips, EACCES)
+    with pytest.raises(StorageDenied, match="may not be read"):
+        list(storage.list(str(clips)))
+
+
+def break_path(monkeypatch: pytest.MonkeyPatch, name: str, broken: Path, code: int) -> None:
+    """Let a call of the system fail for one path."""
+    real = getattr(os, name)
+
+    def fails(path: str, *args: object, **kwargs: object) -> object:
+        if os.fspath(path) == str(broken):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(f"flows.storage.local.os.{name}", fails)

@@ -1,0 +1,107 @@
+"""A listing beside the versions that are stored of its place: what is new, back, renamed or missing."""
+
+from dataclasses import dataclass
+
+from db.listed import Listed
+
+SMALL_PLACE = 20
+"""Known clips up to which a listing may be without most of them; people empty small folders."""
+FEW_CLIPS = 5
+"""The same for a listing that is empty, as that of a share that is not mounted is."""
+
+
+class MostClipsLost(RuntimeError):
+    """A listing without most of the clips that are known of its place, as of a share that is not mounted."""
+
+
+@dataclass(frozen=True)
+class ListingCounts:
+    """What a listing changed: versions first seen, versions already current or back, uris that are gone.
+
+    `unlisted` counts files and folders that are there and could not be listed.
+    """
+
+    new: int
+    known: int
+    gone: int
+    unlisted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A stored version of a clip."""
+
+    id: int
+    is_missing: bool
+
+
+class Comparison:
+    """Takes a listing object by object, and says what has to be written when it is at its end."""
+
+    def __init__(self, stored: dict[tuple[str, str], Version]) -> None:
+        """`stored` maps uri and version token to the version; what the listing names is removed from it."""
+        self._unseen = stored
+        self._known = sum(not version.is_missing for version in stored.values())
+        self._named = 0
+        self._unlisted: list[Listed] = []
+        self.new: list[Listed] = []
+        self.back: dict[int, str] = {}
+        self.upgraded: dict[int, str] = {}
+
+    def take(self, clip: Listed) -> None:
+        """Compare the next object of the listing."""
+        if clip.is_unlisted:
+            self._unlisted.append(clip)
+        else:
+            self._compare(clip)
+
+    def end(self) -> None:
+        """Leave what could not be listed, and all below it, as it is; what was never listed is a clip too."""
+        places = {clip.uri for clip in self._unlisted}
+        kept = {uri for uri in self.missing.values() if _is_in(uri, places)}
+        if kept:
+            self._unseen = {key: version for key, version in self._unseen.items() if key[0] not in kept}
+        for clip in self._unlisted:
+            if clip.uri not in kept:
+                self._compare(clip)
+
+    def _compare(self, clip: Listed) -> None:
+        self._named += 1
+        token = next((token for token in clip.tokens if (clip.uri, token) in self._unseen), None)
+        if token is None:
+            self.new.append(clip)
+            return
+        version = self._unseen.pop((clip.uri, token))
+        if version.is_missing:
+            self.back[version.id] = clip.uri
+        if token != clip.version_token:
+            self.upgraded[version.id] = clip.version_token
+
+    @property
+    def missing(self) -> dict[int, str]:
+        """Ids and uris of the versions that were current and were not listed."""
+        return {version.id: uri for (uri, _), version in self._unseen.items() if not version.is_missing}
+
+    @property
+    def counts(self) -> ListingCounts:
+        still_there = {clip.uri for clip in self.new} | set(self.back.values())
+        gone = len(set(self.missing.values()) - still_there)
+        return ListingCounts(len(self.new), self._named - len(self.new), gone, len(self._unlisted))
+
+    def check_loss(self, place: object) -> None:
+        """Raise MostClipsLost where a listing that is empty, or of a large place, lost most clips."""
+        gone = self.counts.gone
+        if self._known > (SMALL_PLACE if self._named else FEW_CLIPS) and gone > self._known / 2:
+            raise MostClipsLost(
+                f"{gone} of {self._known} known clips of {place} are not in its listing, which has "
+                f"{self._named} objects: is the share mounted, and is this all of it? Nothing was changed. "
+                "If the clips were removed, allow the loss: --allow-loss, or allow_loss in the form"
+            )
+
+
+def _is_in(uri: str, places: set[str]) -> bool:
+    """Whether a uri is one of the places, or below one."""
+    if not places:
+        return False
+    parts = uri.split("/")
+    return any("/".join(parts[:end]) in places for end in range(1, len(parts) + 1))
