@@ -44,7 +44,7 @@ class Tally:
         """Return the line that says it all."""
         files = self.decoded + self.refused.total()
         return (
-            f"{files} files: {self.decoded} decoded, {self.refused.total()} refused; "
+            f"{files} files: {self.decoded} decoded, refused {dict(self.refused.most_common())}; "
             f"crashes {len(self.crashes)}, unbounded {len(self.unbounded)}, wrong {len(self.wrong)}; "
             f"longest {self.longest:.2f} s, child {self.child_mib:.0f} MiB"
         )
