@@ -2,11 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1
 FILES ?= 10000
+NIGHTS ?= 50
+CLIPS ?= 20000
 # tests work on small tensors, for which a second thread is only a thread to wait for
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser test-av fuzz lint lint-containers types bench bench-gpu bench-pipeline bench-quality install clean
+.PHONY: help demo up test test-slow test-browser test-av faults fuzz lint lint-containers types bench bench-gpu bench-pipeline soak bench-quality install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +46,9 @@ test-av: .venv/tests ## what PyAV decodes: m4a, mp4, mov, 3gp, aac, webm and mkv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[av]'
 	$(PYTEST) tests/core/test_av.py
 
+faults: .venv/tests ## some 300 nights that are killed, cut off and lied to, each compared with an undisturbed one (SEED)
+	SEED=$(SEED) $(PYTEST) -m faults tests/faults
+
 fuzz: .venv/tests ## damaged files of every container and coding through the decoding child (FILES, SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --files $(FILES) --seed $(SEED)
 
@@ -59,6 +64,9 @@ bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what 
 
 bench-pipeline: .venv/tests ## 10,000 clips from S3 into Postgres against what limits them
 	$(BIN)/python -m benchmarks.pipeline
+
+soak: .venv/tests ## 50 nights in one `wordwave up` and 20,000 clips in one night: is all flat? hours (NIGHTS, CLIPS)
+	$(BIN)/python -m benchmarks.soak --nights $(NIGHTS) --clips $(CLIPS)
 
 bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); well over an hour
 	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[quality]'
