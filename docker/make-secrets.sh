@@ -11,19 +11,39 @@ cd "$folder"
 draw() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 keep() { [ -s "$1" ] || printf '%s\n' "$2" >"$1"; }
 
-for name in admin owner writer analyst prefect; do
+for name in admin owner writer analyst prefect redis; do
     keep "${name}_password" "$(draw 24)"
 done
 keep owner_database_url "postgresql://wordwave_owner:$(cat owner_password)@postgres/wordwave"
 keep database_url "postgresql://wordwave_writer:$(cat writer_password)@postgres/wordwave"
 keep prefect_database_url "postgresql+asyncpg://prefect:$(cat prefect_password)@postgres/prefect"
 keep prefect_auth "wordwave:$(draw 16)"
-keep s3_access_key "$(draw 10)"
-keep s3_secret_key "$(draw 24)"
-keep s3_credentials "[default]
-aws_access_key_id = $(cat s3_access_key)
-aws_secret_access_key = $(cat s3_secret_key)"
-keep s3_identities "{\"identities\": [{\"name\": \"wordwave\", \"actions\": [\"Admin\", \"Read\", \"Write\", \"List\"],
-  \"credentials\": [{\"accessKey\": \"$(cat s3_access_key)\", \"secretKey\": \"$(cat s3_secret_key)\"}]}]}"
+keep redis_config "appendonly yes
+requirepass $(cat redis_password)"
+keep redis_messaging_url "redis://:$(cat redis_password)@redis:6379/0"
+keep redis_docket_url "redis://:$(cat redis_password)@redis:6379/1"
+
+# An identity of S3: its keys, the file that boto3 reads, and what it may do, for the server's own list.
+identity() {
+    keep "s3${2}_access_key" "$(draw 10)"
+    keep "s3${2}_secret_key" "$(draw 24)"
+    keep "s3${2}_credentials" "[default]
+aws_access_key_id = $(cat "s3${2}_access_key")
+aws_secret_access_key = $(cat "s3${2}_secret_key")"
+    printf '{"name": "%s", "actions": [%s], "credentials": [{"accessKey": "%s", "secretKey": "%s"}]}' \
+        "$1" "$3" "$(cat "s3${2}_access_key")" "$(cat "s3${2}_secret_key")"
+}
+chosen() {
+    value=$(sed -n "s/^$1=//p" ../.env 2>/dev/null || true)
+    printf '%s' "${value:-$2}"
+}
+clips=$(chosen CLIPS_BUCKET clips)
+results=$(chosen RESULTS_BUCKET results)
+
+# The workers read clips and write results, and can do nothing else; whoever brings clips is the administrator.
+# Written anew each time, since the buckets may have got other names.
+administrator=$(identity administrator _admin '"Admin", "Read", "Write", "List"')
+workers=$(identity workers "" "\"Read:$clips\", \"List:$clips\", \"Read:$results\", \"List:$results\", \"Write:$results\"")
+printf '{"identities": [%s,\n%s]}\n' "$administrator" "$workers" >s3_identities
 chmod 644 ./*
 echo "$(ls | wc -l) secrets in $(pwd)" >&2

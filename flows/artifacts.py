@@ -13,6 +13,7 @@ from db.library import LibraryVersion
 from db.promotions import TwoAnswers
 from db.quarantine import Quarantined
 from db.recheck import SuspectCount
+from flows.printable import printable
 from flows.stages.check import Check
 from flows.stages.generation_job import Generated
 from flows.stages.generation_record import AudioAnswer
@@ -189,8 +190,8 @@ def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exp
 
 
 def escape(text: str) -> str:
-    """Text as text: no markup, link, image, table cell or code span of its own."""
-    return html.escape(text).translate(MARKUP)
+    """Text as text: no markup, link, image, table cell, code span or terminal command of its own."""
+    return printable(html.escape(text).translate(MARKUP))
 
 
 def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:

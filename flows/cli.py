@@ -15,6 +15,7 @@ from uuid import UUID
 import click
 
 from core.evaluation.paper import Layout, TaskName
+from flows.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
     from flows.runtime import Runtime
@@ -41,7 +42,9 @@ def main() -> None:
     """Runs a command; what went wrong on purpose is one line on stderr and exit status 1."""
     from flows.own_server import without_proxy
 
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    logs = logging.StreamHandler(sys.stderr)
+    logs.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[logs])
     os.environ |= without_proxy()
     try:
         wordwave()
@@ -51,7 +54,8 @@ def main() -> None:
         message = explain(error)
         if message is None:
             raise
-        click.echo(f"Error: {message}", err=True)
+        for line in f"Error: {message}".split("\n"):
+            click.echo(printable(line), err=True)
         sys.exit(1)
 
 
@@ -64,10 +68,13 @@ def wordwave() -> None:
 @contextmanager
 def runtime_for(*places: str) -> Iterator["Runtime"]:
     """A runtime that may read the places named on the command line."""
+    from flows.home import close_home
     from flows.runtime import Runtime
     from flows.settings import Settings
 
-    runtime = Runtime(Settings().reading(*places))
+    settings = Settings().reading(*places)
+    close_home(settings)
+    runtime = Runtime(settings)
     try:
         yield runtime
     finally:
@@ -76,7 +83,7 @@ def runtime_for(*places: str) -> Iterator["Runtime"]:
 
 def echo_json(value: Any) -> None:
     """One JSON object on one line of stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(printable(json.dumps(value, ensure_ascii=False)))
 
 
 def echo_checks(checks: "Iterable[Check]") -> None:
@@ -84,7 +91,7 @@ def echo_checks(checks: "Iterable[Check]") -> None:
     healthy = True
     for check in checks:
         healthy = healthy and check.passed
-        click.echo(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}")
+        click.echo(printable(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}"))
         if not check.passed:
             click.echo(f"     {'':<12} -> {check.remedy}")
     sys.exit(0 if healthy else 1)

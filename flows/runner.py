@@ -1,11 +1,28 @@
-"""Serves flows until the process is asked to end, and then ends at a place that is fit for it."""
+"""Serve flows until SIGINT or SIGTERM, then shut down cleanly."""
 
 import asyncio
 import signal
 from contextlib import suppress
 from types import FrameType
 
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.runner import Runner
+from prefect.states import Cancelled
+
+from flows.deployments import DEPLOYMENT
+
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+ENDED = "wordwave up ended while this ran; the next run of the same request takes its work up"
+MARKING_SECONDS = 20.0
 
 
 class InterruptibleRunner(Runner):
@@ -16,13 +33,27 @@ class InterruptibleRunner(Runner):
     """
 
     async def serve(self) -> None:
-        """Run what is due until a signal comes; flows that still run are ended first."""
+        """Run what is due until a signal comes; flows that still run are ended first, and marked."""
         serving = asyncio.create_task(self.start())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, serving.cancel)
         with suppress(asyncio.CancelledError):
             await serving
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(MARKING_SECONDS):
+                await _mark_ended()
 
     def handle_sigterm(self, signum: int, frame: FrameType | None) -> None:
         """Nothing: Python wakes the event loop too, which cancels."""
+
+
+async def _mark_ended() -> None:
+    """Mark the runs of our deployments that were under way: their processes are gone, and report nothing."""
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
+    ours = DeploymentFilter(name=DeploymentFilterName(any_=[DEPLOYMENT]))
+    async with get_client() as client:
+        for run in await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=state), deployment_filter=ours
+        ):
+            await client.set_flow_run_state(run.id, Cancelled(message=ENDED))

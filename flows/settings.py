@@ -16,6 +16,8 @@ from core.decode import AudioLimits
 from flows.credentials import mask_url, refuse_credentials
 
 ENV_PREFIX = "WORDWAVE_"
+RESULTS = "storage"
+"""The folder of results in the working folder."""
 MINI_CODEC, MINI_LLM, MINI_GENERATION_LLM = "mini-codec", "mini-llama", "mini-llama-audio"
 """Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
 
@@ -58,7 +60,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="Postgres of the flows; unset: embedded")
     owner_database_url: SecretStr | None = Field(None, description="Postgres as owner, for migrations")
     storage_uri: Place = Field(
-        default_factory=lambda data: str(data["home"] / "storage"), description="where results are written"
+        default_factory=lambda data: str(data["home"] / RESULTS), description="where results are written"
     )
     s3_endpoint_url: Place | None = Field(None, description="S3 server; unset: what boto3 finds")
     read_roots: Annotated[tuple[Place, ...], NoDecode, BeforeValidator(_split)] = Field(

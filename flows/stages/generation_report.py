@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from core.errors import AudioRejected
 from db.generated import Audio
+from flows.printable import printable
 from flows.runtime import Runtime
 from flows.stages.generation_record import AudioAnswer, Record
 from flows.storage import open_storage
@@ -50,4 +51,4 @@ def table_lines(record: Record, copies: Mapping[bytes, str]) -> Iterator[str]:
     """The same for people: the uri of the audio, or why there is none, and what was asked."""
     for row in json_rows(record, copies):
         status = f"{row['status']}: {row['reason']}" if "reason" in row else row["status"]
-        yield f"{row['uri'] or status}  {row['asked']}"
+        yield printable(f"{row['uri'] or status}  {row['asked']}")

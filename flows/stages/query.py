@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import make_engine
+from flows.printable import printable
 
 MAX_ROWS = 1000
 
@@ -34,4 +35,4 @@ def _shown(value: object) -> str:
     """Bytes, such as a sha256, in hex; what is missing as nothing."""
     if value is None:
         return ""
-    return value.hex() if isinstance(value, bytes | memoryview) else str(value)
+    return value.hex() if isinstance(value, bytes | memoryview) else printable(str(value))

@@ -11,6 +11,7 @@ from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import Quarantined, open_quarantine
 from db.recheck import SuspectCount
+from flows.printable import printable
 from flows.runtime import Runtime
 from flows.stages.label import TASK, Labelling
 
@@ -98,7 +99,7 @@ def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
         shown = f"{clip.answer.probability:>11.3f}{clip.answer.margin:>8.3f}" if clip.answer else f"{'':>19}"
         label = clip.answer.label if clip.answer else "-"
         status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
-        yield f"{label:<16}{shown}  {status:<12} {clip.uri}"
+        yield printable(f"{label:<16}{shown}  {status:<12} {clip.uri}")
 
 
 def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:

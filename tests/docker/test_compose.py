@@ -92,6 +92,42 @@ def test_the_workers_reach_nothing_outside() -> None:
     assert all(SERVICES[name]["networks"] == ["internal"] for name in WORKERS)
 
 
+def test_memory_and_processes_of_each_are_bounded(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+g|\$\{WORKER_MEMORY:-\d+g\}", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 4096
+
+
+def written_by(name: str) -> set[str]:
+    """The named volumes that a service may write."""
+    mounted = [volume.split(":") for volume in SERVICES[name].get("volumes", ())]
+    return {source for source, *rest in mounted if rest[-1] != "ro"}
+
+
+def test_a_worker_shares_nothing_that_it_writes_with_a_server() -> None:
+    written = set().union(*map(written_by, WORKERS))
+    assert written
+    assert not written & set().union(*(written_by(name) for name in SERVICES.keys() - WORKERS))
+
+
+def test_redis_asks_for_a_password_that_no_worker_has() -> None:
+    assert SERVICES["redis"]["command"] == ["redis-server", "/run/secrets/redis_config"]
+    holders = {name for name, one in SERVICES.items() if "redis_docket_url" in one.get("secrets", ())}
+    assert holders == {"prefect-server", "prefect-services"}
+
+
+def test_the_server_refuses_forged_requests_foreign_pages_and_foreign_names() -> None:
+    server = SERVICES["prefect-server"]
+    assert server["command"] == ["python", "-m", "flows.api_server", "--no-services"]
+    assert server["environment"]["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
+    assert "*" not in server["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
+    assert "http://prefect-server:4200" in server["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
+
+
+def test_only_the_job_that_makes_buckets_is_administrator_of_s3() -> None:
+    holders = {name for name, one in SERVICES.items() if "s3_admin_credentials" in one.get("secrets", ())}
+    assert holders == {"buckets"}
+
+
 def test_every_variable_of_the_stack_is_explained() -> None:
     asked = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
     explained = re.findall(r"^(\w+)=", (DOCKER / ".env.example").read_text(), re.MULTILINE)

@@ -1,5 +1,6 @@
 """The scripts of the stack, run for real: secrets, entrypoint, first start of Postgres, buckets."""
 
+import json
 import os
 import shutil
 import stat
@@ -49,6 +50,18 @@ def test_every_secret_of_the_stack_is_drawn_once_behind_a_closed_folder(secrets:
     assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o644}
     subprocess.run([secrets.parent / "make-secrets.sh"], check=True, capture_output=True)
     assert {path.name: path.read_text() for path in secrets.iterdir()} == drawn
+
+
+def test_workers_may_read_clips_and_write_results_and_nothing_else(secrets: Path) -> None:
+    listed = json.loads((secrets / "s3_identities").read_text())["identities"]
+    found = {one["name"]: set(one["actions"]) for one in listed}
+    assert found["workers"] == {"Read:clips", "List:clips", "Read:results", "List:results", "Write:results"}
+    (secrets.parent / ".env").write_text("CLIPS_BUCKET=calls\n")
+    subprocess.run([secrets.parent / "make-secrets.sh"], check=True, capture_output=True)
+    assert '"Read:calls"' in (secrets / "s3_identities").read_text()
+    keys = {one["name"]: one["credentials"][0]["accessKey"] for one in listed}
+    assert keys["workers"] in (secrets / "s3_credentials").read_text()
+    assert keys["administrator"] in (secrets / "s3_admin_credentials").read_text()
 
 
 def test_the_entrypoint_gives_a_command_its_secrets_and_leaves_other_files_alone(secrets: Path) -> None:
@@ -127,7 +140,7 @@ def test_buckets_are_made_once(s3: S3Bucket, secrets: Path) -> None:
     """With the credentials file that the containers mount."""
     given = {
         "WORDWAVE_S3_ENDPOINT_URL": s3.endpoint,
-        "AWS_SHARED_CREDENTIALS_FILE": str(secrets / "s3_credentials"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(secrets / "s3_admin_credentials"),
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     names = [f"{s3.bucket}-clips", f"{s3.bucket}-results"]

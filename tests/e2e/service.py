@@ -100,7 +100,7 @@ def wait_until(happened: Callable[[], Any], patience: float = PATIENCE) -> None:
 @contextmanager
 def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterator[Service]:
     """`wordwave up` with its files at `home`; whatever of it is still there after the block is killed."""
-    port = _free_port()
+    port = free_port()
     home.mkdir(parents=True, exist_ok=True)
     given = {"WORDWAVE_HOME": str(home), "PYTHONUNBUFFERED": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
     with (home / "up.log").open("wb") as output:
@@ -124,7 +124,7 @@ def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterat
             service.client.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,9 +1,11 @@
 """`wordwave up` offers every flow behind one address, and leaves nothing behind when it ends."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ import pytest
 from flows.deployments import DEPLOYED
 from flows.own_server import password_file
 from tests.e2e.processes import children, command, descendants, lives
-from tests.e2e.service import serving
+from tests.e2e.service import free_port, serving, wait_until
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -101,3 +103,67 @@ def test_up_starts_behind_a_proxy_and_the_doctor_finds_it(database: Database, tm
         found = subprocess.run(DOCTOR, env=asking, capture_output=True, text=True)
         assert f"at {service.address}/api" in found.stdout, found.stdout + found.stderr
         assert f"{len(DEPLOYED)} flows are deployed, and somebody works for each" in found.stdout
+
+
+def test_a_run_that_is_under_way_when_it_ends_is_marked_and_taken_up(
+    database: Database, tmp_path: Path
+) -> None:
+    folder, home = tmp_path / "clips", tmp_path / "home"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(tone(210))
+    environment = {
+        "WORDWAVE_DATABASE_URL": database.url("writer"),
+        "WORDWAVE_READ_ROOTS": str(folder),
+        "WORDWAVE_LLM": "none",
+        "WORDWAVE_DEVICE": "cpu",
+    }
+    with serving(environment, home) as service:
+        (home / "locks").mkdir()
+        with (home / "locks" / "device-cpu").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a computation of somebody else, for which the run waits
+            service.wait_for(service.start("ingest-clips", prefix=str(folder)))
+            run = service.start("tokenize-clips", prefix=str(folder))
+            service.wait_for(run, frozenset({"RUNNING"}))
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(120) == 0
+    with serving(environment, home) as service:
+        state = service.state(run)
+        assert state["type"] == "CANCELLED"
+        assert "the next run of the same request takes its work up" in state["message"]
+        again = service.start("tokenize-clips", prefix=str(folder))
+        assert service.wait_for(again)["type"] == "COMPLETED"
+
+
+CATCHES_SIGTERM = 1 << (signal.SIGTERM - 1)
+
+
+def catches_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & CATCHES_SIGTERM)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 3, 8])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_however_early(
+    database: Database, tmp_path: Path, number: signal.Signals, seconds: float
+) -> None:
+    given = {"WORDWAVE_HOME": str(tmp_path), "WORDWAVE_DATABASE_URL": database.url("writer")}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "up", "--port", str(free_port())],
+            env={**os.environ, **given},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: catches_sigterm(process.pid))
+        time.sleep(seconds)
+        left = descendants(process.pid)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        wait_until(lambda: not any(map(lives, left)))
+        assert "Traceback" not in (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
