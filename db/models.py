@@ -88,7 +88,10 @@ class Clip(Base):
 
 
 class Run(Base):
-    """One execution of a flow over one partition; every written row names the run that wrote it."""
+    """One execution of a flow over one partition; every written row names the run that wrote it.
+
+    `asked` has the parameters as they were asked, where some were fixed when the run began.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -104,6 +107,7 @@ class Run(Base):
     flow_run_id: Mapped[str | None]
     code_version: Mapped[str]
     parameters: Mapped[dict[str, Any]]
+    asked: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     day: Mapped[date | None]
     counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     summary: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

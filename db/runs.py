@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import Run
 
 FinalStatus = Literal["completed", "failed", "cancelled"]
-ASKED = "asked"
-"""Key of a run's parameters: those whose value was fixed when the run began, as they were asked."""
+GIVEN_UP: tuple[FinalStatus, ...] = ("failed", "cancelled")
 
 
 class RunNotFound(LookupError):
@@ -29,7 +28,7 @@ class RunLost(RuntimeError):
 class RunClaim:
     """The right of one process to write as a run, which ends when another process takes the run up.
 
-    A shard claims its own run and writes rows as its night, for as long as the night is under way.
+    A shard claims its own run and writes rows as its night, unless that failed or was cancelled.
     """
 
     id: UUID
@@ -63,6 +62,7 @@ def start_run(
     partition_key: str,
     *,
     parameters: Mapping[str, Any],
+    asked: Mapping[str, Any] | None = None,
     day: date | None,
     flow_run_id: str | None,
     code_version: str,
@@ -70,14 +70,16 @@ def start_run(
     """Begin a run, or take up the same one that was never finished, with one attempt more.
 
     The same run has equal kind, partition and code version (a run's rows have one origin) and was asked
-    equal parameters; what it fixed of them when it began stays fixed. The caller holds the partition's lock,
+    equal parameters; where it fixed some of them when it began, these were `asked`, and what was fixed stays.
+    The caller holds the partition's lock,
     so a run still marked running is one whose process died; one that asked for something else is closed as
     failed.
     """
-    asked = Run(
+    wanted = Run(
         kind=kind,
         partition_key=partition_key,
         parameters=dict(parameters),
+        asked=None if asked is None else dict(asked),
         day=day,
         flow_run_id=flow_run_id,
         code_version=code_version,
@@ -87,21 +89,20 @@ def start_run(
         .where(Run.status == "running", Run.kind == kind, Run.partition_key == partition_key)
         .order_by(Run.started_at.desc())
     ).all()
-    same = next((run for run in dead if _asks_the_same(run, asked)), None)
+    same = next((run for run in dead if _asks_the_same(run, wanted)), None)
     for run in dead:
         if run is not same:
             run.status, run.finished_at = "failed", func.now()
-    started = _begin(session, asked) if same is None else _take_up(session, same, flow_run_id)
+    started = _begin(session, wanted) if same is None else _take_up(session, same, flow_run_id)
     return get_run(session, started)
 
 
-def _asks_the_same(run: Run, asked: Run) -> bool:
-    return _as_asked(run) == _as_asked(asked) and run.code_version == asked.code_version
+def _asks_the_same(run: Run, wanted: Run) -> bool:
+    return _as_asked(run) == _as_asked(wanted) and run.code_version == wanted.code_version
 
 
-def _as_asked(run: Run) -> dict[str, Any]:
-    begun = {name: value for name, value in run.parameters.items() if name != ASKED}
-    return {**begun, **run.parameters.get(ASKED, {})}
+def _as_asked(run: Run) -> Mapping[str, Any]:
+    return run.parameters if run.asked is None else run.asked
 
 
 def _begin(session: Session, run: Run) -> UUID:
@@ -121,12 +122,12 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
 def hold_run(session: Session, claim: RunClaim) -> None:
     """Keep other processes from taking the run up until this transaction ends.
 
-    Raises RunLost when one has, or when the run, or a shard's night, is no longer under way.
+    Raises RunLost when one has, when the run is closed, and when a shard's night failed or was cancelled.
     """
     mine = (Run.id == claim.id) & (Run.attempts == claim.attempt)
     held = session.scalars(
         select(Run.id)
-        .where(Run.status == "running", or_(mine, Run.id == claim.night))
+        .where(or_(mine & (Run.status == "running"), (Run.id == claim.night) & ~Run.status.in_(GIVEN_UP)))
         .order_by(Run.id)
         .with_for_update(read=True)
     )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
-from db.library import get_library
+from db.library import LibraryNotFound, get_library
 from db.locks import PartitionLock, partition_lock
-from db.runs import ASKED, FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_counts, start_run
+from db.runs import FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_counts, start_run
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
@@ -83,7 +83,7 @@ def recorded_run(
     A run whose process was killed stays open, and the next one of equal parameters takes it up: it finds what
     is left by unique keys, and writes under the same run id. `libraries` are the parameters that name one: a
     bare NAME means the version that was the newest when the run began. Raises PartitionBusy when another
-    process has the partition, and LibraryNotFound before anything is written.
+    process has the partition.
     """
     key = f"{kind} {partition}"
     with partition_lock(runtime.database_url, key) as lock:
@@ -93,6 +93,7 @@ def recorded_run(
                 kind,
                 key,
                 parameters=_with_versions(session, parameters, libraries),
+                asked=parameters if libraries else None,
                 day=day,
                 flow_run_id=flow_run_id,
                 code_version=code_version(),
@@ -111,18 +112,15 @@ def recorded_run(
 
 def _with_versions(
     session: Session, parameters: Mapping[str, Any], libraries: Sequence[str]
-) -> dict[str, Any]:
-    """The parameters with each bare library name as NAME@VERSION, and beside them what was asked."""
+) -> Mapping[str, Any]:
+    """The parameters with NAME@VERSION for each bare name of a library; one that is unknown stays bare."""
     fixed = {}
     for name in libraries:
         bare, version = split_library_name(parameters[name])
         if version is None:
-            fixed[name] = f"{bare}@{get_library(session, bare).version}"
-    return (
-        {**parameters, **fixed, ASKED: {name: parameters[name] for name in fixed}}
-        if fixed
-        else {**parameters}
-    )
+            with suppress(LibraryNotFound):
+                fixed[name] = f"{bare}@{get_library(session, bare).version}"
+    return {**parameters, **fixed}
 
 
 def _close(run: OpenRun, status: FinalStatus) -> None:

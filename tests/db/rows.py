@@ -43,10 +43,11 @@ def make_run(session: Session, kind: str = "label", **parameters: object) -> UUI
     return start(session, kind, **parameters).id
 
 
-def start(session: Session, kind: str = "label", **parameters: object) -> RecordedRun:
-    return start_run(
-        session, kind, FOLDER, parameters=parameters, day=None, flow_run_id=None, code_version="0.1.0"
-    )
+def start(
+    session: Session, kind: str = "label", asked: dict[str, str] | None = None, **parameters: object
+) -> RecordedRun:
+    given = {"parameters": parameters, "asked": asked, "day": None, "flow_run_id": None}
+    return start_run(session, kind, FOLDER, **given, code_version="0.1.0")  # type: ignore[arg-type]
 
 
 def claim(session: Session, kind: str = "label", **parameters: object) -> RunClaim:

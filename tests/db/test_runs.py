@@ -70,8 +70,9 @@ def test_a_run_is_found_by_its_id_or_the_id_is_named(session: Session) -> None:
 
 
 def test_what_was_fixed_when_a_run_began_stays_so_for_those_who_ask_as_it_was_asked(session: Session) -> None:
-    first = start(session, library="animals@1", asked={"library": "animals"})
-    again = start(session, library="animals@2", asked={"library": "animals"})
+    asked = {"library": "animals"}
+    first = start(session, asked=asked, library="animals@1")
+    again = start(session, asked=asked, library="animals@2")
     assert (again.id, again.parameters["library"]) == (first.id, "animals@1")
     assert start(session, library="animals@1").id != first.id
 
@@ -100,7 +101,7 @@ def test_a_claim_ends_when_another_process_takes_the_run_up_or_finishes_it(
             write()
 
 
-def test_a_shard_writes_as_long_as_its_night_is_under_way_whoever_leads_it(session: Session) -> None:
+def test_a_shard_writes_unless_its_night_failed_whoever_leads_it(session: Session) -> None:
     night, own = claim(session), claim(session, "shard")
     shard = RunClaim(own.id, own.attempt, night.id)
     assert shard.writes_as == night.id

@@ -160,7 +160,7 @@ def outcome(world: World) -> Outcome:
         what_was_done(found),
         [_undated(json.loads(line)) for line in lines],
         [_undated(row) for row in columns],
-        [plain(key.replace(folder, "run")) for key in objects],
+        sorted(plain(key.replace(folder, "run")) for key in objects),
     )
 
 
