@@ -36,6 +36,11 @@ class Demonstration:
         return self.label
 
     @property
+    def answer(self) -> str:
+        """The label, the text, or the digest of the clean content; the task tells which."""
+        return self.target_content_sha256.hex() if self.target_content_sha256 else self.said
+
+    @property
     def contents(self) -> dict[str, bytes]:
         """The contents that its prompt needs, by the uri that each was imported from."""
         if self.target_uri is None or self.target_content_sha256 is None:
@@ -94,13 +99,8 @@ def import_library(
 
 
 def _content_hash(task: str, instruction: str | None, rows: Sequence[Demonstration]) -> bytes:
-    pairs = [[row.content_sha256.hex(), _answer(row)] for row in rows]
+    pairs = [[row.content_sha256.hex(), row.answer] for row in rows]
     return hashlib.sha256(json.dumps([task, instruction, pairs]).encode()).digest()
-
-
-def _answer(row: Demonstration) -> str:
-    """What answers it, as text; the task tells labels from digests."""
-    return row.target_content_sha256.hex() if row.target_content_sha256 else row.said
 
 
 def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Demonstration]) -> None:

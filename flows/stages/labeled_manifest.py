@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
-
-from pydantic import ConfigDict
 
 from core.decoder import Decoder
 from core.demonstrations import label_set
 from core.errors import AudioRejected
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.manifest import LabeledClip, ManifestError, read_manifest, resolve
+from flows.stages.manifest import LabeledClip, read_manifest, resolve, warn_of_labels_alike
+from flows.stages.rows import ManifestError
 from flows.storage.location import canonical
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ MAX_SECONDS = 600.0
 
 class LabeledRow(LabeledClip):
     """A clip whose label is known. Clips of one group were recorded together; without one it is its own."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     group: str | None = None
 
@@ -51,6 +48,18 @@ class ReadClip:
     described: Described
 
 
+def _by_uri(manifest: str, rows: Mapping[int, LabeledRow]) -> dict[str, LabeledRow]:
+    """Return each clip's row; a row that is there twice counts once."""
+    lines: dict[str, int] = {}
+    for line, row in rows.items():
+        first = lines.setdefault(resolve(manifest, row.path), line)
+        if (rows[first].label, rows[first].group) != (row.label, row.group):
+            raise ManifestError(
+                f"line {line} names a clip again, {row.path}, but otherwise than line {first}"
+            )
+    return {uri: rows[line] for uri, line in lines.items()}
+
+
 class LabeledManifest:
     """The clips of a manifest, read batch by batch. Raises ManifestError and PromptError as a library does.
 
@@ -60,10 +69,8 @@ class LabeledManifest:
     def __init__(self, runtime: Runtime, manifest: str, *, first_second: bool) -> None:
         self._runtime, self._first_second = runtime, first_second
         rows = read_manifest(runtime, manifest, LabeledRow)
-        self._rows = {resolve(canonical(manifest), row.path): row for row in rows}
-        if len(self._rows) < len(rows):
-            raise ManifestError(f"{len(rows) - len(self._rows)} rows name a clip again: one row a clip")
-        label_set(sorted({row.label for row in rows}))
+        self._rows = _by_uri(canonical(manifest), rows)
+        warn_of_labels_alike(label_set(sorted({row.label for row in rows.values()})))
         self._read: dict[str, ReadClip] = {}
         self._rejected: dict[str, str] = {}
 
@@ -87,11 +94,16 @@ class LabeledManifest:
 
     @cached_property
     def read(self) -> dict[str, ReadClip]:
-        """By uri the clips that can be asked, in the manifest's order; of equal bytes the first."""
+        """By uri the clips that can be asked, in the manifest's order; of equal bytes the first.
+
+        Raises ManifestError for equal bytes under two labels.
+        """
         first: dict[bytes, str] = {}
-        for uri in self._rows:
-            if uri in self._read:
-                first.setdefault(self._read[uri].sha256, uri)
+        for uri in filter(self._read.__contains__, self._rows):
+            before = first.setdefault(self._read[uri].sha256, uri)
+            if self._rows[before].label != self._rows[uri].label:
+                labels = f"{self._rows[before].label!r} and {self._rows[uri].label!r}"
+                raise ManifestError(f"{before} and {uri} are one recording with two labels, {labels}")
         return {uri: self._read[uri] for uri in first.values()}
 
     @property

@@ -15,12 +15,13 @@ from flows.runtime import Runtime
 from flows.stages.manifest import (
     ClipRow,
     LabeledClip,
-    ManifestError,
     NoisyClip,
     TextClip,
     read_manifest,
     resolve,
+    warn_of_labels_alike,
 )
+from flows.stages.rows import ManifestError
 from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
 from flows.storage.location import canonical
@@ -33,6 +34,9 @@ ROWS: Mapping[LibraryTask, type[ClipRow]] = {
     "denoise": NoisyClip,
 }
 """What a row of a manifest is."""
+
+SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
+"""One recording may have several captions, but only one label, one text that it says and one clean form."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LONGEST_INSTRUCTION = 500
@@ -49,17 +53,18 @@ def build_library(
     """Tokenizes the clips of a manifest (JSONL or CSV) and freezes them, in its order, as a version.
 
     Raises ManifestError when a row is wrong or a clip is missing or quarantined, and PromptError for labels
-    that no prompt can ask for: a library is whole or not.
+    that no prompt can ask for: a library is whole or not. A row that is there twice counts once.
     """
     if not NAME.fullmatch(name):
         raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
     check_instruction(task, instruction)
     rows = read_manifest(runtime, manifest, ROWS[task])
-    uris = dict.fromkeys(uri for row in rows for uri in _uris(canonical(manifest), row))
+    uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
     _ingest_rows(runtime, list(uris))
     tokenize_uris(runtime, set(uris), run)
     contents = _contents(runtime, list(uris))
-    demonstrations = [_demonstration(canonical(manifest), row, contents) for row in rows]
+    shown = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
+    demonstrations = _distinct(task, shown)
     _check(runtime, task, demonstrations)
     with run_session(runtime, run) as session:
         return import_library(session, name, task, instruction, demonstrations)
@@ -93,9 +98,29 @@ def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -
     return Demonstration(contents[uri], row.label if isinstance(row, LabeledClip) else row.text, uri)
 
 
+def _distinct(task: LibraryTask, shown: Mapping[int, Demonstration]) -> list[Demonstration]:
+    """Return what is shown by line, each once. Raises ManifestError for one recording with two answers."""
+    first: dict[bytes, int] = {}
+    distinct: dict[tuple[bytes, str], Demonstration] = {}
+    for line, row in shown.items():
+        before = first.setdefault(row.content_sha256, line)
+        if row.answer != shown[before].answer and task not in SEVERAL_ANSWERS:
+            raise ManifestError(_contradiction(before, line, shown))
+        distinct.setdefault((row.content_sha256, row.answer), row)
+    return list(distinct.values())
+
+
+def _contradiction(first: int, second: int, shown: Mapping[int, Demonstration]) -> str:
+    said = " and ".join(
+        f"{shown[line].label or shown[line].target_uri!r} ({shown[line].uri})" for line in (first, second)
+    )
+    return f"lines {first} and {second} give one recording two answers, {said}: keep the row that is right"
+
+
 def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[Demonstration]) -> None:
     if task == "label":
-        label_set(sorted({row.said for row in demonstrations}))
+        labels = label_set(sorted({row.said for row in demonstrations}))
+        warn_of_labels_alike(labels)
     elif task == "denoise":
         _check_lengths(runtime, demonstrations)
 

@@ -1,10 +1,11 @@
 """Manifests of clips: JSONL or CSV files on either kind of storage, one row a clip and what answers it."""
 
-import csv
-import io
-import json
+import codecs
+import logging
 import posixpath
-from collections.abc import Iterator
+import reprlib
+import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -12,16 +13,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from core.errors import PromptError
 from core.generation_prompt import check_text
 from flows.runtime import Runtime
+from flows.stages.rows import ManifestError, Row, WrongRow, names, object_rows, table_rows
 from flows.storage.location import canonical, file_path
+
+logger = logging.getLogger(__name__)
 
 MAX_ROWS = 10_000
 MAX_BYTES = 16 * 2**20
 NAMED = 5
 """So many wrong lines are named."""
-
-
-class ManifestError(ValueError):
-    """A file of rows that cannot be used; the message names the lines."""
 
 
 def _check_text(text: str) -> str:
@@ -32,10 +32,18 @@ def _check_text(text: str) -> str:
     return text
 
 
-class ClipRow(BaseModel):
-    """A clip of a manifest; other columns may stand beside those of its kind."""
+def _compose(text: str) -> str:
+    """Return the spelling in which letters and their accents are one character: two look alike otherwise."""
+    return unicodedata.normalize("NFC", text)
 
-    model_config = ConfigDict(frozen=True)
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_compose)]
+
+
+class ClipRow(BaseModel):
+    """A clip of a manifest; it may have more columns than those of its kind, and numbers are text."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
     path: str = Field(min_length=1)
 
@@ -43,15 +51,13 @@ class ClipRow(BaseModel):
 class LabeledClip(ClipRow):
     """A clip and what it is."""
 
-    label: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    label: Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class TextClip(ClipRow):
-    """A clip and the text that it says, or what is heard in it; a number may be written as one."""
+    """A clip and the text that it says, or what is heard in it."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-    text: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_check_text)]
+    text: Annotated[Text, AfterValidator(_check_text)]
 
 
 class NoisyClip(ClipRow):
@@ -63,13 +69,26 @@ class NoisyClip(ClipRow):
 AnyRow = TypeVar("AnyRow", bound=ClipRow)
 
 
-def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> list[AnyRow]:
-    """The rows of a JSONL or CSV file on either kind of storage. Raises ManifestError, naming the lines."""
+def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[int, AnyRow]:
+    """Return the rows of a JSONL or CSV file on either kind of storage by the number of their line.
+
+    Raises ManifestError, naming the lines.
+    """
     text = read_text(runtime, manifest)
-    rows = list(_rows(text, kind, is_csv=manifest.lower().endswith(".csv")))
+    rows = _valid_rows(text, kind, is_csv=manifest.lower().endswith(".csv"))
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
     return rows
+
+
+def warn_of_labels_alike(labels: Iterable[str]) -> None:
+    """Log labels that differ only in case, which a prompt tells apart and people seldom mean to."""
+    spellings: dict[str, set[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), set()).add(label)
+    for alike in spellings.values():
+        if len(alike) > 1:
+            logger.warning("labels that differ only in case are different labels: %s", names(sorted(alike)))
 
 
 def read_text(runtime: Runtime, place: str) -> str:
@@ -81,7 +100,10 @@ def read_text(runtime: Runtime, place: str) -> str:
     if listed.size > MAX_BYTES:
         raise ManifestError(f"{place} has {listed.size} bytes, the limit is {MAX_BYTES}")
     with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
-        return fetched.path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        content = fetched.path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ManifestError(f"{place} is UTF-16: save it as UTF-8")
+    return content.decode("utf-8-sig", errors="surrogateescape")
 
 
 def resolve(manifest: str, path: str) -> str:
@@ -94,36 +116,35 @@ def resolve(manifest: str, path: str) -> str:
     return canonical(str(file_path(folder) / path))
 
 
-def _rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> Iterator[AnyRow]:
+def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, AnyRow]:
+    fields = kind.model_fields
+    required = [name for name, field in fields.items() if field.is_required()]
+    valid: dict[int, AnyRow] = {}
     wrong: list[str] = []
-    for number, values in _raw_rows(text, is_csv=is_csv):
+    for row in table_rows(text, required) if is_csv else object_rows(text):
         try:
-            yield kind.model_validate(values)
-        except ValidationError as error:
-            wrong.append(f"line {number}: {_first(error)}")
+            valid[row.number] = _valid(row, kind)
+        except ManifestError as error:
+            wrong.append(str(error))
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        columns = " and ".join(kind.model_fields)
-        raise ManifestError(f"{'; '.join(wrong[:NAMED])}{more}; a row is {columns}")
+        raise ManifestError(f"{'; '.join(wrong[:NAMED])}{more}; a row is {' and '.join(fields)}")
+    return valid
+
+
+def _valid(row: Row | WrongRow, kind: type[AnyRow]) -> AnyRow:
+    if isinstance(row, WrongRow):
+        raise ManifestError(f"line {row.number} {row.reason}")
+    try:
+        return kind.model_validate(row.values)
+    except ValidationError as error:
+        raise ManifestError(f"line {row.number}: {_first(error)}") from error
 
 
 def _first(error: ValidationError) -> str:
+    """Return the column, what is wrong with it and what was found there."""
     first = error.errors(include_url=False)[0]
     field = ".".join(map(str, first["loc"])) or "the row"
-    return f"{field}: {first['msg'].removeprefix('Value error, ')}"
-
-
-def _raw_rows(text: str, *, is_csv: bool) -> Iterator[tuple[int, object]]:
-    if is_csv:
-        table = csv.DictReader(io.StringIO(text))
-        try:
-            yield from enumerate(table, start=2)
-        except csv.Error as error:
-            raise ManifestError(f"line {table.reader.line_num} is no row of a table: {error}") from error
-        return
-    for number, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other ends of lines
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list
-                raise ManifestError(f"line {number} is not JSON: {getattr(error, 'msg', error)}") from error
+    is_missing = first["type"] == "missing"
+    found = f"the row has {names(first['input'])}" if is_missing else f"found {reprlib.repr(first['input'])}"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}; {found}"

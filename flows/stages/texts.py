@@ -1,8 +1,6 @@
 """What is to be said: texts of a form or command, or of a file in which bad lines are set aside."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +8,8 @@ from itertools import islice
 
 from core.errors import PromptError
 from flows.runtime import Runtime
-from flows.stages.manifest import MAX_ROWS, ManifestError, read_text
+from flows.stages.manifest import MAX_ROWS, read_text
+from flows.stages.rows import ManifestError, Row, WrongRow, object_rows, table_rows
 from flows.storage.location import canonical
 
 COLUMN = "text"
@@ -100,31 +99,20 @@ def _plain(content: str) -> Iterator[Line | Refused]:
 
 
 def _table(content: str) -> Iterator[Line | Refused]:
-    rows = csv.DictReader(io.StringIO(content))
-    try:
-        if COLUMN not in (rows.fieldnames or ()):
-            raise ManifestError(f"the file of texts has no column {COLUMN}: its first line names the columns")
-        for row in rows:
-            yield _line(rows.line_num, row)
-    except csv.Error as error:
-        raise ManifestError(f"line {rows.reader.line_num} is no row of a table: {error}") from error
+    return map(_line, table_rows(content, [COLUMN]))
 
 
 def _objects(content: str) -> Iterator[Line | Refused]:
-    for number, line in enumerate(content.split("\n"), start=1):  # JSON strings may hold other ends of lines
-        if not line.strip():
-            continue
-        try:
-            yield _line(number, json.loads(line))
-        except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list
-            yield Refused(number, line, f"the line is not JSON: {getattr(error, 'msg', error)}")
+    return map(_line, object_rows(content))
 
 
-def _line(number: int, row: object) -> Line | Refused:
-    text = row.get(COLUMN) if isinstance(row, dict) else None
-    if type(text) not in (str, int):
-        return Refused(number, json.dumps(row), f"the line has no {COLUMN}")
-    return Line(number, str(text).strip())
+def _line(row: Row | WrongRow) -> Line | Refused:
+    if isinstance(row, WrongRow):
+        return Refused(row.number, row.text, f"the line {row.reason}")
+    text = row.values.get(COLUMN) if isinstance(row.values, dict) else None
+    if type(text) not in (str, int, float):
+        return Refused(row.number, json.dumps(row.values), f"the line has no {COLUMN}")
+    return Line(row.number, str(text).strip())
 
 
 READERS: dict[str, Callable[[str], Iterator[Line | Refused]]] = {

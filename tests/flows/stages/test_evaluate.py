@@ -141,7 +141,7 @@ def test_too_few_clips_are_an_error_that_says_so(runtime: Runtime, labeled: Path
         (
             [{"path": "a.wav", "label": "x"}, {"path": "./a.wav", "label": "y"}],
             ManifestError,
-            "name a clip again",
+            "line 2 names a clip again",
         ),
         ([{"path": "a.wav", "label": "x"}], PromptError, "at least 2 labels"),
     ],
