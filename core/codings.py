@@ -124,7 +124,7 @@ def _codings(descriptor: int, base: int) -> Iterator[str]:
         yield _AU_ENCODINGS.get(encoding, f"AU encoding {encoding}")
     elif magic == b"NIST":
         coding = sphere_coding(descriptor, base)
-        yield _SPHERE_CODINGS.get(coding.lower(), f"SPHERE {coding!r}")
+        yield _SPHERE_CODINGS.get(coding.lower(), f"SPHERE {coding[:_FORMAT_BYTES]!r}")
     elif magic == b"OggS":
         packet = first_packet(descriptor, base)
         known = (name for mark, name in _OGG_PACKETS.items() if packet.startswith(mark))

@@ -31,8 +31,6 @@ _SUPPORTED = (
     "with wordwave[av] m4a, mp4, mov, 3gp, aac, webm and mkv too"
 )
 
-_MAX_STREAMS = 1_000
-
 _TAIL_NAME = re.compile(rb"(?!RIF[FX]|RF64|FORM|riff|data|SSND)[ -~]{4}")
 """Chunks that may follow the samples: not those that hold more samples, or begin another file."""
 
@@ -50,10 +48,7 @@ def check_container(descriptor: int, size: int) -> list[Stream]:
         return streams
     if not _MAGIC.match(head):
         raise AudioRejected("unsupported", f"begins with {head!r}; supported are {_SUPPORTED}")
-    streams = _streams(descriptor, skip_id3v2(descriptor, 0), size)
-    if len(streams) > _MAX_STREAMS:
-        raise AudioRejected("unread", f"{len(streams)} joined streams, the limit is {_MAX_STREAMS}")
-    return streams
+    return _streams(descriptor, skip_id3v2(descriptor, 0), size)
 
 
 def _streams(descriptor: int, base: int, size: int) -> list[Stream]:
@@ -61,7 +56,7 @@ def _streams(descriptor: int, base: int, size: int) -> list[Stream]:
     if magic == b"OggS":
         return ogg_streams(descriptor, base, size)
     if magic == b"fLaC":
-        return list(flac_streams(descriptor, base, size))
+        return flac_streams(descriptor, base, size)
     if magic in (b".snd", b"NIST"):
         return [_fixed(descriptor, base, size)]
     if grammar_of(magic):

@@ -1,15 +1,17 @@
 """FLAC: files that were joined, and counts of samples that are too small."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import AudioRejected
-from core.stream import ByteView, Sound, Stream, open_sound
+from core.stream import ByteView, Sound, Stream, check_count, open_sound
 from core.tags import check_tail, end_before_tags
 
-_SIGNATURES = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+_SIGNATURE = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The mark of a FLAC with the header of the block that must follow it."""
+_SIGNATURE_BYTES = 8
 _COUNT_START, _COUNT_END = 21, 26
 _MAX_METADATA_BLOCKS = 10_000
 _PART = 1024**2
@@ -47,11 +49,17 @@ class FlacStream(Stream):
             raise AudioRejected("truncated", message)
 
 
-def flac_streams(descriptor: int, base: int, size: int) -> Iterator[Stream]:
-    """Yield each FLAC of a file that begins with one at `base`."""
-    starts = [base, *_later_starts(descriptor, base, size)]
-    for start, end in zip(starts, [*starts[1:], size], strict=True):
-        yield _flac_stream(descriptor, start, end_before_tags(descriptor, start, end))
+def flac_streams(descriptor: int, base: int, size: int) -> list[Stream]:
+    """Return each FLAC of a file that begins with one at `base`.
+
+    Raises AudioRejected: `truncated` where the last one has no more than a header, `unread` for too many.
+    """
+    starts = [base]
+    for start in _later_starts(descriptor, base, size):
+        check_count(len(starts) + 1)
+        starts.append(start)
+    pairs = zip(starts, [*starts[1:], size], strict=True)
+    return [_flac_stream(descriptor, start, end_before_tags(descriptor, start, end)) for start, end in pairs]
 
 
 def _flac_stream(descriptor: int, start: int, end: int) -> FlacStream:
@@ -65,18 +73,10 @@ def _flac_stream(descriptor: int, start: int, end: int) -> FlacStream:
 
 def _later_starts(descriptor: int, base: int, size: int) -> Iterator[int]:
     start = _end_of_metadata(descriptor, base)
-    overlap = len(_SIGNATURES[0]) - 1
     while start < size:
-        part = os.pread(descriptor, _PART + overlap, start)
-        yield from sorted(start + at for mark in _SIGNATURES for at in _positions(part, mark))
+        part = os.pread(descriptor, _PART + _SIGNATURE_BYTES - 1, start)
+        yield from (start + found.start() for found in _SIGNATURE.finditer(part))
         start += _PART
-
-
-def _positions(part: bytes, mark: bytes) -> Iterator[int]:
-    at = part.find(mark)
-    while at >= 0:
-        yield at
-        at = part.find(mark, at + 1)
 
 
 def _end_of_metadata(descriptor: int, base: int) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from core.errors import AudioRejected
 from core.mpeg_frames import HEADER_BYTES, Format, Frame, Window, read_frame
-from core.stream import ByteView, Sound, Stream, open_sound
+from core.stream import ByteView, Sound, Stream, check_count, open_sound
 from core.tags import check_tail, skip_tags
 
 _CHAIN = 3
@@ -163,6 +163,7 @@ class _Walk:
             raise AudioRejected("unread", message)
         promise = self._promise(offset, head, frame.format)
         if promise or self._is_interrupted:
+            check_count(len(self.sections) + 1)
             first = end if promise else offset
             section = _Section(offset, first, frame.format, promise or Promise(0, 0))
             self.sections.append(section)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import AudioRejected
-from core.stream import Stream
+from core.stream import Stream, check_count
 from core.tags import check_tail
 
 _HEADER = struct.Struct("<4sBBqIIIB")
@@ -71,6 +71,7 @@ def ogg_streams(descriptor: int, base: int, size: int) -> list[Stream]:
     links: list[_Link] = []
     for page in _pages(descriptor, base, size):
         if page.begins_stream and not (links and links[-1].last.begins_stream):
+            check_count(len(links) + 1)
             links.append(_Link(page, _granule_rate(descriptor, page)))
         elif not links or page.begins_stream or page.serial != links[-1].first.serial:
             raise AudioRejected("unsupported", "several Ogg streams at once: send each in a file of its own")

@@ -9,6 +9,7 @@ from core.errors import AudioRejected, ReasonCode
 
 _UNRECOGNISED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
 
+_MAX_STREAMS = 1_000
 _SLACK_BYTES = 4096
 """What may be left where decoding ends, such as a frame that is not complete."""
 
@@ -100,6 +101,12 @@ class Stream:
         left = self.end - sound.position
         if left > _SLACK_BYTES:
             raise AudioRejected("unread", f"decoding ended after {position} frames with {left} bytes left")
+
+
+def check_count(num_streams: int) -> None:
+    """Raise AudioRejected (`unread`) for more joined streams than anybody means to be one clip."""
+    if num_streams > _MAX_STREAMS:
+        raise AudioRejected("unread", f"over {_MAX_STREAMS} joined streams")
 
 
 def open_sound(file: int | ByteView) -> Sound:

@@ -175,6 +175,14 @@ def test_a_bomb_needs_both_the_ratio_and_the_floor(write: Write) -> None:
     assert reason(path, AudioLimits(min_bomb_bytes=1024**2, max_expansion=1e6)) == "silent"
 
 
+def test_minutes_of_silence_around_a_sound_are_no_bomb(write: Write) -> None:
+    samples = np.zeros((180 * 48_000, 2), np.int16)
+    samples[-RATE:, 0] = 10_000 * TONE
+    path = write(samples, 48_000, "FLAC", "PCM_16")
+    assert 64 * 1024**2 < samples.size * 4 > 1000 * path.stat().st_size
+    assert decode(path)[1].num_samples == len(samples)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("position", [(0, 0), (-1, 1)])
 def test_one_sample_that_is_not_finite_rejects_the_clip(

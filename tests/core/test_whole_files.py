@@ -325,6 +325,13 @@ def test_a_chain_must_be_alike(decode: Decode) -> None:
     assert reason(decode, once + written("OGG", "VORBIS", channels=2)) == "unread"
 
 
+@pytest.mark.parametrize("container", ["OGG", "FLAC", "MP3"])
+def test_more_streams_than_anybody_joins_are_unread(decode: Decode, container: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, NOISE[:1000], RATE, format=container)
+    assert reason(decode, 1001 * file.getvalue()) == "unread"
+
+
 def test_the_last_link_of_a_chain_is_held_to_its_end(decode: Decode) -> None:
     once = written("OGG", "VORBIS")
     assert reason(decode, once + once[: len(once) // 2]) == "truncated"
