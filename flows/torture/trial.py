@@ -114,14 +114,14 @@ class Trial:
 
     def night(self) -> None:
         """Work through the place as the nightly flow does."""
-        self._night(partition_of(self.place))
+        self._night(partition_of(self.place, allow_loss=True))
 
     def _night(self, partition: Partition) -> None:
         run_night(self.runtime, partition, self.request, with_bar, kind=KIND, export=True)
 
     def sharded_night(self) -> None:
         """Work through the place in shards."""
-        partition = partition_of(self.place)
+        partition = partition_of(self.place, allow_loss=True)
         options = {"kind": KIND, "export": True, "share_out": self._shards}
         run_night(self.runtime, partition, self.request, with_bar, **options)  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ class Trial:
     def backfill(self) -> None:
         """Do today's night as far as it misses something."""
         today = _today()
-        days = partitions_of(self.place, today, today, "UTC")
+        days = partitions_of(self.place, today, today, "UTC", allow_loss=True)
         raise_failures(backfill(Labelling(self.runtime, self.request), days, self._night))
 
     def killed(self, step: Callable[[], None], call: int) -> bool:

@@ -10,7 +10,11 @@ from sqlalchemy.exc import OperationalError
 from flows.torture.fuse import Fuse, Killed, watching_database
 from tests.faults.scene import Scene, Verdict
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(2400),
+    pytest.mark.parametrize("scene", ["no checksums"], indirect=True),
+]
 
 Record = Callable[[str, Verdict], None]
 

@@ -18,9 +18,13 @@ from tests.faults.conftest import SEED
 from tests.faults.scene import Scene, Stage, Verdict
 from tests.fixtures_postgres import Database, administer
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("scene", ["no checksums"], indirect=True),
+]
 
-MOMENTS, COMMANDS = 20, 5
+MOMENTS, CUTS, COMMANDS = 20, 8, 5
 OTHERS = "datname = '{name}' AND pid <> pg_backend_pid() AND {who}"
 WHO = {
     "all connections": "true",
@@ -44,10 +48,10 @@ def nights(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Nigh
     return nights, course
 
 
-def place(course: Course, name: str, number: int) -> tuple[int, float]:
+def place(course: Course, name: str, number: int, count: int) -> tuple[int, float]:
     """Return a moment in its own part of the night, so that all parts are met."""
     drawn = random.Random(f"{SEED} {name} {number}").random()
-    return course.place((number + drawn) / MOMENTS)
+    return course.place((number + drawn) / count)
 
 
 @pytest.mark.parametrize("number", range(MOMENTS))
@@ -56,19 +60,19 @@ def test_a_night_that_is_killed(
 ) -> None:
     processes, course = nights
     with processes.fresh(tmp_path / "world") as world:
-        children = processes.killed(world, place(course, "kill", number))
+        children = processes.killed(world, place(course, "kill", number, MOMENTS))
         wait_until_gone(world, children)
         record("kill -9", judged(Stage(scene, world.database, world.results)))
 
 
-@pytest.mark.parametrize("number", range(MOMENTS))
+@pytest.mark.parametrize("number", range(CUTS))
 @pytest.mark.parametrize("who", WHO)
 def test_a_night_whose_connections_are_cut(
     scene: Scene, nights: tuple[Nights, Course], record: Record, tmp_path: Path, who: str, number: int
 ) -> None:
     processes, course = nights
     with processes.fresh(tmp_path / "world") as world:
-        told, seconds = place(course, who, number)
+        told, seconds = place(course, who, number, CUTS)
         night = processes.start(world)
         for count, _ in enumerate(night.tells()):
             if count == told:
