@@ -8,6 +8,7 @@ from tempfile import SpooledTemporaryFile
 
 from db.clips import add_clips
 from db.engine import session_scope
+from db.runs import RunClaim, hold_run
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.storage import Listed
@@ -20,15 +21,18 @@ _PART_OBJECTS = 1_000
 _MAX_HELD_BYTES = 16 * 2**20
 
 
-def ingest(runtime: Runtime, place: str, *, allow_loss: bool = False) -> Counts:
+def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_loss: bool = False) -> Counts:
     """List a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted.
 
-    Raises MostClipsLost where most known clips are not listed, unless that is allowed.
+    Raises MostClipsLost where most known clips are not listed, unless that is allowed, and RunLost where
+    another process has taken up the run that lists.
     """
     with (
         _to_its_end(listed_clips(runtime, place)) as listed,
         session_scope(runtime.engine) as session,
     ):
+        if run:
+            hold_run(session, run)
         counts = add_clips(session, listed, canonical(place), allow_loss=allow_loss)
     unlisted = Counts(unlisted=counts.unlisted) if counts.unlisted else Counts()
     return Counts(new=counts.new, known=counts.known, gone=counts.gone, **unlisted)

@@ -98,7 +98,11 @@ def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
 
 def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each, *, allow_loss: bool = False) -> None:
     """List the place. Raises MostClipsLost where most known clips are gone, unless that is allowed."""
-    run_stage(run, each, "ingest", lambda _: ingest(runtime, place, allow_loss=allow_loss), [[place]])
+
+    def step(_: object) -> Counts:
+        return ingest(runtime, place, run.claim, allow_loss=allow_loss)
+
+    run_stage(run, each, "ingest", step, [[place]])
 
 
 def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:

@@ -60,7 +60,7 @@ def build_library(
     check_instruction(task, instruction)
     rows = read_manifest(runtime, manifest, ROWS[task])
     uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
-    _ingest_rows(runtime, list(uris))
+    _ingest_rows(runtime, list(uris), run)
     tokenize_uris(runtime, set(uris), run)
     contents = _contents(runtime, list(uris))
     shown = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
@@ -140,12 +140,12 @@ def _check_lengths(runtime: Runtime, pairs: Sequence[Demonstration]) -> None:
             )
 
 
-def _ingest_rows(runtime: Runtime, uris: Sequence[str]) -> None:
+def _ingest_rows(runtime: Runtime, uris: Sequence[str], run: RunClaim) -> None:
     """Records the clips of the rows; a uri that is not there is an error of the manifest."""
     found = {uri: runtime.storage(uri).find(uri) for uri in sorted(set(uris))}
     if missing := [uri for uri, listed in found.items() if listed is None]:
         raise ManifestError(f"{len(missing)} clips of the manifest are not there: {', '.join(missing[:5])}")
-    with session_scope(runtime.engine) as session:
+    with run_session(runtime, run) as session:
         add_clips(session, [listed for listed in found.values() if listed], set(uris))
 
 

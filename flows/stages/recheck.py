@@ -33,7 +33,7 @@ from db.retraction import RECHECK, retract_about, retract_shown
 from db.retries import PASSING
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.job import Each, label_selection, tokenize_place
+from flows.stages.job import Each, label_selection, run_stage, tokenize_place
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.run import OpenRun, recorded_run, run_session
 from flows.storage import Readable, StorageDenied
@@ -95,7 +95,7 @@ def recheck_place(runtime: Runtime, prefix: str, each: Each, *, flow_run_id: str
         batches = [suspects[start : start + size] for start in range(0, len(suspects), size)]
         recheck = Recheck(run)
         step = partial(_recheck_batch, runtime, storage, recheck)
-        run.count("recheck", each("recheck", step, batches))
+        run_stage(run, each, "recheck", step, batches)
         tokenize_place(runtime, place, place, run, each)
         _answer_anew(runtime, recheck, each)
     return recheck

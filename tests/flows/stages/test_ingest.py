@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from db.listing import MostClipsLost
-from db.runs import RunClaim
+from db.runs import RunClaim, RunLost
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.ingest import ingest
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
 from flows.storage import Listed, canonical, open_storage
-from tests.flows.stages.conftest import rows, tone, write_clip
+from tests.flows.stages.conftest import new_run, rows, tone, write_clip
 
 OPEN_TRANSACTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -89,3 +89,13 @@ def test_a_path_too_long_for_the_database_is_one_quarantined_clip(
     assert counts == {"tokenized": 1, "quarantined": 1, "quarantined:unsupported": 1}
     assert ingest(runtime, str(folder)) == {"new": 0, "known": 2, "gone": 0}
     assert batches_to_tokenize(runtime, canonical(str(folder)), 10) == []
+
+
+def test_a_listing_by_a_run_that_was_taken_over_is_not_recorded(
+    runtime: Runtime, folder: Path, run_id: RunClaim
+) -> None:
+    write_clip(folder / "a.wav", tone(440, seed=1))
+    new_run(runtime.engine)
+    with pytest.raises(RunLost, match="attempt 2"):
+        ingest(runtime, str(folder), run_id)
+    assert rows(runtime.engine, "SELECT count(*)::int FROM clips") == [(0,)]
