@@ -133,7 +133,8 @@ def _only_stream(container: "InputContainer") -> "AudioStream":
         raise AudioRejected("unread", message)
     codec = streams[0].codec_context.name if streams[0].codec_context else "unknown"
     if codec not in CODECS:
-        raise AudioRejected("unsupported", f"the coding {codec}; supported are {', '.join(CODECS)}")
+        message = f"the coding is {codec}: convert it to FLAC, or one of {', '.join(CODECS)}"
+        raise AudioRejected("unsupported", message)
     streams[0].codec_context.thread_count = 1
     return streams[0]
 

@@ -1,3 +1,4 @@
+import ctypes
 import hashlib
 import io
 import json
@@ -238,6 +239,12 @@ def test_the_child_knows_nothing_of_the_parents_environment(
     with Decoder() as decoder:
         read(decoder, clip)
         assert b"hidden" not in Path(f"/proc/{decoder.pid}/environ").read_bytes()
+
+
+def test_the_memory_of_the_process_that_decodes_is_hidden(clip: Path, decoder: Decoder) -> None:
+    read(decoder, clip)
+    get_dumpable = 3
+    assert ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0) == 0
 
 
 def test_the_child_loads_no_torch(clip: Path, decoder: Decoder) -> None:
