@@ -8,7 +8,7 @@ CLIPS ?= 20000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser test-av faults fuzz lint lint-containers types bench bench-gpu bench-pipeline soak bench-quality install clean
+.PHONY: help demo up test test-slow test-browser test-av faults fuzz lint lint-containers types bench bench-gpu bench-pipeline soak bench-quality audit lock-images install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,23 @@ bench-quality: .venv/tests ## quality on real clips, beside baselines and the pa
 	$(BIN)/python -m benchmarks.tagging
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.generation
+
+audit: .venv/tests ## known vulnerabilities of the locked packages, by pip-audit and the package index (needs the network)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[audit]'
+	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off \
+	|| { echo "audit: a package has a known vulnerability, or the index could not be asked for them (see above)" >&2; exit 1; }
+
+# For images, with hashes: what they install, what builds the wheel, and CUDA's libraries, which a CPU needs not.
+HASHED := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --constraint requirements.lock \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+CUDA := torch triton $(shell sed -nE 's/^(nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/p' docker/requirements-cuda.txt)
+
+lock-images: .venv/tests ## docker/requirements*.txt anew from requirements.lock and pyproject.toml (needs the network)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
+	$(HASHED) pyproject.toml --extra server $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
+	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt
+	echo torch | $(HASHED) - $(shell sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
+	  --output-file docker/requirements-cuda.txt
 
 install: .venv/runs ## the environment in .venv, for use
 

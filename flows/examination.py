@@ -24,6 +24,7 @@ from flows.served import Question, ask, check_limits, check_server, check_worker
 from flows.settings import Settings
 from flows.stages.check import Check, check
 from flows.stages.version import code_version
+from flows.vendored import describe as describe_vendored
 from migrations.upgrade import head
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -171,6 +172,11 @@ def _decoder(_: Runtime) -> str:
     return f"libsndfile {soundfile.__libsndfile_version__}, {libav} in a process of its own, {states}"
 
 
+def _libraries(_: Runtime) -> str:
+    """What is compiled into wheels, which no audit of packages sees."""
+    return describe_vendored()
+
+
 def _of_prefect(question: Question) -> Examination:
     return lambda runtime: ask(question, runtime.settings.home)
 
@@ -189,6 +195,7 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "storage": (_storage, "check WORDWAVE_STORAGE_URI, its credentials and WORDWAVE_S3_ENDPOINT_URL"),
     "readable": (_readable, "check WORDWAVE_READ_ROOTS, and that these credentials may list and get there"),
     "decoder": (_decoder, "check that this user may start processes, and that 2 GiB of memory are free"),
+    "libraries": (_libraries, "install with requirements.lock, as make install does"),
     "codec": (_codec, "let WORDWAVE_CODEC name a preset or a directory made by wordwave models convert"),
     "llm": (
         _llm,

@@ -1,9 +1,13 @@
 """What the images are made of: locked, without root, compilers or pip, from files that are there."""
 
 import re
+import tomllib
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.docker.recipes import ROOT, lineage, stages
 
@@ -37,12 +41,38 @@ def test_an_image_has_neither_compiler_nor_pip(name: str) -> None:
     assert "--without-pip" in venv
 
 
-def test_every_installation_keeps_to_the_lock() -> None:
+def test_every_installation_is_checked_by_hash_or_is_our_own_or_the_builders_torch() -> None:
     ran = [command for stage in stages().values() for command in stage.of("RUN")]
-    installations = [command for command in ran if "pip install" in command]
-    assert len(installations) == 4
-    assert all("requirements.lock" in command for command in installations)
+    installations = [part for command in ran for part in re.findall(r"pip install [^&]*", command)]
+    ours = [part for part in installations if "--no-index --no-deps /wheels/*.whl" in part]
+    torch = [part for part in installations if '--index-url "$TORCH_INDEX_URL" torch' in part]
+    hashed = [part for part in installations if "--require-hashes --no-deps" in part]
+    assert len(installations) == len(ours) + len(torch) + len(hashed) == 2 + 1 + 3
+    assert all("--constraint /requirements.lock --no-deps" in part for part in torch)
     assert all("--no-build-isolation" in command for command in ran if "pip wheel" in command)
+
+
+def pinned(path: Path) -> dict[str, str]:
+    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", path.read_text(), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt", "requirements-cuda.txt"])
+def test_what_is_checked_by_hash_is_of_the_locked_version(name: str) -> None:
+    path, locked = ROOT / "docker" / name, pinned(ROOT / "requirements.lock")
+    hashed = pinned(path)
+    assert {one: version for one, version in hashed.items() if locked.get(one, version) != version} == {}
+    blocks = re.split(r"\n(?=\S)", path.read_text())
+    assert len(blocks) == len(hashed)
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_every_dependency_is_among_the_hashed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+    files = ("requirements.txt", "requirements-cuda.txt")
+    hashed = set().union(*(pinned(ROOT / "docker" / name) for name in files))
+    assert {canonicalize_name(Requirement(line).name) for line in asked} <= hashed
 
 
 def test_the_lock_holds_what_only_images_need() -> None:

@@ -46,6 +46,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "storage",
         "readable",
         "decoder",
+        "libraries",
         "codec",
         "llm",
         "audio llm",
