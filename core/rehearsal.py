@@ -15,11 +15,13 @@ _BY_AV = (("mp4", "aac"), ("mp4", "alac"), ("webm", "libopus"), ("adts", "aac"))
 
 
 def make_rehearsal() -> Iterator[bytes]:
-    """Yield clips of every kind: whole, joined and cut, and one that is no audio."""
+    """Yield clips of every kind that can be made here: whole, joined and cut, and one that is no audio."""
     noise = make_noise()
-    clips = [encode_by_soundfile(noise, *coding) for coding in _BY_SOUNDFILE]
-    if find_av():
-        clips += [encode_by_av(noise, *coding) for coding in _BY_AV]
+    clips = [
+        encode_by_soundfile(noise, *coding) for coding in _BY_SOUNDFILE if soundfile.check_format(*coding)
+    ]
+    if av := find_av():
+        clips += [encode_by_av(noise, *coding) for coding in _BY_AV if coding[1] in av.codecs_available]
     for clip in clips:
         yield from (clip, clip + clip, clip[: len(clip) // 2])
     yield b"no audio"
