@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 Examination = Callable[[Runtime], str]
 CLOCK_SECONDS = 5
+PROBE = "doctor/probe"
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -101,12 +102,13 @@ def _analysts(runtime: Runtime) -> str:
 def _storage(runtime: Runtime) -> str:
     place = runtime.settings.storage_uri
     storage = runtime.storage(place)
-    stored = storage.write("doctor/probe", os.urandom(16))  # one object, written over each time
+    stored = storage.write(PROBE, os.urandom(16))  # one object, written over each time
     listed = next(iter(storage.list(stored.uri)))
     with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
         if fetched.sha256 != stored.sha256:
             raise ValueError(f"{place} gave other bytes than were written")
-    return f"{place} written, listed and read back"
+    ignored = " and ".join(storage.ignored(PROBE))
+    return f"{place} written, listed and read back{f'; the store ignores {ignored}' if ignored else ''}"
 
 
 def _readable(runtime: Runtime) -> str:

@@ -9,7 +9,7 @@ DamagedTransfer is none of them: another try may give what the store promised.
 A single object that cannot be used is no StorageError: it is core.errors.AudioRejected, one clip's row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,13 @@ class Storage(Readable, Protocol):
 
     def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
         """As write, but an object that is already there stays, and is what the answer describes."""
+        ...
+
+    def ignored(self, key: str) -> Sequence[str]:
+        """Return what the store takes no notice of when an object that is there is put again.
+
+        That is If-None-Match, and checksums that are not of the bytes. The object may be another afterwards.
+        """
         ...
 
     def exists(self, uri: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from errno import EISDIR, ELOOP, ENOENT, ENOTDIR, errorcode
@@ -148,6 +148,10 @@ class LocalStorage:
                 return Stored(file_uri(target), sha256_of(target), target.stat().st_size, created=False)
             self._keep_names(target)
         return Stored(file_uri(target), partial.sha256, partial.size, created=True)
+
+    def ignored(self, key: str) -> Sequence[str]:
+        """See Storage."""
+        return ()
 
     def exists(self, uri: str) -> bool:
         """See Storage."""

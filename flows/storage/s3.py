@@ -9,7 +9,7 @@ so it is known by its ETag as well.
 import base64
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -20,6 +20,7 @@ from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -41,6 +42,8 @@ _SESSION_LOCK = Lock()  # a client may be shared between threads, making one may
 _PAGE = 1000
 _PROBE = "doctor/etag-probe"
 _LARGEST_PUT = 5 * 2**30
+_PART = 64 * 2**20  # more where an object would have over 10,000 parts, which boto3 sees to
+_REFUSALS = {400, 409, 412, 501}
 # How stores answer to a request or a header that they do not know.
 _UNKNOWN = {"NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "501", "405"}
 
@@ -176,17 +179,44 @@ class S3Storage:
         self._access.check_write(uri)
         bucket, full_key = split_s3(uri)
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
-        if size > _LARGEST_PUT:
+        if size > _LARGEST_PUT and condition:
             raise StorageRefused(
-                f"{uri!r} would have {size} bytes, S3 takes {_LARGEST_PUT}: write it in parts"
+                f"{uri!r} would have {size} bytes, S3 takes {_LARGEST_PUT} under a condition"
             )
         digest = sha256_of(data)
-        checksum = base64.b64encode(digest).decode()
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as body:
-            self._client.put_object(
-                Bucket=bucket, Key=full_key, Body=body, ChecksumSHA256=checksum, **condition
-            )
+            if size > _LARGEST_PUT:
+                # Each part is sent with a checksum of its own; the object appears with the last one.
+                parts = TransferConfig(multipart_threshold=_LARGEST_PUT, multipart_chunksize=_PART)
+                self._client.upload_fileobj(
+                    body, bucket, full_key, {"ChecksumAlgorithm": "SHA256"}, None, parts
+                )
+            else:
+                self._client.put_object(
+                    Bucket=bucket, Key=full_key, Body=body, ChecksumSHA256=_spelled(digest), **condition
+                )
         return Stored(uri, digest, size, created=True)
+
+    def ignored(self, key: str) -> Sequence[str]:
+        """See Storage."""
+        probes = {
+            "If-None-Match": {"IfNoneMatch": "*"},
+            "checksums": {"ChecksumSHA256": _spelled(sha256_of(b"other bytes"))},
+        }
+        with translated(self._uri(key)):
+            return [name for name, arguments in probes.items() if self._takes(key, arguments)]
+
+    def _takes(self, key: str, arguments: dict[str, Any]) -> bool:
+        """Whether a PUT that has to be refused is accepted."""
+        self._access.check_write(self._uri(key))
+        bucket, full_key = split_s3(self._uri(key))
+        try:
+            self._client.put_object(Bucket=bucket, Key=full_key, Body=b"bytes", **arguments)
+        except ClientError as error:
+            if status_of(error) in _REFUSALS:
+                return False
+            raise
+        return True
 
     def _is_there(self, uri: str) -> bool:
         bucket, key = split_s3(uri)
@@ -202,3 +232,8 @@ class S3Storage:
         with TemporaryFile() as file:
             fetched = self._download(self._wanted(uri), file, sys.maxsize)
         return Stored(uri, fetched.sha256, fetched.size, created=False)
+
+
+def _spelled(digest: bytes) -> str:
+    """A checksum as S3 reads it."""
+    return base64.b64encode(digest).decode()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import random
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,6 +133,7 @@ class Imitation(ThreadingHTTPServer):
         self.broken_bodies = faults.get("broken_bodies", 0)
         self.claimed_size = faults.get("claimed_size", 8)
         self.get_error = faults.get("get_error")
+        self.checks_checksums = faults.get("checks_checksums", False)
 
 
 class ImitationHandler(BaseHTTPRequestHandler):
@@ -168,6 +170,10 @@ class ImitationHandler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
         conditional = "If-None-Match" in self.headers
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        if self.server.checks_checksums and self.headers["x-amz-checksum-sha256"] not in {None, checksum}:
+            self.answer(400, code="BadDigest")
+            return
         if conditional and self.server.refuses_conditions:
             self.answer(501, code="NotImplemented")
         elif conditional and not self.server.ignores_conditions and self.path in self.server.objects:
@@ -282,6 +288,37 @@ def test_each_object_is_sent_with_its_sha256(faulty: Faulty) -> None:
     storage, server = faulty()
     storage.write("a", b"x")
     assert server.checksums == [base64.b64encode(hashlib.sha256(b"x").digest()).decode()]
+
+
+def test_a_result_larger_than_one_put_is_sent_in_parts(
+    s3: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.storage.s3._LARGEST_PUT", 6 * 2**20)
+    monkeypatch.setattr("flows.storage.s3._PART", 5 * 2**20)
+    file, storage = tmp_path / "large", opened(s3, tmp_path)
+    data = random.Random(0).randbytes(11 * 2**20)
+    file.write_bytes(data)
+    for large in (file, data):
+        stored = storage.write("large", large)
+        assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).digest())
+        found = storage.find(stored.uri)
+        assert found
+        assert '-3"' in found.version_token
+        with storage.read(found.uri, found.version_token, found.size) as fetched:
+            assert fetched.sha256 == stored.sha256
+    with pytest.raises(StorageRefused, match="under a condition"):
+        storage.write_if_absent("large", file)
+
+
+def test_a_store_is_asked_what_it_ignores(s3: S3Bucket, tmp_path: Path, faulty: Faulty) -> None:
+    storage, server = faulty(ignores_conditions=True)
+    assert storage.ignored("probe") == ["If-None-Match", "checksums"]
+    assert server.requests == ["PUT 200"] * 2
+    storage, _ = faulty(refuses_conditions=True, checks_checksums=True)
+    assert storage.ignored("probe") == []
+    storage, _ = faulty(checks_checksums=True)
+    storage.write("probe", b"x")
+    assert storage.ignored("probe") == []
 
 
 def test_the_body_of_an_object_over_the_limit_is_not_waited_for(faulty: Faulty) -> None:
