@@ -80,6 +80,10 @@ MEANINGS = {
 """By SQLSTATE, or by its class or the beginning of it; the longest match holds."""
 
 AT_CONNECTING = {
+    "unsupported startup parameter": Meaning(
+        "a connection pooler refuses the session's settings",
+        "connect to Postgres itself, or set pgbouncer's ignore_startup_parameters=options, pool_mode=session",
+    ),
     "too many clients": CROWDED,
     "too many connections": CROWDED,
     "connection slots are reserved": CROWDED,

@@ -18,7 +18,7 @@ from core.av_sound import find_av
 from core.decoder import Decoder
 from core.sandbox import confinement
 from db.analysts import open_gaps
-from db.engine import session_scope
+from db.engine import UnfitDatabase, session_scope, unfitness
 from flows.runtime import Runtime
 from flows.served import Question, ask, check_limits, check_server, check_workers
 from flows.settings import Settings
@@ -60,6 +60,8 @@ def _versions(runtime: Runtime) -> str:
 def _database(runtime: Runtime) -> str:
     with session_scope(runtime.engine) as session:
         version = session.scalar(text("SHOW server_version"))
+    if reason := unfitness(runtime.engine):
+        raise UnfitDatabase(reason)
     where = "set" if runtime.settings.database_url else "embedded"
     return f"Postgres {version} ({where})"
 
@@ -185,7 +187,11 @@ def _of_prefect(question: Question) -> Examination:
 
 EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "versions": (_versions, "install with requirements.lock, as make install does"),
-    "database": (_database, "start it, or check WORDWAVE_DATABASE_URL (unset: the embedded one)"),
+    "database": (
+        _database,
+        "start it, or let WORDWAVE_DATABASE_URL name a UTF8 database of the primary server, itself or "
+        "through a pool of sessions (unset: the embedded one)",
+    ),
     "clock": (_clock, "let both machines follow a time server"),
     "schema": (_schema, "run wordwave migrate as the owner"),
     "roles": (_roles, "let WORDWAVE_DATABASE_URL name wordwave_writer (db/bootstrap.sql makes it)"),

@@ -7,11 +7,11 @@ by hand. Processes that migrate at once take turns.
 import os
 
 from alembic import context
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, event, text
 
 from db import models  # noqa: F401 (the tables register themselves)
 from db.base import Base
-from db.engine import CONNECT_TIMEOUT_SECONDS, database_url
+from db.engine import CONNECT_TIMEOUT_SECONDS, database_url, require_utf8
 
 TURN = 0x776F7264  # "word": the advisory lock that migrations of this project share
 
@@ -27,6 +27,7 @@ def _run_migrations() -> None:
     engine = create_engine(
         _address(), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS}
     )
+    event.listen(engine, "connect", require_utf8)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:turn)"), {"turn": TURN})
         # A migration that cannot get its table soon fails, rather than make all readers queue behind it.
