@@ -16,8 +16,8 @@ CHANCE = {
     "created_at", "first_seen", "last_seen", "started_at", "finished_at", "promoted_at", "resolved_at",
 }  # fmt: skip
 """Columns that differ between two databases in which the same was done: numbers drawn, and times."""
-LAST_ATTEMPT = {"counts", "attempts"}
-"""Columns of a run that tell how its last attempt went."""
+OF_ATTEMPTS = {"counts", "attempts"}
+"""Columns of a run that tell how often it was taken up, and what each attempt found."""
 OF_BYTES = {"selection_key", "uri", "sha256s"}
 """Columns of an export that follow from run ids and times within it; the objects are compared themselves."""
 
@@ -51,7 +51,7 @@ def what_was_done(found: Tables) -> Tables:
 
 
 def _kept(table: str, row: Row, uris: dict[int, str]) -> Row:
-    left_out = CHANCE | {"runs": LAST_ATTEMPT, "exports": OF_BYTES}.get(table, set())
+    left_out = CHANCE | {"runs": OF_ATTEMPTS, "exports": OF_BYTES}.get(table, set())
     kept = {name: value for name, value in row.items() if name not in left_out}
     if "clip_id" in kept:
         kept["clip_id"] = uris[kept["clip_id"]]

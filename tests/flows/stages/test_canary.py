@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
 
 from core.errors import PromptError
 from db.library import LibraryNotFound
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.canary import CanaryFailed, CanaryRequest
 from flows.stages.job import Night, run_night, with_bar
@@ -29,14 +29,14 @@ SHUFFLED = {
 
 
 @pytest.fixture
-def library(runtime: Runtime, manifest: Path, run_id: UUID, folder: Path) -> Path:
+def library(runtime: Runtime, manifest: Path, run_id: RunClaim, folder: Path) -> Path:
     """A library, and a night's folder of one clip; gives where canaries may lie."""
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(520, seed=7))
     return manifest.parent / "canaries"
 
 
-def put(runtime: Runtime, folder: Path, clips: dict[str, list[np.ndarray]], run_id: UUID) -> None:
+def put(runtime: Runtime, folder: Path, clips: dict[str, list[np.ndarray]], run_id: RunClaim) -> None:
     folder.mkdir()
     build_library(runtime, "canaries", str(write_manifest(folder, clips)), "label", run_id)
 
@@ -58,7 +58,7 @@ def stored(runtime: Runtime) -> Sequence[object]:
 
 
 def test_canaries_that_are_right_let_the_night_go_on_and_leave_no_answers(
-    runtime: Runtime, folder: Path, library: Path, run_id: UUID
+    runtime: Runtime, folder: Path, library: Path, run_id: RunClaim
 ) -> None:
     put(runtime, library, HELD_OUT, run_id)
     done = night(runtime, folder, least=1.0)
@@ -70,7 +70,7 @@ def test_canaries_that_are_right_let_the_night_go_on_and_leave_no_answers(
 
 
 def test_canaries_of_shuffled_labels_stop_the_night_before_it_begins(
-    runtime: Runtime, folder: Path, library: Path, run_id: UUID
+    runtime: Runtime, folder: Path, library: Path, run_id: RunClaim
 ) -> None:
     put(runtime, library, SHUFFLED, run_id)
     with pytest.raises(CanaryFailed, match=r"2 of 6 canaries of canaries@1 .*\(33%\), at least 80%"):
@@ -81,7 +81,7 @@ def test_canaries_of_shuffled_labels_stop_the_night_before_it_begins(
 
 
 def test_a_bound_that_is_just_reached_is_reached(
-    runtime: Runtime, folder: Path, library: Path, run_id: UUID
+    runtime: Runtime, folder: Path, library: Path, run_id: RunClaim
 ) -> None:
     put(runtime, library, SHUFFLED, run_id)
     assert night(runtime, folder, least=1 / 3).run.counts["label.labeled"] == 1
@@ -90,7 +90,7 @@ def test_a_bound_that_is_just_reached_is_reached(
 
 
 def test_canaries_change_nothing_about_the_prompt(
-    runtime: Runtime, folder: Path, library: Path, run_id: UUID
+    runtime: Runtime, folder: Path, library: Path, run_id: RunClaim
 ) -> None:
     put(runtime, library, HELD_OUT, run_id)
     request, partition = LabelRequest("sounds"), partition_of(str(folder))
@@ -101,7 +101,7 @@ def test_canaries_change_nothing_about_the_prompt(
 
 
 def test_a_canary_that_could_tell_nothing_is_refused_before_any_work(
-    runtime: Runtime, folder: Path, library: Path, run_id: UUID
+    runtime: Runtime, folder: Path, library: Path, run_id: RunClaim
 ) -> None:
     with pytest.raises(PromptError, match="4 canaries of sounds@1 are demonstrations of sounds@1 too"):
         night(runtime, folder, 0.5, "sounds")

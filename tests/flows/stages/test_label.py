@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from core.presets import preset_directory
 from core.understand import Labeler, Prediction
 from db.engine import make_engine, session_scope
 from db.library import LibraryNotFound
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.job import Night, run_night, with_bar
@@ -38,7 +38,7 @@ from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, ton
 
 
 @pytest.fixture
-def library(runtime: Runtime, manifest: Path, run_id: UUID) -> str:
+def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> str:
     return build_library(runtime, "sounds", str(manifest), "label", run_id).name
 
 
@@ -92,7 +92,7 @@ def test_what_is_answered_is_not_asked_again_and_what_changed_is(
 
 
 def test_one_shot_of_each_label_is_the_first_in_the_library(
-    runtime: Runtime, folder: Path, library: str, run_id: UUID
+    runtime: Runtime, folder: Path, library: str, run_id: RunClaim
 ) -> None:
     labelling = Labelling(runtime, LabelRequest(library, k_shot=1))
     labelling.prepare(run_id)

@@ -3,11 +3,11 @@
 import csv
 import json
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from core.errors import PromptError
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.library import LibraryTask, build_library
 from flows.stages.manifest import ManifestError
@@ -16,7 +16,7 @@ from tests.flows.stages.conftest import hiss, rows, tone, write_clip, write_mani
 
 
 def test_equal_content_keeps_its_version_and_other_content_makes_the_next(
-    runtime: Runtime, manifest: Path, run_id: UUID
+    runtime: Runtime, manifest: Path, run_id: RunClaim
 ) -> None:
     first = build_library(runtime, "sounds", str(manifest), "label", run_id)
     assert (first.version, [row.label for row in first.demonstrations]) == (
@@ -29,7 +29,7 @@ def test_equal_content_keeps_its_version_and_other_content_makes_the_next(
     assert build_library(runtime, "others", str(manifest), "label", run_id).version == 1
 
 
-def test_a_csv_manifest_is_the_same_library(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+def test_a_csv_manifest_is_the_same_library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> None:
     table = manifest.with_suffix(".csv")
     with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["path", "label"])
@@ -40,7 +40,7 @@ def test_a_csv_manifest_is_the_same_library(runtime: Runtime, manifest: Path, ru
 
 
 def test_a_table_that_cannot_be_read_is_named_by_its_line(
-    runtime: Runtime, manifest: Path, run_id: UUID
+    runtime: Runtime, manifest: Path, run_id: RunClaim
 ) -> None:
     table = manifest.with_suffix(".csv")
     table.write_text("path,label\ntone-0.wav,tone\n" + "a" * 200_000)
@@ -62,7 +62,7 @@ def test_a_table_that_cannot_be_read_is_named_by_its_line(
     ],
 )
 def test_a_wrong_row_is_named_and_nothing_is_made(
-    runtime: Runtime, manifest: Path, run_id: UUID, line: str, message: str
+    runtime: Runtime, manifest: Path, run_id: RunClaim, line: str, message: str
 ) -> None:
     (manifest.parent / "broken.wav").write_bytes(b"junk")
     first = manifest.read_text().splitlines()[0]
@@ -74,14 +74,16 @@ def test_a_wrong_row_is_named_and_nothing_is_made(
 
 @pytest.mark.parametrize("path", ["../../secret.wav", "/etc/secret.wav", "s3://other/secret.wav"])
 def test_a_row_may_not_leave_what_may_be_read(
-    runtime: Runtime, manifest: Path, run_id: UUID, path: str
+    runtime: Runtime, manifest: Path, run_id: RunClaim, path: str
 ) -> None:
     manifest.write_text(json.dumps({"path": path, "label": "tone"}))
     with pytest.raises(StorageRefused, match="may not be read"):
         build_library(runtime, "sounds", str(manifest), "label", run_id)
 
 
-def test_a_missing_or_empty_manifest_is_said_to_be_so(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+def test_a_missing_or_empty_manifest_is_said_to_be_so(
+    runtime: Runtime, manifest: Path, run_id: RunClaim
+) -> None:
     with pytest.raises(ManifestError, match="is not there"):
         build_library(runtime, "sounds", str(manifest.with_name("none.jsonl")), "label", run_id)
     manifest.write_text("\n")
@@ -90,7 +92,7 @@ def test_a_missing_or_empty_manifest_is_said_to_be_so(runtime: Runtime, manifest
 
 
 def test_names_with_spaces_quotes_and_accents_are_found(
-    runtime: Runtime, tmp_path: Path, run_id: UUID
+    runtime: Runtime, tmp_path: Path, run_id: RunClaim
 ) -> None:
     name = "a b%20'c'\"üé$(id)"
     manifest = write_manifest(tmp_path / "library", {name: [hiss()], "plain": [hiss(seed=2)]})
@@ -99,7 +101,7 @@ def test_names_with_spaces_quotes_and_accents_are_found(
 
 
 def test_a_library_that_no_prompt_can_ask_for_is_refused(
-    runtime: Runtime, tmp_path: Path, run_id: UUID
+    runtime: Runtime, tmp_path: Path, run_id: RunClaim
 ) -> None:
     manifest = write_manifest(tmp_path / "library", {"tone": [hiss()]})
     with pytest.raises(PromptError, match="at least 2 labels"):
@@ -114,7 +116,9 @@ def write_rows(folder: Path, rows: list[dict[str, object]]) -> str:
     return str(path)
 
 
-def test_a_library_of_texts_keeps_what_each_clip_says(runtime: Runtime, manifest: Path, run_id: UUID) -> None:
+def test_a_library_of_texts_keeps_what_each_clip_says(
+    runtime: Runtime, manifest: Path, run_id: RunClaim
+) -> None:
     texts = write_rows(
         manifest.parent, [{"path": "tone-0.wav", "text": 1}, {"path": "tone-1.wav", "text": " two "}]
     )
@@ -135,7 +139,7 @@ def test_a_library_of_texts_keeps_what_each_clip_says(runtime: Runtime, manifest
     ],
 )
 def test_texts_that_no_prompt_can_hold_are_refused_with_their_lines(
-    runtime: Runtime, manifest: Path, run_id: UUID, text: str | None, reason: str
+    runtime: Runtime, manifest: Path, run_id: RunClaim, text: str | None, reason: str
 ) -> None:
     good, bad = {"path": "tone-0.wav", "text": "one"}, {"path": "tone-1.wav", "text": text}
     texts = write_rows(manifest.parent, [good, bad, good, bad])
@@ -146,7 +150,7 @@ def test_texts_that_no_prompt_can_hold_are_refused_with_their_lines(
 
 
 def test_a_library_of_noisy_clips_keeps_both_contents_tokenized(
-    runtime: Runtime, tmp_path: Path, run_id: UUID
+    runtime: Runtime, tmp_path: Path, run_id: RunClaim
 ) -> None:
     folder = tmp_path / "library"
     write_clip(folder / "clean.wav", tone(440))
@@ -162,7 +166,9 @@ def test_a_library_of_noisy_clips_keeps_both_contents_tokenized(
     assert {bytes(content) for (content,) in stored} == set(pair.contents.values())
 
 
-def test_a_clean_clip_of_another_length_is_no_target(runtime: Runtime, tmp_path: Path, run_id: UUID) -> None:
+def test_a_clean_clip_of_another_length_is_no_target(
+    runtime: Runtime, tmp_path: Path, run_id: RunClaim
+) -> None:
     folder = tmp_path / "library"
     write_clip(folder / "noisy.wav", hiss(0.6))
     write_clip(folder / "clean.wav", tone(440, 1.2))
@@ -176,7 +182,7 @@ def test_a_clean_clip_of_another_length_is_no_target(runtime: Runtime, tmp_path:
     [("label", "Say it"), ("speech", "one\ntwo"), ("speech", "###"), ("speech", " "), ("speech", "a" * 501)],
 )
 def test_an_instruction_that_no_prompt_can_begin_with_is_refused(
-    runtime: Runtime, manifest: Path, run_id: UUID, task: LibraryTask, instruction: str
+    runtime: Runtime, manifest: Path, run_id: RunClaim, task: LibraryTask, instruction: str
 ) -> None:
     with pytest.raises(ManifestError, match="instruction"):
         build_library(runtime, "sounds", str(manifest), task, run_id, instruction)

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import Labelling, LabelRequest
@@ -21,7 +21,7 @@ REQUEST = LabelRequest("sounds")
 
 
 @pytest.fixture
-def library(runtime: Runtime, manifest: Path, run_id: UUID) -> str:
+def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> str:
     return build_library(runtime, "sounds", str(manifest), "label", run_id).name
 
 

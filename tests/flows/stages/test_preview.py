@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.job import Night, run_night, with_bar
@@ -21,7 +21,7 @@ KIND = "nightly-labeling"
 
 
 @pytest.fixture
-def partition(runtime: Runtime, manifest: Path, run_id: UUID, folder: Path) -> Partition:
+def partition(runtime: Runtime, manifest: Path, run_id: RunClaim, folder: Path) -> Partition:
     """A library, and a folder of two clips."""
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(520, seed=30))

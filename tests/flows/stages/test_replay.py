@@ -1,10 +1,10 @@
 """Replay: quarantined clips are tried again, and only those."""
 
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.job import with_bar
 from flows.stages.replay import replay_place
@@ -14,7 +14,7 @@ from tests.flows.stages.test_tokenize import tokenize_all
 
 
 def test_replayed_clips_are_tried_again_and_the_others_wait(
-    runtime: Runtime, folder: Path, run_id: UUID
+    runtime: Runtime, folder: Path, run_id: RunClaim
 ) -> None:
     write_clip(folder / "quiet.wav", np.zeros(8000, np.float32))
     (folder / "junk.wav").write_bytes(b"junk")
@@ -35,7 +35,7 @@ def test_replayed_clips_are_tried_again_and_the_others_wait(
 
 
 def test_a_clip_that_still_cannot_be_used_is_set_aside_anew(
-    runtime: Runtime, folder: Path, run_id: UUID
+    runtime: Runtime, folder: Path, run_id: RunClaim
 ) -> None:
     (folder / "junk.wav").write_bytes(b"junk")
     tokenize_all(runtime, folder, run_id)

@@ -1,10 +1,10 @@
 """What people and programs read of a labelled place."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages import report
 from flows.stages.job import run_night, with_bar
@@ -20,7 +20,7 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     runtime: Runtime,
     folder: Path,
     manifest: Path,
-    run_id: UUID,
+    run_id: RunClaim,
     at_a_time: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -53,7 +53,7 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
 
 
 def test_the_least_sure_come_first_and_before_them_what_has_no_answer(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     for number in range(6):

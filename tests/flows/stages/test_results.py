@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
@@ -25,7 +25,7 @@ def night(runtime: Runtime, folder: Path, **request: object) -> OpenRun:
 
 
 def test_equal_answers_are_exported_once_and_new_ones_again(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(440, seed=5))
@@ -41,7 +41,7 @@ def test_equal_answers_are_exported_once_and_new_ones_again(
 
 
 def test_the_manifest_names_files_that_hold_the_answers(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     for number in range(3):
@@ -60,7 +60,7 @@ def test_the_manifest_names_files_that_hold_the_answers(
 
 
 def test_an_export_holds_the_answers_that_were_asked_for_not_whatever_came_later(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(440, seed=5))
@@ -72,7 +72,7 @@ def test_an_export_holds_the_answers_that_were_asked_for_not_whatever_came_later
 
 
 def test_another_place_for_results_gets_its_own_export(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID, tmp_path: Path
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, tmp_path: Path
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(440, seed=5))
@@ -88,7 +88,7 @@ def test_another_place_for_results_gets_its_own_export(
 
 
 def test_the_status_follows_the_bound_that_is_asked_now(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(440, seed=5))
@@ -103,7 +103,7 @@ def test_the_status_follows_the_bound_that_is_asked_now(
 
 
 def test_no_transaction_waits_while_files_are_uploaded(
-    runtime: Runtime, folder: Path, manifest: Path, run_id: UUID, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "a.wav", tone(440, seed=5))

@@ -6,12 +6,12 @@ import json
 import logging
 import unicodedata
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.labeled_manifest import LabeledManifest
 from flows.stages.library import build_library
@@ -113,7 +113,7 @@ def clips(folder: Path) -> Path:
 
 
 def build(
-    runtime: Runtime, folder: Path, run_id: UUID, *pairs: tuple[str, str], task: str = "label"
+    runtime: Runtime, folder: Path, run_id: RunClaim, *pairs: tuple[str, str], task: str = "label"
 ) -> object:
     answer = "label" if task == "label" else "text"
     lines = [json.dumps({"path": path, answer: label}) + "\n" for path, label in pairs]
@@ -124,7 +124,7 @@ def build(
 
 @pytest.mark.parametrize("again", ["a.wav", "./a.wav", "copy.wav"])
 def test_one_recording_has_one_label_and_counts_once(
-    runtime: Runtime, clips: Path, run_id: UUID, again: str
+    runtime: Runtime, clips: Path, run_id: RunClaim, again: str
 ) -> None:
     pairs = [("a.wav", "hiss"), ("b.wav", "tone")]
     with pytest.raises(ManifestError, match=r"lines 1 and 3 give one recording two answers, 'hiss' .*'tone'"):
@@ -135,7 +135,7 @@ def test_one_recording_has_one_label_and_counts_once(
 
 
 def test_a_sound_may_have_several_captions_and_speech_one_text(
-    runtime: Runtime, clips: Path, run_id: UUID
+    runtime: Runtime, clips: Path, run_id: RunClaim
 ) -> None:
     pairs = [("a.wav", "a hiss"), ("copy.wav", "white noise"), ("a.wav", "a hiss")]
     assert build(runtime, clips, run_id, *pairs, task="sound") == (
@@ -147,7 +147,7 @@ def test_a_sound_may_have_several_captions_and_speech_one_text(
 
 
 def test_a_label_is_one_label_in_both_spellings_of_unicode(
-    runtime: Runtime, clips: Path, run_id: UUID
+    runtime: Runtime, clips: Path, run_id: RunClaim
 ) -> None:
     composed = build(runtime, clips, run_id, ("a.wav", NFC), ("b.wav", "tone"))
     assert build(runtime, clips, run_id, ("a.wav", NFD), ("b.wav", "tone"), ("copy.wav", NFC)) == composed
@@ -155,7 +155,7 @@ def test_a_label_is_one_label_in_both_spellings_of_unicode(
 
 
 def test_labels_that_differ_only_in_case_are_told(
-    runtime: Runtime, clips: Path, run_id: UUID, caplog: pytest.LogCaptureFixture
+    runtime: Runtime, clips: Path, run_id: RunClaim, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         build(runtime, clips, run_id, ("a.wav", "Dog"), ("b.wav", "dog"))

@@ -2,10 +2,10 @@
 
 import shutil
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
+from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.job import Night, run_night, with_bar
@@ -18,7 +18,7 @@ from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 
 @pytest.fixture
-def library(runtime: Runtime, manifest: Path, run_id: UUID) -> Path:
+def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> Path:
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     return manifest.parent
 
