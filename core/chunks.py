@@ -1,6 +1,7 @@
 """The chunks of WAV (RIFF, RIFX, RF64, Wave64), AIFF and CAF."""
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from core.errors import AudioRejected
 _MAX_CHUNKS = 10_000
 """Far more than any writer makes; a hostile file could hold a million for each 8 MB."""
 
+_NAME = re.compile(rb"[ -~]{4}")
 _MAX_OFFSET = 2**62
 """No file reaches it, but lengths of 64 bits do."""
 
@@ -48,7 +50,7 @@ class Grammar:
     def read(self, header: bytes, offset: int) -> Chunk | None:
         """Return the chunk whose header this is; None for bytes that are none."""
         name, *rest, length = self.header.unpack(header)
-        if rest and rest[0] != _WAVE64_TAIL:
+        if not _NAME.fullmatch(name) or (rest and rest[0] != _WAVE64_TAIL):
             return None
         start = offset + self.header.size
         if self.length_counts_header:

@@ -31,8 +31,8 @@ _SUPPORTED = (
     "with wordwave[av] m4a, mp4, mov, 3gp, aac, webm and mkv too"
 )
 
-_TAIL_NAME = re.compile(rb"(?!RIF[FX]|RF64|FORM|riff|data|SSND)[ -~]{4}")
-"""Chunks that may follow the samples: not those that hold more samples, or begin another file."""
+_NO_TAIL = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"data", b"SSND"}
+"""Chunks after the samples that hold more samples, or begin another file."""
 
 
 def check_container(descriptor: int, size: int) -> list[Stream]:
@@ -106,7 +106,7 @@ def _end_of_chunks(descriptor: int, samples: Chunk, grammar: Grammar, size: int)
     ends = []
     for end in (samples.next, samples.end):
         for chunk in read_chunks(descriptor, end, grammar):
-            if not _TAIL_NAME.fullmatch(chunk.name) or chunk.end > size:
+            if chunk.name in _NO_TAIL or chunk.end > size:
                 break
             end = chunk.next
         ends.append(min(end, size))

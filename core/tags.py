@@ -7,6 +7,8 @@ from core.errors import AudioRejected
 _ID3V1_BYTES, _ID3V2_HEADER_BYTES, _APE_HEADER_BYTES = 128, 10, 32
 _LYRICS_MARK_BYTES, _LYRICS_MAX_BYTES = 9, 1024**2
 _PART = 1024**2
+_MAX_TAGS = 100
+"""In a row; a hostile file could hold one for each 10 bytes."""
 
 _MAX_TAIL_BYTES = 1024
 """Unknown bytes after the audio that are taken for a tag: too little to be more than a moment of sound."""
@@ -14,22 +16,29 @@ _MAX_TAIL_BYTES = 1024
 
 def skip_id3v2(descriptor: int, start: int) -> int:
     """Return where the ID3v2 tags at `start` end."""
-    while length := _id3v2_bytes(os.pread(descriptor, _ID3V2_HEADER_BYTES, start)):
+    for _ in range(_MAX_TAGS):
+        length = _id3v2_bytes(os.pread(descriptor, _ID3V2_HEADER_BYTES, start))
+        if not length:
+            break
         start += length
     return start
 
 
 def skip_tags(descriptor: int, start: int) -> int:
     """Return where the tags at `start` end, of any kind."""
-    while length := _tag_bytes(descriptor, start):
+    for _ in range(_MAX_TAGS):
+        length = _tag_bytes(descriptor, start)
+        if not length:
+            break
         start += length
     return start
 
 
 def end_before_tags(descriptor: int, start: int, end: int) -> int:
     """Return where the tags at the very end begin, as far as their last bytes say so."""
-    while length := _tag_bytes_before(descriptor, end):
-        if end - length < start:
+    for _ in range(_MAX_TAGS):
+        length = _tag_bytes_before(descriptor, end)
+        if not 0 < length <= end - start:
             break
         end -= length
     return end

@@ -76,6 +76,35 @@ def test_every_odd_file_is_decoded_or_rejected_as_expected(test_data: Path) -> N
         assert {"note": expected["note"], **outcome(path)} == expected, path.name
 
 
+FAULTS: dict[str, str | int] = {
+    "01-mp3-vbr-no-xing/whole.wav": 485_144,
+    "01-mp3-vbr-no-xing/lame_with_tag.mp3": 485_144,
+    "01-mp3-vbr-no-xing/lame_no_tag.mp3": 423 * 1152,  # nothing says what the encoder added
+    "02-chained-ogg/dog_then_siren.ogg": 2 * 220_544,
+    "03-concat-mp3-flac/cat.flac": 48_000,
+    "03-concat-mp3-flac/cat_rate_change.mp3": "unread",
+    "03-concat-mp3-flac/dog_then_siren.mp3": 2 * 220_544,
+    "03-concat-mp3-flac/siren_then_dog.mp3": 2 * 220_544,
+    "03-concat-mp3-flac/flac_short_total.flac": 24_000,
+    "04-cut-w64-au-sphere-mp3/cut50_cbr_info.mp3": "truncated",
+    "04-cut-w64-au-sphere-mp3/cut50_cont_AU.au": "truncated",
+    "04-cut-w64-au-sphere-mp3/cut50_cont_NIST.nist": "truncated",
+    "04-cut-w64-au-sphere-mp3/cut50_cont_W64.w64": "truncated",
+    "04-cut-w64-au-sphere-mp3/cut50_vbr_xing.mp3": "truncated",
+    "05-float-1e30-poison/f32_1e30.wav": "too_loud",
+    "06-float-int16-scale/dog-6_b_int16scale.wav": "too_loud",
+    "07-antiphase/church_bells-4_c_antiphase.wav": "cancelling",
+    "08-dc-only/dc_only.wav": "silent",
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_was_once_decoded_in_part_or_as_noise(test_data: Path, name: str) -> None:
+    result = outcome(test_data / "faults" / name)
+    assert result.get("reason", result.get("decodes", {}).get("num_samples")) == FAULTS[name]
+
+
 def test_a_clip_is_decoded_with_its_facts(write: Write) -> None:
     samples, info = decode(write(TONE))
     np.testing.assert_array_equal(samples, TONE)

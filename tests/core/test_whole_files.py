@@ -88,13 +88,14 @@ def test_a_whole_file_is_decoded_as_libsndfile_does(decode: Decode, seed: Seed) 
 
 
 @pytest.mark.parametrize("place", range(10))
-@pytest.mark.parametrize("seed", seeds(), ids=named)
+@pytest.mark.parametrize("seed", [seed for seed in seeds() if seed.promises], ids=named)
 def test_a_file_cut_at_ten_places_is_never_taken_as_whole(decode: Decode, seed: Seed, place: int) -> None:
-    if not seed.promises:
-        assert seed.name[:-2] in WITHOUT_PROMISE
-        pytest.skip("frames of MPEG promise nothing about those after them")
     cut = seed.data[: int(len(seed.data) * (place + 0.5) / 10)]
     assert reason(decode, cut) in {"truncated", "unreadable", "empty", "unsupported"}
+
+
+def test_only_mpeg_that_nobody_counted_promises_nothing() -> None:
+    assert {seed.name[:-2] for seed in seeds() if not seed.promises} == WITHOUT_PROMISE
 
 
 @pytest.mark.parametrize("seed", seeds(), ids=named)
@@ -117,7 +118,7 @@ def test_audio_of_another_kind_after_the_end_is_unread(decode: Decode, container
 
 @pytest.mark.parametrize(
     "tail",
-    [b"TAG" + bytes(125), bytes(5000), APE, APE + b"TAG" + bytes(125), b"\x55" * 1000],
+    [b"TAG" + bytes(125), bytes(100_000), APE, APE + b"TAG" + bytes(125), b"\x55" * 1000],
     ids=["ID3v1", "zeros", "APEv2", "both", "a little of anything"],
 )
 @pytest.mark.parametrize("container", ["WAV", "W64", "AIFF", "CAF", "AU", "FLAC", "OGG", "MP3"])
