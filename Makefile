@@ -78,8 +78,8 @@ bench-quality: .venv/tests ## quality on real clips, beside baselines and the pa
 
 audit: .venv/tests ## known vulnerabilities of the locked packages, by pip-audit and the package index (needs the network)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[audit]'
-	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off \
-	|| { echo "audit: a package has a known vulnerability, or the index could not be asked for them (see above)" >&2; exit 1; }
+	@$(BIN)/pip-audit --requirement requirements.lock --strict --no-deps --disable-pip --progress-spinner off \
+	|| { echo "audit: a package has a known vulnerability, or the index could not be asked about one (see above)" >&2; exit 1; }
 
 # For images, with hashes: what they install, what builds the wheel, and CUDA's libraries, which a CPU needs not.
 HASHED := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --constraint requirements.lock \
@@ -90,7 +90,7 @@ lock-images: .venv/tests ## docker/requirements*.txt anew from requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
 	$(HASHED) pyproject.toml --extra server $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
 	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt
-	echo torch | $(HASHED) - $(shell sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
+	echo torch | $(HASHED) - $$(sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
 	  --output-file docker/requirements-cuda.txt
 
 install: .venv/runs ## the environment in .venv, for use

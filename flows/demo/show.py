@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.demo.clips import DemoClips, write_demo_clips
+from flows.own_server import prefect_home, read_password
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def run_demo() -> None:
     """Makes the clips, imports the library, runs the flow and prints what came of it."""
     settings = Settings()
     folder = settings.home / "demo"
-    os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
+    os.environ.setdefault("PREFECT_HOME", str(prefect_home(settings.home)))
+    if "PREFECT_API_URL" not in os.environ:  # the flow's own server, for as long as it runs
+        os.environ |= dict.fromkeys(
+            ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), read_password(settings.home)
+        )
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # the first start makes the server's database, for which 20 seconds are little on a busy machine

@@ -1,9 +1,12 @@
 """What people and programs read of a labelled place."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from db.predictions import Answer
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages import report
@@ -11,7 +14,7 @@ from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import partition_of
-from flows.stages.report import ClipAnswers, json_rows, table_lines
+from flows.stages.report import ClipAnswer, ClipAnswers, json_rows, table_lines
 from tests.flows.stages.conftest import hiss, tone, write_clip
 
 
@@ -66,3 +69,28 @@ def test_the_least_sure_come_first_and_before_them_what_has_no_answer(
     assert len({clip.answer and clip.answer.margin for clip in doubtful}) == len(doubtful)
     for count in range(len(doubtful) + 2):
         assert night.answers.least_sure(count) == doubtful[:count]
+
+
+def test_a_key_and_a_label_forge_no_row_and_reach_programs_as_they_are() -> None:
+    key, label = "s3://calls/a\n\x1b[2Kdog  1.000\u202e.wav", "cat\x9b31m"
+    answer = Answer(
+        uri=key,
+        content_sha256=b"",
+        work_key=b"",
+        task="label",
+        labeler="tokens",
+        label=label,
+        probabilities={label: 1.0},
+        margin=1.0,
+        min_margin=0.0,
+        baselines={},
+        is_demonstration=False,
+        run_id=UUID(int=0),
+        created_at=datetime.now(UTC),
+    )
+    clips = [ClipAnswer(key, "labeled", answer), ClipAnswer(key, "quarantined", reason="empty")]
+    heading, *lines = table_lines(clips)
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in [heading, *lines])
+    [row, _] = json_rows(clips)
+    assert (row["uri"], row["label"]) == (key, label)
