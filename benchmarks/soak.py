@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -95,6 +95,7 @@ class Service:
 
     def __init__(self, process: subprocess.Popen[bytes], home: Path) -> None:
         self._process, self._home, self._started = process, home, time.monotonic()
+        self._at_rest = len(descendants(process.pid))
         url = database_url(embedded.start(home).url("writer"))
         self._engine = create_engine(url, poolclass=NullPool)
 
@@ -109,6 +110,12 @@ class Service:
         seconds = time.monotonic() - self._started
         counts = (sum(entries(pid, "fd") for pid in pids), sum(entries(pid, "task") for pid in pids))
         return Sample(at, seconds, memory, *counts, connections, database, prefect)
+
+    def wait_for_rest(self) -> None:
+        """Wait until the processes of a night have ended; one that stays is in the next sample."""
+        deadline = time.monotonic() + END_SECONDS
+        while len(descendants(self._process.pid)) > self._at_rest and time.monotonic() < deadline:
+            time.sleep(0.5)
 
     @contextmanager
     def sampled(self, at: str) -> Iterator[list[Sample]]:
@@ -212,6 +219,7 @@ def many_nights(service: Service, folder: Path, nights: int) -> list[Sample]:
             name = f"{night:04}-{number}.wav"
             write_tone(folder / "nights" / name, 100 + 0.5 * (night * CLIPS_A_NIGHT + number))
         run_night(str(folder / "nights"))
+        service.wait_for_rest()
         samples.append(service.sample(f"night {night}"))
         print(samples[-1], flush=True)
     return samples
@@ -221,7 +229,8 @@ def one_night(service: Service, folder: Path) -> list[Sample]:
     """Sample while one night works through all clips."""
     with service.sampled("in the night") as samples:
         run_night(str(folder / "day"))
-    samples.append(replace(service.sample("after it"), at="after it"))
+    service.wait_for_rest()
+    samples.append(service.sample("after it"))
     for sample in samples[:: max(1, len(samples) // 10)]:
         print(sample, flush=True)
     return samples
