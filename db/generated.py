@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from db.bulk import insert_new
 from db.models import GeneratedAudio
 
+Codes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class NewAudio:
@@ -41,15 +43,12 @@ class NewAudio:
 
 @dataclass(frozen=True)
 class Audio:
-    """Standing audio as its row says."""
+    """Standing audio as its row says, without its codes."""
 
     work_key: bytes
     task: str
     text: str | None
     content_sha256: bytes | None
-    semantic: Sequence[int]
-    acoustic1: Sequence[int]
-    acoustic2: Sequence[int]
     duration: float
     uri: str
     sha256: bytes
@@ -58,11 +57,6 @@ class Audio:
     seed: int
     run_id: UUID
     created_at: datetime
-
-    @property
-    def codes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Coarse to fine."""
-        return tuple(self.semantic), tuple(self.acoustic1), tuple(self.acoustic2)
 
 
 def existing_audio(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
@@ -82,6 +76,17 @@ def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Aud
     columns = [getattr(GeneratedAudio, field.name) for field in fields(Audio)]
     rows = session.execute(select(*columns).where(_standing(work_keys))).mappings()
     return {row["work_key"]: Audio(**row) for row in rows}
+
+
+def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Codes]:
+    """The codes of the standing audio of these work keys, coarse to fine."""
+    stored = GeneratedAudio
+    rows = session.execute(
+        select(stored.work_key, stored.semantic, stored.acoustic1, stored.acoustic2).where(
+            _standing(work_keys)
+        )
+    )
+    return {key: (tuple(first), tuple(second), tuple(third)) for key, first, second, third in rows}
 
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:

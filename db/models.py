@@ -201,6 +201,11 @@ class PooledLatent(Base):
             " AND octet_length(deviation) = octet_length(mean)",
             name="lengths",
         ),
+        CheckConstraint(
+            "encode(mean, 'hex') !~ '^(....)*..[7f][c-f]'"
+            " AND encode(deviation, 'hex') !~ '^(....)*..[7f][c-f]'",
+            name="finite",
+        ),
     )
 
     content_sha256: Mapped[bytes] = mapped_column(primary_key=True)

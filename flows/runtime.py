@@ -179,6 +179,11 @@ class Runtime:
             tokenizer = read_tokenizer(directory, read_size(directory).vocab_size)
         if tokenizer is None:
             raise CheckpointMismatch(f"{name} has no tokenizer.model: prompts need LLAMA's own")
+        if self.tokenizer is None and (rows := self.codec.config.codebook_sizes[1]) != len(tokenizer):
+            raise CheckpointMismatch(
+                f"the codec {self.settings.codec} has acoustic codebooks of {rows} rows, the tokenizer of "
+                f"{name} has {len(tokenizer)} pieces: the codes of one are not the words of the other"
+            )
         if self.tokenizer and self.tokenizer.sha256 != tokenizer.sha256:
             raise CheckpointMismatch(
                 f"the codec {self.settings.codec} and the LLM {name} have different tokenizers: "

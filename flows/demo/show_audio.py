@@ -57,8 +57,10 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
 
     speaking = Speaking(runtime, task, request)
     shown = [as_clip(example.answer.layers) for example in speaking.examples]
-    for asked, audio in speaking.audio(Asked(text=text) for text in texts).items():
-        alike = likenesses([as_clip(audio.codes)], shown)[0]
+    questions = [Asked(text=text) for text in texts]
+    codes = speaking.codes(questions)
+    for asked, audio in speaking.audio(questions).items():
+        alike = likenesses([as_clip(codes[asked])], shown)[0]
         nearest = speaking.library.demonstrations[int(alike.argmax())].said
         yield f"{asked.said:<12}{nearest:<12}{audio.uri}"
 
@@ -72,11 +74,11 @@ def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterat
 
     denoising, rate = Denoising(runtime, request), runtime.codec.config.sample_rate
     questions = denoising.questions(canonical(str(clips.noisy)))
-    audio = denoising.audio(questions.values())
+    audio, codes = denoising.audio(questions.values()), denoising.codes(questions.values())
     for uri, asked in questions.items():
         clean, _ = read_waveform(clips.clean / file_path(uri).name, rate)
         noisy, _ = read_waveform(file_path(uri), rate)
-        answer = denoising.decode(audio[asked].codes, audio[asked].seed)
+        answer = denoising.decode(codes[asked], audio[asked].seed)
         codec = runtime.codec.decode(runtime.codec.encode(clean))[0, 0]
         heard = [one.flatten()[: clean.numel()] for one in (noisy, answer, codec)]
         far = "".join(f"{mel_distance(clean.flatten(), one, rate):>8.1f}" for one in heard)

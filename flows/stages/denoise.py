@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from core.errors import PromptTooLong, ReasonCode
+from sqlalchemy.orm import Session
+
+from core.errors import AudioRejected, PromptTooLong
 from db.clips import ClipWithTokens, Selection, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration
-from db.quarantine import Rejected, quarantine_clips
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.runtime import Runtime
@@ -25,8 +27,7 @@ from flows.stages.generate import (
     loudness,
     window,
 )
-from flows.stages.label import clip_codes
-from flows.stages.run import run_session
+from flows.stages.label import clip_codes, quarantine, readable_codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +42,6 @@ LONGEST_SECONDS = 300.0
 
 ROUNDING = 1e-6
 """Of a sample: more than a duration in seconds is off, and less than a part of a sample that counts."""
-
-Reason = tuple[ReasonCode, str]
 
 
 class Denoising(Generating):
@@ -68,12 +67,25 @@ class Denoising(Generating):
         """What has no answer to this request and does not wait, cut in batches."""
         return self.undone(_asked(clip) for clip in self._clips(selection, STAGE))
 
-    def denoise_batch(self, batch: Sequence[Asked], selection: Selection, run: RunClaim) -> Counts:
-        """Answers a batch and quarantines what is too long to be asked; safe to repeat."""
+    @property
+    def demonstrated_question(self) -> Asked:
+        contents = [row.content_sha256 for row in self.library.demonstrations]
+        stored = self._tokens([Asked(content_sha256=content) for content in contents])
+        return Asked(content_sha256=min(contents, key=lambda content: len(stored[content].levels)))
+
+    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+        """What is too long to be asked, or was stored with numbers that are not finite."""
         stored = self._tokens(batch)
-        reasons = {asked: why for asked in batch if (why := self._why_not(stored[asked.content]))}
-        quarantined = self._quarantine(reasons, selection, run) if reasons else Counts()
-        return self.answer_batch([one for one in batch if one not in reasons], run) + quarantined
+        asked, unreadable = readable_codes(stored)
+        rejected = {Asked(content_sha256=content): why for content, why in unreadable.items()}
+        for content, clip in asked.items():
+            if why := self._why_not(clip, stored[content].duration):
+                rejected[Asked(content_sha256=content)] = why
+        return rejected
+
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+        """Quarantine the clips of these contents."""
+        return quarantine(session, STAGE, run_id, {asked.content: why for asked, why in rejected.items()})
 
     def answer(self, batch: Sequence[Asked]) -> list[Answered]:
         stored = self._tokens(batch)
@@ -104,30 +116,20 @@ class Denoising(Generating):
         samples = tokens.duration * self.runtime.codec.config.sample_rate
         return waveform[: math.ceil(samples - ROUNDING)]
 
-    def _why_not(self, tokens: TokensOfContent) -> Reason | None:
+    def _why_not(self, clip: ClipCodes, duration: float) -> AudioRejected | None:
         from core.generate import AudioQuery
 
-        if tokens.duration > LONGEST_SECONDS:
-            return "too_long", f"{tokens.duration:.0f} s, at most {LONGEST_SECONDS:.0f} are denoised at once"
+        if duration > LONGEST_SECONDS:
+            return AudioRejected(
+                "too_long", f"{duration:.0f} s, at most {LONGEST_SECONDS:.0f} are denoised at once"
+            )
         if self.blocks:
             return None
-        clip = clip_codes(tokens)
         try:
             self.generator.check(AudioQuery(window(clip, 0, 0), clip.num_blocks))
         except PromptTooLong as error:
-            return "prompt_too_long", str(error)
+            return AudioRejected("prompt_too_long", str(error))
         return None
-
-    def _quarantine(self, reasons: dict[Asked, Reason], selection: Selection, run: RunClaim) -> Counts:
-        by_content = {asked.content: why for asked, why in reasons.items()}
-        rejected = [
-            Rejected(clip.id, *by_content[clip.content_sha256])
-            for clip in self._clips(selection, STAGE)
-            if clip.content_sha256 in by_content
-        ]
-        with run_session(self.runtime, run) as session:
-            quarantine_clips(session, STAGE, run.writes_as, rejected)
-        return Counts(quarantined=len(rejected)) + Counts(f"quarantined:{row.reason}" for row in rejected)
 
     def _clips(self, selection: Selection, *stages: str) -> list[ClipWithTokens]:
         with session_scope(self.runtime.engine) as session:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from core.evaluation.paper import Column, Layout, TaskName, columns
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.halving import ModelStep
 from flows.stages.job import Each, run_stage
 from flows.stages.labeled_manifest import LabeledManifest
 from flows.stages.run import OpenRun, recorded_run
@@ -79,9 +80,12 @@ class Evaluation:
         return Experiment(clips, shown, self._models(), count=request.episodes, seed=request.seed)
 
     def ask_part(self, part: Sequence[tuple[Job, int]]) -> Counts:
-        """Asks a part of the experiment; safe to repeat."""
+        """Ask a part of the experiment, in smaller ones where memory is short; safe to repeat."""
+        step: ModelStep[tuple[Job, int], int] = ModelStep(
+            "ask", partial(_replies, self.experiment), self.runtime.batch_limits
+        )
         with self.runtime.device_lock():
-            return Counts(replies=self.experiment.ask(part))
+            return Counts(replies=sum(one for one in step.run(part) if isinstance(one, int)))
 
     @cached_property
     def table(self) -> Table:
@@ -138,6 +142,11 @@ class Evaluation:
             f"Codec {settings.codec}, LLM {settings.llm or 'none: nearest tokens answers'}.",
             *dict.fromkeys(f"{job.row}: {error}" for job, error in self.experiment.too_long.items()),
         ]
+
+
+def _replies(experiment: Experiment, part: Sequence[tuple[Job, int]]) -> list[int]:
+    """For each episode of a part 1 if it has a reply: all of them or none."""
+    return [experiment.ask(part) // len(part)] * len(part)
 
 
 def evaluate(

@@ -6,20 +6,24 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
-from core.errors import PromptError
+from sqlalchemy.orm import Session
+
+from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
-from db.generated import Audio, NewAudio, existing_audio, get_audio, save_audio
+from db.generated import Audio, NewAudio, existing_audio, get_audio, get_audio_codes, save_audio
 from db.library import Demonstration, get_library
 from db.runs import RunClaim
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.demonstrations import stored_tokens, unseen
+from flows.stages.halving import ModelStep
 from flows.stages.ingest import GENERATED
 from flows.stages.label import clip_codes
 from flows.stages.run import run_session
@@ -177,6 +181,12 @@ class Generating(ABC):
             done = existing_audio(session, keys)
         return in_batches([one for key, one in keys.items() if key not in done])
 
+    def codes(self, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
+        """The codes of the standing answers, which take more memory than all else of them."""
+        keys = {self.work_key(one): one for one in asked}
+        with session_scope(self.runtime.engine) as session:
+            return {keys[key]: codes for key, codes in get_audio_codes(session, keys).items()}
+
     def audio(self, asked: Iterable[Asked]) -> dict[Asked, Audio]:
         """The standing answers to this request, in the order of what is asked."""
         keys = {self.work_key(one): one for one in asked}
@@ -185,13 +195,46 @@ class Generating(ABC):
         return {one: found[key] for key, one in keys.items() if key in found}
 
     def answer_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
-        """Answers a batch: each object first, then all rows in one transaction; safe to repeat."""
-        with self.runtime.device_lock():
-            answers = self.answer(batch)
+        """Answer a batch: each object first, then all rows in one transaction; safe to repeat.
+
+        What cannot be asked, or what the models fail on alone, is set aside.
+        """
+        rejected = self.unusable(batch)
+        asked = [one for one in batch if one not in rejected]
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
-        rows = [self._stored(storage, asked, answer) for asked, answer in zip(batch, answers, strict=True)]
+        rows = []
+        for one, outcome in zip(asked, self.outcomes(asked), strict=True):
+            if isinstance(outcome, AudioRejected):
+                rejected[one] = outcome
+            else:
+                rows.append(self._stored(storage, one, outcome))
         with run_session(self.runtime, run) as session:
-            return Counts(generated=save_audio(session, run.writes_as, rows))
+            written = Counts(generated=save_audio(session, run.writes_as, rows))
+            return written + self.set_aside(session, run.writes_as, rejected)
+
+    def outcomes(self, batch: Sequence[Asked]) -> list[Answered | AudioRejected]:
+        """Compute the answers of a batch; what the models fail on alone is rejected as `failed`."""
+        step: ModelStep[Asked, Answered] = ModelStep(
+            self.task,
+            lambda some: _finite(self.answer(some)),
+            self.runtime.batch_limits,
+            lambda: self.answer([self.demonstrated_question]),
+        )
+        with self.runtime.device_lock():
+            return step.run(batch)
+
+    @property
+    @abstractmethod
+    def demonstrated_question(self) -> Asked:
+        """A short question of the library itself, which the models must be able to answer."""
+
+    @abstractmethod
+    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+        """What of a batch cannot be asked, and why."""
+
+    @abstractmethod
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+        """Record what was not answered, and why."""
 
     @abstractmethod
     def question(self, asked: Asked) -> str | WindowCodes:
@@ -224,7 +267,8 @@ class Generating(ABC):
         """The row of an answer whose object is written."""
         runtime, key = self.runtime, self.work_key(asked)
         assert runtime.generation_llm_id is not None
-        stored = storage.write(self._key(key), self._file(answer.waveform))
+        data = self._file(answer.waveform)
+        stored = storage.write(self._key(key, data), data)
         semantic, acoustic1, acoustic2 = (list(map(int, layer)) for layer in answer.codes)
         return NewAudio(
             work_key=key,
@@ -246,14 +290,24 @@ class Generating(ABC):
             seed=self.seed(asked),
         )
 
-    def _key(self, work_key: bytes) -> str:
-        return f"{GENERATED}/{work_key.hex()}.{self.request.format}"
+    def _key(self, work_key: bytes, data: bytes) -> str:
+        """Name an object by its content too: other bits for the same work never replace what a row names."""
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        return f"{GENERATED}/{work_key.hex()}-{digest}.{self.request.format}"
 
     def _file(self, waveform: Tensor) -> bytes:
         from core.audio import flac_bytes, wav_bytes
 
         write = wav_bytes if self.request.format == "wav" else flac_bytes
         return write(waveform, self.runtime.codec.config.sample_rate)
+
+
+def _finite(answers: Sequence[Answered]) -> Sequence[Answered]:
+    """Raise ArithmeticError for audio that no file can hold."""
+    for answer in answers:
+        if not (answer.waveform.isfinite().all() and all(map(math.isfinite, answer.metrics.values()))):
+            raise ArithmeticError("the answer decodes to samples that are not finite")
+    return answers
 
 
 def in_batches(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
@@ -267,11 +321,24 @@ class Speaking(Generating):
     def __init__(self, runtime: Runtime, task: TextTask, request: AudioRequest) -> None:
         super().__init__(runtime, task, request)
         self.texts = {row.said for row in self.library.demonstrations}
+        self.failed: dict[Asked, AudioRejected] = {}
+        """Texts that this process could not answer; the next run asks them again."""
+
+    @property
+    def demonstrated_question(self) -> Asked:
+        return Asked(text=min(self.texts, key=len))
+
+    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+        return {}
+
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+        self.failed |= rejected
+        return Counts(failed=len(rejected)) if rejected else Counts()
 
     def prepare(self, run: RunClaim) -> None:
         """Raises PromptTooLong where no text shown would fit, so that a file is not refused line by line."""
         super().prepare(run)
-        self.check(min(self.texts, key=len))
+        self.check(self.demonstrated_question.said)
 
     def check(self, text: str) -> None:
         """Raises PromptError for a text that cannot be asked, PromptTooLong for one that does not fit."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from db.clips import READING, Selection, listed_uris
 from db.engine import session_scope
@@ -53,7 +54,8 @@ def run_texts(
         batches = speaking.undone(questions.values())
         run_stage(run, each, "generate", lambda batch: speaking.answer_batch(batch, run.claim), batches)
         audio = speaking.audio(questions.values())
-        answers = [audio_answer(text, asked, audio) for text, asked in questions.items()]
+        failed = {asked: why.message for asked, why in speaking.failed.items()}
+        answers = [audio_answer(text, asked, audio, failed.get(asked)) for text, asked in questions.items()]
         record = Record(speaking, answers, accepted.refused)
         keep_record(record, run, each)
     return Generated(run, record)
@@ -89,7 +91,7 @@ def run_denoising(
             run,
             each,
             DENOISE,
-            lambda batch: denoising.denoise_batch(batch, selection, run.claim),
+            lambda batch: denoising.answer_batch(batch, run.claim),
             batches,
         )
         record = Record(denoising, clip_answers(denoising, selection))
@@ -119,4 +121,7 @@ def audio_answer(
     """What became of a question, given the audio that there is."""
     if asked is not None and asked in audio:
         return AudioAnswer(asked, name, "generated", audio[asked])
-    return AudioAnswer(asked, name, "quarantined" if reason else "pending", reason=reason)
+    if reason is None:
+        return AudioAnswer(asked, name, "pending")
+    status: Literal["failed", "quarantined"] = "failed" if asked and asked.text else "quarantined"
+    return AudioAnswer(asked, name, status, reason=reason)

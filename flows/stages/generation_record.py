@@ -51,7 +51,7 @@ class AudioAnswer:
 
     asked: Asked | None
     name: str
-    status: Literal["generated", "quarantined", "pending"]
+    status: Literal["generated", "quarantined", "failed", "pending"]
     audio: Audio | None = None
     reason: str | None = None
 
@@ -107,15 +107,19 @@ def _html(record: Record, run: OpenRun) -> bytes:
     from flows.generation_page import Page, render_page
 
     generating, heard = record.generating, record.heard
+    codes = generating.codes(asked for asked, _, _ in heard[:SHOWN])
     with generating.runtime.device_lock():
         page = Page(
             title=f"{generating.task} by {generating.library_name}",
             task=generating.task,
             prompt_text=_prompt(generating, heard[0][0] if heard else None),
             demonstrations=tuple(_demonstrations(generating)),
-            answers=tuple(_item(generating, *one) for one in heard[:SHOWN]),
+            answers=tuple(
+                _item(generating, asked, answer, audio, codes[asked])
+                for asked, answer, audio in heard[:SHOWN]
+            ),
             notes=tuple(_notes(record, run)),
-            aligned=_aligned(generating, heard[0][0], heard[0][2]) if heard else None,
+            aligned=_aligned(generating, heard[0][0], codes[heard[0][0]]) if heard else None,
         )
     return render_page(page).encode()
 
@@ -141,7 +145,7 @@ def _demonstrations(generating: Generating) -> Iterator[Item]:
         yield Item(row.label or row.uri, _wav(generating, answer), {}, noisy)
 
 
-def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audio) -> Item:
+def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audio, codes: AudioCodes) -> Item:
     """What is heard is what the object holds, decoded anew from the row.
 
     The beginning of a longer clip is decoded alone, and draws other noise than the whole.
@@ -153,7 +157,7 @@ def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audi
         round(audio.duration * generating.runtime.codec.config.sample_rate),
     )
     heard = None if noisy is None else _heard(generating, noisy, 0, length)
-    said = _heard(generating, audio.codes, audio.seed, length)
+    said = _heard(generating, codes, audio.seed, length)
     return Item(answer.name, said, audio.metrics, heard, seconds=audio.duration)
 
 
@@ -180,7 +184,7 @@ def _codes(window: WindowCodes) -> AudioCodes:
     return semantic, acoustic1, acoustic2
 
 
-def _aligned(generating: Generating, asked: Asked, audio: Audio) -> tuple[Words, Words] | None:
+def _aligned(generating: Generating, asked: Asked, codes: AudioCodes) -> tuple[Words, Words] | None:
     """The words of the first answer beside those it was asked with, or of a demonstration of its text."""
     question = generating.question(asked)
     if isinstance(question, str):
@@ -190,7 +194,7 @@ def _aligned(generating: Generating, asked: Asked, audio: Audio) -> tuple[Words,
         beside = f"shown: {question}", _words(generating, shown[0].semantic.tolist())
     else:
         beside = "the noisy clip", _words(generating, question.semantic.tolist())
-    said = audio.semantic[: len(beside[1])]
+    said = codes[0][: len(beside[1])]
     return beside, ("the answer", _words(generating, said))
 
 
@@ -222,5 +226,8 @@ def _set_aside(record: Record) -> Iterator[str]:
     if record.refused:
         named = "; ".join(f"line {one.number}: {one.reason}" for one in record.refused[:NAMED])
         yield f"{len(record.refused)} lines were set aside, all in {REFUSED} beside this page: {named}"
-    for reason, number in Counter(one.reason for one in record.answers if one.reason).items():
-        yield f"{number} clips were quarantined: {reason}."
+    for (status, reason), number in Counter((one.status, one.reason) for one in record.answers).items():
+        if status == "quarantined":
+            yield f"{number} clips were quarantined: {reason}."
+        if status == "failed":
+            yield f"{number} texts were not answered, and the next run asks them again: {reason}."

@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.generated import existing_audio, get_audio, save_audio
+from db.generated import existing_audio, get_audio, get_audio_codes, save_audio
 from db.library import LibraryVersion
 from db.models import GeneratedAudio
 from db.predictions import save_predictions
@@ -30,6 +30,9 @@ def test_audio_is_found_as_it_was_written(session: Session, codec_id: int, libra
     save_audio(session, run_id, [made])
     found = get_audio(session, [made.work_key, sha256("other")])
     assert list(found) == [made.work_key]
+    assert get_audio_codes(session, [made.work_key, sha256("other")]) == {
+        made.work_key: ((0, 2), (1, 1, 0, 7), (7,) * 8)
+    }
     stored = vars(found[made.work_key])
     assert stored.pop("run_id") == run_id
     assert stored.pop("created_at")

@@ -1,9 +1,12 @@
 """Tokens are stored once per content and codec, whoever writes them and however often."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,6 +16,7 @@ from db.engine import make_engine, session_scope
 from db.models import Clip, Content, PooledLatent, TokenSequence
 from db.tokens import (
     TokenizedContent,
+    _packed,
     complete_contents,
     get_token_sequences,
     known_contents,
@@ -144,3 +148,22 @@ def test_threads_that_save_overlapping_batches_lose_and_double_nothing(database_
         assert session.scalar(select(func.count()).select_from(PooledLatent)) == 6
         assert session.scalar(select(func.count()).where(Clip.content_sha256.is_not(None))) == 60
     engine.dispose()
+
+
+@pytest.mark.parametrize("half", [np.inf, -np.inf, np.nan, -np.nan])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_latent_that_is_not_finite_is_refused(session: Session, half: float, place: int, row: int) -> None:
+    latent = [[1.0, -65504.0, 3.0], [0.0, 65504.0, 6e-8]]
+    latent[row][place] = half
+    with pytest.raises(IntegrityError, match="ck_pooled_latents_finite"):
+        save_tokens(
+            session, make_codec(session), make_run(session), [_with(tokenized(None, "a"), latent=latent)]
+        )
+
+
+@given(st.lists(st.floats(width=16, allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+def test_every_finite_number_of_half_precision_passes(numbers: list[float]) -> None:
+    pattern = re.compile("^(....)*..[7f][c-f]")
+    assert not pattern.search(_packed(numbers).hex())
+    assert pattern.search(_packed([*numbers, np.inf]).hex())

@@ -1,12 +1,14 @@
 """Migrations lead from nothing to the models and back, and refuse what would leave a half-made database."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from db.base import Base
@@ -14,8 +16,18 @@ from db.embedded import EmbeddedServer
 from db.engine import make_engine, session_scope
 from db.generated import save_audio
 from db.library import Demonstration, get_library, import_library, library_names
+from db.tokens import save_tokens
 from migrations.upgrade import alembic_config, check, downgrade, upgrade
-from tests.db.rows import audio, make_library, make_llm, make_run, make_tokenized_clips, sha256
+from tests.db.rows import (
+    audio,
+    make_codec,
+    make_library,
+    make_llm,
+    make_run,
+    make_tokenized_clips,
+    sha256,
+    tokenized,
+)
 from tests.fixtures_postgres import Database, administer, make_database
 
 
@@ -131,3 +143,18 @@ def test_the_command_line_finds_the_migrations(database: Database, monkeypatch: 
 
     monkeypatch.setenv("WORDWAVE_OWNER_DATABASE_URL", database.url("owner"))
     main(["check"])
+
+
+def test_latents_that_are_not_finite_stay_and_no_new_one_is_taken(database: Database) -> None:
+    downgrade(database.url("owner"), "20261129_overdue_analysts")
+    engine = make_engine(database.url("writer"))
+    old = replace(tokenized(None, "old"), latent=([float("inf")], [float("nan")]))
+    with session_scope(engine) as session:
+        codec_id, run_id = make_codec(session), make_run(session)
+        save_tokens(session, codec_id, run_id, [old])
+    upgrade(database.url("owner"))
+    with pytest.raises(IntegrityError, match="finite"), session_scope(engine) as session:
+        save_tokens(session, codec_id, run_id, [replace(old, sha256=sha256("new"))])
+    with session_scope(engine) as session:
+        assert session.scalar(text("SELECT count(*) FROM pooled_latents")) == 1
+    engine.dispose()

@@ -10,11 +10,12 @@ import soundfile
 from core.errors import PromptTooLong
 from db.engine import session_scope
 from db.quarantine import open_quarantine
+from db.tokens import TokensOfContent
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages import denoise as stage
 from flows.stages.denoise import Denoising
-from flows.stages.generate import Asked, AudioRequest
+from flows.stages.generate import Answered, Asked, AudioRequest
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
@@ -174,3 +175,27 @@ def test_pairs_show_the_same_window_of_both_clips(denoiser: Runtime, clips: Path
         assert not isinstance(example.asked, str)
         assert len(example.asked.semantic) == len(example.answer.semantic) == 4
         assert generating.question(Asked(content_sha256=row.content_sha256)).semantic.shape == (4,)
+
+
+def test_a_clip_that_the_models_fail_on_is_set_aside_until_replay(
+    denoiser: Runtime, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Denoising._answered
+
+    def stumbling(self: Denoising, asked: Asked, tokens: TokensOfContent) -> Answered:
+        if tokens.duration < 0.9:
+            raise RuntimeError("boom")
+        return answered(self, asked, tokens)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Denoising, "_answered", stumbling)
+        done = denoise(denoiser, clips)
+        assert [(one.status, one.reason) for one in done.record.answers] == [
+            ("generated", None),
+            ("quarantined", "failed"),
+            ("quarantined", "unsupported"),
+        ]
+        assert done.run.counts["denoise.quarantined:failed"] == 1
+        assert denoise(denoiser, clips).run.counts["denoise.quarantined"] == 0
+    replay_place(denoiser, str(clips), ["failed"], with_bar)
+    assert denoise(denoiser, clips).record.answers[1].status == "generated"

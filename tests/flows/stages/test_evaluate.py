@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from core.errors import PromptError
+from core.evaluation.experiment import Experiment, Job
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages.evaluate import EvaluationRequest, evaluate
@@ -158,3 +159,19 @@ def test_long_clips_are_left_out_with_the_limit(runtime: Runtime, labeled: Path)
     listed = [json.loads(line) for line in labeled.read_text().splitlines()]
     kept = figures(runtime, write_rows(labeled.parent, [*listed, {"path": "long.flac", "label": "hiss"}]))
     assert kept["left_out"][-1]["reason"].startswith("too_long")
+
+
+def test_episodes_too_many_for_memory_are_asked_in_smaller_parts(
+    runtime: Runtime, labeled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Experiment.ask
+
+    def tight(self: Experiment, part: Sequence[tuple[Job, int]]) -> int:
+        if len(part) > 8:
+            raise MemoryError
+        return ask(self, part)
+
+    whole = figures(runtime, labeled)
+    monkeypatch.setattr(Experiment, "ask", tight)
+    assert figures(runtime, labeled)["scores"] == whole["scores"]
+    assert runtime.batch_limits["ask"] <= 8

@@ -4,19 +4,21 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 
+from core.codes import AudioCodes
 from core.errors import PromptError, PromptTooLong
+from db.generated import Audio
 from db.library import LibraryNotFound
 from flows.runtime import Runtime
 from flows.settings import Settings
-from flows.stages import generate
-from flows.stages.generate import Answered, Asked, AudioRequest, Speaking
+from flows.stages import generate, generation_record
+from flows.stages.generate import AT_ONCE, Answered, Asked, AudioRequest, Speaking
 from flows.stages.texts import read_texts
 from flows.stages.undo import undo
 from flows.stages.verify import verify
@@ -46,19 +48,24 @@ def speaker(settings: Settings, llm: Path, tmp_path: Path) -> Iterator[Runtime]:
         yield runtime
 
 
+def object_name(audio: Audio, extension: str) -> str:
+    return f"{audio.work_key.hex()}-{audio.sha256.hex()[:16]}.{extension}"
+
+
 def test_each_text_has_an_object_and_a_row_that_describes_it(speaker: Runtime, settings: Settings) -> None:
     done = speak(speaker, "one", "seven")
     assert done.run.counts["generate.generated"] == 2
     found = {answer.name: answer.audio for answer in done.record.answers}
     assert list(found) == ["one", "seven"]
+    codes = done.record.generating.codes(Asked(text=text) for text in found)
     for text, audio in found.items():
         assert audio is not None
         data = file_path(audio.uri).read_bytes()
         samples, rate = soundfile.read(io.BytesIO(data))
-        assert Path(audio.uri).name == f"{audio.work_key.hex()}.wav"
+        assert Path(audio.uri).name == object_name(audio, "wav")
         assert audio.sha256 == hashlib.sha256(data).digest()
         assert (len(samples), rate, audio.duration) == (11_520, 16_000, 0.72)
-        assert [len(layer) for layer in (audio.semantic, audio.acoustic1, audio.acoustic2)] == [6, 12, 24]
+        assert [len(layer) for layer in codes[Asked(text=text)]] == [6, 12, 24]
         assert audio.metrics["peak"] == pytest.approx(abs(samples).max(), abs=1e-4)
         assert audio.is_demonstration == ("likeness" in audio.metrics) == (text == "one")
 
@@ -125,7 +132,7 @@ def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.Monk
 def test_flac_is_written_where_it_is_asked_for(speaker: Runtime, settings: Settings) -> None:
     [(_, _, audio)] = speak(speaker, "one", format="flac").record.heard
     [name] = objects(settings)
-    assert name == Path(audio.uri).name == f"{audio.work_key.hex()}.flac"
+    assert name == Path(audio.uri).name == object_name(audio, "flac")
     assert soundfile.info(file_path(audio.uri)).format == "FLAC"
 
 
@@ -220,3 +227,99 @@ def test_undone_audio_is_made_again_as_it_was(speaker: Runtime, settings: Settin
     assert (stored(speaker.engine), objects(settings)) == (before, files)
     assert undo(speaker, undone.id).counts["undo.restored"] == 0
     assert rows(speaker.engine, "SELECT count(*) FROM generated_audio") == [(4,)]
+
+
+def stumble(
+    monkeypatch: pytest.MonkeyPatch, bad: set[str], error: Exception, largest: int = AT_ONCE
+) -> list[int]:
+    """Let no batch with these texts be answered, and none over a size; the sizes that were tried."""
+    answer, sizes = Speaking.answer, list[int]()
+
+    def stumbling(self: Speaking, batch: Sequence[Asked]) -> list[Answered]:
+        sizes.append(len(batch))
+        if len(batch) > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if bad & {asked.text for asked in batch}:
+            raise error
+        return answer(self, batch)
+
+    monkeypatch.setattr(Speaking, "answer", stumbling)
+    return sizes
+
+
+def test_a_text_that_the_model_fails_on_costs_itself_and_is_asked_again(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stumble(patch, {"seven"}, RuntimeError("boom"))
+        done = speak(speaker, "one", "seven", "two")
+    assert [(one.name, one.status, one.reason) for one in done.record.answers] == [
+        ("one", "generated", None),
+        ("seven", "failed", "speech: RuntimeError: boom"),
+        ("two", "generated", None),
+    ]
+    assert (done.run.counts["generate.generated"], done.run.counts["generate.failed"]) == (2, 1)
+    assert done.run.manifest
+    assert b"1 texts were not answered" in file_path(done.run.manifest).read_bytes()
+    again = speak(speaker, "one", "seven", "two")
+    assert again.run.counts["generate.generated"] == 1
+
+
+def test_texts_that_the_model_fails_on_with_the_librarys_own_fail_the_run(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stumble(monkeypatch, {"one", "two", "seven"}, RuntimeError("boom"))
+    with pytest.raises(RuntimeError, match="boom"):
+        speak(speaker, "seven")
+
+
+def test_texts_too_many_for_memory_are_answered_in_smaller_batches(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = stumble(monkeypatch, set(), RuntimeError(), largest=2)
+    done = speak(speaker, *map(str, range(5)), seconds=0.24)
+    assert done.run.counts["generate.generated"] == 5
+    assert sizes == [5, 2, 2, 1]
+
+
+def test_audio_that_is_not_finite_is_never_stored(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = Speaking.decode
+
+    def decoded(self: Speaking, codes: AudioCodes, seed: int) -> torch.Tensor:
+        quiet = Asked(text="seven")
+        return decode(self, codes, seed) * (math.nan if seed == self.seed(quiet) else 1.0)
+
+    monkeypatch.setattr(Speaking, "decode", decoded)
+    done = speak(speaker, "one", "seven")
+    assert [one.status for one in done.record.answers] == ["generated", "failed"]
+
+
+def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
+    speaker: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(_, _, audio)] = speak(speaker, "one").record.heard
+    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.72))
+    speaking.prepare(new_run(speaker.engine))
+    decode = Speaking.decode
+    monkeypatch.setattr(Speaking, "decode", lambda self, *asked: 0.5 * decode(self, *asked))
+    assert speaking.answer_batch([Asked(text="one")], new_run(speaker.engine))["generated"] == 0
+    assert len(objects(settings)) == 2
+    assert hashlib.sha256(file_path(audio.uri).read_bytes()).digest() == audio.sha256
+
+
+def test_a_page_reads_the_codes_of_the_answers_that_it_shows(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_record, "SHOWN", 2)
+    read: list[int] = []
+    codes = Speaking.codes
+
+    def counted(self: Speaking, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
+        found = codes(self, asked)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Speaking, "codes", counted)
+    done = speak(speaker, "one", "two", "seven", seconds=0.24)
+    assert len(done.record.heard) == 3
+    assert read == [2]
