@@ -41,6 +41,9 @@ ROWS_AT_A_TIME = 1_000
 READING = "tokenize"
 """The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
 
+LABELING = "label"
+"""The stage that answers with labels, which sets a clip aside for what its stored tokens are."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClipToTokenize:

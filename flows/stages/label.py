@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import AudioRejected, BadCodes, PromptError
-from db.clips import ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
+from db.clips import LABELING, ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
 from db.predictions import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from core.few_shot import FewShotSettings
     from core.understand import Labeler, Prediction
 
-TASK = "label"
+TASK = LABELING
 NEIGHBOURS = ("nearest", "nearest_latent")
 """Baselines with a probability of their own; by latents only where they are known."""
 NOT_DECODING = {"library", "min_margin", "nearest_shots"}

@@ -18,6 +18,7 @@ from core.decode import AudioInfo, AudioStream
 from core.decoder import Decoder
 from core.errors import AudioRejected
 from db.clips import (
+    LABELING,
     READING,
     ClipToTokenize,
     Selection,
@@ -317,7 +318,9 @@ def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
     with run_session(runtime, run) as session:
         save_tokens(session, codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
-        resolve(session, READING, [*same_bytes, *(work.clip.id for work in batch if work.tokenized)])
+        fresh = [work.clip.id for work in batch if work.tokenized]
+        resolve(session, READING, [*same_bytes, *fresh])
+        resolve(session, LABELING, fresh)  # what was wrong with earlier tokens says nothing about new ones
         quarantine_clips(session, READING, run.writes_as, rejected)
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

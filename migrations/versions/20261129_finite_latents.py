@@ -7,7 +7,7 @@ four hex digits, the third 7 or f and the fourth c to f.
 from alembic import op
 
 revision = "20261129_finite_latents"
-down_revision = "20261129_overdue_analysts"
+down_revision = "20261129_run_requests"
 branch_labels = None
 depends_on = None
 

@@ -146,7 +146,7 @@ def test_the_command_line_finds_the_migrations(database: Database, monkeypatch: 
 
 
 def test_latents_that_are_not_finite_stay_and_no_new_one_is_taken(database: Database) -> None:
-    downgrade(database.url("owner"), "20261129_overdue_analysts")
+    downgrade(database.url("owner"), "20261129_run_requests")
     engine = make_engine(database.url("writer"))
     old = replace(tokenized(None, "old"), latent=([float("inf")], [float("nan")]))
     with session_scope(engine) as session:

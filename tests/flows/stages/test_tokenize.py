@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from sqlalchemy import text
 
 from core.audio import read_waveform
 from core.codec import EncodedClip
+from db.engine import session_scope
+from db.quarantine import open_quarantine, quarantine_contents
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
@@ -278,3 +281,18 @@ def test_a_lost_device_ends_the_run_and_no_clip_is_blamed(
     with pytest.raises(DeviceFailed):
         tokenize_all(runtime, folder, run_id)
     assert rows(runtime.engine, "SELECT count(*)::int FROM quarantine") == [(0,)]
+
+
+def test_new_tokens_end_the_quarantine_of_a_clip_whose_old_ones_could_not_be_labeled(
+    runtime: Runtime, folder: Path, run_id: RunClaim, database: Database
+) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    tokenize_all(runtime, folder, run_id)
+    forget_latents(database)
+    with session_scope(runtime.engine) as session:
+        [content] = session.scalars(text("SELECT sha256 FROM contents"))
+        quarantine_contents(session, "label", run_id.id, {bytes(content): ("not_finite", "why")})
+        assert [row.stage for row in open_quarantine(session, canonical(str(folder)))] == ["label"]
+    tokenize_all(runtime, folder, new_run(runtime.engine))
+    with session_scope(runtime.engine) as session:
+        assert open_quarantine(session, canonical(str(folder))) == []
