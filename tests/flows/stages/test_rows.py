@@ -5,12 +5,15 @@ import io
 import json
 import logging
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.engine import session_scope
+from db.library import get_library, import_library
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.labeled_manifest import LabeledManifest
@@ -203,3 +206,18 @@ def test_an_object_is_read_exactly_where_no_key_is_there_twice(values: dict[str,
     [read_back], [refused] = object_rows(line), object_rows(twice)
     assert read_back == Row(1, values)
     assert isinstance(refused, WrongRow)
+
+
+def test_a_library_of_before_keeps_its_spelling_and_the_next_import_is_a_new_version(
+    runtime: Runtime, clips: Path, run_id: RunClaim
+) -> None:
+    build(runtime, clips, run_id, ("a.wav", NFC), ("b.wav", "tone"))
+    with session_scope(runtime.engine) as session:
+        made = get_library(session, "sounds").demonstrations
+        shown = [replace(made[0], label=NFD), made[1], made[1]]
+        before = import_library(session, "older", "label", None, shown)
+    (clips / "older.csv").write_text(f"{HEADER}a.wav,{NFD}\nb.wav,tone\nb.wav,tone\n")
+    after = build_library(runtime, "older", str(clips / "older.csv"), "label", run_id)
+    assert (after.version, [row.label for row in after.demonstrations]) == (2, [NFC, "tone"])
+    with session_scope(runtime.engine) as session:
+        assert get_library(session, "older", 1) == before
