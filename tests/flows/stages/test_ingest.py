@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine
 
 from db.listing import MostClipsLost
 from db.runs import RunClaim, RunLost
@@ -12,8 +13,10 @@ from flows.settings import Settings
 from flows.stages.ingest import ingest
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
 from flows.storage import Listed, canonical, open_storage
+from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import new_run, rows, tone, write_clip
 
+FORGET_CTIME = r"UPDATE clips SET version_token = regexp_replace(version_token, ':\d+$', '')"
 OPEN_TRANSACTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND state LIKE 'idle in transaction%'"
@@ -99,3 +102,22 @@ def test_a_listing_by_a_run_that_was_taken_over_is_not_recorded(
     with pytest.raises(RunLost, match="attempt 2"):
         ingest(runtime, str(folder), run_id)
     assert rows(runtime.engine, "SELECT count(*)::int FROM clips") == [(0,)]
+
+
+def test_rows_of_a_former_version_are_taken_over_and_read_no_more(
+    runtime: Runtime, folder: Path, run_id: RunClaim, database: Database
+) -> None:
+    write_clip(folder / "a.wav", tone(300))
+    place = canonical(str(folder))
+    ingest(runtime, place)
+    (batch,) = batches_to_tokenize(runtime, place, 10)
+    tokenize_batch(runtime, runtime.readable(place), batch, run_id)
+    (token,) = rows(runtime.engine, "SELECT version_token FROM clips")
+    engine = create_engine(database.url("owner"), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE clips SET version_token = regexp_replace(version_token, ':\\d+$', '')"
+        )
+    assert ingest(runtime, place) == {"new": 0, "known": 1, "gone": 0}
+    assert rows(runtime.engine, "SELECT version_token FROM clips") == [token]
+    assert batches_to_tokenize(runtime, place, 10) == []
