@@ -28,7 +28,7 @@ MOMENTS, CUTS, COMMANDS = 20, 8, 5
 OTHERS = "datname = '{name}' AND pid <> pg_backend_pid() AND {who}"
 WHO = {
     "all connections": "true",
-    "the lock's connection": "application_name LIKE 'wordwave pid%'",
+    "the lock's connection": "starts_with(application_name, 'wordwave pid')",
     "the pool's connections": "application_name = 'wordwave'",
 }
 COMMAND_SECONDS = 4.0
