@@ -35,8 +35,8 @@ class AudioLimits:
         min_sample_rate, max_sample_rate: Hz (bad_rate).
         max_kernel_bytes: resampling kernel of the reduced rate ratio, see core.audio (bad_rate).
         max_channels: (bad_channels).
-        max_expansion, min_bomb_bytes: decoded over encoded bytes, once the former pass a floor (bomb). Hours
-            of silence in a FLAC pass the ratio; the floor lets 100 minutes of 44.1 kHz stereo be.
+        max_expansion, min_bomb_bytes: decoded over encoded bytes, once the former pass a floor (bomb). A
+            FLAC of little but silence passes both; an operator who has such clips raises the floor.
         min_peak_dbfs: dB of full scale, peak of the mono mix without offset (silent), unless allow_silent.
         max_peak_dbfs: dB of full scale, peak of any channel (too_loud).
         extra_codings: names of core.codings that are decoded beside the usual ones (unsupported).
@@ -51,7 +51,7 @@ class AudioLimits:
     max_kernel_bytes: int = 64 * 1024**2
     max_channels: int = 8
     max_expansion: float = 1000.0
-    min_bomb_bytes: int = 1024**3
+    min_bomb_bytes: int = 64 * 1024**2
     min_peak_dbfs: float = -80.0
     max_peak_dbfs: float = 30.0
     allow_silent: bool = False
