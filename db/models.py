@@ -90,11 +90,13 @@ class Clip(Base):
 class Run(Base):
     """One execution of a flow over one partition; every written row names the run that wrote it.
 
-    `asked` has the parameters as they were asked, where some were fixed when the run began.
+    `asked` has the parameters as they were asked, where some were fixed when the run began. `flow_run_id` is
+    Prefect's id of the flow run that worked on it last; those of its earlier attempts are kept too.
     """
 
     __tablename__ = "runs"
     __table_args__ = (
+        Index(None, "flow_run_id"),
         Index(None, "kind", "partition_key", postgresql_where=text("status = 'running'")),
         CheckConstraint("status IN ('running', 'completed', 'failed', 'cancelled')", name="status"),
         CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
@@ -105,6 +107,9 @@ class Run(Base):
     kind: Mapped[str]
     partition_key: Mapped[str]
     flow_run_id: Mapped[str | None]
+    earlier_flow_runs: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default=text("'{}'::text[]"), deferred=True
+    )
     code_version: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     asked: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

@@ -1,13 +1,13 @@
-"""Runs: begun once, taken up again when their process died, finished with counts."""
+"""Runs: begun once, taken up when their process died or their flow run is retried, finished with counts."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Run
@@ -67,13 +67,13 @@ def start_run(
     flow_run_id: str | None,
     code_version: str,
 ) -> RecordedRun:
-    """Begin a run, or take up the same one that was never finished, with one attempt more.
+    """Begin a run, or take up the same one, with one attempt more.
 
-    The same run has equal kind, partition and code version (a run's rows have one origin) and was asked
+    Taken up is what was never finished, and what the same flow run began: a flow run that is retried is one
+    run. The same run has equal kind, partition and code version (a run's rows have one origin) and was asked
     equal parameters; where it fixed some of them when it began, these were `asked`, and what was fixed stays.
-    The caller holds the partition's lock,
-    so a run still marked running is one whose process died; one that asked for something else is closed as
-    failed.
+    The caller holds the partition's lock, so a run still marked running is one whose process died; one that
+    asked for something else is closed as failed.
     """
     wanted = Run(
         kind=kind,
@@ -84,14 +84,16 @@ def start_run(
         flow_run_id=flow_run_id,
         code_version=code_version,
     )
-    dead = session.scalars(
+    is_ours = Run.flow_run_id == flow_run_id if flow_run_id else false()
+    found = session.scalars(
         select(Run)
-        .where(Run.status == "running", Run.kind == kind, Run.partition_key == partition_key)
-        .order_by(Run.started_at.desc())
+        .where(Run.kind == kind, Run.partition_key == partition_key)
+        .where(or_(Run.status == "running", is_ours))
+        .order_by((Run.status == "running").desc(), Run.started_at.desc())
     ).all()
-    same = next((run for run in dead if _asks_the_same(run, wanted)), None)
-    for run in dead:
-        if run is not same:
+    same = next((run for run in found if _asks_the_same(run, wanted)), None)
+    for run in found:
+        if run is not same and run.status == "running":
             run.status, run.finished_at = "failed", func.now()
     started = _begin(session, wanted) if same is None else _take_up(session, same, flow_run_id)
     return get_run(session, started)
@@ -114,6 +116,9 @@ def _begin(session: Session, run: Run) -> UUID:
 
 def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
     run.attempts += 1
+    run.status, run.finished_at = "running", None
+    if run.flow_run_id not in (None, flow_run_id):
+        run.earlier_flow_runs = [*run.earlier_flow_runs, run.flow_run_id]
     run.flow_run_id = flow_run_id
     session.flush()
     return run.id
@@ -184,3 +189,15 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     if row is None:
         raise RunNotFound(f"there is no run {run_id}: a run's page, and the column run of the views, name it")
     return RecordedRun(*row)
+
+
+def runs_of(session: Session, ids: Collection[UUID]) -> list[RecordedRun]:
+    """Return the runs that have one of these ids, or that a flow run of Prefect with one of them worked on.
+
+    The newest comes first.
+    """
+    columns = [getattr(Run, field.name) for field in fields(RecordedRun)]
+    flow_runs = list(map(str, ids))
+    is_meant = or_(Run.id.in_(ids), Run.flow_run_id.in_(flow_runs), Run.earlier_flow_runs.overlap(flow_runs))
+    found = session.execute(select(*columns).where(is_meant).order_by(Run.started_at.desc()))
+    return [RecordedRun(*row) for row in found]

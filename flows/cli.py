@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
-from uuid import UUID
 
 import click
 
@@ -438,26 +437,34 @@ def recheck(place: str, dry_run: bool) -> None:
 
 
 @wordwave.command()
-@click.argument("run_id", metavar="RUN", type=click.UUID)
-def undo(run_id: UUID) -> None:
-    """Take back the answers of a run: current answers are again what they were. Undo the undoing: redo."""
+@click.argument("run")
+def undo(run: str) -> None:
+    """Take back the answers of a run: current answers are again what they were. Undo the undoing: redo.
+
+    RUN is an id or a name from the run's page.
+    """
+    from flows.run_reference import find_run
     from flows.stages.undo import undo as undo_run
 
     with runtime_for() as runtime:
-        run = undo_run(runtime, run_id)
-    echo_json({"run": str(run.id), **run.counts})
+        undone = undo_run(runtime, find_run(runtime, run))
+    echo_json({"run": str(undone.id), **undone.counts})
 
 
 @wordwave.command()
-@click.argument("run_id", metavar="RUN", type=click.UUID)
+@click.argument("run")
 @click.option("--sample", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Clips.")
 @click.option("--allow", multiple=True, metavar="PLACE", help="Where its clips may be read.")
-def verify(run_id: UUID, sample: int, allow: tuple[str, ...]) -> None:
-    """Compute some of what a run wrote again, and read its files again: is all as it was?"""
+def verify(run: str, sample: int, allow: tuple[str, ...]) -> None:
+    """Compute some of what a run wrote again, and read its files again: is all as it was?
+
+    RUN is an id or a name from the run's page.
+    """
+    from flows.run_reference import find_run
     from flows.stages.verify import verify_run
 
     with runtime_for(*allow) as runtime:
-        checks, _ = verify_run(runtime, run_id, sample)
+        checks, _ = verify_run(runtime, find_run(runtime, run), sample)
     echo_checks(checks)
 
 

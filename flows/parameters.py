@@ -12,7 +12,7 @@ from typing import Annotated, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
 from core.errors import ReasonCode
@@ -65,6 +65,13 @@ def _check_text(text: str) -> str:
 
 def _check_file(place: str) -> str:
     return place and _check_manifest(place)
+
+
+def _check_run(run: str) -> str:
+    refuse_credentials(run)
+    if not (run := run.strip()):
+        raise ValueError("write the id or the name of a run")
+    return run
 
 
 def _check_day(day: str) -> str:
@@ -283,7 +290,16 @@ Shards = Annotated[
 ]
 ShardNumber = Annotated[int, Field(ge=1, le=MAX_SHARDS), _form("Shard", "Which of the shards this run does.")]
 NightRun = Annotated[UUID, _form("Night", "Id of the run that is shared out; its rows name it.")]
-RunId = Annotated[UUID, _form("Run", "Id of a run: its page, and the column run of the views, name it.")]
+RunId = Annotated[
+    str,
+    Field(max_length=500),
+    BeforeValidator(str),
+    AfterValidator(_check_run),
+    _form(
+        "Run",
+        "Id or name of a run as its page shows it; the ids of analytics.runs (run, flow_run) mean the same.",
+    ),
+]
 Sample = Annotated[
     int, Field(ge=1, le=10_000), _form("Clips", "So many of the run's clips are encoded and answered again.")
 ]

@@ -5,6 +5,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import count_rows, publish
 from flows.parameters import RunId
+from flows.run_reference import find_run
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.undo import undo
@@ -17,6 +18,8 @@ from flows.stages.undo import undo
 )
 def undo_run(run: RunId) -> dict[str, str | int]:
     """Files that were exported before stay as they are: export-results writes the current answers anew."""
-    undone = undo(shared_runtime(Settings()), run, flow_run_id=flow_run.id)
-    publish("undo-run", f"run {run}", undone, count_rows(undone))
+    runtime = shared_runtime(Settings())
+    run_id = find_run(runtime, run)
+    undone = undo(runtime, run_id, flow_run_id=flow_run.id)
+    publish("undo-run", f"run {run_id}", undone, count_rows(undone))
     return {"run": str(undone.id), **undone.counts}

@@ -5,6 +5,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import check_rows, publish
 from flows.parameters import RunId, Sample
+from flows.run_reference import find_run
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.check import require
@@ -18,7 +19,9 @@ from flows.stages.verify import verify_run as verify
 )
 def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     """Nothing is changed; the flow fails where something differs."""
-    checks, verified = verify(shared_runtime(Settings()), run, sample, flow_run_id=flow_run.id)
-    publish("verify-run", f"run {run}", verified, check_rows(checks))
+    runtime = shared_runtime(Settings())
+    run_id = find_run(runtime, run)
+    checks, verified = verify(runtime, run_id, sample, flow_run_id=flow_run.id)
+    publish("verify-run", f"run {run_id}", verified, check_rows(checks))
     require(checks)
     return {"run": str(verified.id), **verified.counts}

@@ -33,6 +33,8 @@ def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> O
 def _answered(session: Session, run_id: UUID) -> tuple[RecordedRun, bool]:
     """The run whose answers are meant, and whether they are to stand again: an undoing names another run."""
     run, restores = get_run(session, run_id), False
+    if "night" in run.parameters:  # a shard, whose answers are its night's
+        run = get_run(session, UUID(run.parameters["night"]))
     while run.kind == KIND:
         run, restores = get_run(session, UUID(run.parameters["run"])), not restores
     if not has_answers(session, run.id):

@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 from db.engine import make_engine, session_scope
 from db.models import Run
 from db.runs import (
+    FinalStatus,
     RunClaim,
     RunLost,
     RunNotFound,
     finish_run,
     get_run,
     hold_run,
+    runs_of,
     save_counts,
     shard_counts,
     start_run,
@@ -134,3 +136,39 @@ def test_the_shards_of_a_night_count_together_in_all_their_attempts(session: Ses
     save_counts(session, claim(session, "shard 1", night=str(night)), {"labeled": 4})
     finish_run(session, claim(session, "shard 0", night=str(other)), {"labeled": 7}, "completed")
     assert shard_counts(session, night) == {"labeled": 9, "uncertain": 1}
+
+
+def of_flow_run(session: Session, flow_run: str, code_version: str = "0.1.0") -> RunClaim:
+    run = start_run(
+        session,
+        "nightly-labeling",
+        "s3://bucket/day",
+        parameters={},
+        day=None,
+        flow_run_id=flow_run,
+        code_version=code_version,
+    )
+    return RunClaim(run.id, run.attempts)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_flow_run_that_is_retried_is_one_run(session: Session, status: FinalStatus) -> None:
+    mine, other = str(uuid4()), str(uuid4())
+    first = of_flow_run(session, mine)
+    finish_run(session, first, {"label.labeled": 3}, status)
+    again = of_flow_run(session, mine)
+    assert again == RunClaim(first.id, 2)
+    with pytest.raises(RunLost):
+        save_counts(session, first, {})
+    finish_run(session, again, {"label.labeled": 4}, "completed")
+    assert of_flow_run(session, other).id != first.id
+    assert of_flow_run(session, mine, code_version="0.2.0").id != first.id
+
+
+def test_a_run_is_found_by_each_flow_run_that_worked_on_it(session: Session) -> None:
+    killed, next_one = uuid4(), uuid4()
+    run = of_flow_run(session, str(killed))
+    assert of_flow_run(session, str(next_one)).id == run.id
+    for known in (run.id, killed, next_one):
+        assert [found.id for found in runs_of(session, [known])] == [run.id]
+    assert not runs_of(session, [uuid4()])

@@ -12,7 +12,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
 CHANCE = {
-    "id", "run_id", "first_run", "last_run", "retracted_by_run", "flow_run_id",
+    "id", "run_id", "first_run", "last_run", "retracted_by_run", "flow_run_id", "earlier_flow_runs",
     "created_at", "first_seen", "last_seen", "started_at", "finished_at", "promoted_at", "resolved_at",
 }  # fmt: skip
 """Columns that differ between two databases in which the same was done: numbers drawn, and times."""

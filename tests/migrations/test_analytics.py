@@ -1,6 +1,7 @@
 """What analysts read: small data, asked through the analyst's own connection."""
 
 from collections.abc import Iterator
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from db.predictions import save_predictions
 from db.promotions import Generation, promote
 from db.quarantine import Rejected, quarantine_clips, resolve
 from db.retraction import retract_run
+from db.runs import RunClaim, finish_run, start_run
 from tests.db.rows import (
     FOLDER,
     audio,
@@ -200,3 +202,24 @@ def test_generated_audio_says_what_was_asked_and_where_it_lies(engine: Engine, a
     with session_scope(engine) as session:
         retract_run(session, run_id, make_run(session, "undo"))
     assert _rows(analyst, "SELECT * FROM generated") == []
+
+
+def test_a_run_is_shown_under_its_own_id_and_under_those_of_its_flow_runs(
+    engine: Engine, analyst: Connection
+) -> None:
+    kind = "nightly-labeling"
+    asked = {"parameters": {"library": "sounds@1"}, "day": date(2026, 11, 22), "code_version": "0.1.0"}
+    with session_scope(engine) as session:
+        for flow_run in ("killed", "next"):
+            run = start_run(session, kind, f"{kind} {FOLDER}", flow_run_id=flow_run, **asked)  # type: ignore[arg-type]
+        finish_run(session, RunClaim(run.id, 2), {"label.labeled": 3}, "completed")
+    question = """
+        SELECT run, flow_run, earlier_flow_runs, kind, place, day, library, status, counts, attempts,
+          seconds >= 0 AND finished_at >= started_at, code_version
+        FROM runs
+    """
+    [row] = _rows(analyst, question)
+    assert row == (
+        run.id, "next", ["killed"], "nightly-labeling", FOLDER, date(2026, 11, 22), "sounds@1", "completed",
+        {"label.labeled": 3}, 2, True, "0.1.0",
+    )  # fmt: skip
