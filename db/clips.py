@@ -154,6 +154,11 @@ def listed_uris(session: Session, selection: Selection) -> list[str]:
     return list(session.scalars(select(Clip.uri).where(selected(selection)).order_by(Clip.uri)))
 
 
+def count_clips(session: Session, selection: Selection) -> int:
+    """Return the number of selected current clips."""
+    return session.scalars(select(func.count()).select_from(Clip).where(selected(selection))).one()
+
+
 def modified_uris(session: Session, selection: Selection, start: datetime, end: datetime) -> list[str]:
     """The uris of the selected current clips that were last modified from `start` to before `end`."""
     modified = (Clip.last_modified >= start) & (Clip.last_modified < end)

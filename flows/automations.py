@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from flows.deployments import DEPLOYMENT, NIGHTLY
+from flows.deployments import DEPLOYED, NIGHTLY
 
 if TYPE_CHECKING:
     from prefect.automations import AutomationCore
@@ -103,11 +103,14 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
 
     yield AutomationCore(
         name=FAILURE,
-        description="Tells of every run of these deployments that failed or crashed.",
+        description="Tells of every run of these flows that failed or crashed, however its state is called.",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.role": "deployment", "prefect.resource.name": DEPLOYMENT},
+            expect={"prefect.flow-run.*"},  # Failed and Crashed; Empty, Doubtful and TimedOut fail too
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": ["FAILED", "CRASHED"]},
+            match_related=[
+                {"prefect.resource.role": "deployment"},
+                {"prefect.resource.role": "flow", "prefect.resource.name": [one.flow for one in DEPLOYED]},
+            ],
             posture=Posture.Reactive,
         ),
         actions=[
@@ -122,7 +125,8 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
         name=FRESHNESS,
         description=f"Tells when no {NIGHTLY.flow} completed for too long.",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.Completed"},
+            # a doubtful night did its day; one without clips did none, whether it may be empty or not
+            expect={"prefect.flow-run.Completed", "prefect.flow-run.Doubtful"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related={"prefect.resource.role": "flow", "prefect.resource.name": NIGHTLY.flow},
             posture=Posture.Proactive,

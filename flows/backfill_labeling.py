@@ -6,6 +6,7 @@ from datetime import date
 from prefect import flow
 
 from flows.artifacts import publish_page
+from flows.named_states import names_states
 from flows.night_pages import backfill_page, day_rows
 from flows.nightly_labeling import nightly_labeling
 from flows.parameters import (
@@ -16,6 +17,7 @@ from flows.parameters import (
     LastDay,
     Layers,
     LeastCanaryAccuracy,
+    LeastClips,
     LibraryName,
     MaxWindows,
     MinMargin,
@@ -37,6 +39,7 @@ from flows.stages.partition import Partition, partitions_of
     flow_run_name="backfill {prefix} by {library}, {first_day} to {last_day}",
     description="Run nightly-labeling for each day of a range that misses something, and for no other.",
 )
+@names_states
 def backfill_labeling(
     prefix: Prefix,
     library: LibraryName,
@@ -53,6 +56,7 @@ def backfill_labeling(
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
     allow_loss: AllowLoss = False,
+    least_clips: LeastClips = 1,
 ) -> dict[str, str]:
     """Each day is a run of its own, with its own page; one that fails stops no other."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
@@ -66,10 +70,11 @@ def backfill_labeling(
             canary_library=canary_library,
             least_canary_accuracy=least_canary_accuracy,
             allow_loss=allow_loss,
+            least_clips=least_clips,
             **asdict(request),
         )
 
     outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
     publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
-    raise_failures(outcomes)
+    raise_failures(outcomes, least_clips)
     return {str(outcome.partition.day): outcome.status for outcome in outcomes}

@@ -141,6 +141,13 @@ def asks_for_labels(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+LEAST_CLIPS = click.option(
+    "--least-clips",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="A day with fewer is doubtful; 0 allows days without any.",
+)
 MAY_LOSE = click.option(
     "--allow-loss", is_flag=True, help="Go on though most known clips of the place are gone."
 )
@@ -310,10 +317,17 @@ def denoise(place: str, out: str | None, layout: str, allow_loss: bool, **option
 @click.option("--first-day", type=click.DateTime(["%Y-%m-%d"]), required=True)
 @click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Itself among the days.")
 @click.option("--timezone", default="UTC", show_default=True, help="Where days begin.")
+@LEAST_CLIPS
 @MAY_LOSE
 @asks_for_labels
 def backfill(
-    prefix: str, first_day: datetime, last_day: datetime, timezone: str, allow_loss: bool, **options: Any
+    prefix: str,
+    first_day: datetime,
+    last_day: datetime,
+    timezone: str,
+    least_clips: int,
+    allow_loss: bool,
+    **options: Any,
 ) -> None:
     """Do the nights of a range of days, as far as they miss something; other days are left alone.
 
@@ -334,11 +348,19 @@ def backfill(
         outcomes = backfill_days(
             Labelling(runtime, request),
             days,
-            lambda day: run_night(runtime, day, request, with_bar, kind="nightly-labeling", export=True),
+            lambda day: run_night(
+                runtime,
+                day,
+                request,
+                with_bar,
+                kind="nightly-labeling",
+                export=True,
+                least_clips=least_clips,
+            ),
         )
     for outcome in outcomes:
         click.echo(f"{outcome.partition.day}  {outcome.status}")
-    raise_failures(outcomes)
+    raise_failures(outcomes, least_clips)
 
 
 @wordwave.command()

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish_audio
+from flows.named_states import names_states
 from flows.parameters import (
     AllowLoss,
     AudioFormat,
@@ -33,6 +34,7 @@ from flows.tasks import batch_threads, in_tasks
     description="List and tokenize a folder, and say each clip without its noise; done work is skipped.",
     task_runner=batch_threads(),
 )
+@names_states
 def denoise_clips(
     prefix: Prefix,
     library: LibraryName,

@@ -15,6 +15,7 @@ from flows.settings import ENV_PREFIX
 from flows.stages.backfill import BackfillFailed
 from flows.stages.canary import CanaryFailed
 from flows.stages.halving import DeviceFailed
+from flows.stages.verdict import Distrusted
 from flows.storage import StorageError
 
 ON_PURPOSE = (
@@ -29,6 +30,7 @@ ON_PURPOSE = (
     BackfillFailed,
     CanaryFailed,
     DeviceFailed,
+    Distrusted,
     ValueError,
     OSError,
 )

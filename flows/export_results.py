@@ -8,12 +8,14 @@ from sqlalchemy.orm import Session
 
 from db.labels import current_labels
 from flows.artifacts import count_rows, publish
+from flows.named_states import names_states
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import export_rows
 from flows.stages.label_row import LabelRow
 from flows.stages.run import recorded_run
+from flows.stages.verdict import require_clips
 from flows.storage.location import canonical
 from flows.tasks import in_tasks
 
@@ -23,11 +25,13 @@ from flows.tasks import in_tasks
     flow_run_name="export {prefix} by {library}",
     description="Write the current answers of a place under the run's prefix, the manifest last.",
 )
+@names_states
 def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | int | None]:
     """The same answers are never written twice."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
+        require_clips(runtime, place, place)
         export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
     publish("export-results", place, run, count_rows(run))
     return {"run": str(run.id), "manifest": run.manifest, **run.counts}

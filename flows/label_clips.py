@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import answer_rows, publish
+from flows.named_states import names_states
 from flows.parameters import (
     KShot,
     Layers,
@@ -23,6 +24,7 @@ from flows.stages.job import label_selection
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.report import ClipAnswers
 from flows.stages.run import recorded_run
+from flows.stages.verdict import require_clips
 from flows.storage.location import canonical
 from flows.tasks import batch_threads, in_tasks
 
@@ -33,6 +35,7 @@ from flows.tasks import batch_threads, in_tasks
     description="Label the tokenized clips that have no answer to this request yet.",
     task_runner=batch_threads(),
 )
+@names_states
 def label_clips(
     prefix: Prefix,
     library: LibraryName,
@@ -52,6 +55,7 @@ def label_clips(
     )
     with recorded as run:
         labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
+        require_clips(runtime, place, place)
         label_selection(labelling, place, run, in_tasks)
     answers = ClipAnswers(labelling, place)
     publish("label-clips", place, run, answer_rows(answers), len(answers))

@@ -9,6 +9,7 @@ from prefect.states import Completed
 
 from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
+from flows.named_states import completed_empty, names_states
 from flows.night_pages import night_page, plan_page, plan_rows
 from flows.parameters import (
     AllowLoss,
@@ -19,6 +20,7 @@ from flows.parameters import (
     KShot,
     Layers,
     LeastCanaryAccuracy,
+    LeastClips,
     LibraryName,
     MaxWindows,
     MinMargin,
@@ -39,6 +41,7 @@ from flows.stages.partition import Partition, partition_of
 from flows.stages.plan import STATES, NightPlan
 from flows.stages.preview import preview
 from flows.stages.summary import night_before
+from flows.stages.verdict import no_clips
 from flows.tasks import batch_threads, in_tasks
 
 KIND = "nightly-labeling"
@@ -51,6 +54,7 @@ Outcome = dict[str, str | int | None]
     description="List, tokenize, label and export one folder; done work is skipped, bad clips are set aside.",
     task_runner=batch_threads(),
 )
+@names_states
 def nightly_labeling(
     prefix: Prefix,
     library: LibraryName,
@@ -69,6 +73,7 @@ def nightly_labeling(
     dry_run: DryRun = False,
     approve: Approve = False,
     allow_loss: AllowLoss = False,
+    least_clips: LeastClips = 1,
 ) -> Outcome:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
@@ -77,6 +82,8 @@ def nightly_labeling(
     canaries = CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None
     if dry_run or approve:
         plan = _show_plan(runtime, partition, request, canaries)
+        if plan.is_empty and least_clips:
+            raise no_clips(partition.where)
         if dry_run:
             return _planned(plan)
         if not plan.is_done:
@@ -91,10 +98,12 @@ def nightly_labeling(
         canaries=canaries,
         flow_run_id=flow_run.id,
         share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
+        least_clips=least_clips,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
-    return {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
+    outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
+    return outcome if len(night.answers) else cast(Outcome, completed_empty(outcome))
 
 
 def _planned(plan: NightPlan) -> Outcome:

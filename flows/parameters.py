@@ -314,6 +314,15 @@ AllowLoss = Annotated[
         "marked as missing, since a share that is not mounted looks the same.",
     ),
 ]
+LeastClips = Annotated[
+    int,
+    Field(ge=0),
+    _form(
+        "Least clips",
+        "A night without any clip ends as Empty, which is a failure, and one with fewer than this as "
+        "Doubtful. 0 allows a night without any.",
+    ),
+]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
 APPROVAL_HOURS = 12
 Approve = Annotated[

@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import changed_rows, publish
+from flows.named_states import names_states
 from flows.parameters import (
     KShot,
     Layers,
@@ -28,6 +29,7 @@ from flows.tasks import batch_threads, in_tasks
     description="Tokenize and label a place by the models of the settings; current answers stay as they are.",
     task_runner=batch_threads(),
 )
+@names_states
 def upgrade_models(
     prefix: Prefix,
     library: LibraryName,

@@ -1,16 +1,25 @@
 """Nights that were missed, or done in part: all are planned first, and only what misses something is run."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.stages.label import Labelling
 from flows.stages.partition import Partition
 from flows.stages.plan import NightPlan, Planner
+from flows.stages.verdict import Distrusted, DoubtfulNight, NoClips
 
 
 class BackfillFailed(RuntimeError):
     """Some days could not be done."""
+
+
+BAD: Mapping[str, tuple[type[Exception], str]] = {
+    "failed": (BackfillFailed, "failed; run the range again, only what is missing is done"),
+    "doubtful": (DoubtfulNight, "are doubtful; what they wrote stays"),
+    "no clips": (NoClips, "have no clips; check the prefix, least_clips 0 allows such days"),
+}
+"""Statuses with which a backfill does not pass, the worst first."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +33,17 @@ class DayOutcome:
     @property
     def status(self) -> str:
         """In a word."""
+        if self.has_no_clips:
+            return "no clips"
         if self.error is not None:
-            return "failed"
+            return "doubtful" if isinstance(self.error, Distrusted) else "failed"
         return "nothing missing" if self.plan is None or self.plan.is_done else "done"
+
+    @property
+    def has_no_clips(self) -> bool:
+        """Whether none are listed of this day."""
+        is_planned_so = self.plan is not None and self.plan.is_empty and self.error is None
+        return is_planned_so or isinstance(self.error, NoClips)
 
 
 def backfill(
@@ -55,16 +72,18 @@ def _done(outcome: DayOutcome, run_day: Callable[[Partition], object]) -> DayOut
     return outcome
 
 
-def raise_failures(outcomes: Sequence[DayOutcome]) -> None:
-    """Raises BackfillFailed, naming the days that failed and why."""
-    failed = [outcome for outcome in outcomes if outcome.error]
-    if not failed:
-        return
+def raise_failures(outcomes: Sequence[DayOutcome], least_clips: int = 1) -> None:
+    """Raise BackfillFailed, DoubtfulNight or NoClips, whatever is worst, naming the days of each kind."""
+    statuses = {outcome.status for outcome in outcomes} - (set() if least_clips else {"no clips"})
+    if worst := [status for status in BAD if status in statuses]:
+        raise BAD[worst[0]][0](". ".join(_sentence(outcomes, status) for status in worst))
+
+
+def _sentence(outcomes: Sequence[DayOutcome], status: str) -> str:
+    """Say how many days are so and which, those of one reason together."""
+    these = [outcome for outcome in outcomes if outcome.status == status]
     days = defaultdict(list)
-    for outcome in failed:
-        days[str(outcome.error)].append(str(outcome.partition.day))
-    reasons = "; ".join(f"{', '.join(together)}: {error}" for error, together in days.items())
-    raise BackfillFailed(
-        f"{len(failed)} of {len(outcomes)} days failed, the others are done. {reasons}. Run the range again: "
-        "only what is missing is done"
-    )
+    for outcome in these:
+        days["" if outcome.has_no_clips else f": {outcome.error}"].append(str(outcome.partition.day))
+    which = "; ".join(f"{', '.join(together)}{reason}" for reason, together in days.items())
+    return f"{len(these)} of {len(outcomes)} days {BAD[status][1]}. {which}"

@@ -18,6 +18,7 @@ from flows.stages.job import Each, ingest_place, run_stage, tokenize_place
 from flows.stages.partition import Partition
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.texts import Texts
+from flows.stages.verdict import require_clips
 
 KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-sound"}
 
@@ -84,6 +85,7 @@ def run_denoising(
         denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
         ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
         selection = partition.selection(runtime)
+        require_clips(runtime, partition.where, selection)
         tokenize_place(runtime, partition.place, selection, run, each)
         denoising.prepare(run.claim)
         batches = denoising.batches(selection)

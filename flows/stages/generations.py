@@ -25,6 +25,7 @@ from flows.stages.counts import Counts
 from flows.stages.job import Each, label_selection, tokenize_place
 from flows.stages.label import TASK, Labelling, LabelRequest
 from flows.stages.run import OpenRun, recorded_run, run_session
+from flows.stages.verdict import require_clips
 from flows.storage.location import canonical
 
 
@@ -62,6 +63,7 @@ def upgrade(
         labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
         old = _keep_current(runtime, labelling)
         labelling.prepare(run.claim)
+        require_clips(runtime, place, place)
         tokenize_place(runtime, place, place, run, each)
         label_selection(labelling, place, run, each)
         compared = _compare(runtime, labelling, place, old) if old else None

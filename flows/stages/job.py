@@ -28,6 +28,7 @@ from flows.stages.retry import with_retries
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
+from flows.stages.verdict import require_clips
 from flows.stages.version import code_version
 from flows.storage.location import canonical
 
@@ -141,11 +142,13 @@ def run_night(
     canaries: CanaryRequest | None = None,
     flow_run_id: str | None = None,
     share_out: ShareOut | None = None,
+    least_clips: int = 1,
 ) -> Night:
     """Lists, tokenizes, labels and, if asked, exports a partition as one run.
 
     Canaries come first: where too few are answered right, nothing else is done. What is shared out to other
-    processes is done when their turn is over, and what they leave is done here.
+    processes is done when their turn is over, and what they leave is done here. Raises NoClips where there
+    are none, unless `least_clips` is 0.
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
@@ -163,10 +166,12 @@ def run_night(
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
             ask_canaries(Canaries(labelling, fixed), run, each)
         ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
+        selection = partition.selection(runtime)
+        if least_clips:
+            require_clips(runtime, partition.where, selection)
         if share_out:
             labelling.tokenize_demonstrations(run.claim)  # once, and not in every process
             share_out(partition, labelling, run)
-        selection = partition.selection(runtime)
         tokenize_place(runtime, partition.place, selection, run, each)
         label_selection(labelling, selection, run, each)
         if export:

@@ -32,6 +32,11 @@ class Partition:
         """What the run's lock and row are called after."""
         return self.place if self.span is None else f"{self.place} {self.span[0].isoformat()}"
 
+    @property
+    def where(self) -> str:
+        """Place and day, as a sentence says them."""
+        return self.place if self.span is None else f"{self.place}, last modified on {self.day}"
+
     def holds(self, last_modified: datetime) -> bool:
         """Whether a clip of the place belongs here."""
         return self.span is None or self.span[0] <= last_modified < self.span[1]

@@ -47,6 +47,11 @@ class NightPlan:
     is_exported: bool = True
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no clip is listed."""
+        return not self.counts.total()
+
+    @property
     def due(self) -> int:
         """How many clips there is work for."""
         return sum(number for state, number in self.counts.items() if state not in IDLE)

@@ -117,12 +117,12 @@ class Trial:
         self._night(partition_of(self.place, allow_loss=True))
 
     def _night(self, partition: Partition) -> None:
-        run_night(self.runtime, partition, self.request, with_bar, kind=KIND, export=True)
+        run_night(self.runtime, partition, self.request, with_bar, kind=KIND, export=True, least_clips=0)
 
     def sharded_night(self) -> None:
         """Work through the place in shards."""
         partition = partition_of(self.place, allow_loss=True)
-        options = {"kind": KIND, "export": True, "share_out": self._shards}
+        options = {"kind": KIND, "export": True, "share_out": self._shards, "least_clips": 0}
         run_night(self.runtime, partition, self.request, with_bar, **options)  # type: ignore[arg-type]
 
     def _shards(self, partition: Partition, labelling: Labelling, run: OpenRun) -> None:
@@ -150,7 +150,7 @@ class Trial:
         """Do today's night as far as it misses something."""
         today = _today()
         days = partitions_of(self.place, today, today, "UTC", allow_loss=True)
-        raise_failures(backfill(Labelling(self.runtime, self.request), days, self._night))
+        raise_failures(backfill(Labelling(self.runtime, self.request), days, self._night), least_clips=0)
 
     def killed(self, step: Callable[[], None], call: int) -> bool:
         """Do a step, and kill its process at this call of the database or storage; whether it came so far."""

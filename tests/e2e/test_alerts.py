@@ -92,10 +92,16 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
             assert "may not be read" in heard[0]["body"]
             assert f"/runs/flow-run/{failing}" in heard[0]["body"]
 
+            empty = service.start("ingest-clips", prefix=str(tmp_path / "empty"))
+            assert service.wait_for(empty)["name"] == "Empty"
+            wait_until(lambda: heard[1:])
+            assert heard[1]["subject"].startswith("ingest-clips Empty: ingest ")
+            assert heard[1]["body"].startswith("no clips: none are listed in ")
+
             monkeypatch.setattr(automations, "FRESH_FOR", timedelta(seconds=10))
             automations.set_up(block)
-            wait_until(lambda: heard[1:])
-            assert heard[1]["subject"].startswith("no nightly-labeling completed for")
+            wait_until(lambda: heard[2:])
+            assert heard[2]["subject"].startswith("no nightly-labeling completed for")
 
             automations.set_up(None)
             assert names(service) == {automations.MARK}

@@ -107,6 +107,19 @@ def test_a_backfill_says_what_became_of_each_day(desk: Desk, library: str) -> No
     assert second.stdout == "2026-11-01  nothing missing\n2026-11-02  nothing missing\n", second.stderr
 
 
+def test_a_place_without_clips_is_said_and_fails(desk: Desk, library: str) -> None:
+    (desk.folder / "nothing").mkdir()
+    labeled = desk.run("label", desk.folder / "nothing", "--library", library, "--format", "json")
+    assert (labeled.returncode, labeled.stdout) == (1, "")
+    assert labeled.stderr.startswith("Error: no clips: none are listed in ")
+    days = ["--first-day", "2026-11-08", "--last-day", "2026-11-08"]
+    command = ["backfill", f"{desk.folder}/nothing/{{day}}", "--library", library, *days]
+    failed, allowed = desk.run(*command), desk.run(*command, "--least-clips", "0")
+    assert (failed.returncode, failed.stdout) == (1, "2026-11-08  no clips\n")
+    assert "Error: 1 of 1 days have no clips" in failed.stderr
+    assert (allowed.returncode, allowed.stdout) == (0, "2026-11-08  no clips\n")
+
+
 def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk: Desk, library: str) -> None:
     labeled = desk.label("--library", library)
     assert labeled.returncode == 0, labeled.stderr

@@ -1,0 +1,122 @@
+"""A night that is not as it should be is never green: its state says so by name, and its message why."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.stages.verdict import NoClips
+from tests.e2e.tables import rows
+from tests.fixtures_postgres import Database
+from tests.fixtures_s3 import S3Bucket
+from tests.flows.test_flows import artifact
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+
+
+def night(prefix: object, library: str, day: str = "2026-11-21", **options: Any) -> Any:
+    """The final state of a night."""
+    from flows.nightly_labeling import nightly_labeling
+
+    return nightly_labeling(str(prefix), library, day=day, return_state=True, **options)
+
+
+@pytest.fixture
+def bucket(worker: Path, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
+    """A bucket that the worker may read."""
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+
+    shared_runtime(Settings()).close()
+    shared_runtime.cache_clear()
+    monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")
+    return s3
+
+
+@pytest.mark.parametrize(
+    "prefix", ["{worker}/dayz/{{day}}", "{worker}/empty", "{bucket}/dayz/{{day}}", "{bucket}"]
+)
+def test_a_place_without_clips_is_empty_and_not_completed(
+    library: str, worker: Path, bucket: S3Bucket, database: Database, prefix: str
+) -> None:
+    (worker / "empty").mkdir()
+    state = night(prefix.format(worker=worker, bucket=bucket.uri), library)
+    assert (state.type.value, state.name) == ("FAILED", "Empty")
+    assert state.message.startswith("no clips: none are listed in ")
+    with pytest.raises(NoClips):
+        state.result()
+    statuses = rows(database.url("writer"), "SELECT status FROM runs WHERE kind = 'nightly-labeling'")
+    assert statuses == [{"status": "failed"}]
+
+
+def test_a_day_without_clips_in_a_folder_of_others_is_empty(day: Path, library: str) -> None:
+    state = night(day, library, day="2020-02-29")
+    assert (state.type.value, state.name) == ("FAILED", "Empty")
+    assert "last modified on 2020-02-29" in state.message
+
+
+def test_a_day_whose_clips_have_all_vanished_is_empty(day: Path, library: str, database: Database) -> None:
+    assert night(day, library, day="any").is_completed()
+    for clip in day.iterdir():
+        clip.unlink()
+    assert night(day, library, day="any").name == "Empty"
+    missing = rows(database.url("writer"), "SELECT count(*) FROM clips WHERE missing_since IS NOT NULL")
+    assert missing == [{"count": 3}]
+
+
+def test_a_bucket_that_has_vanished_fails_and_is_named(library: str, bucket: S3Bucket) -> None:
+    place = f"{bucket.uri}/day"
+    bucket.client.delete_bucket(Bucket=bucket.bucket)
+    state = night(place, library)
+    assert (state.type.value, state.name) == ("FAILED", "Failed")
+    assert bucket.bucket in state.message
+
+
+def test_a_night_that_may_be_empty_is_completed_by_another_name(library: str, worker: Path) -> None:
+    (worker / "empty").mkdir()
+    state = night(worker / "empty", library, least_clips=0)
+    assert (state.type.value, state.name) == ("COMPLETED", "Empty")
+    assert "least_clips 0 allows" in state.message
+    assert state.result()["ingest.new"] == 0
+
+
+def test_a_plan_of_no_clips_is_empty_too(library: str, worker: Path, database: Database) -> None:
+    assert night(f"{worker}/dayz/{{day}}", library, dry_run=True).name == "Empty"
+    assert night(f"{worker}/dayz/{{day}}", library, dry_run=True, least_clips=0).name == "Planned"
+    assert not rows(database.url("writer"), "SELECT * FROM runs WHERE kind = 'nightly-labeling'")
+
+
+def test_an_empty_night_is_not_tried_again_by_itself(library: str, worker: Path) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    retried = nightly_labeling.with_options(retries=2, retry_delay_seconds=0)
+    state = retried(f"{worker}/dayz", library, day="any", return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "Empty")
+
+
+def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker: Path) -> None:
+    from flows.backfill_labeling import backfill_labeling
+
+    days = (f"{worker}/{{day}}", library, "2026-11-20", "2026-11-22")
+    state = backfill_labeling(*days, return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "Empty")
+    assert state.message.startswith("2 of 3 days have no clips; check the prefix")
+    assert state.message.endswith("2026-11-20, 2026-11-22")
+    table = json.loads(artifact("backfill-labeling-table").data)
+    assert [row["status"] for row in table] == ["no clips", "done", "no clips"]
+    assert backfill_labeling(*days, least_clips=0) == {
+        "2026-11-20": "no clips",
+        "2026-11-21": "nothing missing",
+        "2026-11-22": "no clips",
+    }
+
+
+@pytest.mark.parametrize(
+    "flow", ["ingest_clips", "tokenize_clips", "label_clips", "export_results", "upgrade_models"]
+)
+def test_a_step_over_a_place_without_clips_is_empty(library: str, worker: Path, flow: str) -> None:
+    named = {} if flow in ("ingest_clips", "tokenize_clips") else {"library": library}
+    state = getattr(import_module(f"flows.{flow}"), flow)(f"{worker}/dayz", **named, return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "Empty")
