@@ -92,6 +92,7 @@ class Run(Base):
 
     `asked` has the parameters as they were asked, where some were fixed when the run began. `flow_run_id` is
     Prefect's id of the flow run that worked on it last; those of its earlier attempts are kept too.
+    `figures` are for whoever watches: `name/stage/detail` -> number, of what this run's own processes did.
     """
 
     __tablename__ = "runs"
@@ -115,6 +116,7 @@ class Run(Base):
     asked: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     day: Mapped[date | None]
     counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    figures: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     summary: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     status: Mapped[str] = mapped_column(server_default=text("'running'"))
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("1"))

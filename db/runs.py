@@ -54,6 +54,7 @@ class RecordedRun:
     status: str
     attempts: int
     counts: Mapping[str, int]
+    figures: Mapping[str, float]
 
 
 def start_run(
@@ -155,9 +156,11 @@ def shard_counts(session: Session, night: UUID) -> Counter[str]:
     return sum(map(Counter, counts), Counter())
 
 
-def save_counts(session: Session, claim: RunClaim, counts: Mapping[str, int]) -> None:
-    """Replace a run's counts while it is under way; raises RunLost as hold_run does."""
-    _update(session, claim, counts=dict(counts))
+def save_counts(
+    session: Session, claim: RunClaim, counts: Mapping[str, int], figures: Mapping[str, float] | None = None
+) -> None:
+    """Replace a run's counts and figures while it is under way; raises RunLost as hold_run does."""
+    _update(session, claim, counts=dict(counts), figures=dict(figures or {}))
 
 
 def finish_run(
@@ -166,9 +169,11 @@ def finish_run(
     counts: Mapping[str, int],
     status: FinalStatus,
     summary: Mapping[str, Any] | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Close a run with its counts and what stood at its end; raises RunLost as hold_run does."""
-    _update(session, claim, status=status, counts=dict(counts), summary=summary, finished_at=func.now())
+    """Close a run with its counts, its figures and what stood at its end; raises RunLost as hold_run does."""
+    closed = {"status": status, "counts": dict(counts), "summary": summary, "finished_at": func.now()}
+    _update(session, claim, **closed, figures=dict(figures or {}))
 
 
 def _update(session: Session, claim: RunClaim, **values: Any) -> None:

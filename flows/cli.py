@@ -68,11 +68,13 @@ def wordwave() -> None:
 def runtime_for(*places: str) -> Iterator["Runtime"]:
     """A runtime that may read the places named on the command line."""
     from flows.home import close_home
+    from flows.otlp import send_traces
     from flows.runtime import Runtime
     from flows.settings import Settings
 
     settings = Settings().reading(*places)
     close_home(settings)
+    send_traces()
     runtime = Runtime(settings)
     try:
         yield runtime
@@ -681,6 +683,22 @@ def watch_analysts() -> None:
     from flows.watchdog import watchdog
 
     with watchdog(writer_url(Settings())) as thread:
+        thread.join()
+
+
+@wordwave.command("metrics")
+@click.option("--port", type=click.IntRange(1, 65535), default=9464, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+def serve_metrics(port: int, host: str) -> None:
+    """Serve metrics of all runs at /metrics, read from the tables, until it is stopped.
+
+    `wordwave up` does it itself where WORDWAVE_METRICS_PORT is set; run this one beside workers of your own.
+    """
+    from flows.database import reader_url
+    from flows.exporter import exporter
+    from flows.settings import Settings
+
+    with exporter(reader_url(Settings()), port, host) as thread:
         thread.join()
 
 

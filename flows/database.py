@@ -14,6 +14,15 @@ def writer_url(settings: Settings) -> str:
     return server.url("writer")
 
 
+def reader_url(settings: Settings) -> str:
+    """The address of whoever only reads the views: the analyst's, or the writer's where none is set."""
+    if settings.analyst_database_url is not None:
+        return settings.analyst_database_url.get_secret_value()
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return start(settings.home).url("analyst")
+
+
 def owner_url(settings: Settings) -> str:
     """The owner's address, of the embedded server where none is set.
 

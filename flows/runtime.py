@@ -23,6 +23,7 @@ from db.registry import ensure_codec, ensure_llm, registered_codec
 from flows.database import writer_url
 from flows.fingerprints import codec_fingerprint, llm_fingerprint
 from flows.home import close_home
+from flows.otlp import send_traces
 from flows.settings import Settings
 from flows.storage import Readable, Storage, open_storage
 from flows.storage.location import is_s3
@@ -323,4 +324,5 @@ def shared_runtime(settings: Settings) -> Runtime:
     """The one runtime of this process: models are loaded once, however many tasks and flows run in it."""
     end_after_sigterm()
     close_home(settings)
+    send_traces()
     return Runtime(settings)

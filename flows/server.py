@@ -32,6 +32,9 @@ class ServerSettings(Settings):
     prefect_database_url: SecretStr | None = Field(
         None, description="Postgres of the Prefect server, with pg_trgm; unset: SQLite at home"
     )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port of /metrics, on this machine alone; unset: no metrics"
+    )
     notification_block: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",

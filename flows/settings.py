@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     home: Folder = Field(Path("~/.wordwave"), validate_default=True, description="working folder")
     database_url: SecretStr | None = Field(None, description="Postgres of the flows; unset: embedded")
     owner_database_url: SecretStr | None = Field(None, description="Postgres as owner, for migrations")
+    analyst_database_url: SecretStr | None = Field(
+        None, description="Postgres as analyst, for metrics; unset: as the flows, reading only"
+    )
     storage_uri: Place = Field(
         default_factory=lambda data: str(data["home"] / RESULTS), description="where results are written"
     )

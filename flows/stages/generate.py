@@ -28,6 +28,7 @@ from flows.stages.ingest import GENERATED
 from flows.stages.label import clip_codes
 from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
+from flows.telemetry import add_audio, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,15 +203,19 @@ class Generating(ABC):
         rejected = self.unusable(batch)
         asked = [one for one in batch if one not in rejected]
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
-        rows = []
+        answered = {}
         for one, outcome in zip(asked, self.outcomes(asked), strict=True):
             if isinstance(outcome, AudioRejected):
                 rejected[one] = outcome
             else:
-                rows.append(self._stored(storage, one, outcome))
-        with run_session(self.runtime, run) as session:
-            written = Counts(generated=save_audio(session, run.writes_as, rows))
-            return written + self.set_aside(session, run.writes_as, rejected)
+                answered[one] = outcome
+        with timed("write"):
+            rows = [self._stored(storage, one, outcome) for one, outcome in answered.items()]
+            with run_session(self.runtime, run) as session:
+                written = Counts(generated=save_audio(session, run.writes_as, rows))
+                written += self.set_aside(session, run.writes_as, rejected)
+        add_audio(sum(row.duration for row in rows))
+        return written
 
     def outcomes(self, batch: Sequence[Asked]) -> list[Answered | AudioRejected]:
         """Compute the answers of a batch; what the models fail on alone is rejected as `failed`."""
@@ -220,7 +225,7 @@ class Generating(ABC):
             self.runtime.batch_limits,
             lambda: self.answer([self.demonstrated_question]),
         )
-        with self.runtime.device_lock():
+        with self.runtime.device_lock(), timed("generate"):
             return step.run(batch)
 
     @property

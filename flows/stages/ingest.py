@@ -13,6 +13,7 @@ from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.storage import Listed
 from flows.storage.location import below, canonical
+from flows.telemetry import timed
 
 GENERATED = "generated"
 """The folder of the storage in which audio lies that was made here."""
@@ -29,6 +30,7 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
     """
     with (
         _to_its_end(listed_clips(runtime, place)) as listed,
+        timed("write"),
         session_scope(runtime.engine) as session,
     ):
         if run:
@@ -42,8 +44,9 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
 def _to_its_end(listed: Iterator[Listed]) -> Iterator[Iterator[Listed]]:
     """Take a listing over before it is used, so that no transaction waits for the storage."""
     with SpooledTemporaryFile(_MAX_HELD_BYTES) as file:
-        while part := list(islice(listed, _PART_OBJECTS)):
-            pickle.dump(part, file)
+        with timed("list"):
+            while part := list(islice(listed, _PART_OBJECTS)):
+                pickle.dump(part, file)
         file.seek(0)
         yield chain.from_iterable(_parts(file))
 

@@ -31,6 +31,7 @@ from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
 from flows.stages.verdict import require_clips
 from flows.stages.version import code_version
 from flows.storage.location import canonical
+from flows.telemetry import work_on_batch
 
 SHARD = "label-shard"
 Step = Callable[[Any], Counts]
@@ -83,7 +84,8 @@ def run_stage(run: OpenRun, each: Each, stage: str, step: Step, batches: Batches
 
     def held(batch: Any) -> Counts:
         run.lock.check()
-        counts = step(batch)
+        with work_on_batch(run.id, stage, batches.index(batch) + 1, run.figures):
+            counts = step(batch)
         run.count(stage, [counts])
         return counts
 

@@ -38,6 +38,7 @@ from flows.stages.halving import ModelStep
 from flows.stages.label_row import LabelRow
 from flows.stages.run import run_session
 from flows.stages.tokenize import tokenize_uris
+from flows.telemetry import timed
 
 if TYPE_CHECKING:
     from core.codes import ClipCodes
@@ -227,7 +228,7 @@ class Labelling:
                 failed[content] = outcome
             else:
                 rows.append(self._row(content, outcome))
-        with run_session(self.runtime, run) as session:
+        with timed("write"), run_session(self.runtime, run) as session:
             written = save_predictions(session, run.writes_as, rows)
             quarantined = quarantine(session, TASK, run.writes_as, rejected | failed)
         uncertain = sum(row.margin < row.min_margin for row in rows)
@@ -242,7 +243,7 @@ class Labelling:
             self.runtime.batch_limits,
             lambda: labeler.label([self._shown[0].codes]),
         )
-        with self.runtime.device_lock():
+        with self.runtime.device_lock(), timed("label"):
             return step.run(clips)
 
     def _row(self, content: bytes, prediction: Prediction) -> NewPrediction:

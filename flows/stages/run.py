@@ -21,6 +21,7 @@ from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.version import code_version
+from flows.telemetry import Figures
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class OpenRun:
     """A run under way; stages add to its counts. `seconds` is how long it took, once it is closed.
 
     `parameters` are those of the run's row: what it fixed when it began holds for all its attempts, and its
-    counts add up over them. `shard_counts` are those of its shards, which join its own when it is closed.
+    counts add up over them. `shard_counts` are those of its shards, which join its own when it is closed;
+    `figures` never take in another run's.
     """
 
     claim: RunClaim
@@ -39,6 +41,7 @@ class OpenRun:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     shard_counts: Counts = field(default_factory=Counts)
+    figures: Figures = field(default_factory=Figures)
     manifest: str | None = None
     summary: Mapping[str, Any] | None = None
     seconds: float = 0.0
@@ -52,10 +55,12 @@ class OpenRun:
     def count(self, stage: str, counted: Iterable[Counts]) -> None:
         """Add what the batches of a stage counted, as `stage.name`, and keep it in the run's row."""
         for counts in counted:
+            for name, number in counts.items():
+                self.figures.add("clips", stage, name, number)
             with self._counting:
                 self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
                 with session_scope(self.engine) as session:
-                    save_counts(session, self.claim, self.counts)
+                    save_counts(session, self.claim, self.counts, self.figures.stored())
 
 
 @contextmanager
@@ -99,7 +104,14 @@ def recorded_run(
                 code_version=code_version(),
             )
         claim = RunClaim(started.id, started.attempts, night)
-        run = OpenRun(claim, lock, runtime.engine, started.parameters, Counts(started.counts))
+        run = OpenRun(
+            claim,
+            lock,
+            runtime.engine,
+            started.parameters,
+            Counts(started.counts),
+            figures=Figures(started.figures),
+        )
         begun = monotonic()
         try:
             yield run
@@ -134,4 +146,4 @@ def _close(run: OpenRun, status: FinalStatus) -> None:
 def _finish(run: OpenRun, status: FinalStatus) -> None:
     run.counts.update(run.shard_counts)
     with session_scope(run.engine) as session:
-        finish_run(session, run.claim, run.counts, status, run.summary)
+        finish_run(session, run.claim, run.counts, status, run.summary, run.figures.stored())

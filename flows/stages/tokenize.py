@@ -37,6 +37,7 @@ from flows.stages.run import run_session
 from flows.storage import Fetched, Readable, StorageDenied
 from flows.storage.access import Access
 from flows.storage.location import is_s3
+from flows.telemetry import add_audio, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,11 +109,13 @@ def _worked(
     """The clips as far as they come: tokenized, rejected, or of bytes that are known."""
     batch = [Work(clip) for clip in clips]
     with ExitStack() as files:
-        _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
-        _reject_denied(runtime, storage, batch)
+        with timed("get"):
+            _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
+            _reject_denied(runtime, storage, batch)
         fresh = _first_of_each_content(batch, known(batch))
-        _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
-        with runtime.device_lock():
+        with timed("decode"):
+            _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
+        with runtime.device_lock(), timed("encode"):
             _encode(runtime, [work for work in fresh if work.rejected is None])
     _share_rejections(batch, fresh)
     return batch
@@ -315,12 +318,13 @@ def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
         if work.fetched and not work.rejected and not work.tokenized
     }
     codec_id = runtime.codec_id
-    with run_session(runtime, run) as session:
+    with timed("write"), run_session(runtime, run) as session:
         save_tokens(session, codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
         fresh = [work.clip.id for work in batch if work.tokenized]
         resolve(session, READING, [*same_bytes, *fresh])
         resolve(session, LABELING, fresh)  # what was wrong with earlier tokens says nothing about new ones
         quarantine_clips(session, READING, run.writes_as, rejected)
+    add_audio(sum(one.num_samples / one.sample_rate for one in tokenized))
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

@@ -52,7 +52,7 @@ def _refused(database: Database, role: Role, statement: str) -> bool:
 
 
 def test_an_analyst_reads_every_view(database: Database) -> None:
-    views = ("clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs")
+    views = ("clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs", "figures")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 

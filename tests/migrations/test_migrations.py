@@ -146,11 +146,12 @@ def test_the_command_line_finds_the_migrations(database: Database, monkeypatch: 
 
 
 def test_latents_that_are_not_finite_stay_and_no_new_one_is_taken(database: Database) -> None:
-    downgrade(database.url("owner"), "20261129_run_requests")
     engine = make_engine(database.url("writer"))
     old = replace(tokenized(None, "old"), latent=([float("inf")], [float("nan")]))
     with session_scope(engine) as session:
         codec_id, run_id = make_codec(session), make_run(session)
+    downgrade(database.url("owner"), "20261129_run_requests")
+    with session_scope(engine) as session:
         save_tokens(session, codec_id, run_id, [old])
     upgrade(database.url("owner"))
     with pytest.raises(IntegrityError, match="finite"), session_scope(engine) as session:

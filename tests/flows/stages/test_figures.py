@@ -1,0 +1,120 @@
+"""What a night did is there to be scraped, by a reader who may do nothing else, and names no clip."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from db.runs import RunClaim
+from flows.exporter import FAMILIES, exporter
+from flows.runtime import Runtime
+from flows.stages.job import run_night, with_bar
+from flows.stages.label import LabelRequest
+from flows.stages.library import build_library
+from flows.stages.partition import partition_of
+from flows.stages.run import recorded_run
+from tests.fixtures_postgres import Database
+from tests.flows.stages.conftest import hiss, rows, tone, write_clip
+
+KIND = "nightly-labeling"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def scraped(database: str) -> Iterator[str]:
+    """What /metrics answers about a database."""
+    port = free_port()
+    with exporter(database, port), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        yield answer.read().decode()
+
+
+def samples(text: str) -> list[Sample]:
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(found: list[Sample], name: str, **labels: str) -> float | None:
+    """The value of the one sample that has these labels."""
+    values = [one.value for one in found if one.name == name and labels.items() <= one.labels.items()]
+    return values[0] if len(values) == 1 else None
+
+
+@pytest.fixture
+def night(runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim) -> str:
+    """The place of a night over two clips that are labeled and one that is not audio."""
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(500, seconds=1.0))
+    write_clip(folder / "b.wav", hiss(seconds=0.5))
+    (folder / "secret-name.wav").write_bytes(b"junk")
+    run_night(runtime, partition_of(str(folder)), LabelRequest("sounds"), with_bar, kind=KIND, export=True)
+    return str(folder)
+
+
+def test_a_night_is_scraped_as_the_analyst_may_read_it(night: str, database: Database) -> None:
+    with scraped(database.url("analyst")) as text:
+        found = samples(text)
+    of_night = {"flow": KIND}
+    clips = {
+        "labeled": "label",
+        "tokenized": "tokenize",
+        "quarantined:unsupported": "tokenize",
+        "new": "ingest",
+    }
+    counted = {
+        outcome: value(found, "wordwave_clips_total", stage=stage, outcome=outcome, **of_night)
+        for outcome, stage in clips.items()
+    }
+    assert counted == {"labeled": 2, "tokenized": 2, "quarantined:unsupported": 1, "new": 3}
+    assert value(found, "wordwave_audio_seconds_total", stage="tokenize") == pytest.approx(1.5)
+    assert value(found, "wordwave_batches_total", stage="label") == 1
+    assert value(found, "wordwave_runs", flow=KIND, status="completed") == 1
+    assert value(found, "wordwave_quarantined_clips", stage="tokenize", reason="unsupported") == 1
+    assert value(found, "wordwave_waiting_clips") == 0
+    assert value(found, "wordwave_database_up") == 1
+    steps = {one.labels["step"] for one in found if one.name == "wordwave_step_seconds_total"}
+    assert steps == {"list", "get", "decode", "encode", "label", "write"}
+    assert "secret-name" not in text
+    assert night not in text
+
+
+def test_what_waits_to_be_read_is_counted(runtime: Runtime, folder: Path, database: Database) -> None:
+    from flows.stages.job import ingest_place
+
+    write_clip(folder / "a.wav", tone(500))
+    with recorded_run(runtime, "ingest-clips", str(folder), {}) as run:
+        ingest_place(runtime, str(folder), run, with_bar)
+    with scraped(database.url("analyst")) as text:
+        assert value(samples(text), "wordwave_waiting_clips") == 1
+
+
+def test_a_writer_who_scrapes_writes_nothing_and_a_database_that_is_away_is_named(database: Database) -> None:
+    with scraped(database.url("writer")) as text:
+        assert value(samples(text), "wordwave_database_up") == 1
+    with scraped("postgresql://wordwave_analyst:sesame@127.0.0.1:1/none") as text:
+        assert [(one.name, one.value) for one in samples(text)] == [("wordwave_database_up", 0)]
+        assert "sesame" not in text
+
+
+def test_figures_stay_with_the_run_that_did_the_work(runtime: Runtime) -> None:
+    with recorded_run(runtime, "label", "here", {}) as run:
+        run.shard_counts.update({"label.labeled": 7})
+        run.figures.add("clips", "label", "labeled", 2)
+    stored = rows(runtime.engine, "SELECT counts, figures FROM runs")
+    assert stored == [({"label.labeled": 7}, {"clips/label/labeled": 2})]
+
+
+def test_every_figure_of_the_view_is_explained_and_served(runtime: Runtime) -> None:
+    [[comment]] = rows(
+        runtime.engine,
+        "SELECT col_description('analytics.figures'::regclass, 1)",
+    )
+    assert set(str(comment).split(", ")) == FAMILIES.keys()
