@@ -1,12 +1,16 @@
-"""Libraries of demonstrations: every import is a frozen version, and equal content is the same version."""
+"""Libraries of demonstrations: every import is a frozen version, and equal content is the same version.
+
+One version of a library is in use: the first one, until another is put into use.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from db import models
@@ -67,17 +71,23 @@ class LibraryVersion:
 
 
 def import_library(
-    session: Session, name: str, task: str, instruction: str | None, rows: Sequence[Demonstration]
+    session: Session,
+    name: str,
+    task: str,
+    instruction: str | None,
+    rows: Sequence[Demonstration],
+    *,
+    promote: bool = False,
 ) -> LibraryVersion:
-    """The next version of the library, or its version of equal content if there is one.
+    """Return the next version of the library, or its version of equal content if there is one.
 
-    Equal means: same task, instruction, audio contents and their answers in the same order; where the audio
-    lay does not count. The contents must be stored already. Raises ValueError when `rows` is empty.
+    The first version is in use at once, a later one where it is promoted. Equal means: same task,
+    instruction, audio contents and their answers in the same order; where the audio lay does not count. The
+    contents must be stored already. Raises ValueError when `rows` is empty.
     """
     if not rows:
         raise ValueError(f"library {name} has no demonstrations: a library needs at least one")
-    # Two imports of one name take turns, so that each sees the version the other made.
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"library {name}", 0))))
+    _take_turn(session, name)
     content_hash = _content_hash(task, instruction, rows)
     same = models.DemonstrationSet.name == name
     stored = session.scalar(
@@ -95,7 +105,52 @@ def import_library(
         session.add(stored)
         session.flush()
         _insert_demonstrations(session, stored.id, rows)
+    if promote or version_in_use(session, name) is None:
+        _put_into_use(session, stored)
     return _with_demonstrations(session, stored)
+
+
+def use_library(session: Session, name: str, version: int) -> LibraryVersion:
+    """Let a bare name mean this version from now on. Raises LibraryNotFound when there is none."""
+    _take_turn(session, name)
+    stored = _get_stored(session, name, version)
+    _put_into_use(session, stored)
+    return _with_demonstrations(session, stored)
+
+
+def version_in_use(session: Session, name: str) -> int | None:
+    """Return the version that the bare name means, None where there is no such library."""
+    return session.scalar(_uses(name).with_only_columns(models.DemonstrationSet.version))
+
+
+def compared_with(session: Session, version: LibraryVersion) -> LibraryVersion | None:
+    """Return the last other version of the library that was in use, None where there was none."""
+    others = _uses(version.name).where(models.DemonstrationSet.version != version.version)
+    stored = session.scalar(others)
+    return None if stored is None else _with_demonstrations(session, stored)
+
+
+def _take_turn(session: Session, name: str) -> None:
+    """Wait for other changes of this library, so that each sees what the one before did."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"library {name}", 0))))
+
+
+def _put_into_use(session: Session, stored: models.DemonstrationSet) -> None:
+    if version_in_use(session, stored.name) != stored.version:
+        session.add(models.LibraryUse(demonstration_set_id=stored.id))
+        session.flush()
+
+
+def _uses(name: str) -> Select[tuple[models.DemonstrationSet]]:
+    """The version in use."""
+    use, stored = models.LibraryUse, models.DemonstrationSet
+    return (
+        select(stored)
+        .join(use, use.demonstration_set_id == stored.id)
+        .where(stored.name == name)
+        .order_by(use.id.desc())
+        .limit(1)
+    )
 
 
 def _content_hash(task: str, instruction: str | None, rows: Sequence[Demonstration]) -> bytes:
@@ -111,14 +166,21 @@ def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Demonst
 
 
 def get_library(session: Session, name: str, version: int | None = None) -> LibraryVersion:
-    """A version of the library, the latest for None. Raises LibraryNotFound, naming what comes near."""
-    query = select(models.DemonstrationSet).where(models.DemonstrationSet.name == name)
-    if version is not None:
-        query = query.where(models.DemonstrationSet.version == version)
-    stored = session.scalar(query.order_by(models.DemonstrationSet.version.desc()).limit(1))
+    """Return a version of the library, the one in use for None.
+
+    Raises LibraryNotFound, naming what comes near.
+    """
+    return _with_demonstrations(session, _get_stored(session, name, version))
+
+
+def _get_stored(session: Session, name: str, version: int | None) -> models.DemonstrationSet:
+    exact = select(models.DemonstrationSet).where(
+        models.DemonstrationSet.name == name, models.DemonstrationSet.version == version
+    )
+    stored = session.scalar(_uses(name) if version is None else exact)
     if stored is None:
         raise LibraryNotFound(_not_found(session, name, version))
-    return _with_demonstrations(session, stored)
+    return stored
 
 
 def _not_found(session: Session, name: str, version: int | None) -> str:
@@ -133,6 +195,36 @@ def _not_found(session: Session, name: str, version: int | None) -> str:
     return f"there is no library {name}: " + (
         f"there are {', '.join(names)}" if names else "import one first"
     )
+
+
+@dataclass(frozen=True)
+class ListedVersion:
+    """A version without its demonstrations, of which only the number is told."""
+
+    name: str
+    version: int
+    task: str
+    created_at: datetime
+    demonstrations: int
+    is_in_use: bool
+
+
+def list_versions(session: Session) -> list[ListedVersion]:
+    """Return the versions of all libraries, by name, the newest first."""
+    stored, shown, use = models.DemonstrationSet, models.Demonstration, models.LibraryUse
+    count = select(func.count()).where(shown.demonstration_set_id == stored.id).scalar_subquery()
+    latest = (
+        select(use.demonstration_set_id)
+        .join(stored, stored.id == use.demonstration_set_id)
+        .distinct(stored.name)
+        .order_by(stored.name, use.id.desc())
+    )
+    rows = session.execute(
+        select(
+            stored.name, stored.version, stored.task, stored.created_at, count, stored.id.in_(latest)
+        ).order_by(stored.name, stored.version.desc())
+    )
+    return [ListedVersion(*row) for row in rows]
 
 
 def library_names(session: Session) -> list[str]:

@@ -267,6 +267,16 @@ class Demonstration(Base):
     target_uri: Mapped[str | None]
 
 
+class LibraryUse(Base):
+    """Since when a version of a library is in use, which a bare name means; the newest row counts."""
+
+    __tablename__ = "library_uses"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    used_since: Mapped[datetime] = _written_at()
+
+
 class Prediction(Base):
     """One answer. Its work key is unique among answers that are not retracted."""
 

@@ -53,6 +53,13 @@ def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
     return None if row is None else CompletedRun(*row)
 
 
+def latest_parameters(session: Session, kind: str, library: str) -> Mapping[str, Any] | None:
+    """Return the parameters of the last completed run of a kind with a library, whatever its version."""
+    name = func.split_part(Run.parameters["library"].astext, "@", 1)
+    latest = select(Run.parameters).where(Run.kind == kind, Run.status == "completed", name == library)
+    return session.scalar(latest.order_by(Run.started_at.desc()).limit(1))
+
+
 def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:
     """The last completed runs of a kind that answered clips by these models (fingerprints) in one attempt."""
     answered = (

@@ -56,6 +56,15 @@ def promoted(session: Session, task: str, library: str) -> Generation | None:
     return None if row is None else Generation(*row)
 
 
+def promoted_version(session: Session, task: str, library: str) -> int | None:
+    """Return the version whose answers were promoted for a library, if any."""
+    return session.scalar(
+        select(DemonstrationSet.version)
+        .join(Promotion, Promotion.demonstration_set_id == DemonstrationSet.id)
+        .where(Promotion.task == task, Promotion.library == library)
+    )
+
+
 def latest_generation(session: Session, task: str, library: str, besides: Generation) -> Generation | None:
     """The generation of the newest standing answer of a library, leaving one out."""
     stored = Prediction

@@ -17,6 +17,7 @@ from flows.printable import printable
 from flows.stages.check import Check
 from flows.stages.generation_job import Generated
 from flows.stages.generation_record import AudioAnswer
+from flows.stages.library_review import LibraryReview, name_of
 from flows.stages.report import ClipAnswer, ClipAnswers
 from flows.stages.run import OpenRun
 from flows.stages.texts import Refused
@@ -119,6 +120,14 @@ def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
         }
         for clip in sorted(changed, key=lambda clip: -clip.new_margin)
     ]
+
+
+def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) -> str:
+    """The page of a library version: what it would change, then its labels with their counts."""
+    sentences = [*reviewed.sentences, *([canaries] if canaries else [])]
+    labels = ["| answer | clips |", "| --- | ---: |"]
+    labels += [f"| {escape(label)} | {clips} |" for label, clips in reviewed.labels.most_common()]
+    return summary(name_of(reviewed.version), run, [f"- {escape(line)}" for line in sentences], labels)
 
 
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:

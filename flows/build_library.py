@@ -3,11 +3,12 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import library_rows, publish
-from flows.parameters import LibraryInstruction, ManifestUri, NewLibraryName, Task
+from flows.artifacts import library_page, library_rows, publish_page
+from flows.parameters import LibraryInstruction, ManifestUri, NewLibraryName, Promote, Task
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import import_manifest
+from flows.stages.library_review import canary_line, name_of, review
 
 
 @flow(
@@ -20,11 +21,13 @@ def build_library(
     manifest: ManifestUri,
     task: Task = "label",
     instruction: LibraryInstruction = "",
+    promote: Promote = False,
 ) -> dict[str, int]:
-    """Equal content keeps its version, other content makes the next one."""
+    """Equal content keeps its version, other content makes the next; the one in use stays, or is replaced."""
     runtime = shared_runtime(Settings())
     version, run = import_manifest(
-        runtime, library, manifest, task, instruction or None, flow_run_id=flow_run.id
+        runtime, library, manifest, task, instruction or None, promote=promote, flow_run_id=flow_run.id
     )
-    publish("build-library", f"{version.name}@{version.version}", run, library_rows(version))
+    page = library_page(review(runtime, version), canary_line(runtime, version), run)
+    publish_page("build-library", name_of(version), page, library_rows(version))
     return {"version": version.version, **run.counts}

@@ -532,26 +532,83 @@ def library() -> None:
     help="What the library demonstrates.",
 )
 @click.option("--instruction", metavar="TEXT", help="Begins the prompts of speech, sound and denoise.")
+@click.option("--promote", is_flag=True, help="Put the version into use, in place of the one before.")
 @click.option("--allow", multiple=True, metavar="PLACE", help="A further place that rows may name.")
 def library_import(
-    name: str, manifest: str, task: Any, instruction: str | None, allow: tuple[str, ...]
+    name: str, manifest: str, task: Any, instruction: str | None, promote: bool, allow: tuple[str, ...]
 ) -> None:
     """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
+
+    The first version is in use at once: NAME without a version means it. A later one changes nothing until
+    it is promoted, here or by `wordwave library use`.
 
     A row is {"path": ..., "label": ...}; for speech and sound {"path": ..., "text": ...}, for denoise
     {"path": ..., "target": ...}, a noisy clip and its clean one. Paths are relative to the manifest. Equal
     content keeps its version.
     """
     from flows.stages.job import import_manifest
+    from flows.stages.library_review import review
     from flows.storage.location import canonical
 
     with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
-        version, _ = import_manifest(runtime, name, manifest, task, instruction)
+        version, _ = import_manifest(runtime, name, manifest, task, instruction, promote=promote)
+        reviewed = review(runtime, version)
     answers = {row.label or row.target_content_sha256 for row in version.demonstrations}
     kind = {"label": "labels", "denoise": "clean clips"}.get(task, "texts")
     size = f"{len(version.demonstrations)} clips, {len(answers)} {kind}"
-    click.echo(f"{version.name}@{version.version}: {size}", err=True)
+    for line in (f"{version.name}@{version.version}: {size}", *reviewed.sentences):
+        click.echo(printable(line), err=True)
     echo_json({"library": version.name, "version": version.version})
+
+
+@library.command("list")
+def library_list() -> None:
+    """List all libraries with their versions, and which one is in use."""
+    from db.engine import session_scope
+    from db.library import list_versions
+    from flows.stages.report import library_lines
+
+    with runtime_for() as runtime, session_scope(runtime.engine) as session:
+        versions = list_versions(session)
+    click.echo("\n".join(map(printable, library_lines(versions))))
+
+
+@library.command("show")
+@click.argument("library", metavar="NAME[@VERSION]")
+def library_show(library: str) -> None:
+    """Show a version: labels with counts, whether it is in use and fits the LLM, and its clips."""
+    from flows.stages.library_review import named_library, review
+    from flows.stages.report import review_lines
+
+    with runtime_for() as runtime:
+        reviewed = review(runtime, named_library(runtime, library))
+    click.echo("\n".join(map(printable, review_lines(reviewed))))
+
+
+@library.command("diff")
+@click.argument("new", metavar="NAME@VERSION")
+@click.argument("old", metavar="[OTHER]", required=False)
+def library_diff(new: str, old: str | None) -> None:
+    """Say how a version differs from OTHER, or from the version in use."""
+    from flows.stages.library_review import difference_lines, named_library
+
+    with runtime_for() as runtime:
+        newer = named_library(runtime, new)
+        lines = difference_lines(named_library(runtime, old or newer.name), newer)
+    click.echo("\n".join(map(printable, lines)))
+
+
+@library.command("use")
+@click.argument("library", metavar="NAME@VERSION")
+def library_use(library: str) -> None:
+    """Put a version into use: NAME without a version means it from now on, as for tonight's run."""
+    from flows.stages.library_review import put_into_use, review
+
+    with runtime_for() as runtime:
+        reviewed = review(runtime, put_into_use(runtime, library))
+    for line in reviewed.sentences:
+        click.echo(printable(line), err=True)
+    echo_json({"library": reviewed.version.name, "version": reviewed.version.version})
 
 
 @wordwave.group()

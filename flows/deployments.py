@@ -50,7 +50,7 @@ NIGHTLY = Deployed("nightly-labeling", ("nightly",), pool="wordwave-gpu", at_onc
 DEPLOYED = (
     Deployed("ingest-clips", ("job",)),
     Deployed("tokenize-clips", ("job",), pool="wordwave-gpu"),
-    Deployed("build-library", ("library",)),
+    Deployed("build-library", ("library",), pool="wordwave-gpu"),
     Deployed("label-clips", ("job",), pool="wordwave-gpu"),
     Deployed("export-results", ("job",)),
     NIGHTLY,

@@ -122,4 +122,6 @@ def _show_plan(
     asked = Canaries(labelling, canaries) if canaries else None
     seen = preview(labelling, partition, KIND)
     publish_page("nightly-plan", partition.place, plan_page(seen, asked), plan_rows(seen.plan))
+    if seen.prompt.over_limit:
+        _ = labelling.prompt_hash  # raises what the night would fail with
     return seen.plan

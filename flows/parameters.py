@@ -131,12 +131,20 @@ LabeledManifestUri = Annotated[
 LibraryName = Annotated[
     str,
     Field(pattern=LIBRARY_NAME),
-    _form("Library", "Library of demonstrations: NAME for its newest version, or NAME@VERSION."),
+    _form("Library", "Library of demonstrations: NAME for its version in use, or NAME@VERSION."),
 ]
 NewLibraryName = Annotated[
     str,
     Field(pattern=rf"^{_NAME}$"),
     _form("Library", "Name of the library; equal content keeps its version, other content makes the next."),
+]
+Promote = Annotated[
+    bool,
+    _form(
+        "Promote",
+        "Put the version into use: nights that name the library without a version run with it. Otherwise the "
+        "version that is in use stays. The first version is in use at once.",
+    ),
 ]
 Task = Annotated[
     Literal["label", "speech", "sound", "denoise"],
@@ -439,7 +447,7 @@ def modified_span(prefix: str, day: str, timezone: str, now: datetime) -> tuple[
 
 
 def split_library_name(name: str) -> tuple[str, int | None]:
-    """(name, version) of NAME@VERSION; the version of a bare NAME is None, which means the newest.
+    """(name, version) of NAME@VERSION; the version of a bare NAME is None: the one in use.
 
     Raises ValueError when it is neither.
     """

@@ -53,6 +53,12 @@ class Canaries:
         waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
         tokenize_uris(labelling.runtime, waiting, run)
 
+    def is_prepared(self) -> bool:
+        """Whether they can be asked without reading audio."""
+        labelling = self._labelling
+        waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
+        return labelling.is_prepared() and not waiting
+
     def batches(self) -> list[Sequence[Demonstration]]:
         """The canaries, cut in batches."""
         rows, size = self.library.demonstrations, self._labelling.runtime.settings.batch_size

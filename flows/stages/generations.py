@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy.orm import Session
 
 from db.engine import make_engine, session_scope
+from db.library import use_library
 from db.promotions import (
     Generation,
     TwoAnswers,
@@ -109,9 +110,10 @@ class Switch:
 def promote_models(
     runtime: Runtime, library: str, *, flow_run_id: str | None = None
 ) -> tuple[Switch, OpenRun]:
-    """Makes the answers of the library version by the models of the settings the current ones.
+    """Make the answers of the library version by the models of the settings the current ones.
 
-    Raises ValueError where there is no such answer: analysts would see none.
+    The version is in use from then on, too. Raises ValueError where there is no such answer: analysts would
+    see none.
     """
     labelling = Labelling(runtime, LabelRequest(library))
     name = f"{labelling.library.name}@{labelling.library.version}"
@@ -129,6 +131,7 @@ def _switch(session: Session, labelling: Labelling) -> Switch:
         raise ValueError(f"{describe(session, new)} has answered nothing yet: run upgrade-models first")
     old = promoted(session, TASK, labelling.library.name)
     promote(session, TASK, new)
+    use_library(session, labelling.library.name, labelling.library.version)
     return Switch(describe(session, old) if old else "the latest answers", describe(session, new))
 
 

@@ -167,12 +167,12 @@ def run_night(
         if canaries:
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
             ask_canaries(Canaries(labelling, fixed), run, each)
+        labelling.prepare(run.claim)  # a prompt that does not fit fails before anything is listed
         ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
         selection = partition.selection(runtime)
         if least_clips:
             require_clips(runtime, partition.where, selection)
         if share_out:
-            labelling.tokenize_demonstrations(run.claim)  # once, and not in every process
             share_out(partition, labelling, run)
         tokenize_place(runtime, partition.place, selection, run, each)
         label_selection(labelling, selection, run, each)
@@ -223,11 +223,17 @@ def import_manifest(
     task: LibraryTask,
     instruction: str | None = None,
     *,
+    promote: bool = False,
     flow_run_id: str | None = None,
 ) -> tuple[LibraryVersion, OpenRun]:
-    """Makes a library version from a manifest."""
-    parameters = {"manifest": canonical(manifest), "task": task, "instruction": instruction}
+    """Make a library version from a manifest, and put it into use where it is promoted or the first."""
+    parameters = {
+        "manifest": canonical(manifest),
+        "task": task,
+        "instruction": instruction,
+        "promote": promote,
+    }
     with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
-        version = build_library(runtime, name, manifest, task, run.claim, instruction)
+        version = build_library(runtime, name, manifest, task, run.claim, instruction, promote=promote)
         run.count("library", [Counts(demonstrations=len(version.demonstrations))])
     return version, run

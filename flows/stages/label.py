@@ -8,13 +8,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.errors import AudioRejected, BadCodes, PromptError
+from core.errors import AudioRejected, BadCodes, PromptError, PromptTooLong
 from db.clips import LABELING, ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.library import get_library
@@ -43,7 +42,7 @@ from flows.telemetry import timed
 if TYPE_CHECKING:
     from core.codes import ClipCodes
     from core.demonstrations import LabeledClip
-    from core.few_shot import FewShotSettings
+    from core.few_shot import FewShotPrompt, FewShotSettings
     from core.understand import Labeler, Prediction
 
 TASK = LABELING
@@ -74,6 +73,14 @@ class LabelRequest:
     min_margin: float = 0.0
 
 
+@dataclass(frozen=True)
+class PromptSize:
+    """The most token ids that a prompt can take, and how many the LLM holds."""
+
+    longest: int
+    context: int
+
+
 class Labelling:
     """A request made ready once per process: library, prompt and models; then batch after batch."""
 
@@ -100,31 +107,47 @@ class Labelling:
     @cached_property
     def prompt_hash(self) -> str:
         """Name the prompt as the labeler does, without the models; raises what the labeler would raise."""
-        from core.demonstrations import check_demonstrated
-        from core.prompt_hashes import nearest_neighbour_hash
+        from core.demonstrations import check_demonstrated, select_demonstrations
+        from core.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
 
-        if self.runtime.settings.llm is not None:
-            return self._few_shot_hash(model_directory(self.runtime.settings.llm))
-        check_demonstrated(self._labels, self._shown)
-        return nearest_neighbour_hash(self._shown)
-
-    def _few_shot_hash(self, directory: Path) -> str:
-        from core.demonstrations import select_demonstrations
-        from core.few_shot import FewShotPrompt
-        from core.llama_files import read_size
-        from core.model_prompt import read_model_prompt
-        from core.prompt import check_budget
-        from core.prompt_hashes import nearest_shots_hash
-
-        shots, model = self.request.nearest_shots, read_model_prompt(directory)
-        asked = (self.runtime.vocabulary, self._labels, self._shown, self._settings(), model)
-        prompt, context_length = FewShotPrompt(*asked), read_size(directory).context_length
-        if not shots:
-            prompt.check_budget(context_length)
-            return prompt.prompt_hash
-        check_budget(prompt.longest_with(shots), context_length)
+        if self._prompt is None:
+            check_demonstrated(self._labels, self._shown)
+            return nearest_neighbour_hash(self._shown)
+        self._check_size()
+        if not (shots := self.request.nearest_shots):
+            return self._prompt.prompt_hash
         select_demonstrations(self._shown, self._labels, shots)
-        return nearest_shots_hash(prompt, self._shown, shots)
+        return nearest_shots_hash(self._prompt, self._shown, shots)
+
+    @cached_property
+    def prompt_size(self) -> PromptSize | None:
+        """How much of the LLM's context the prompt takes; None where no LLM is set."""
+        from core.llama_files import read_size
+
+        if self._prompt is None or self.runtime.settings.llm is None:
+            return None
+        shots = self.request.nearest_shots
+        longest = self._prompt.longest_with(shots) if shots else self._prompt.longest
+        return PromptSize(longest, read_size(model_directory(self.runtime.settings.llm)).context_length)
+
+    def _check_size(self) -> None:
+        size = self.prompt_size
+        if size and size.longest > size.context:
+            advice = (
+                f"library {self.library.name}@{self.library.version} shows more than this LLM can read; ask "
+                "with fewer shots (k_shot) or the nearest ones (nearest_shots), or use a smaller version"
+            )
+            raise PromptTooLong(size.longest, size.context, advice)
+
+    @cached_property
+    def _prompt(self) -> FewShotPrompt | None:
+        from core.few_shot import FewShotPrompt
+        from core.model_prompt import read_model_prompt
+
+        if self.runtime.settings.llm is None:
+            return None
+        model = read_model_prompt(model_directory(self.runtime.settings.llm))
+        return FewShotPrompt(self.runtime.vocabulary, self._labels, self._shown, self._settings(), model)
 
     def tokenize_demonstrations(self, run: RunClaim) -> None:
         """Tokenizes those that this codec has not seen: a library outlives its first codec."""

@@ -49,8 +49,12 @@ def build_library(
     task: LibraryTask,
     run: RunClaim,
     instruction: str | None = None,
+    *,
+    promote: bool = False,
 ) -> LibraryVersion:
-    """Tokenizes the clips of a manifest (JSONL or CSV) and freezes them, in its order, as a version.
+    """Tokenize the clips of a manifest (JSONL or CSV) and freeze them, in its order, as a version.
+
+    The first version of a library is in use at once, a later one where it is promoted.
 
     Raises ManifestError when a row is wrong or a clip is missing or quarantined, and PromptError for labels
     that no prompt can ask for: a library is whole or not. A row that is there twice counts once.
@@ -67,7 +71,7 @@ def build_library(
     demonstrations = _distinct(task, shown)
     _check(runtime, task, demonstrations)
     with run_session(runtime, run) as session:
-        return import_library(session, name, task, instruction, demonstrations)
+        return import_library(session, name, task, instruction, demonstrations, promote=promote)
 
 
 def check_instruction(task: LibraryTask, instruction: str | None) -> None:

@@ -100,9 +100,10 @@ def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPre
     if not labelling.is_prepared():
         return PromptPreview(why_none="the demonstrations have no tokens of this codec yet")
     try:
-        labeler = labelling.labeler
+        _ = labelling.prompt_hash
     except PromptTooLong as error:
         return PromptPreview(why_none=str(error), over_limit=True)
+    labeler = labelling.labeler
     assert isinstance(labeler, FewShotLabeler | NearestShotsLabeler)
     assert runtime.llama is not None
     clip = _clip(labelling, contents)

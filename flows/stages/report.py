@@ -8,12 +8,14 @@ from typing import Literal
 
 from db.clips import READING, Selection, listed_uris
 from db.engine import session_scope
+from db.library import ListedVersion
 from db.predictions import Answer
 from db.quarantine import Quarantined, open_quarantine
 from db.recheck import SuspectCount
 from flows.printable import printable
 from flows.runtime import Runtime
 from flows.stages.label import TASK, Labelling
+from flows.stages.library_review import LibraryReview
 
 AT_A_TIME = 1_000
 """Clips whose answers are read together."""
@@ -100,6 +102,26 @@ def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
         label = clip.answer.label if clip.answer else "-"
         status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
         yield printable(f"{label:<16}{shown}  {status:<12} {clip.uri}")
+
+
+def library_lines(versions: Iterable[ListedVersion]) -> Iterator[str]:
+    """Yield a table of the libraries; the version in use is the one that the bare name means."""
+    yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
+    for one in versions:
+        used = "in use" if one.is_in_use else ""
+        name = f"{one.name}@{one.version}"
+        yield f"{name:<32}{used:<8}{one.task:<10}{one.demonstrations:>6}  {one.created_at:%Y-%m-%d %H:%M}"
+
+
+def review_lines(reviewed: LibraryReview) -> Iterator[str]:
+    """Yield what there is to know of a version, then its clips in prompt order."""
+    yield from reviewed.sentences
+    yield ""
+    for label, clips in reviewed.labels.most_common():
+        yield f"{clips:>6}  {label}"
+    yield ""
+    for row in reviewed.version.demonstrations:
+        yield f"{row.label or row.target_uri:<16} {row.uri}"
 
 
 def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:

@@ -87,7 +87,7 @@ def recorded_run(
 
     A run whose process was killed stays open, and the next one of equal parameters takes it up: it finds what
     is left by unique keys, and writes under the same run id. `libraries` are the parameters that name one: a
-    bare NAME means the version that was the newest when the run began. Raises PartitionBusy when another
+    bare NAME means the version that was in use when the run began. Raises PartitionBusy when another
     process has the partition.
     """
     key = f"{kind} {partition}"

@@ -109,8 +109,9 @@ class Trial:
         self._objects.clear()
 
     def import_library(self, shots: int) -> None:
-        """Import one of the manifests."""
-        import_manifest(self.runtime, self.name, f"{self.root}/library/{shots}.jsonl", "label")
+        """Import one of the manifests and put it into use."""
+        manifest = f"{self.root}/library/{shots}.jsonl"
+        import_manifest(self.runtime, self.name, manifest, "label", promote=True)
 
     def night(self) -> None:
         """Work through the place as the nightly flow does."""
@@ -131,7 +132,7 @@ class Trial:
 
     @property
     def request(self) -> LabelRequest:
-        """Return what every night asks for: the latest version of the library."""
+        """Return what every night asks for: the version of the library in use."""
         return LabelRequest(self.name)
 
     def undo(self, run: UUID) -> None:

@@ -6,7 +6,17 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.library import Demonstration, LibraryNotFound, get_library, import_library, library_names
+from db.library import (
+    Demonstration,
+    LibraryNotFound,
+    compared_with,
+    get_library,
+    import_library,
+    library_names,
+    list_versions,
+    use_library,
+    version_in_use,
+)
 from db.tokens import save_tokens
 from tests.db.rows import make_codec, make_run, sha256, tokenized
 
@@ -35,8 +45,35 @@ def test_equal_content_is_the_version_that_is_there(session: Session, rows: list
     moved = [replace(row, uri=row.uri + ".moved") for row in rows]
     assert import_library(session, "animals", "label", None, moved) == first
     assert (first.version, second.version) == (1, 2)
-    assert get_library(session, "animals") == second
+    assert get_library(session, "animals", 2) == second
     assert get_library(session, "animals", 1) == first
+
+
+def test_the_first_version_is_in_use_until_another_one_is_put_into_use(
+    session: Session, rows: list[Demonstration]
+) -> None:
+    first = import_library(session, "animals", "label", None, rows)
+    assert get_library(session, "animals") == first
+    second = import_library(session, "animals", "label", None, rows[:2])
+    assert get_library(session, "animals") == first
+    assert use_library(session, "animals", 2) == get_library(session, "animals") == second
+    assert import_library(session, "animals", "label", None, rows) == first
+    assert get_library(session, "animals") == second
+    third = import_library(session, "animals", "label", None, rows[1:], promote=True)
+    assert get_library(session, "animals") == third
+    import_library(session, "animals", "label", None, rows, promote=True)
+    assert version_in_use(session, "animals") == 1
+    assert compared_with(session, first) == third
+    with pytest.raises(LibraryNotFound, match="no version 7"):
+        use_library(session, "animals", 7)
+
+
+def test_versions_are_listed_with_the_one_in_use(session: Session, rows: list[Demonstration]) -> None:
+    import_library(session, "pets", "label", None, rows)
+    import_library(session, "animals", "label", None, rows)
+    import_library(session, "animals", "label", None, rows[:2])
+    listed = [(one.name, one.version, one.demonstrations, one.is_in_use) for one in list_versions(session)]
+    assert listed == [("animals", 2, 2, False), ("animals", 1, 3, True), ("pets", 1, 3, True)]
 
 
 @pytest.mark.parametrize("change", ["order", "label", "instruction", "task"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flows.stages.label import LabelRequest
+from flows.stages.library_review import put_into_use
 from flows.stages.report import ClipAnswers
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import Tables, rows, tables
@@ -116,8 +117,10 @@ def test_a_new_version_of_the_library_answers_anew_and_the_old_answers_stay(
     before = stored(world)
     manifest = world.put_library({}, {"low.wav": "deep", "high.wav": "shrill"})
     assert import_into(labeled, manifest) == 2
+    assert labels(night(labeled, world.place)) == ["low", "high", "low"]
+    put_into_use(labeled, "sounds@2")
     done = night(labeled, world.place)
-    added = {"demonstration_sets": 1, "demonstrations": 2, "predictions": 3, "exports": 1}
+    added = {"demonstration_sets": 1, "demonstrations": 2, "library_uses": 1, "predictions": 3, "exports": 1}
     assert new_rows(before, stored(world)) == added
     assert not labeled.codec.calls
     assert nightly(done.run.counts) == {"label.labeled": 3, "export.rows": 3}

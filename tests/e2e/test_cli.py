@@ -80,7 +80,13 @@ def desk() -> Iterator[Desk]:
 def library(desk: Desk) -> str:
     """The library after two imports, which make one version."""
     first, second = (desk.run("library", "import", "sounds", desk.manifest) for _ in range(2))
-    assert (first.returncode, first.stderr) == (0, "sounds@1: 2 clips, 2 labels\n")
+    said = first.stderr.splitlines()
+    assert said[:2] == [
+        "sounds@1: 2 clips, 2 labels",
+        "sounds@1 is in use: sounds without a version means it",
+    ]
+    assert said[2].startswith("it fits: prompts take at most ")
+    assert (first.returncode, len(said)) == (0, 3)
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert json.loads(first.stdout) == {"library": "sounds", "version": 1}
     return "sounds"
@@ -96,6 +102,26 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 def write_manifest(manifest: Path, labels: dict[str, str]) -> None:
     rows = [json.dumps({"path": path, "label": label}) for path, label in labels.items()]
     manifest.write_text("\n".join(rows) + "\n")
+
+
+def test_a_second_version_is_used_when_it_is_told_to_be(desk: Desk, library: str) -> None:
+    for name, labels in {"first": ["low", "high"], "second": ["deep", "shrill"]}.items():
+        write_manifest(
+            desk.folder / f"library/{name}.jsonl", dict(zip(["low.wav", "high.wav"], labels, strict=True))
+        )
+        made = desk.run("library", "import", "pair", desk.folder / f"library/{name}.jsonl")
+    assert "pair@1 stays in use: wordwave library use pair@2" in made.stderr
+    assert "labels no longer known: high, low" in made.stderr
+    assert desk.run("library", "diff", "pair@2").stdout.startswith("compared with pair@1: 0 clips added")
+    labeled = desk.label("--library", "pair")
+    assert {json.loads(line)["label"] for line in labeled.stdout.splitlines()} <= {"low", "high", None}
+    used = desk.run("library", "use", "pair@2")
+    assert json.loads(used.stdout) == {"library": "pair", "version": 2}
+    listed = [line.split()[:3] for line in desk.run("library", "list").stdout.splitlines() if "pair" in line]
+    assert listed == [["pair@2", "in", "use"], ["pair@1", "label", "2"]]
+    shown = desk.run("library", "show", "pair").stdout
+    assert "pair@2 is in use" in shown
+    assert "     1  deep" in shown
 
 
 def test_a_backfill_says_what_became_of_each_day(desk: Desk, library: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from core.errors import PromptTooLong
 from core.presets import preset_directory
 from db.library import LibraryNotFound
 from flows.artifacts import escape
@@ -20,6 +21,7 @@ from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
+from tests.flows.stages.test_label import write_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
@@ -89,6 +91,34 @@ def test_the_flows_of_a_night_do_the_same_one_by_one(day: Path, manifest: str) -
     for kind in kinds:
         shown = artifact(f"{kind}-summary").type, artifact(f"{kind}-table").type
         assert shown == ("markdown", "table"), kind
+
+
+def test_a_new_version_of_a_library_shows_what_it_would_change(manifest: str, library: str) -> None:
+    from flows.build_library import build_library
+
+    path = Path(manifest)
+    path.write_text(path.read_text().replace('"low"', '"deep|*"'))
+    assert build_library("sounds", manifest)["version"] == 2
+    page = artifact("build-library-summary").data
+    assert "- sounds@1 stays in use: wordwave library use sounds@2 puts this version into use" in page
+    assert "0 clips added, 0 removed, 1 with another answer, 1 the same" in page
+    assert "| deep&#124;* | 1 |" in page
+    assert build_library("sounds", manifest, promote=True)["version"] == 2
+    assert "sounds@2 is in use" in artifact("build-library-summary").data
+
+
+def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
+    day: Path, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.nightly_labeling import nightly_labeling
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+
+    shared_runtime(Settings()).close()
+    monkeypatch.setenv("WORDWAVE_LLM", str(write_llama(tmp_path / "short", context=64)))
+    with pytest.raises(PromptTooLong, match=r"context holds 64: library sounds@1 shows more"):
+        nightly_labeling(str(day), library, day="any", dry_run=True)
+    assert "No prompt to show: the prompt needs" in artifact("nightly-plan-summary").data
 
 
 def test_an_unknown_library_fails_before_anything_is_listed(

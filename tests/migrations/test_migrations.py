@@ -145,6 +145,20 @@ def test_the_command_line_finds_the_migrations(database: Database, monkeypatch: 
     main(["check"])
 
 
+def test_of_libraries_from_before_the_newest_version_stays_in_use(database: Database) -> None:
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as session:
+        codec_id = make_tokenized_clips(session, "a.wav", "b.wav")
+        make_library(session, codec_id)
+        only = [Demonstration(sha256("a.wav"), "dog", "file:///a.wav")]
+        newest = import_library(session, "animals", "label", None, only)
+    downgrade(database.url("owner"), "20261129_run_figures")
+    upgrade(database.url("owner"))
+    with session_scope(engine) as session:
+        assert get_library(session, "animals") == newest
+    engine.dispose()
+
+
 def test_latents_that_are_not_finite_stay_and_no_new_one_is_taken(database: Database) -> None:
     engine = make_engine(database.url("writer"))
     old = replace(tokenized(None, "old"), latent=([float("inf")], [float("nan")]))

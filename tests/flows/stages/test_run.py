@@ -186,7 +186,7 @@ def test_a_run_keeps_the_library_version_it_began_with(runtime: Runtime, manifes
     with session_scope(runtime.engine) as session:
         session.execute(text(rows_of_run))
     manifest.write_text("\n".join(manifest.read_text().splitlines()[::-1]))
-    assert import_manifest(runtime, "sounds", str(manifest), "label")[0].version == 2
+    assert import_manifest(runtime, "sounds", str(manifest), "label", promote=True)[0].version == 2
     with recorded_run(runtime, "label", "here", asked, libraries=both) as again:
         assert (again.id, again.parameters["library"]) == (first.id, "sounds@1")
     with recorded_run(runtime, "label", "here", asked, libraries=both) as anew:
