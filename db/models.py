@@ -30,6 +30,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.base import Base, SmallIntegers
 
 SHA256_BYTES = 32
+NOT_FINITE = "^(....)*..[7f][c-f]"
+"""Hex of half-precision numbers, the low byte first, one of which has the exponent of infinity and NaN."""
 
 
 def _sha256_check(column: str) -> CheckConstraint:
@@ -209,8 +211,7 @@ class PooledLatent(Base):
             name="lengths",
         ),
         CheckConstraint(
-            "encode(mean, 'hex') !~ '^(....)*..[7f][c-f]'"
-            " AND encode(deviation, 'hex') !~ '^(....)*..[7f][c-f]'",
+            f"encode(mean, 'hex') !~ '{NOT_FINITE}' AND encode(deviation, 'hex') !~ '{NOT_FINITE}'",
             name="finite",
         ),
     )

@@ -19,7 +19,6 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -30,6 +29,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.clips import ClipToTokenize, Selection, selected
 from db.models import (
+    NOT_FINITE,
     Clip,
     Content,
     Demonstration,
@@ -47,8 +47,6 @@ MAX_PEAK = 10 ** (30 / 20)
 """30 dB over full scale."""
 MAX_LEVEL_SPREAD = 1
 """Tenths of dB by which the level of a clip that is nothing but an offset varies."""
-
-
 POISONED = "latents that are not finite"
 """The one kind that reading alone does not show."""
 
@@ -144,14 +142,12 @@ def _kind() -> ColumnElement[str | None]:
 
 
 def _has_bad_latent() -> ColumnElement[bool]:
-    """Whether a half-precision number has the exponent of infinity and NaN."""
+    """Whether a number of the latent is infinite or NaN."""
     return or_(_has_special_number(PooledLatent.mean), _has_special_number(PooledLatent.deviation))
 
 
 def _has_special_number(halves: InstrumentedAttribute[bytes]) -> ColumnElement[bool]:
-    place = func.generate_series(1, func.octet_length(halves) - 1, 2).table_valued("place").render_derived()
-    exponent = func.get_byte(halves, place.c.place).op("&")(literal(0x7C))
-    return select(literal(1)).select_from(place).where(exponent == 0x7C).exists()
+    return func.encode(halves, "hex").regexp_match(NOT_FINITE)
 
 
 def _has_constant_level() -> ColumnElement[bool]:
@@ -192,13 +188,6 @@ def restate_content(session: Session, sha256: bytes, facts: Facts) -> None:
     session.execute(
         select(func.restate_content(sha256, facts.sample_rate, channels, num_samples, facts.format, peak))
     )
-
-
-def clips_of_contents(session: Session, contents: Collection[bytes]) -> dict[int, bytes]:
-    """Return the content of each current clip that has one of these."""
-    mine = Clip.content_sha256 == any_(_digests(contents))
-    rows = session.execute(select(Clip.id, Clip.content_sha256).where(mine, Clip.missing_since.is_(None)))
-    return {clip_id: sha256 for clip_id, sha256 in rows if sha256 is not None}
 
 
 def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[bytes, list[str]]:

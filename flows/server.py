@@ -72,6 +72,7 @@ def server_environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 def database_environment(settings: ServerSettings) -> dict[str, str]:
+    """Return where the server keeps its own rows; for no other process, since it holds a password."""
     if settings.prefect_database_url is None:
         return {}  # Prefect's own variable, else SQLite in PREFECT_HOME
     url = make_url(settings.prefect_database_url.get_secret_value()).set(drivername="postgresql+asyncpg")

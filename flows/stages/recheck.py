@@ -13,14 +13,12 @@ from core.decode import AudioInfo
 from core.errors import AudioRejected
 from db.clips import READING
 from db.engine import session_scope
-from db.quarantine import Rejected, quarantine_clips
 from db.recheck import (
     POISONED,
     PastAnswer,
     Suspect,
     SuspectCount,
     answers_retracted_by,
-    clips_of_contents,
     confirm_contents,
     count_suspects,
     discard_tokens,
@@ -34,7 +32,7 @@ from db.retries import PASSING
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.job import Each, label_selection, run_stage, tokenize_place
-from flows.stages.label import Labelling, LabelRequest
+from flows.stages.label import Labelling, LabelRequest, quarantine
 from flows.stages.run import OpenRun, recorded_run, run_session
 from flows.storage import Readable, StorageDenied
 from flows.storage.location import canonical
@@ -150,7 +148,8 @@ def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]]
 
     Those keep the tokens: a frozen library cannot do without, and a person has to import it again.
     """
-    _quarantine(session, by_verdict["refused"], run_id)
+    why = {one.suspect.content_sha256: one.rejected for one in by_verdict["refused"] if one.rejected}
+    quarantine(session, READING, run_id, why)
     unusable = _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
     shown = libraries_showing(session, unusable)
     unlink_contents(session, unusable)
@@ -160,17 +159,6 @@ def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]]
 
 def _contents(findings: Iterable[Finding]) -> set[bytes]:
     return {finding.suspect.content_sha256 for finding in findings}
-
-
-def _quarantine(session: Session, refused: Sequence[Finding], run_id: UUID) -> None:
-    """Clips of the same bytes share the reason."""
-    why = {finding.suspect.content_sha256: finding.rejected for finding in refused}
-    rejected = [
-        Rejected(clip_id, reason.reason, reason.message)
-        for clip_id, sha256 in clips_of_contents(session, why).items()
-        if (reason := why[sha256])
-    ]
-    quarantine_clips(session, READING, run_id, rejected)
 
 
 def _answer_anew(runtime: Runtime, recheck: Recheck, each: Each) -> None:
