@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from errno import EIO
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -139,10 +138,6 @@ def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
         work.fetched = files.enter_context(_read(storage, work.clip))
     except StorageDenied as denied:
         work.denied = denied
-    except OSError as error:
-        if error.errno != EIO:
-            raise
-        raise AudioRejected("unreadable", f"the disk cannot read it: {error}") from error
 
 
 def _read(storage: Readable, clip: ClipToTokenize) -> AbstractContextManager[Fetched]:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from errno import EISDIR, ELOOP, ENOENT, ENOTDIR, errorcode
+from errno import EIO, EISDIR, ELOOP, ENOENT, ENOTDIR, errorcode
+from io import FileIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO, cast
@@ -117,16 +118,13 @@ class LocalStorage:
 
     def _copy(self, place: str, file: IO[bytes], uri: str, token: str) -> Fetched:
         path, root = file_path(place), file_path(self._access.root(place))
-        try:
-            with open(path, "rb", buffering=0, opener=lambda *_: open_beneath(root, path)) as source:
-                _check_unchanged(source, uri, token)
-                check_size(uri, os.fstat(source.fileno()).st_size, self._max_bytes)
-                fetched = spool(iter(lambda: source.read(CHUNK), b""), file, uri, self._max_bytes)
-                _check_unchanged(source, uri, token)
-        except OSError as error:
-            if error.errno not in _NOT_THERE:
-                raise
-            raise AudioRejected("gone", f"{uri!r} is not there any more") from error
+        with _rejections(uri):
+            source = FileIO(path, opener=lambda *_: open_beneath(root, path))
+        with source:
+            _check_unchanged(source, uri, token)
+            check_size(uri, os.fstat(source.fileno()).st_size, self._max_bytes)
+            fetched = spool(_chunks_of(source, uri), file, uri, self._max_bytes)
+            _check_unchanged(source, uri, token)
         return fetched
 
     def write(self, key: str, data: bytes | Path) -> Stored:
@@ -233,7 +231,7 @@ def _former_token(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
 
 
-def _check_unchanged(source: IO[bytes], uri: str, token: str) -> None:
+def _check_unchanged(source: FileIO, uri: str, token: str) -> None:
     status = os.fstat(source.fileno())
     if token not in {_token(status), _former_token(status)}:
         raise AudioRejected("gone", f"{uri!r} changed since it was listed (was {token}, is {_token(status)})")
@@ -251,6 +249,24 @@ def _unlisted(path: str, error: OSError) -> Listed:
     log.warning("%r cannot be listed, and what is known of it is kept: %s", path, error)
     token = UNLISTED + errorcode.get(error.errno or 0, "EIO")
     return Listed(_uri(path), token, 0, datetime.fromtimestamp(0, UTC))
+
+
+@contextmanager
+def _rejections(uri: str) -> Iterator[None]:
+    """Tell what the system says of one file, and not of those it is copied to, as a rejection of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            raise AudioRejected("gone", f"{uri!r} is not there any more") from error
+        if error.errno == EIO:
+            raise AudioRejected("unreadable", f"the disk cannot read {uri!r}: send it again") from error
+        raise
+
+
+def _chunks_of(source: FileIO, uri: str) -> Iterator[bytes]:
+    with _rejections(uri):
+        yield from iter(lambda: source.read(CHUNK), b"")
 
 
 def _chunks(data: bytes | Path) -> Iterator[bytes]:

@@ -8,7 +8,9 @@ import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES, EIO
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -293,6 +295,31 @@ def test_a_place_that_cannot_be_listed_itself_is_an_error(
     break_path(monkeypatch, "scandir", clips, EACCES)
     with pytest.raises(StorageDenied, match="may not be read"):
         list(storage.list(str(clips)))
+
+
+class BadSector(FileIO):
+    """A file that opens, and whose bytes the disk cannot give."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(EIO, os.strerror(EIO))
+
+
+@pytest.mark.parametrize("at_opening", [True, False])
+def test_a_file_that_the_disk_cannot_read_costs_itself_alone(
+    storage: Storage, clips: Path, at_opening: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clips / "bad.wav").write_bytes(b"x")
+    [clip] = storage.list(str(clips))
+
+    def fail(path: Path, *_: Any, **__: Any) -> FileIO:
+        if at_opening:
+            raise OSError(EIO, os.strerror(EIO))
+        return BadSector(path)
+
+    monkeypatch.setattr("flows.storage.local.FileIO", fail)
+    with pytest.raises(AudioRejected) as error, storage.read(clip.uri, clip.version_token):
+        pass
+    assert error.value.reason == "unreadable"
 
 
 def break_path(monkeypatch: pytest.MonkeyPatch, name: str, broken: Path, code: int) -> None:
