@@ -159,7 +159,7 @@ def shard_counts(session: Session, night: UUID) -> Counter[str]:
 def save_counts(
     session: Session, claim: RunClaim, counts: Mapping[str, int], figures: Mapping[str, float] | None = None
 ) -> None:
-    """Replace a run's counts and figures while it is under way; raises RunLost as hold_run does."""
+    """Replace a run's counts and figures while it is under way; raises RunLost where another has it."""
     _update(session, claim, counts=dict(counts), figures=dict(figures or {}))
 
 
@@ -171,7 +171,7 @@ def finish_run(
     summary: Mapping[str, Any] | None = None,
     figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Close a run with its counts, its figures and what stood at its end; raises RunLost as hold_run does."""
+    """Close a run with counts, figures and summary; raises RunLost where another process has it."""
     closed = {"status": status, "counts": dict(counts), "summary": summary, "finished_at": func.now()}
     _update(session, claim, **closed, figures=dict(figures or {}))
 

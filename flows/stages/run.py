@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
@@ -136,11 +137,15 @@ def _with_versions(
 
 
 def _close(run: OpenRun, status: FinalStatus) -> None:
-    """Finish a run that raised. One that was lost is another process's to finish."""
+    """Finish a run that raised, as far as that is possible: what it raised is what has to be told.
+
+    A run that was lost is another process's to finish; one that the database did not let us close is taken up
+    or closed by the next run of its partition.
+    """
     try:
         _finish(run, status)
-    except RunLost as lost:
-        logger.warning("%s", lost)
+    except (RunLost, DBAPIError) as error:
+        logger.warning("run %s was not closed as %s: %s", run.id, status, error)
 
 
 def _finish(run: OpenRun, status: FinalStatus) -> None:

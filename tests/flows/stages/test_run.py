@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from db.engine import session_scope
 from db.locks import PartitionBusy, partition_lock
@@ -39,6 +40,18 @@ def test_a_run_that_raises_is_closed_and_the_error_goes_on(
     with pytest.raises(error), recorded_run(runtime, "label", "here", {}):
         raise error
     assert rows(runtime.engine, RUNS) == [(status, 1, {})]
+
+
+def test_what_a_run_raised_is_told_where_the_database_does_not_let_it_be_closed(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("UPDATE runs", {}, Exception("the server is away"))
+
+    monkeypatch.setattr("flows.stages.run.finish_run", fail)
+    with pytest.raises(KeyboardInterrupt), recorded_run(runtime, "label", "here", {}):
+        raise KeyboardInterrupt
+    assert rows(runtime.engine, RUNS) == [("running", 1, {})]
 
 
 def test_a_second_run_of_the_partition_is_refused_and_names_the_first(runtime: Runtime) -> None:
