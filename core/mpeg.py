@@ -22,7 +22,7 @@ _LAYER_3 = 3
 _MAX_FRAME_BYTES = 2881
 _MARKS = (b"Xing", b"Info", b"VBRI")
 _MARK_REACH = 48
-_VBRI_OFFSET = 36
+_VBRI_OFFSET, _VBRI_COUNTS_OFFSET = 36, 46
 _PROMISE_BYTES = 256
 _HAS_FRAMES, _HAS_BYTES, _HAS_TABLE, _HAS_QUALITY = 1, 2, 4, 8
 
@@ -180,9 +180,9 @@ class _Walk:
 
 
 def _vbri_promise(data: bytes) -> Promise | None:
-    if not data.startswith(b"VBRI", _VBRI_OFFSET):
+    if not data.startswith(b"VBRI", _VBRI_OFFSET) or len(data) < _VBRI_COUNTS_OFFSET + 8:
         return None
-    size, frames = struct.unpack_from(">II", data, _VBRI_OFFSET + 10)
+    size, frames = struct.unpack_from(">II", data, _VBRI_COUNTS_OFFSET)
     return Promise(frames, size)
 
 

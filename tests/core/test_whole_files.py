@@ -231,6 +231,17 @@ def frame_starts(content: bytes) -> list[int]:
     return starts
 
 
+def test_a_mark_whose_counts_are_cut_promises_nothing(tmp_path: Path) -> None:
+    from core.mpeg import mpeg_streams
+
+    frame = b"\xff\xf3\x14\xc0" + bytes(8) + b"VBRI" + bytes(8)
+    path = tmp_path / "clip"
+    path.write_bytes(2 * frame)
+    with path.open("rb") as file:
+        [stream] = mpeg_streams(file.fileno(), 0, 2 * len(frame))
+    assert stream.end == 2 * len(frame)
+
+
 @pytest.mark.parametrize("other", [{"rate": 22_050}, {"channels": 2}])
 def test_mpeg_that_changes_its_format_is_unread(decode: Decode, other: dict[str, int]) -> None:
     assert reason(decode, written("MP3") + written("MP3", **other)) == "unread"
