@@ -88,7 +88,7 @@ CUDA := torch triton $(shell sed -nE 's/^(nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/
 
 lock-images: .venv/tests ## docker/requirements*.txt anew from requirements.lock and pyproject.toml (needs the network)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
-	$(HASHED) pyproject.toml --extra server $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
+	$(HASHED) pyproject.toml --extra server --extra telemetry $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
 	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt
 	echo torch | $(HASHED) - $$(sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
 	  --output-file docker/requirements-cuda.txt

@@ -41,9 +41,7 @@ def main() -> None:
     """Runs a command; what went wrong on purpose is one line on stderr and exit status 1."""
     from flows.own_server import without_proxy
 
-    logs = logging.StreamHandler(sys.stderr)
-    logs.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[logs])
+    _configure_logs()
     os.environ |= without_proxy()
     try:
         wordwave()
@@ -56,6 +54,20 @@ def main() -> None:
         for line in f"Error: {message}".split("\n"):
             click.echo(printable(line), err=True)
         sys.exit(1)
+
+
+def _configure_logs() -> None:
+    """Log to stderr, here and in the processes of Prefect that this one starts."""
+    from flows import json_logs
+
+    logs = logging.StreamHandler(sys.stderr)
+    if json_logs.is_asked():
+        os.environ |= json_logs.PREFECT_ENVIRONMENT
+        logging.captureWarnings(True)
+        logs.setFormatter(json_logs.JsonFormatter())
+    else:
+        logs.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[logs])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -22,6 +22,22 @@ def refuse_credentials(text: str) -> str:
     return text
 
 
+_MASKED = (
+    (re.compile(r"://[^/\s@:]*:[^\s@]*@"), "://***@"),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "***"),
+    (re.compile(r"([?&]X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s'\"]+"), r"\1***"),
+    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)?\s*)[^\s'\",]+"), r"\1***"),
+    (re.compile(r"(?i)\b((?:password|secret_access_key)['\"]?\s*[:=]\s*['\"]?)[^\s'\",]+"), r"\1***"),
+)
+
+
+def mask_credentials(text: str) -> str:
+    """Any text with three stars for what seems to be a credential in it."""
+    for pattern, replacement in _MASKED:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def mask_url(url: str) -> str:
     """A URL without its password and its query, for people to read; three stars where it cannot be parsed."""
     try:

@@ -1,6 +1,7 @@
 """What one process opens once and every stage shares: database, models, worker threads, the device's lock."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -325,4 +326,5 @@ def shared_runtime(settings: Settings) -> Runtime:
     end_after_sigterm()
     close_home(settings)
     send_traces()
+    logging.captureWarnings(settings.log_format == "json")
     return Runtime(settings)

@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     decode_timeout: float = Field(_LIMITS.decode_timeout, gt=0, description="seconds to decode one clip")
     stall_timeout: float = Field(_LIMITS.stall_timeout, gt=0, description="seconds to decode one block")
 
+    log_format: Literal["text", "json"] = Field("text", description="logs: text, or json, an object a line")
+
     test_data: Folder | None = Field(None, description="real audio for the tests that need it")
 
     @property

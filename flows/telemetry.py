@@ -57,6 +57,12 @@ class _Batch:
 _batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 
 
+def batch_in_hand() -> dict[str, str | int]:
+    """Return run, stage and batch that this thread works on, by the names they have in logs."""
+    batch = _batch.get()
+    return {} if batch is None else {"run": str(batch.run), "stage": batch.stage, "batch": batch.number}
+
+
 @contextmanager
 def work_on_batch(run: UUID, stage: str, number: int, figures: Figures) -> Iterator[None]:
     """Count a batch of a run, or the error it ends with, and trace it; steps inside belong to it."""

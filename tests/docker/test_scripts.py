@@ -20,6 +20,7 @@ from db.bootstrap import BOOTSTRAP_SQL
 from db.embedded import EmbeddedServer
 from db.engine import database_url
 from db.postgres_host import Host
+from flows.json_logs import PREFECT_ENVIRONMENT
 from migrations.upgrade import check, upgrade
 from tests.docker.recipes import DOCKER, compose
 from tests.fixtures_postgres import administer
@@ -150,3 +151,9 @@ def test_buckets_are_made_once(s3: S3Bucket, secrets: Path) -> None:
     buckets = {bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]}
     assert set(names) <= buckets
     assert boto3.client("s3").head_bucket(Bucket=names[0])
+
+
+def test_the_entrypoint_makes_prefect_log_as_the_switch_says() -> None:
+    asked = run(DOCKER / "entrypoint.sh", "env", WORDWAVE_LOG_FORMAT="json").stdout.splitlines()
+    assert {f"{name}={value}" for name, value in PREFECT_ENVIRONMENT.items()} <= set(asked)
+    assert "PREFECT_LOGGING" not in run(DOCKER / "entrypoint.sh", "env", WORDWAVE_LOG_FORMAT="text").stdout
