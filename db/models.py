@@ -429,3 +429,29 @@ class Export(Base):
     num_rows: Mapped[int] = mapped_column(BigInteger)
     sha256s: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _written_at()
+
+
+class Watch(Base):
+    """Bounds of a place's nights, from `set_at` until a later row of the place."""
+
+    __tablename__ = "watches"
+    __table_args__ = (
+        Index("ix_watches_place", "place", "id"),
+        CheckConstraint(
+            "max_quarantined BETWEEN 0 AND 1 AND max_uncertain BETWEEN 0 AND 1"
+            " AND max_one_label BETWEEN 0 AND 1 AND least_agreement BETWEEN 0 AND 1"
+            " AND least_usual BETWEEN 0 AND 1",
+            name="shares",
+        ),
+        CheckConstraint("most_usual = 0 OR most_usual BETWEEN 1 AND 1000", name="most_usual"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    place: Mapped[str]
+    max_quarantined: Mapped[float]
+    max_uncertain: Mapped[float]
+    max_one_label: Mapped[float]
+    least_agreement: Mapped[float]
+    least_usual: Mapped[float]
+    most_usual: Mapped[float]
+    set_at: Mapped[datetime] = _written_at()

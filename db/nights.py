@@ -60,6 +60,26 @@ def latest_parameters(session: Session, kind: str, library: str) -> Mapping[str,
     return session.scalar(latest.order_by(Run.started_at.desc()).limit(1))
 
 
+def weekday_summaries(session: Session, run_id: UUID, limit: int) -> list[Mapping[str, Any]]:
+    """Return the summaries of the last earlier days of a run's weekday, kind and prefix, the latest first.
+
+    Of several completed runs of a day that is the one that began last; a run without a day has none.
+    """
+    this = aliased(Run)
+    same = (
+        this.id == run_id,
+        Run.kind == this.kind,
+        Run.parameters["prefix"] == this.parameters["prefix"],
+        Run.status == "completed",
+        func.jsonb_typeof(Run.summary) == "object",
+        Run.day < this.day,
+        func.mod(this.day - Run.day, 7) == 0,
+    )
+    latest = select(Run.summary).where(*same).distinct(Run.day)
+    latest = latest.order_by(Run.day.desc(), Run.started_at.desc()).limit(limit)
+    return [summary for summary in session.scalars(latest) if summary is not None]
+
+
 def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:
     """The last completed runs of a kind that answered clips by these models (fingerprints) in one attempt."""
     answered = (

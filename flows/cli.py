@@ -181,6 +181,7 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
     from flows.stages.label import LabelRequest
     from flows.stages.partition import partition_of
     from flows.stages.report import json_rows, table_lines
+    from flows.stages.watch import doubts
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
@@ -191,6 +192,8 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
             echo_json(row)
     else:
         click.echo("\n".join(table_lines(night.answers)))
+    for doubt in doubts(night.figures):
+        click.echo(f"doubtful: {doubt}", err=True)
 
 
 AUDIO_REQUEST = (
@@ -352,26 +355,28 @@ def backfill(
     from flows.stages.backfill import raise_failures
     from flows.stages.job import run_night, with_bar
     from flows.stages.label import Labelling, LabelRequest
-    from flows.stages.partition import partitions_of
+    from flows.stages.partition import Partition, partitions_of
+    from flows.stages.watch import raise_doubts
 
     request = LabelRequest(**options)
+
+    def run_day(day: Partition) -> None:
+        night = run_night(
+            runtime,
+            day,
+            request,
+            with_bar,
+            kind="nightly-labeling",
+            export=True,
+            least_clips=least_clips,
+        )
+        raise_doubts(night.figures)
+
     days = partitions_of(
         prefix, first_day.date(), last_day.date(), check_timezone(timezone), allow_loss=allow_loss
     )
     with runtime_for(*{day.place for day in days}) as runtime:
-        outcomes = backfill_days(
-            Labelling(runtime, request),
-            days,
-            lambda day: run_night(
-                runtime,
-                day,
-                request,
-                with_bar,
-                kind="nightly-labeling",
-                export=True,
-                least_clips=least_clips,
-            ),
-        )
+        outcomes = backfill_days(Labelling(runtime, request), days, run_day)
     for outcome in outcomes:
         click.echo(f"{outcome.partition.day}  {outcome.status}")
     raise_failures(outcomes, least_clips)
@@ -739,6 +744,38 @@ def up(port: int, nightly: str | None, library: str | None, at: datetime, timezo
     if (nightly is None) != (library is None):
         raise click.UsageError("--nightly and --library go together: what is labelled, and by which library")
     run_up(port, Night(nightly, library, at.time(), timezone) if nightly and library else None)
+
+
+SHARE = Between(0, 1)
+
+
+@wordwave.command()
+@click.argument("place", metavar="PREFIX")
+@click.option("--max-quarantined", type=SHARE, help="Share of the clips.")
+@click.option("--max-uncertain", type=SHARE, help="Share of the answers.")
+@click.option("--max-one-label", type=SHARE, help="Share of the answers that are the most frequent label.")
+@click.option("--least-agreement", type=SHARE, help="Share that a nearest neighbor answers alike; 0: any.")
+@click.option("--least-usual", type=SHARE, help="Share of the weekday's usual number of clips; 0: any.")
+@click.option(
+    "--most-usual", type=Between(0, 1000), help="Multiple of the weekday's usual number of clips; 0: any."
+)
+def watch(place: str, **bounds: float | None) -> None:
+    """Set bounds beyond which the nights of PREFIX end as Doubtful, and print those that hold.
+
+    PREFIX is that of its nights, with {day} where they have it, or a folder around them. What is not given
+    stays as it is.
+    """
+    from flows.stages.partition import Partition
+    from flows.stages.watch import bounds_of, set_bounds
+    from flows.storage.location import canonical
+
+    changes = {name: bound for name, bound in bounds.items() if bound is not None}
+    with runtime_for() as runtime:
+        if changes:
+            held = set_bounds(runtime, place, changes)
+        else:
+            held = bounds_of(runtime, Partition(place, canonical(place)))
+    echo_json({"place": place, **vars(held)})
 
 
 @wordwave.command("watchdog")

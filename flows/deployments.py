@@ -60,6 +60,7 @@ DEPLOYED = (
     Deployed("generate-sound", ("audio",), pool="wordwave-gpu"),
     Deployed("denoise-clips", ("audio",), pool="wordwave-gpu"),
     Deployed("evaluate-task", ("quality",), pool="wordwave-gpu"),
+    Deployed("watch-place", ("quality",)),
     Deployed("replay-quarantine", ("repair",), pool="wordwave-gpu"),
     Deployed("recheck", ("repair",), pool="wordwave-gpu"),
     Deployed("undo-run", ("repair",)),

@@ -12,6 +12,7 @@ from flows.stages.plan import IDLE, STATES, NightPlan
 from flows.stages.preview import Preview, PromptPreview
 from flows.stages.run import OpenRun
 from flows.stages.summary import EarlierNight, NightSummary, clips_worked, moved, share
+from flows.stages.watch import Figure
 
 PROMPT_HEAD, PROMPT_TAIL = 2000, 600
 """Characters of a prompt that are shown: where it begins, and the clip at its end."""
@@ -21,7 +22,19 @@ HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
     """The page of a night: its figures, its labels beside those of the night before, what was set aside."""
     figures = _figures(night)
-    return summary(place, night.run, figures, _labels(night.summary, before), _set_aside(night))
+    labels, set_aside = _labels(night.summary, before), _set_aside(night)
+    return summary(place, night.run, _bounds(night.figures), figures, labels, set_aside)
+
+
+def _bounds(figures: Sequence[Figure]) -> list[str]:
+    """Each figure that has a bound beside it, those beyond first."""
+    if not figures:
+        return ["No bounds are set for this place: `wordwave watch` or the form of watch-place sets them."]
+    lines = ["| figure | is | bound | holds |", "| --- | ---: | ---: | --- |"]
+    for figure in sorted(figures, key=lambda figure: not figure.is_beyond):
+        holds = "" if figure.value is None else "NO" if figure.is_beyond else "yes"
+        lines.append(f"| {escape(figure.text)} | {figure.number} | {figure.limit} | {holds} |")
+    return lines
 
 
 def _figures(night: Night) -> list[str]:

@@ -42,6 +42,7 @@ from flows.stages.plan import STATES, NightPlan
 from flows.stages.preview import preview
 from flows.stages.summary import night_before
 from flows.stages.verdict import no_clips
+from flows.stages.watch import raise_doubts
 from flows.tasks import batch_threads, in_tasks
 
 KIND = "nightly-labeling"
@@ -102,6 +103,7 @@ def nightly_labeling(
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
+    raise_doubts(night.figures)
     outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
     return outcome if len(night.answers) else cast(Outcome, completed_empty(outcome))
 

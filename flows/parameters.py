@@ -331,6 +331,40 @@ LeastClips = Annotated[
         "Doubtful. 0 allows a night without any.",
     ),
 ]
+MaxQuarantined = Annotated[
+    float, Field(ge=0, le=1), _form("Max quarantined", "Share of the clips of a night; 1 bounds nothing.")
+]
+MaxUncertain = Annotated[
+    float, Field(ge=0, le=1), _form("Max uncertain", "Share of the answers of a night; 1 bounds nothing.")
+]
+MaxOneLabel = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form("Max one label", "Share of the answers that are the most frequent label; 1 bounds nothing."),
+]
+LeastAgreement = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form(
+        "Least agreement",
+        "Share of the answers that are those of the nearest demonstration, by tokens and by pooled latent; "
+        "0 bounds nothing.",
+    ),
+]
+LeastUsual = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form(
+        "Least usual",
+        "Clips of a night as a share of the usual number: the median of the last four nights of that "
+        "weekday. 0 bounds nothing.",
+    ),
+]
+MostUsual = Annotated[
+    float,
+    Field(ge=0, le=1000),
+    _form("Most usual", "Clips of a night as a multiple of the usual number; 0 bounds nothing."),
+]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
 APPROVAL_HOURS = 12
 Approve = Annotated[

@@ -30,6 +30,7 @@ from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
 from flows.stages.verdict import require_clips
 from flows.stages.version import code_version
+from flows.stages.watch import Figure, doubts, judge
 from flows.storage.location import canonical
 from flows.telemetry import work_on_batch
 
@@ -40,13 +41,17 @@ Batches = Sequence[Sequence[object]]
 
 @dataclass(frozen=True)
 class Night:
-    """A finished run: what was asked, what was done, of which clips, and what each of them has now."""
+    """A finished run: what was asked, what was done, of which clips, and what each of them has now.
+
+    `figures` are those that have a bound.
+    """
 
     labelling: Labelling
     run: OpenRun
     selection: Selection
     answers: ClipAnswers
     summary: NightSummary
+    figures: Sequence[Figure]
 
 
 @dataclass(frozen=True)
@@ -180,8 +185,9 @@ def run_night(
             export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
         answers = ClipAnswers(labelling, selection)
         summary = summarize(answers)
-        run.summary = asdict(summary)
-    return Night(labelling, run, selection, answers, summary)
+        figures = judge(runtime, run.id, partition, summary, least_clips)
+        run.summary = asdict(replace(summary, doubts=doubts(figures)))
+    return Night(labelling, run, selection, answers, summary, figures)
 
 
 def run_shard(

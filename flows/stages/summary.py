@@ -1,8 +1,8 @@
 """A night in figures, as they stand at its end, and the night before it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from uuid import UUID
 
@@ -25,7 +25,8 @@ class NightSummary:
     """What the clips of a night were answered.
 
     `agreement` has, by neighbour, the share of answers that say the same, of clips that the library does not
-    have and whose neighbour is known. `mean_margin` is None where nothing is answered.
+    have and whose neighbour is known. `mean_margin` is None where nothing is answered. `doubts` are the
+    figures beyond the bounds of the place.
     """
 
     labels: Mapping[str, int]
@@ -33,6 +34,12 @@ class NightSummary:
     mean_margin: float | None
     agreement: Mapping[str, float]
     quarantined: Mapping[str, int]
+    doubts: Sequence[str] = field(default_factory=list)
+
+    @property
+    def clips(self) -> int:
+        """How many clips are answered or quarantined."""
+        return self.answered + sum(self.quarantined.values())
 
     @property
     def answered(self) -> int:

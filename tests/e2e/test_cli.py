@@ -146,6 +146,23 @@ def test_a_place_without_clips_is_said_and_fails(desk: Desk, library: str) -> No
     assert (allowed.returncode, allowed.stdout) == (0, "2026-11-08  no clips\n")
 
 
+def test_bounds_of_a_place_are_set_shown_and_held(desk: Desk, library: str) -> None:
+    folder = desk.folder / "doubts"
+    write(folder, {"2026-11-01/a.wav": tone(205), "2026-11-01/cut.wav": tone(405)[:-400]})
+    set_first = desk.run("watch", f"{folder}/{{day}}", "--max-quarantined", "0.2")
+    assert json.loads(set_first.stdout)["max_quarantined"] == 0.2, set_first.stderr
+    assert json.loads(desk.run("watch", f"{folder}/{{day}}").stdout)["max_quarantined"] == 0.2
+    days = ["--first-day", "2026-11-01", "--last-day", "2026-11-01"]
+    filled = desk.run("backfill", f"{folder}/{{day}}", "--library", library, *days)
+    assert (filled.returncode, filled.stdout) == (1, "2026-11-01  doubtful\n")
+    assert "1 of 2 clips are quarantined (50%, at most 20%)" in filled.stderr
+    labeled = desk.run("label", folder / "2026-11-01", "--library", library)
+    assert (labeled.returncode, labeled.stderr) == (
+        0,
+        "doubtful: 1 of 2 clips are quarantined (50%, at most 20%)\n",
+    )
+
+
 def test_label_prints_one_object_per_clip_in_listing_order_and_nothing_else(desk: Desk, library: str) -> None:
     labeled = desk.label("--library", library)
     assert labeled.returncode == 0, labeled.stderr

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.stages.verdict import NoClips
+from flows.stages.verdict import DoubtfulNight, NoClips
 from tests.e2e.tables import rows
+from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 from tests.flows.test_flows import artifact
@@ -120,3 +121,56 @@ def test_a_step_over_a_place_without_clips_is_empty(library: str, worker: Path, 
     named = {} if flow in ("ingest_clips", "tokenize_clips") else {"library": library}
     state = getattr(import_module(f"flows.{flow}"), flow)(f"{worker}/dayz", **named, return_state=True)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
+
+
+@pytest.fixture
+def twelve(worker: Path) -> Path:
+    """A day of twelve clips, four of which cannot be used, and all others of one label."""
+    folder = worker / "2026-11-22"
+    folder.mkdir()
+    for number in range(12):
+        data = tone(200 + number)
+        (folder / f"{number}.wav").write_bytes(data[:-400] if number < 4 else data)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ({"max_quarantined": 0.2}, "4 of 12 clips are quarantined (33.33%, at most 20%)"),
+        ({"max_one_label": 0.95}, "8 of 8 answers are low (100%, at most 95%)"),
+    ],
+)
+def test_a_night_beyond_a_bound_is_doubtful_and_its_results_are_written(
+    twelve: Path, library: str, worker: Path, database: Database, bounds: dict[str, float], said: str
+) -> None:
+    from flows.watch_place import watch_place
+
+    assert watch_place(f"{worker}/{{day}}", **bounds).items() >= bounds.items()
+    state = night(f"{worker}/{{day}}", library, day="2026-11-22")
+    assert (state.type.value, state.name, state.message) == ("FAILED", "Doubtful", said)
+    with pytest.raises(DoubtfulNight):
+        state.result()
+    text, _, figure = said.rpartition(" (")
+    page = artifact("nightly-labeling-summary").data
+    assert f"| {text} | {figure.split(',')[0]} | {figure.split(', ')[1][:-1]} | NO |" in page
+    [run] = rows(database.url("writer"), "SELECT * FROM runs WHERE kind = 'nightly-labeling'")
+    assert (run["status"], run["summary"]["doubts"]) == ("completed", [said])
+    [export] = rows(database.url("writer"), "SELECT * FROM exports")
+    assert (export["run_id"], export["num_rows"]) == (run["id"], 8)
+
+
+def test_a_doubtful_day_is_done_for_a_backfill(twelve: Path, library: str, worker: Path) -> None:
+    from flows.backfill_labeling import backfill_labeling
+    from flows.watch_place import watch_place
+
+    prefix = f"{worker}/{{day}}"
+    watch_place(prefix, max_quarantined=0.2)
+    state = backfill_labeling(prefix, library, "2026-11-22", "2026-11-22", return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "Doubtful")
+    assert "2026-11-22: 4 of 12 clips are quarantined (33.33%, at most 20%)" in state.message
+    assert [row["status"] for row in json.loads(artifact("backfill-labeling-table").data)] == ["doubtful"]
+    again = backfill_labeling(prefix, library, "2026-11-22", "2026-11-22")
+    assert again == {"2026-11-22": "nothing missing"}
+    watch_place(prefix, max_quarantined=0.5)
+    assert night(prefix, library, day="2026-11-22").name == "Completed"

@@ -19,6 +19,7 @@ from flows.stages.plan import NightPlan, State
 from flows.stages.preview import Pace, Preview, PromptPreview
 from flows.stages.run import OpenRun
 from flows.stages.summary import EarlierNight, NightSummary
+from flows.stages.watch import Figure
 from tests.flows.test_artifacts import EMPHASIS, MARKUP, render
 
 PAGES = Path(__file__).with_name("pages")
@@ -59,7 +60,12 @@ def night(summary: NightSummary) -> Any:
         }
     )
     labelling = SimpleNamespace(request=SimpleNamespace(min_margin=0.2))
-    return SimpleNamespace(labelling=labelling, run=run, summary=summary)
+    figures = [
+        Figure("40 of 80 answers are a|b <i>", 0.5, 0.8),
+        Figure("clips, of which no usual number is known yet", None, 0.5, is_least=True),
+        Figure("4 of 84 clips are quarantined", 4 / 84, 0.02),
+    ]
+    return SimpleNamespace(labelling=labelling, run=run, summary=summary, figures=figures)
 
 
 def known(name: str) -> str:
