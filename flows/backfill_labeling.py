@@ -3,9 +3,8 @@
 from dataclasses import asdict
 from datetime import date
 
-from prefect import flow
-
 from flows.artifacts import publish_page
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.night_pages import backfill_page, day_rows
 from flows.nightly_labeling import nightly_labeling

@@ -1,9 +1,9 @@
 """build-library: labelled clips become a frozen version of a library."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import library_page, library_rows, publish_page
+from flows.form_flow import flow
 from flows.parameters import LibraryInstruction, ManifestUri, NewLibraryName, Promote, Task
 from flows.runtime import shared_runtime
 from flows.settings import Settings

@@ -726,24 +726,53 @@ def migrate() -> None:
 
 @wordwave.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of the UI.")
-@click.option("--nightly", metavar="PREFIX", help="Label this every night, as in s3://calls/{day}.")
-@click.option("--library", metavar="NAME[@VERSION]", help="Library of the nightly run.")
-@click.option("--at", type=click.DateTime(["%H:%M"]), default="02:00", show_default="02:00")
-@click.option("--timezone", default="UTC", show_default=True, help="Of the nightly run and of its days.")
-def up(port: int, nightly: str | None, library: str | None, at: datetime, timezone: str) -> None:
+@click.option(
+    "--nightly",
+    multiple=True,
+    metavar="PREFIX",
+    help="Label this every night, as in s3://calls/{day}; once for each place.",
+)
+@click.option("--library", multiple=True, metavar="NAME[@VERSION]", help="Library of the nightly run.")
+@click.option("--at", multiple=True, type=click.DateTime(["%H:%M"]), default=["02:00"], show_default="02:00")
+@click.option(
+    "--timezone", multiple=True, default=["UTC"], show_default="UTC", help="Of the nightly run and its days."
+)
+def up(port: int, nightly: tuple[str, ...], **each: tuple[Any, ...]) -> None:
     """Start Postgres, the Prefect server with its UI and all flows; Ctrl-C ends them.
 
-    Without --nightly, schedules stay as they were set in the UI.
+    Each --nightly makes a deployment with a schedule, once: from then on it is changed in the UI, and a
+    restart leaves it alone. Where it is repeated, so are --library, --at and --timezone, in the same order;
+    one that is given once is for all.
     """
     from flows.interruption import exit_when_interrupted
 
     exit_when_interrupted()
-    from flows.deployments import Night
+    from flows.places import Night, deployment_name
     from flows.up import run_up
 
-    if (nightly is None) != (library is None):
-        raise click.UsageError("--nightly and --library go together: what is labelled, and by which library")
-    run_up(port, Night(nightly, library, at.time(), timezone) if nightly and library else None)
+    values = {option: _one_each(option, given, len(nightly)) for option, given in each.items()}
+    nights = [
+        Night(prefix, library, at.time(), timezone)
+        for prefix, library, at, timezone in zip(
+            nightly, values["library"], values["at"], values["timezone"], strict=True
+        )
+    ]
+    if len({deployment_name(night.prefix) for night in nights}) < len(nights):
+        raise click.UsageError("a place is given twice: --nightly names each place once")
+    run_up(port, nights)
+
+
+def _one_each(option: str, given: tuple[Any, ...], number: int) -> tuple[Any, ...]:
+    """The value of each --nightly, of which one alone is for all."""
+    if number == 0 and option == "library" and given:
+        raise click.UsageError("--nightly and --library go together: what is labeled, and by which library")
+    if len(given) == 1:
+        return given * number
+    if len(given) != number:
+        raise click.UsageError(
+            f"--{option} is given {len(given)} times for {number} --nightly: give it once, or once for each"
+        )
+    return given
 
 
 SHARE = Between(0, 1)

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish_audio
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import (
     AllowLoss,

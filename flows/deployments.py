@@ -4,7 +4,6 @@
 """
 
 from dataclasses import dataclass
-from datetime import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.deployments.runner import RunnerDeployment
-    from prefect.schedules import Schedule
     from prefect.utilities.callables import ParameterSchema
 
 DEPLOYMENT = "wordwave"
@@ -48,13 +46,13 @@ class Deployed:
 
 NIGHTLY = Deployed("nightly-labeling", ("nightly",), pool="wordwave-gpu", at_once=1)
 DEPLOYED = (
-    Deployed("ingest-clips", ("job",)),
-    Deployed("tokenize-clips", ("job",), pool="wordwave-gpu"),
+    Deployed("ingest-clips", ("step",)),
+    Deployed("tokenize-clips", ("step",), pool="wordwave-gpu"),
     Deployed("build-library", ("library",), pool="wordwave-gpu"),
-    Deployed("label-clips", ("job",), pool="wordwave-gpu"),
-    Deployed("export-results", ("job",)),
+    Deployed("label-clips", ("step",), pool="wordwave-gpu"),
+    Deployed("export-results", ("step",)),
     NIGHTLY,
-    Deployed("label-shard", ("nightly",), pool="wordwave-gpu"),
+    Deployed("label-shard", ("helper",), pool="wordwave-gpu"),
     Deployed("backfill-labeling", ("nightly",), pool="wordwave-gpu"),
     Deployed("generate-speech", ("audio",), pool="wordwave-gpu"),
     Deployed("generate-sound", ("audio",), pool="wordwave-gpu"),
@@ -64,69 +62,36 @@ DEPLOYED = (
     Deployed("replay-quarantine", ("repair",), pool="wordwave-gpu"),
     Deployed("recheck", ("repair",), pool="wordwave-gpu"),
     Deployed("undo-run", ("repair",)),
-    Deployed("verify-run", ("repair",), pool="wordwave-gpu"),
+    Deployed("verify-run", ("check",), pool="wordwave-gpu"),
     Deployed("upgrade-models", ("models",), pool="wordwave-gpu"),
     Deployed("promote-models", ("models",)),
-    Deployed("doctor", ("repair",), pool="wordwave-gpu"),
+    Deployed("doctor", ("check",), pool="wordwave-gpu"),
 )
 
 
-@dataclass(frozen=True)
-class Night:
-    """When nightly-labeling runs by itself, and on what."""
-
-    prefix: str
-    library: str
-    at: time
-    timezone: str
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """What the form would be filled with: the day before, with days as they are in the time zone.
-
-        A schedule after noon says its time, so that no jump of the clocks takes it for one after midnight.
-        """
-        return {
-            "prefix": self.prefix,
-            "library": self.library,
-            "day": "yesterday" if self.at.hour < 12 else f"yesterday@{self.at:%H:%M}",
-            "timezone": self.timezone,
-        }
-
-    def schedule(self) -> "Schedule":
-        """Every night; raises ValueError that names the parameter which the form would refuse."""
-        from prefect.exceptions import ParameterTypeError
-        from prefect.schedules import Cron
-
-        try:
-            NIGHTLY.load().validate_parameters(self.parameters)
-        except ParameterTypeError as error:
-            raise ValueError(f"the nightly run cannot be scheduled: {error}") from error
-        cron = f"{self.at.minute} {self.at.hour} * * *"
-        return Cron(cron, timezone=self.timezone, parameters=self.parameters, slug="nightly")
+def served() -> list["RunnerDeployment"]:
+    """Return the deployments of all flows as one process serves them."""
+    return [serve(deployed) for deployed in DEPLOYED]
 
 
-def served(night: Night | None = None) -> list["RunnerDeployment"]:
-    """The deployments as one process serves them."""
-    return [_served(deployed, night if deployed is NIGHTLY else None) for deployed in DEPLOYED]
+def serve(deployed: Deployed, name: str = DEPLOYMENT, **new: Any) -> "RunnerDeployment":
+    """Return a deployment of a flow as one process serves it; `new` sets what only a new one is given.
 
-
-def _served(deployed: Deployed, night: Night | None) -> "RunnerDeployment":
+    What is not given stays as people set it in the UI.
+    """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
     deployment = RunnerDeployment.from_flow(
         deployed.load(),
-        name=DEPLOYMENT,
+        name=name,
         tags=list(deployed.tags),
-        schedule=night.schedule() if night else None,
         concurrency_limit=_limit(deployed.at_once),
         entrypoint_type=EntrypointType.MODULE_PATH,
+        **new,
     )
-    # what is not given stays as people set it in the UI; a field that is set would be emptied
-    deployment.model_fields_set.difference_update(
-        {"parameters", "paused"} | (set() if night else {"schedules"})
-    )
+    # a field that is set would be emptied
+    deployment.model_fields_set.difference_update({"parameters", "paused", "schedules"} - new.keys())
     deployment._parameter_openapi_schema = _closed(deployment._parameter_openapi_schema)
     return deployment
 

@@ -1,9 +1,8 @@
 """doctor: is everything in place, where the flows run?"""
 
-from prefect import flow
-
 from flows.artifacts import publish_checks
 from flows.examination import examine
+from flows.form_flow import flow
 from flows.settings import Settings
 from flows.stages.check import require
 

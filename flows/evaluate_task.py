@@ -1,9 +1,9 @@
 """evaluate-task: few-shot episodes of clips whose labels are known, beside baselines and the paper."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish, score_rows
+from flows.form_flow import flow
 from flows.parameters import (
     Episodes,
     EpisodeSeed,

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from prefect import flow
 from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
 from db.labels import current_labels
 from flows.artifacts import count_rows, publish
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import NewLibraryName, Prefix
 from flows.runtime import shared_runtime

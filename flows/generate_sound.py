@@ -1,9 +1,9 @@
 """generate-sound: texts to sounds, as the clips of a library show."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish_audio
+from flows.form_flow import flow
 from flows.parameters import (
     AudioFormat,
     Duration,

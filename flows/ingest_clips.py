@@ -1,9 +1,9 @@
 """ingest-clips: which clips there are."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import count_rows, publish
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import AllowLoss, Prefix
 from flows.runtime import shared_runtime

@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, replace
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import answer_rows, publish
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import (
     KShot,

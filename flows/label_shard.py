@@ -1,8 +1,8 @@
 """label-shard: one worker's part of a night that is shared out."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.form_flow import flow
 from flows.parameters import (
     Day,
     KShot,

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from typing import cast
 
-from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
+from flows.form_flow import flow
 from flows.named_states import completed_empty, names_states
 from flows.night_pages import night_page, plan_page, plan_rows
 from flows.parameters import (

@@ -7,14 +7,18 @@ a process or a line of a log. The server's address is kept beside it while the s
 import fcntl
 import os
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from db.private import keep_private, private_folder
 
 HOST = "127.0.0.1"
 USER = "wordwave"
+HOLD_ATTEMPTS = 5
 LOOPBACK = (HOST, "localhost", "::1")
 
 
@@ -50,14 +54,54 @@ def origin(host: str, port: int) -> str:
     return f"http://{host}" if port == 80 else f"http://{host}:{port}"
 
 
+class AlreadyRunning(RuntimeError):
+    """Another `wordwave up` runs on this working folder."""
+
+
 @contextmanager
 def announced(home: Path, port: int) -> Iterator[None]:
-    """Keep the server's address where `found_by_clients` looks; a lock says that it is still true."""
-    with _address_file(home).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(api_url(port))
+    """Hold the working folder, and keep the server's address where `found_by_clients` looks.
+
+    Raises AlreadyRunning where another process holds it. The lock says that the address is still true.
+    """
+    private_folder(home)
+    private_folder(prefect_home(home))
+    with _address_file(home).open("a+") as file:
+        if not _hold(file):
+            raise AlreadyRunning(_where(home))
+        file.truncate(0)
+        file.write(f"{api_url(port)}\n{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _hold(file: IO[str]) -> bool:
+    for _ in range(HOLD_ATTEMPTS):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.1)  # a client that looks for the address holds the file for a moment
+    return False
+
+
+def _where(home: Path) -> str:
+    address, _, pid = _address_file(home).read_text().strip().partition("\n")
+    return (
+        f"wordwave up already runs on {home}: process {pid or 'unknown'}, {address.removesuffix('/api')}. "
+        "End it first, or set WORDWAVE_HOME to another folder"
+    )
+
+
+def check_port(port: int) -> None:
+    """Raise OSError where something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise OSError(
+                f"port {port} of {HOST} cannot be had ({error.strerror}): choose another --port"
+            ) from error
 
 
 @contextmanager
@@ -81,7 +125,7 @@ def _announced_address(home: Path) -> str | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return file.read()
+            return file.readline().strip()
     return None
 
 

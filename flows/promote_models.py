@@ -1,9 +1,9 @@
 """promote-models: whose answers are the current ones."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import escape, publish
+from flows.form_flow import flow
 from flows.parameters import LibraryName
 from flows.runtime import shared_runtime
 from flows.settings import Settings

@@ -1,9 +1,9 @@
 """recheck: clips that were stored before today's checks are read again."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish_page, refused_library_lines, summary, suspect_rows
+from flows.form_flow import flow
 from flows.parameters import DryRun, Prefix
 from flows.runtime import shared_runtime
 from flows.settings import Settings

@@ -1,9 +1,9 @@
 """replay-quarantine: clips that were set aside get another try."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish, quarantine_rows
+from flows.form_flow import flow
 from flows.parameters import Prefix, Reasons
 from flows.runtime import shared_runtime
 from flows.settings import Settings

@@ -115,5 +115,6 @@ def wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:
                 return
         except OSError as error:  # URLError and HTTPError are kinds of it
             trouble = str(error)
+            click.echo(".", nl=False, err=True)
             time.sleep(0.5)
     raise click.ClickException(f"the Prefect server did not answer within {START_SECONDS} s: {trouble}")

@@ -1,9 +1,9 @@
 """tokenize-clips: audio to words."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish, quarantine_rows
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import Prefix
 from flows.runtime import shared_runtime

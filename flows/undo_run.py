@@ -1,9 +1,9 @@
 """undo-run: current answers as they were before a run, or before an undoing."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import count_rows, publish
+from flows.form_flow import flow
 from flows.parameters import RunId
 from flows.run_reference import find_run
 from flows.runtime import shared_runtime

@@ -1,9 +1,9 @@
 """upgrade-models: a new codec or LLM answers beside the one in use."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import changed_rows, publish
+from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import (
     KShot,

@@ -1,9 +1,9 @@
 """verify-run: what a run wrote is computed, or read, again and compared."""
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import check_rows, publish
+from flows.form_flow import flow
 from flows.parameters import RunId, Sample
 from flows.run_reference import find_run
 from flows.runtime import shared_runtime

@@ -1,5 +1,6 @@
 """`wordwave up` as a process of its own, asked over Prefect's HTTP API as its UI asks it."""
 
+import json
 import os
 import signal
 import socket
@@ -16,8 +17,10 @@ from typing import Any
 import httpx
 
 from benchmarks.prefect_api import api_client
+from flows.deployments import DEPLOYMENT
 from flows.own_server import read_password
 from tests.e2e.processes import descendants, lives
+from tests.e2e.world import tone
 
 START_SECONDS, PATIENCE = 240.0, 120.0
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -59,8 +62,8 @@ class Service:
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def deployment(self, flow: str) -> Any:
-        return self.ask("GET", f"/deployments/name/{flow}/wordwave")
+    def deployment(self, flow: str, name: str = DEPLOYMENT) -> Any:
+        return self.ask("GET", f"/deployments/name/{flow}/{name}")
 
     def start(self, flow: str, **parameters: Any) -> str:
         """A run as a form would start it; its id."""
@@ -95,6 +98,26 @@ def wait_until(happened: Callable[[], Any], patience: float = PATIENCE) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.2)
+
+
+def make_library(environment: Mapping[str, str], home: Path, folder: Path) -> None:
+    """Import the library `sounds` of a low and a high tone, as on the command line."""
+    folder.mkdir()
+    labels = {"low": 220, "high": 3100}
+    for label, pitch in labels.items():
+        (folder / f"{label}.wav").write_bytes(tone(pitch))
+    rows = [json.dumps({"path": f"{label}.wav", "label": label}) for label in labels]
+    (folder / "manifest.jsonl").write_text("\n".join(rows))
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "library",
+        "import",
+        "sounds",
+        str(folder / "manifest.jsonl"),
+    ]
+    subprocess.run(command, env={**os.environ, **environment, "WORDWAVE_HOME": str(home)}, check=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ import pytest
 
 from flows.deployments import DEPLOYED
 from flows.own_server import password_file
+from flows.places import deployment_name
 from tests.e2e.processes import children, command, descendants, lives
-from tests.e2e.service import free_port, serving, wait_until
+from tests.e2e.service import free_port, make_library, serving, wait_until
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -31,29 +33,66 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         "WORDWAVE_READ_ROOTS": str(folder),
         "WORDWAVE_LLM": "none",
     }
-    nightly = ["--nightly", f"{folder}/{{day}}", "--library", "sounds", "--timezone", "Europe/Berlin"]
+    make_library(environment, tmp_path / "home", folder / "library")
+    prefix = f"{folder}/{{day}}"
+    nightly = ["--nightly", prefix, "--library", "sounds", "--timezone", "Europe/Berlin"]
     with serving(environment, tmp_path / "home", *nightly) as service:
-        assert f"{len(DEPLOYED)} flows at {service.address}" in service.log.read_text()
+        said = service.log.read_text()
+        assert f"{len(DEPLOYED)} flows at {service.address}" in said
+        assert f"{prefix} by sounds, at 02:00 every day in Europe/Berlin; next " in said
         assert "<html" in httpx.get(service.address, follow_redirects=True).text
         offered = service.ask("POST", "/deployments/filter")
         assert {deployment["entrypoint"] for deployment in offered} == {d.entrypoint for d in DEPLOYED}
-        [schedule] = service.deployment("nightly-labeling")["schedules"]
+        [schedule] = service.deployment("nightly-labeling", deployment_name(prefix))["schedules"]
         assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+        again = second_up(environment, tmp_path / "home", free_port())
+        assert again.returncode == 1
+        assert f"process {service.process.pid}, {service.address}." in again.stderr
         assert service.wait_for(service.start("ingest-clips", prefix=str(folder)))["type"] == "COMPLETED"
-        [clip] = rows(database.url("writer"), "SELECT uri FROM clips")
-        assert clip["uri"].endswith("/a.wav")
+        clips = rows(database.url("writer"), "SELECT uri FROM clips WHERE uri LIKE '%/a.wav'")
+        assert len(clips) == 1
         left = descendants(service.process.pid)
         assert left
         assert service.interrupt() == 0
         assert [pid for pid in left if lives(pid)] == []
     # what people set in the UI, and the schedule, are still there when it starts again; SIGTERM ends it too
     with serving(environment, tmp_path / "home") as service:
-        [schedule] = service.deployment("nightly-labeling")["schedules"]
-        assert schedule["parameters"]["prefix"] == f"{folder}/{{day}}"
+        place = service.deployment("nightly-labeling", deployment_name(prefix))
+        assert place["parameters"]["prefix"] == prefix
+        assert len(place["schedules"]) == 1
         left = children(service.process.pid)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(60) == 0
         assert [pid for pid in left if lives(pid)] == []
+
+
+def second_up(
+    environment: dict[str, str], home: Path, port: int, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Start the service where it cannot be started, and return how that ended."""
+    command = [sys.executable, "-m", "flows.cli", "up", "--port", str(port), *options]
+    given = {**os.environ, **environment, "WORDWAVE_HOME": str(home)}
+    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=240)
+
+
+def test_a_night_that_would_fail_or_a_port_that_is_taken_ends_the_start(
+    database: Database, tmp_path: Path
+) -> None:
+    environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}
+    night = ["--nightly", f"{tmp_path}/{{day}}", "--library", "soundz"]
+    refused = second_up(environment, tmp_path / "home", free_port(), *night)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        f"Error: {tmp_path}/{{day}} cannot be labeled every night: "
+        "there is no library soundz: import one first"
+    )
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        refused = second_up(environment, tmp_path / "home", port)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: port {port} of 127.0.0.1 cannot be had")
 
 
 def test_its_server_refuses_strangers_and_shows_its_password_to_nobody(

@@ -1,12 +1,14 @@
 """What the command line refuses before anything is read."""
 
 import json
+from datetime import time
 
 import pytest
 from click.testing import CliRunner
 
 from flows import cli
 from flows.cli import wordwave
+from flows.places import Night
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,39 @@ def test_json_is_exact_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.isprintable()
     assert "犬" in line
     assert json.loads(line) == row
+
+
+NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"]
+
+
+def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[Night]] = []
+    monkeypatch.setattr("flows.up.run_up", lambda port, nights: started.append(nights))
+    monkeypatch.setattr("flows.interruption.exit_when_interrupted", lambda: None)
+    at = ["--library", "sounds", "--library", "birds", "--at", "02:00", "--at", "23:30"]
+    assert CliRunner().invoke(wordwave, [*NIGHTS, *at, "--timezone", "Asia/Tokyo"]).exit_code == 0
+    assert CliRunner().invoke(wordwave, ["up"]).exit_code == 0
+    assert started == [
+        [
+            Night("s3://calls/{day}", "sounds", time(2), "Asia/Tokyo"),
+            Night("s3://porch/{day}", "birds", time(23, 30), "Asia/Tokyo"),
+        ],
+        [],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "--library is given 0 times for 2 --nightly"),
+        (["--library", "a", "--at", "01:00", "--at", "02:00", "--at", "03:00"], "--at is given 3 times"),
+        (["--library", "a", "--nightly", "s3://calls/{day}/"], "a place is given twice"),
+    ],
+)
+def test_options_that_fit_no_place_are_refused(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setattr("flows.interruption.exit_when_interrupted", lambda: None)
+    refused = CliRunner().invoke(wordwave, [*NIGHTS, *options])
+    assert refused.exit_code == 2
+    assert said in refused.output

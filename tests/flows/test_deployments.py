@@ -1,14 +1,11 @@
 """Every flow is offered once, and the nightly run alone waits for its like."""
 
-from datetime import time
 from pathlib import Path
 
 import pytest
 
 import flows
-from flows.deployments import DEPLOYED, NIGHTLY, Night, served
-
-NIGHT = Night("s3://calls/{day}", "sounds", time(2, 30), "Europe/Berlin")
+from flows.deployments import DEPLOYED, NIGHTLY, served
 
 
 def test_every_flow_is_offered() -> None:
@@ -35,36 +32,6 @@ def test_one_nightly_run_works_and_the_next_one_waits() -> None:
     assert nightly.concurrency_limit == 1
     assert nightly.concurrency_options
     assert nightly.concurrency_options.collision_strategy == "ENQUEUE"
-
-
-def test_a_night_is_scheduled_in_its_time_zone_for_the_day_before() -> None:
-    [nightly] = [deployment for deployment in served(NIGHT) if deployment.schedules]
-    assert nightly.flow_name == NIGHTLY.flow
-    [schedule] = nightly.schedules or []
-    assert schedule.schedule.model_dump() == {
-        "cron": "30 2 * * *",
-        "timezone": "Europe/Berlin",
-        "day_or": True,
-    }
-    assert schedule.parameters == {
-        "prefix": "s3://calls/{day}",
-        "library": "sounds",
-        "day": "yesterday",
-        "timezone": "Europe/Berlin",
-    }
-
-
-@pytest.mark.parametrize(
-    ("night", "named"),
-    [
-        (Night("s3://calls/{date}", "sounds", time(2), "UTC"), "prefix"),
-        (Night("s3://calls", "sounds@0", time(2), "UTC"), "library"),
-        (Night("s3://calls", "sounds", time(2), "Europe/Atlantis"), "timezone"),
-    ],
-)
-def test_a_night_that_the_form_would_refuse_is_not_scheduled(night: Night, named: str) -> None:
-    with pytest.raises(ValueError, match=rf"cannot be scheduled(?s:.*)- {named}: "):
-        served(night)
 
 
 def test_what_people_set_in_the_ui_is_not_sent_again() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.exceptions import ParameterTypeError
 
 from core.errors import PromptError
+from flows.form_flow import FormRefused
 from flows.storage import StorageRefused
 from flows.storage.location import file_path
 from tests.e2e.tables import rows
@@ -146,7 +146,7 @@ def test_bad_requests_fail_before_anything_is_made(speaker: Path, database: Data
     from flows.generate_speech import generate_speech
 
     for texts in ([""], ["a" * 10_000], ["one\ntwo"], ["###"]):
-        with pytest.raises(ParameterTypeError, match="texts"):
+        with pytest.raises(FormRefused, match="texts"):
             generate_speech("spoken", texts)
     with pytest.raises(ValueError, match="give texts, or the place of a file"):
         generate_speech("spoken")

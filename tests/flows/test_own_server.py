@@ -9,6 +9,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from flows.own_server import (
     LOOPBACK,
+    AlreadyRunning,
     announced,
     found_by_clients,
     own_origins,
@@ -105,3 +106,14 @@ def test_loopback_needs_no_proxy_and_what_was_excluded_stays_so(
             assert through is client._transport, host
             assert get_environ_proxies(f"http://{host}/") == {}, host
         assert client._transport_for_url(httpx.URL("http://s3.example/")) is not client._transport
+
+
+def test_a_second_server_of_one_folder_is_refused_and_told_where_the_first_one_is(tmp_path: Path) -> None:
+    with announced(tmp_path, 4321):
+        first = rf"process {os.getpid()}, http://127.0.0.1:4321\."
+        with pytest.raises(AlreadyRunning, match=first), announced(tmp_path, 4322):
+            pass
+        with temporary_settings(restore_defaults={PREFECT_API_URL}), found_by_clients(tmp_path):
+            assert known()[0] == "http://127.0.0.1:4321/api"
+    with announced(tmp_path, 4322):
+        pass

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from flows.deployments import DEPLOYED, DEPLOYMENT, NIGHTLY
+from flows.form_flow import check_values
+from flows.places import deployment_name
 from tests.flows.conftest import collect_sockets
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
@@ -30,6 +32,7 @@ def test_the_file_and_the_list_say_the_same() -> None:
     assert [
         (entry["name"], entry["entrypoint"], tuple(entry["tags"]), entry["work_pool"]["name"])
         for entry in in_file()
+        if "schedules" not in entry
     ] == [(DEPLOYMENT, deployed.entrypoint, deployed.tags, deployed.pool) for deployed in DEPLOYED]
     limits = {
         entry["entrypoint"]: entry["concurrency_limit"]["limit"]
@@ -43,8 +46,10 @@ def test_the_scheduled_night_is_one_that_the_form_would_take() -> None:
     [nightly] = [entry for entry in in_file() if entry.get("schedules")]
     [schedule] = nightly["schedules"]
     assert nightly["entrypoint"] == NIGHTLY.entrypoint
-    assert schedule["timezone"] == schedule["parameters"]["timezone"]
-    NIGHTLY.load().validate_parameters(schedule["parameters"])
+    assert nightly["name"] == deployment_name(nightly["parameters"]["prefix"])
+    assert schedule["timezone"] == nightly["parameters"]["timezone"]
+    assert "parameters" not in schedule
+    check_values(NIGHTLY.load(), nightly["parameters"])
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
@@ -58,7 +63,8 @@ def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> 
         run([*prefect, "work-pool", "create", pool, "--type", "process"], environment)
     run([*prefect, "deploy", "--all", "--prefect-file", str(FILE)], environment)
     with get_client(sync_client=True) as client:
-        found = {deployment.entrypoint: deployment for deployment in client.read_deployments()}
+        offered = client.read_deployments()
+    found = {one.entrypoint: one for one in offered if one.name == DEPLOYMENT}
     assert found.keys() == {deployed.entrypoint for deployed in DEPLOYED}
     for deployed in DEPLOYED:
         deployment = found[deployed.entrypoint]
@@ -67,7 +73,10 @@ def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> 
         assert deployment.pull_steps in (None, [])
         limit = deployment.global_concurrency_limit
         assert (limit and limit.limit) == deployed.at_once
-    [schedule] = found[NIGHTLY.entrypoint].schedules
+    [place] = [one for one in offered if one.name != DEPLOYMENT]
+    assert place.entrypoint == NIGHTLY.entrypoint
+    assert place.parameters["timezone"] == "Europe/Berlin"
+    [schedule] = place.schedules
     assert schedule.schedule.model_dump()["timezone"] == "Europe/Berlin"
     assert not schedule.active
     collect_sockets()
