@@ -11,11 +11,12 @@ cd "$folder"
 draw() { od -An -tx1 -N"$1" /dev/urandom | tr -d ' \n'; }
 keep() { [ -s "$1" ] || printf '%s\n' "$2" >"$1"; }
 
-for name in admin owner writer analyst prefect redis; do
+for name in admin owner writer analyst prefect redis grafana; do
     keep "${name}_password" "$(draw 24)"
 done
 keep owner_database_url "postgresql://wordwave_owner:$(cat owner_password)@postgres/wordwave"
 keep database_url "postgresql://wordwave_writer:$(cat writer_password)@postgres/wordwave"
+keep analyst_database_url "postgresql://wordwave_analyst:$(cat analyst_password)@postgres/wordwave"
 keep prefect_database_url "postgresql+asyncpg://prefect:$(cat prefect_password)@postgres/prefect"
 keep prefect_auth "wordwave:$(draw 16)"
 keep redis_config "appendonly yes

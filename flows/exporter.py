@@ -67,6 +67,12 @@ FAMILIES = {
         "wordwave_errors", "counter", "Batches that raised, each try of them", _OF_RUN | {"error": "detail"}
     ),
     "runs": Family("wordwave_runs", "gauge", "Runs by status", {"flow": "kind", "status": "detail"}),
+    "runs_last_day": Family(
+        "wordwave_runs_last_day",
+        "gauge",
+        "Runs that ended within the last 24 hours, by status",
+        {"flow": "kind", "status": "detail"},
+    ),
     "last_completed": Family(
         "wordwave_last_completed_timestamp_seconds", "gauge", "When a run last completed", {"flow": "kind"}
     ),

@@ -22,6 +22,9 @@ GROUP BY 1, 2, 3, 4
 UNION ALL
 SELECT 'runs', r.kind, '', r.status, count(*) FROM runs r GROUP BY r.kind, r.status
 UNION ALL
+SELECT 'runs_last_day', r.kind, '', r.status, count(*) FROM runs r
+WHERE r.finished_at > now() - interval '1 day' GROUP BY r.kind, r.status
+UNION ALL
 SELECT 'last_completed', r.kind, '', '', extract(epoch FROM max(r.finished_at))
 FROM runs r WHERE r.status = 'completed' GROUP BY r.kind
 UNION ALL
@@ -36,7 +39,8 @@ WHERE c.content_sha256 IS NULL AND c.missing_since IS NULL
 
 COMMENT ON VIEW analytics.figures IS 'Sums to watch over all runs: what was done, what it cost, what waits';
 COMMENT ON COLUMN analytics.figures.figure IS
-  'clips, batches, audio_seconds, seconds, errors, runs, last_completed, quarantined_clips, waiting_clips';
+  'clips, batches, audio_seconds, seconds, errors, runs, runs_last_day, last_completed, quarantined_clips, '
+  'waiting_clips';
 COMMENT ON COLUMN analytics.figures.kind IS 'The flow of the runs; empty where it is none''s';
 COMMENT ON COLUMN analytics.figures.stage IS 'The stage of the run, or that set the clips aside';
 COMMENT ON COLUMN analytics.figures.detail IS

@@ -21,7 +21,9 @@ def service(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_the_stack_is_complete() -> None:
     servers = {"postgres", "s3", "redis", "prefect-server", "prefect-services", "watchdog"}
-    assert SERVICES.keys() == servers | WORKERS | JOBS
+    monitors = {"metrics", "prometheus", "grafana"}
+    assert {name for name, one in SERVICES.items() if one.get("profiles") == ["monitoring"]} == monitors
+    assert SERVICES.keys() == servers | monitors | WORKERS | JOBS
 
 
 def test_every_pool_of_the_deployments_has_a_worker_with_and_without_a_gpu() -> None:
@@ -60,7 +62,7 @@ def test_images_are_pinned(service: dict[str, Any]) -> None:
         assert tag in stages()
         assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     else:
-        assert re.match(r"\d", tag), service["image"]
+        assert re.match(r"v?\d", tag), service["image"]
 
 
 def test_nobody_is_root_or_can_become_it(service: dict[str, Any]) -> None:
@@ -81,9 +83,9 @@ def test_secrets_are_files_and_never_values(service: dict[str, Any]) -> None:
     assert set(service.get("secrets", ())) <= compose()["secrets"].keys()
 
 
-def test_only_the_ui_and_s3_are_published_and_only_to_this_machine() -> None:
+def test_only_the_uis_and_s3_are_published_and_only_to_this_machine() -> None:
     published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
-    assert published.keys() == {"prefect-server", "s3"}
+    assert published.keys() == {"prefect-server", "s3", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
