@@ -446,13 +446,14 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
 @wordwave.command()
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--reason", "reasons", multiple=True, help="Only clips of this reason code; may be repeated.")
-def replay(place: str, reasons: tuple[str, ...]) -> None:
-    """Tokenize quarantined clips again, after a fix or with other limits."""
+@MAY_LOSE
+def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
+    """List a place and tokenize its quarantined clips again, after a fix or with other limits."""
     from flows.stages.job import with_bar
     from flows.stages.replay import replay_place
 
     with runtime_for(place) as runtime:
-        echo_json(replay_place(runtime, place, reasons, with_bar).run.counts)
+        echo_json(replay_place(runtime, place, reasons, with_bar, allow_loss=allow_loss).run.counts)
 
 
 @wordwave.command()

@@ -4,7 +4,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
-from flows.parameters import Prefix, Reasons
+from flows.parameters import AllowLoss, Prefix, Reasons
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.replay import replay_place
@@ -15,12 +15,16 @@ from flows.tasks import batch_threads, in_tasks
 @flow(
     name="replay-quarantine",
     flow_run_name="replay {prefix}",
-    description="Tokenize quarantined clips again, after a fix or with other limits; a night labels them.",
+    description="List a place and tokenize its quarantined clips again, after a fix; a night labels them.",
     task_runner=batch_threads(),
 )
-def replay_quarantine(prefix: Prefix, reasons: Reasons = []) -> dict[str, int]:  # noqa: B006  a form's empty list
+def replay_quarantine(
+    prefix: Prefix,
+    reasons: Reasons = [],  # noqa: B006  a form's empty list
+    allow_loss: AllowLoss = False,
+) -> dict[str, int]:
     """Shows which of them still cannot be used."""
     runtime = shared_runtime(Settings())
-    replay = replay_place(runtime, prefix, reasons, in_tasks, flow_run_id=flow_run.id)
+    replay = replay_place(runtime, prefix, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
     publish("replay-quarantine", prefix, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
     return dict(replay.run.counts)

@@ -3,11 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from db.quarantine import open_quarantine, resolve
+from db.engine import session_scope
+from db.quarantine import Quarantined, open_quarantine, resolve
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.job import Each, tokenize_place
+from flows.stages.job import Each, ingest_place, tokenize_place
 from flows.stages.run import OpenRun, recorded_run, run_session
 from flows.storage.location import canonical
 
@@ -23,26 +24,39 @@ class Replay:
 
 
 def replay_place(
-    runtime: Runtime, prefix: str, reasons: Collection[str], each: Each, *, flow_run_id: str | None = None
+    runtime: Runtime,
+    prefix: str,
+    reasons: Collection[str],
+    each: Each,
+    *,
+    allow_loss: bool = False,
+    flow_run_id: str | None = None,
 ) -> Replay:
-    """Tokenizes the quarantined clips of a place again, those of some reasons or all.
+    """Tokenize the quarantined clips of a place again, those of some reasons or all.
 
-    Their rows are closed and stay as history; a clip that still cannot be used gets a new one.
+    The place is listed first, so that what was repaired since is read as it is now. Open rows are closed and
+    stay as history; a clip that still cannot be used gets a new one. Raises MostClipsLost as a night does.
     """
     place = canonical(prefix)
     parameters = {"reasons": sorted(reasons)}
     with recorded_run(runtime, KIND, place, parameters, flow_run_id=flow_run_id) as run:
-        uris = reopen(runtime, place, reasons, run.claim)
-        run.count("replay", [Counts(replayed=len(uris))])
-        tokenize_place(runtime, place, uris, run, each)
-    return Replay(run, uris)
+        waiting = {row.uri for row in _chosen(runtime, place, reasons)}
+        ingest_place(runtime, place, run, each, allow_loss=allow_loss)
+        reopen(runtime, place, reasons, run.claim)
+        run.count("replay", [Counts(replayed=len(waiting))])
+        tokenize_place(runtime, place, waiting, run, each)
+    return Replay(run, waiting)
 
 
-def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim) -> set[str]:
-    """Closes the open rows of a place, for some reasons or all; the uris of their clips."""
+def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim) -> None:
+    """Close the open rows of a place, for some reasons or all, which lets their stages try again."""
+    chosen = _chosen(runtime, place, reasons)
     with run_session(runtime, run) as session:
-        rows = open_quarantine(session, place)
-        chosen = [row for row in rows if not reasons or row.reason in reasons]
         for stage in {row.stage for row in chosen}:
             resolve(session, stage, [row.clip_id for row in chosen if row.stage == stage])
-    return {row.uri for row in chosen}
+
+
+def _chosen(runtime: Runtime, place: str, reasons: Collection[str]) -> list[Quarantined]:
+    with session_scope(runtime.engine) as session:
+        rows = open_quarantine(session, place)
+    return [row for row in rows if not reasons or row.reason in reasons]

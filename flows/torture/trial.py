@@ -145,7 +145,7 @@ class Trial:
 
     def replay(self) -> None:
         """Try quarantined clips again."""
-        replay_place(self.runtime, self.place, (), with_bar)
+        replay_place(self.runtime, self.place, (), with_bar, allow_loss=True)
 
     def backfill(self) -> None:
         """Do today's night as far as it misses something."""

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from db.listing import MostClipsLost
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.job import with_bar
 from flows.stages.replay import replay_place
+from flows.stages.report import quarantined
 from flows.storage import canonical
 from tests.flows.stages.conftest import rows, tone, write_clip
 from tests.flows.stages.test_tokenize import tokenize_all
@@ -27,6 +30,7 @@ def test_replayed_clips_are_tried_again_and_the_others_wait(
         tolerant.close()
     assert replay.uris == {f"{canonical(str(folder))}/quiet.wav"}
     assert {name: n for name, n in replay.run.counts.items() if n} == {
+        "ingest.known": 3,
         "replay.replayed": 1,
         "tokenize.tokenized": 1,
     }
@@ -43,3 +47,29 @@ def test_a_clip_that_still_cannot_be_used_is_set_aside_anew(
     assert again.counts["tokenize.quarantined:unsupported"] == 1
     question = "SELECT last_run, resolved_at IS NULL FROM quarantine ORDER BY id"
     assert rows(runtime.engine, question) == [(run_id.id, False), (again.id, True)]
+
+
+def test_a_repaired_file_heals(runtime: Runtime, folder: Path, run_id: RunClaim) -> None:
+    (folder / "junk.wav").write_bytes(b"junk")
+    (folder / "gone.wav").write_bytes(b"more junk")
+    tokenize_all(runtime, folder, run_id)
+    write_clip(folder / "junk.wav", tone(440))
+    (folder / "gone.wav").unlink()
+    replay = replay_place(runtime, str(folder), [], with_bar)
+    assert (replay.run.counts["tokenize.tokenized"], replay.run.counts["ingest.gone"]) == (1, 1)
+    assert not quarantined(runtime, replay.uris)
+    tokenized = "SELECT count(*)::int FROM clips WHERE missing_since IS NULL AND content_sha256 IS NOT NULL"
+    assert rows(runtime.engine, tokenized) == [(1,)]
+
+
+def test_a_place_that_is_not_there_is_not_taken_for_an_empty_one(
+    runtime: Runtime, folder: Path, run_id: RunClaim
+) -> None:
+    for number in range(30):
+        (folder / f"{number}.wav").write_bytes(b"junk")
+    tokenize_all(runtime, folder, run_id)
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(MostClipsLost):
+        replay_place(runtime, str(folder), [], with_bar)
+    assert len(quarantined(runtime, canonical(str(folder)))) == 30
