@@ -86,7 +86,7 @@ HASHED := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annot
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
 CUDA := torch triton $(shell sed -nE 's/^(nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/p' docker/requirements-cuda.txt)
 
-lock-images: .venv/tests ## docker/requirements*.txt anew from requirements.lock and pyproject.toml (needs the network)
+lock-images: .venv/tests ## docker/requirements*.txt again from requirements.lock and pyproject.toml (needs the network)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
 	$(HASHED) pyproject.toml --extra server --extra telemetry $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
 	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt

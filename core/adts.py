@@ -24,7 +24,7 @@ def check_frames(descriptor: int, size: int) -> None:
     if end > size or (len(rest) < _HEADER_BYTES and rest.startswith(b"\xff")):
         raise AudioRejected("truncated", f"the last frame is cut: the file ends at byte {size}")
     if rest.strip(b"\0") and not rest.startswith(_TAGS):
-        raise AudioRejected("unread", f"the bytes from {end} on are no frame")
+        raise AudioRejected("unread", f"the bytes from {end} on are not a frame")
 
 
 def _frames(descriptor: int) -> Iterator[tuple[bytes, int]]:

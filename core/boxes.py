@@ -43,7 +43,7 @@ def _boxes(descriptor: int, size: int) -> Iterator[tuple[bytes, int]]:
             return
         length = long_length if length == _LONG else length
         if length < _HEADER_BYTES:
-            raise AudioRejected("unread", f"the bytes from {offset} on are no box")
+            raise AudioRejected("unread", f"the bytes from {offset} on are not a box")
         offset += length
         yield name, offset
     raise AudioRejected("unreadable", f"over {_MAX_BOXES} boxes")

@@ -48,7 +48,7 @@ class Grammar:
     length_counts_header: bool = False
 
     def read(self, header: bytes, offset: int) -> Chunk | None:
-        """Return the chunk whose header this is; None for bytes that are none."""
+        """Return the chunk whose header this is; None for other bytes."""
         name, *rest, length = self.header.unpack(header)
         if not _NAME.fullmatch(name) or (rest and rest[0] != _WAVE64_TAIL):
             return None
@@ -82,7 +82,7 @@ def grammar_of(magic: bytes) -> Grammar | None:
 
 
 def read_chunks(descriptor: int, offset: int, grammar: Grammar) -> Iterator[Chunk]:
-    """Yield the chunks from an offset on, up to bytes that are no chunk.
+    """Yield the chunks from an offset on, up to bytes that are not one.
 
     Raises AudioRejected (`unreadable`) after more chunks than any writer makes.
     """

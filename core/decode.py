@@ -39,7 +39,7 @@ class AudioLimits:
             FLAC of little but silence passes both; an operator who has such clips raises the floor.
         min_peak_dbfs: dB of full scale, peak of the mono mix without offset (silent), unless allow_silent.
         max_peak_dbfs: dB of full scale, peak of any channel (too_loud).
-        extra_codings: names of core.codings that are decoded beside the usual ones (unsupported).
+        extra_codings: names of core.codings that are decoded too (unsupported).
         decode_timeout, stall_timeout: seconds that one clip, and one block of it, may take (timeout).
     """
 

@@ -18,7 +18,7 @@ _Text = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f
 
 
 class InvalidAnswer(CoreError):
-    """An answer that the decoding process, were it itself, would not give."""
+    """An answer that an honest decoding process does not give."""
 
 
 class _Info(BaseModel):

@@ -40,7 +40,7 @@ def _element(descriptor: int, offset: int) -> tuple[bytes, int, int | None]:
     name_bytes = _encoded_bytes(header[:1])
     length_bytes = _encoded_bytes(header[name_bytes : name_bytes + 1])
     if not header or name_bytes > 4 or length_bytes > 8:
-        raise AudioRejected("unread", f"the bytes from {offset} on are no element")
+        raise AudioRejected("unread", f"the bytes from {offset} on are not an element")
     start = name_bytes + length_bytes
     value_bits = 7 * length_bytes
     value = int.from_bytes(header[name_bytes:start].ljust(length_bytes, b"\0"), "big") % 2**value_bits

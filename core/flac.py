@@ -80,7 +80,7 @@ def _later_starts(descriptor: int, base: int, size: int) -> Iterator[int]:
 
 
 def _end_of_metadata(descriptor: int, base: int) -> int:
-    """Where the audio begins; a picture or a cue sheet before it may hold anything."""
+    """Return where the audio begins; a picture or a cue sheet before it may hold anything."""
     start = base + 4
     for _ in range(_MAX_METADATA_BLOCKS):
         header = os.pread(descriptor, 4, start)

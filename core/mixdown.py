@@ -48,7 +48,7 @@ class Mixdown:
     def check(self, min_peak_dbfs: float, allow_silent: bool) -> None:
         """Raise AudioRejected for a whole clip whose sound is not in its mix, or that has none.
 
-        Both are judged without a constant offset, which is no sound.
+        Both are judged without a constant offset, which is not sound.
         """
         silence = 10 ** (min_peak_dbfs / 20)
         if self._cancels(silence):

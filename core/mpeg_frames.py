@@ -1,4 +1,4 @@
-"""The frames of MPEG audio: their headers, and where each of them lies in a file."""
+"""The frames of MPEG audio: their headers, and how a file is searched for them."""
 
 import os
 from functools import lru_cache
@@ -83,7 +83,7 @@ class Window:
         return self._data[at : at + count]
 
     def find(self, byte: bytes, offset: int, end: int) -> int:
-        """Where a byte comes next; `end` where it does not."""
+        """Return where a byte comes next; `end` where it does not."""
         while offset < end:
             self.read(offset, 1)
             at = self._data.find(byte, offset - self._start)

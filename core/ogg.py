@@ -35,7 +35,7 @@ class _Page:
 
 
 class _Link:
-    """One stream of a chain, as far as its pages say whether it is whole."""
+    """One stream of a chain, and whether its pages make it whole."""
 
     def __init__(self, first: _Page, granule_rate: int) -> None:
         self.first = self.last = first
@@ -120,7 +120,7 @@ def _page(descriptor: int, start: int, size: int) -> _Page:
 
 
 def _next_mark(descriptor: int, start: int, size: int) -> int:
-    """Where the next page begins; `size` where none does."""
+    """Return where the next page begins; `size` where none does."""
     if os.pread(descriptor, len(_MARK), start) == _MARK:
         return start
     while start < size:

@@ -15,7 +15,7 @@ _BY_AV = (("mp4", "aac"), ("mp4", "alac"), ("webm", "libopus"), ("adts", "aac"))
 
 
 def make_rehearsal() -> Iterator[bytes]:
-    """Yield clips of every kind that can be made here: whole, joined and cut, and one that is no audio."""
+    """Yield clips of every kind that can be made here: whole, joined and cut, and one that is not audio."""
     noise = make_noise()
     clips = [
         encode_by_soundfile(noise, *coding) for coding in _BY_SOUNDFILE if soundfile.check_format(*coding)

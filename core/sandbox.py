@@ -52,7 +52,7 @@ def hide_memory() -> None:
 
 
 def confinement(pid: int) -> dict[str, bool]:
-    """Which walls stand around a process, as the kernel tells it."""
+    """Return which walls a process has, as the kernel reports them."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {"seccomp": status.get("Seccomp") == "2", "no_new_privs": status.get("NoNewPrivs") == "1"}
 

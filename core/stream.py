@@ -41,11 +41,11 @@ class ByteView:
 
     @property
     def position(self) -> int:
-        """Byte of the real file at which this one stands."""
+        """The byte of the real file that is read next."""
         return self._start + max(0, self._offset - len(self._head))
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer as far as there are bytes.
+        """Fill a buffer with as many bytes as there are.
 
         It gets zeros when a decoder looks for a tag just before a claimed end.
         """
@@ -85,7 +85,7 @@ class Stream:
         return open_sound(descriptor if self.is_file else ByteView(descriptor, b"", self.start, self.end))
 
     def frames_until_stop(self, sound: Sound, position: int) -> int:
-        """How many frames may be asked for; asking past the claimed end upsets the MP3 decoder."""
+        """Return how many frames may be asked for; asking past the claimed end upsets the MP3 decoder."""
         frames: int = sound.frames - position
         return frames
 

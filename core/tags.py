@@ -35,7 +35,7 @@ def skip_tags(descriptor: int, start: int) -> int:
 
 
 def end_before_tags(descriptor: int, start: int, end: int) -> int:
-    """Return where the tags at the very end begin, as far as their last bytes say so."""
+    """Return where the tags at the very end begin, by what their last bytes say."""
     for _ in range(_MAX_TAGS):
         length = _tag_bytes_before(descriptor, end)
         if not 0 < length <= end - start:

@@ -41,7 +41,7 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 
--- Every role may connect to these, and make temporary tables there, unless it is said otherwise.
+-- Every role may connect to these, and make temporary tables there, unless that is revoked.
 DO $$
 DECLARE
   open_database text;

@@ -273,7 +273,7 @@ class StoredVersion:
 def stored_versions(
     session: Session, selection: Selection, codec_id: int, *stages: str
 ) -> list[StoredVersion]:
-    """All versions that the selection means, in uri order; tokenized is said of tokens and latent alike.
+    """All versions that the selection means, in uri order; tokenized are those with tokens and latent.
 
     The reason is that of reading or of one of these stages.
     """

@@ -1,4 +1,4 @@
-"""A listing beside the versions that are stored of its place: what is new, back, renamed or missing."""
+"""A listing compared with the stored versions of its place: what is new, back, renamed or missing."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Version:
 
 
 class Comparison:
-    """Takes a listing object by object, and says what has to be written when it is at its end."""
+    """Take a listing object by object, and tell what has to be written once it is complete."""
 
     def __init__(self, stored: dict[tuple[str, str], Version]) -> None:
         """`stored` maps uri and version token to the version; what the listing names is removed from it."""

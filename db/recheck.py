@@ -151,7 +151,7 @@ def _has_special_number(halves: InstrumentedAttribute[bytes]) -> ColumnElement[b
 
 
 def _has_constant_level() -> ColumnElement[bool]:
-    """The last code is left out, since it may span zeros after the end."""
+    """Leave out the last code, which may span zeros after the end."""
     levels = TokenSequence.levels
     ordinal = func.unnest(levels).table_valued(column("level"), with_ordinality="place").render_derived()
     spread = (
@@ -169,7 +169,7 @@ def confirm_contents(session: Session, contents: Collection[bytes]) -> None:
 
 
 def unlink_contents(session: Session, contents: Collection[bytes]) -> None:
-    """Take contents from all clips that have them, which are then read anew or stay in quarantine."""
+    """Take contents from all clips that have them, which are then read again or stay in quarantine."""
     mine = Clip.content_sha256 == any_(_digests(contents))
     ids = select(Clip.id).where(mine).order_by(Clip.id).with_for_update().scalar_subquery()
     session.execute(update(Clip).where(Clip.id.in_(ids)).values(content_sha256=None))
@@ -181,7 +181,7 @@ def discard_tokens(session: Session, contents: Collection[bytes]) -> None:
 
 
 def restate_content(session: Session, sha256: bytes, facts: Facts) -> None:
-    """Correct what a content is and delete its codes and latents, which the next tokenizing writes anew."""
+    """Correct what a content is and delete its codes and latents, which the next tokenizing writes again."""
     channels = cast(facts.channels, SmallInteger)
     num_samples = cast(facts.num_samples, BigInteger)
     peak = cast(facts.peak, Double)

@@ -39,7 +39,7 @@ def retract_shown(session: Session, contents: Collection[bytes], by_run: UUID) -
 def restore_run(session: Session, run_id: UUID) -> int:
     """Lets the retracted answers of a run stand again; returns how many.
 
-    Work that was answered anew meanwhile keeps its newer answer; what came of wrong audio stays retracted.
+    Work that was answered again since then keeps its newer answer; what came of wrong audio stays retracted.
     """
     return sum(_restore(session, table, run_id) for table in ANSWERS)
 

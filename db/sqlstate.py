@@ -107,7 +107,7 @@ def meaning(error: DBAPIError) -> Meaning | None:
         return next(filter(None, known), None)
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         text = str(error.orig)
-        return next((said for part, said in AT_CONNECTING.items() if part in text), NO_ANSWER)
+        return next((found for part, found in AT_CONNECTING.items() if part in text), NO_ANSWER)
     return None
 
 

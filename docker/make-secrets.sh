@@ -42,7 +42,7 @@ clips=$(chosen CLIPS_BUCKET clips)
 results=$(chosen RESULTS_BUCKET results)
 
 # The workers read clips and write results, and can do nothing else; whoever brings clips is the administrator.
-# Written anew each time, since the buckets may have got other names.
+# Written again each time, since the buckets may have new names.
 administrator=$(identity administrator _admin '"Admin", "Read", "Write", "List"')
 workers=$(identity workers "" "\"Read:$clips\", \"List:$clips\", \"Read:$results\", \"List:$results\", \"Write:$results\"")
 printf '{"identities": [%s,\n%s]}\n' "$administrator" "$workers" >s3_identities

@@ -460,7 +460,7 @@ def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--dry-run", is_flag=True, help="Only say what would be read again.")
 def recheck(place: str, dry_run: bool) -> None:
-    """Read clips again that were stored before today's checks, and make anew what came of wrong audio.
+    """Read clips again that were stored before today's checks, and redo what came of wrong audio.
 
     Answers about wrong audio are retracted and asked again; clips that are refused today are quarantined.
     """

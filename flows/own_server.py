@@ -1,7 +1,7 @@
 """The Prefect server of `wordwave up`: its password, its origins, and how clients find it.
 
 The password is in a file of the working folder, which its owner alone reads; it never becomes an argument of
-a process or a line of a log. The server's address is kept beside it while the server runs.
+a process or a line of a log. The server's address is kept next to it while the server runs.
 """
 
 import fcntl

@@ -9,7 +9,7 @@ _COMMANDS = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 with ESC and line feeds, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction
     "\u2028\u2029"  # line and paragraph separators
-    "\ud800-\udfff]"  # bytes that are no UTF-8
+    "\ud800-\udfff]"  # bytes that are not UTF-8
 )
 
 

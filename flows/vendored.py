@@ -1,6 +1,6 @@
 """The C libraries that wheels carry, and what is publicly known against them.
 
-`make audit` asks about Python packages; what is compiled into them stands in no such list.
+`make audit` asks about Python packages; what is compiled into them is in no such list.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ class Vendored:
 
 @dataclass(frozen=True)
 class Advisory:
-    """A published weakness of some versions of a library, and what stands before it here."""
+    """A published weakness of some versions of a library, and what protects from it here."""
 
     library: str
     versions: str

@@ -1,4 +1,4 @@
-"""Contents that were read before today's checks are read again; what came of wrong audio is made anew."""
+"""Contents that were read before today's checks are read again; what came of wrong audio is redone."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +81,7 @@ def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
 
 
 def recheck_place(runtime: Runtime, prefix: str, each: Each, *, flow_run_id: str | None = None) -> Recheck:
-    """Read the suspect contents of a place again, retract what came of wrong audio and make it anew.
+    """Read the suspect contents of a place again, retract what came of wrong audio and redo it.
 
     Each content is settled in its batch's transaction: after a kill, the next recheck goes on where it was.
     """

@@ -23,7 +23,7 @@ class Row:
 
 @dataclass(frozen=True)
 class WrongRow:
-    """A line that is no row, its text and what is wrong with it, to be read after "the line"."""
+    """A line that is not a row, its text and what is wrong with it, to be read after "the line"."""
 
     number: int
     text: str
@@ -45,7 +45,7 @@ def table_rows(content: str, required: Collection[str]) -> Iterator[Row | WrongR
                 yield _table_row(number, columns, fields)
             number = reader.line_num + 1
     except csv.Error as error:
-        raise ManifestError(f"line {reader.line_num} is no row of a table: {error}") from error
+        raise ManifestError(f"line {reader.line_num} is not a row of a table: {error}") from error
 
 
 def object_rows(content: str) -> Iterator[Row | WrongRow]:
@@ -95,4 +95,4 @@ def _distinct_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")

@@ -104,7 +104,7 @@ def download(
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the next attempt may go better: a broken body, or what stores answer in passing."""
+    """Whether the next attempt may go better: a broken body, or a refusal that stores give in passing."""
     if isinstance(error, AudioRejected):
         return error.reason == "gone"
     return isinstance(error, _BROKEN) or (isinstance(error, ClientError) and status_of(error) == 403)
@@ -165,7 +165,7 @@ def _hashed(chunks: Iterable[bytes], md5: "hashlib._Hash") -> Iterator[bytes]:
 
 
 def names_other_bytes(response: Mapping[str, Any], md5: str) -> bool:
-    """Whether the ETag of an answer has the form of an MD5, and is none of these bytes.
+    """Whether the ETag of an answer has the form of an MD5, but not of these bytes.
 
     Objects sent in parts have another form; those encrypted under a key of their own have this one.
     """

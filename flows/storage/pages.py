@@ -1,4 +1,4 @@
-"""Pages of an S3 listing, each held to be one: an empty answer, or a proxy's page, is no empty bucket."""
+"""Pages of an S3 listing, each checked: an empty answer or a proxy's page is not an empty bucket."""
 
 import logging
 import re
@@ -31,7 +31,7 @@ _FOREIGN = (
 
 
 def refuse_foreign_answers(client: "S3Client") -> None:
-    """Let the client take a 200 that is no answer to a listing for the 500 that it stands for, and retry."""
+    """Let the client treat a 200 that does not answer a listing as the 500 that it means, and retry."""
     for operation in _ROOTS:
         client.meta.events.register(f"before-parse.s3.{operation}", _refuse_foreign)
 
@@ -66,7 +66,7 @@ def version_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) 
 def _check(page: Mapping[str, Any], bucket: str, next_page: str) -> None:
     """Raise DamagedTransfer where a page is of another bucket, or does not say how the listing goes on."""
     if page.get("Name") != bucket or "IsTruncated" not in page:
-        raise DamagedTransfer(f"{S3}{bucket}: the answer is no page of its listing")
+        raise DamagedTransfer(f"{S3}{bucket}: the answer is not a page of its listing")
     if page["IsTruncated"] and not page.get(next_page):
         raise DamagedTransfer(f"{S3}{bucket}: a page of the listing breaks off and names no next one")
 

@@ -148,7 +148,7 @@ class Trial:
         replay_place(self.runtime, self.place, (), with_bar, allow_loss=True)
 
     def backfill(self) -> None:
-        """Do today's night as far as it misses something."""
+        """Do today's night if it misses something."""
         today = _today()
         days = partitions_of(self.place, today, today, "UTC", allow_loss=True)
         raise_failures(backfill(Labelling(self.runtime, self.request), days, self._night), least_clips=0)

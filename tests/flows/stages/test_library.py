@@ -44,7 +44,7 @@ def test_a_table_that_cannot_be_read_is_named_by_its_line(
 ) -> None:
     table = manifest.with_suffix(".csv")
     table.write_text("path,label\ntone-0.wav,tone\n" + "a" * 200_000)
-    with pytest.raises(ManifestError, match="line 3 is no row of a table: field larger"):
+    with pytest.raises(ManifestError, match="line 3 is not a row of a table: field larger"):
         build_library(runtime, "sounds", str(table), "label", run_id)
 
 

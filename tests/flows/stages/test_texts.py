@@ -84,8 +84,8 @@ def test_a_refused_text_of_a_form_is_an_error() -> None:
     [
         ("texts.doc", "one", "give a .txt, .csv or .jsonl file"),
         ("texts.csv", "words\none\n", "no column text"),
-        ("texts.csv", "text\n" + "a" * 200_000, "line 2 is no row of a table: field larger"),
-        ("texts.csv", "a" * 200_000 + "\none", "line 1 is no row of a table: field larger"),
+        ("texts.csv", "text\n" + "a" * 200_000, "line 2 is not a row of a table: field larger"),
+        ("texts.csv", "a" * 200_000 + "\none", "line 1 is not a row of a table: field larger"),
         ("texts.jsonl", "\n\n", "has 0 texts"),
         ("texts.txt", "a\n" * 10_001, "has 10001 texts, 1 to 10000"),
         ("texts.txt", "\n" * 30_000, "has 30000 texts, 1 to 10000"),
