@@ -1,14 +1,16 @@
 """What a run wrote, for those who check it: samples in the order of digests, which is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db import exports
 from db.clips import ClipToTokenize
+from db.exports import Digests
 from db.models import (
     Clip,
     Codec,
@@ -124,14 +126,13 @@ def written_audio(session: Session, run_id: UUID, limit: int) -> list[WrittenAud
     ]
 
 
-def written_files(session: Session, run_id: UUID) -> dict[str, str]:
-    """Hex sha256 of each file that a run exported or generated, by uri."""
-    exported = session.execute(select(Export.uri, Export.sha256s).where(Export.run_id == run_id))
-    files = {
-        f"{uri.rpartition('/')[0]}/{name}": sha256
-        for uri, named in exported
-        for name, sha256 in named.items()
-    }
+def written_files(session: Session, run_id: UUID) -> Digests:
+    """Return the digest of each file that a run exported or generated, as it was written last."""
+    columns = (getattr(Export, field.name) for field in fields(exports.Export))
+    exported = session.execute(select(*columns).where(Export.run_id == run_id).order_by(Export.created_at))
+    files: dict[str, bytes | None] = {}
+    for row in exported:
+        files |= exports.Export(*row).digests
     stored = GeneratedAudio
     generated = session.execute(select(stored.uri, stored.sha256).where(stored.run_id == run_id))
-    return files | {uri: sha256.hex() for uri, sha256 in generated}
+    return files | dict(generated.tuples().all())

@@ -22,6 +22,7 @@ from flows.stages.label_row import SCHEMA_VERSION, LabelRow
 from flows.storage import Storage, Stored
 from flows.storage.spool import path_of, sha256_of
 
+MANIFEST = "manifest.json"
 NAME_DIGITS = 12  # of the sha256, in hex
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
@@ -38,7 +39,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Exported:
-    """Where the manifest is, and the hex sha256 of each file that it names."""
+    """Where the manifest is, and the hex sha256 of it and of each file that it names."""
 
     uri: str
     num_rows: int
@@ -72,8 +73,8 @@ def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> Exported:
     for kind, file in local.files.items():
         name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_DIGITS]}.{kind}"
         stored[name] = storage.write(f"{folder}/{name}", path_of(file))
-    manifest = storage.write(f"{folder}/manifest.json", _manifest(run_id, local.num_rows, stored))
-    digests = {name: file.sha256.hex() for name, file in stored.items()}
+    manifest = storage.write(f"{folder}/{MANIFEST}", _manifest(run_id, local.num_rows, stored))
+    digests = {name: file.sha256.hex() for name, file in (stored | {MANIFEST: manifest}).items()}
     return Exported(manifest.uri, local.num_rows, digests)
 
 

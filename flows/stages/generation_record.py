@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
+from uuid import UUID
 
 from db.engine import session_scope
 from db.exports import Export, find_export, save_export
 from db.generated import Audio
 from flows.stages.counts import Counts
+from flows.stages.damage import is_intact
 from flows.stages.generate import Asked, Generating
 from flows.stages.run import OpenRun, run_session
 from flows.stages.texts import Refused, refused_lines
@@ -84,26 +86,28 @@ class Record:
 def keep_page(record: Record, run: OpenRun) -> Counts:
     """Writes the page, and the refused lines before it; `run.manifest` names the page.
 
-    That is the page of an earlier run where it has these very answers.
+    That is the page of an earlier run where it has these very answers. Where its files are missing or
+    changed, they are written again in their place.
     """
     runtime, key = record.generating.runtime, record.key
+    storage = runtime.storage(runtime.settings.storage_uri)
     with session_scope(runtime.engine) as session:
         done = find_export(session, key)
-    if done is not None:
+    if done is not None and is_intact(storage, done.digests):
         run.manifest = done.uri
         return Counts(pages=0, unchanged_pages=1)
-    storage, folder = runtime.storage(runtime.settings.storage_uri), f"runs/{run.id}"
+    written_by = done.run_id if done else run.id
     files = {REFUSED: refused_lines(record.refused)} if record.refused else {}
-    files[PAGE] = _html(record, run)
-    stored = {name: storage.write(f"{folder}/{name}", data) for name, data in files.items()}
+    files[PAGE] = _html(record, written_by)
+    stored = {name: storage.write(f"runs/{written_by}/{name}", data) for name, data in files.items()}
     digests = {name: file.sha256.hex() for name, file in stored.items()}
     run.manifest = stored[PAGE].uri
     with run_session(runtime, run.claim) as session:
-        save_export(session, Export(key, run.id, run.manifest, len(record.answers), digests))
+        save_export(session, Export(key, written_by, run.manifest, len(record.answers), digests))
     return Counts(pages=1)
 
 
-def _html(record: Record, run: OpenRun) -> bytes:
+def _html(record: Record, run_id: UUID) -> bytes:
     from flows.generation_page import Page, render_page
 
     generating, heard = record.generating, record.heard
@@ -118,7 +122,7 @@ def _html(record: Record, run: OpenRun) -> bytes:
                 _item(generating, asked, answer, audio, codes[asked])
                 for asked, answer, audio in heard[:SHOWN]
             ),
-            notes=tuple(_notes(record, run)),
+            notes=tuple(_notes(record, run_id)),
             aligned=_aligned(generating, heard[0][0], codes[heard[0][0]]) if heard else None,
         )
     return render_page(page).encode()
@@ -202,10 +206,10 @@ def _words(generating: Generating, codes: Sequence[int]) -> tuple[str, ...]:
     return tuple(generating.runtime.codec.words[code] for code in codes)
 
 
-def _notes(record: Record, run: OpenRun) -> Iterator[str]:
+def _notes(record: Record, run_id: UUID) -> Iterator[str]:
     generating, settings = record.generating, record.generating.runtime.settings
     request = generating.request
-    yield f"Run {run.id}: codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
+    yield f"Run {run_id}: codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
         f"drawn at temperature {request.temperature:g}, top p {request.top_p:g}"
         if request.temperature
         else "the most probable word each time"

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 from uuid import UUID
 
 from core.errors import AudioRejected
 from db.clips import ClipToTokenize
 from db.engine import session_scope
+from db.exports import Digests
 from db.runs import RecordedRun, get_run
 from db.tokens import get_token_sequences
 from db.written import (
@@ -26,11 +27,13 @@ from db.written import (
 from flows.runtime import Runtime, model_directory
 from flows.stages.check import Check, check
 from flows.stages.counts import Counts
+from flows.stages.damage import Damage, damage
 from flows.stages.denoise import generating_of
 from flows.stages.generate import Asked, AudioRequest, in_batches
 from flows.stages.label import Labelling, LabelRequest, clip_codes
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.tokenize import Work, encode_again
+from flows.storage import Storage, Stored
 from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
     if models.passed and audio:
         yield check("audio", partial(_audio, runtime, run, audio), AUDIO_REMEDY)
     if files:
-        yield check("files", partial(_files, runtime, files), FILES_REMEDY)
+        yield check("files", partial(_files, runtime, files), FILES_REMEDY.format(kind=run.kind))
 
 
 MODELS_REMEDY = (
@@ -91,7 +94,7 @@ AUDIO_REMEDY = (
     "batch may be said otherwise); undo-run takes back"
 )
 FILES_REMEDY = (
-    "somebody wrote over them: export-results writes labels anew, and audio is made anew after undo-run"
+    "somebody removed or replaced them: run {kind} again with the same parameters, which writes them again"
 )
 
 
@@ -200,22 +203,33 @@ def _same(stored: WrittenAnswer, now: Prediction | AudioRejected, tolerance: flo
     return far <= tolerance and (stored.label == now.label or now.margin <= tolerance)
 
 
-def _files(runtime: Runtime, files: dict[str, str]) -> str:
+def _files(runtime: Runtime, files: Digests) -> str:
     storage = runtime.storage(runtime.settings.storage_uri)
-    wrong = []
-    for uri, sha256 in files.items():
-        listed = storage.find(uri)
-        if listed is None:
-            wrong.append(uri)
-            continue
-        with storage.read(uri, listed.version_token, listed.size) as fetched:
-            if fetched.sha256.hex() != sha256:
-                wrong.append(uri)
-    return _finding(len(files), "files have the bytes they had", wrong)
+    wrong = damage(files, partial(_read_again, storage))
+    if not wrong:
+        return f"{len(files)} files have the bytes they had"
+    kinds = {kind: [uri for uri in wrong if wrong[uri] == kind] for kind in get_args(Damage)}
+    raise ValueError(
+        "; ".join(
+            f"{len(uris)} of {len(files)} are {kind}: {_named(uris)}" for kind, uris in kinds.items() if uris
+        )
+    )
+
+
+def _read_again(storage: Storage, uri: str) -> Stored | None:
+    """Read an object whatever the store says of its checksum."""
+    if (listed := storage.find(uri)) is None:
+        return None
+    with storage.read(uri, listed.version_token, listed.size) as fetched:
+        return Stored(uri, fetched.sha256, fetched.size, created=False)
 
 
 def _finding(count: int, passed: str, wrong: Sequence[str]) -> str:
     if wrong:
-        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise ValueError(f"{len(wrong)} of {count} differ: {', '.join(wrong[:NAMED])}{more}")
+        raise ValueError(f"{len(wrong)} of {count} differ: {_named(wrong)}")
     return f"{count} {passed}"
+
+
+def _named(some: Sequence[str]) -> str:
+    more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+    return f"{', '.join(some[:NAMED])}{more}"

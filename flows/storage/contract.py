@@ -108,6 +108,9 @@ class Storage(Readable, Protocol):
         """
         ...
 
-    def exists(self, uri: str) -> bool:
-        """Whether an object is there."""
+    def describe(self, uri: str) -> Stored | None:
+        """Return size and SHA-256 of an object, None where it is not there; raises as list.
+
+        It is read only where the store keeps no checksum of it.
+        """
         ...

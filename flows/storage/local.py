@@ -151,11 +151,15 @@ class LocalStorage:
         """See Storage."""
         return ()
 
-    def exists(self, uri: str) -> bool:
+    def describe(self, uri: str) -> Stored | None:
         """See Storage."""
         place = canonical(uri)
         self._access.root(place)
-        return file_path(place).is_file()
+        path = file_path(place)
+        with _denied(uri):
+            if not path.is_file():
+                return None
+            return Stored(place, sha256_of(path), path.stat().st_size, created=False)
 
     def _target(self, key: str) -> Path:
         place = canonical(f"{file_path(self._base)}/{own_key(key)}")

@@ -9,7 +9,7 @@ so it is known by its ETag as well.
 import base64
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -32,11 +32,13 @@ from flows.storage.client_error import DENIED, code_of, status_of, translated
 from flows.storage.contract import Fetched, StorageRefused, Stored
 from flows.storage.download import Wanted, WrongDigest, download, names_other_bytes
 from flows.storage.location import below, canonical, has_dot_segment, is_loopback, is_s3, own_key, split_s3
+from flows.storage.media import media_headers
 from flows.storage.pages import object_pages, refuse_foreign_answers, version_pages
 from flows.storage.spool import sha256_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _SESSION_LOCK = Lock()  # a client may be shared between threads, making one may not
 _PAGE = 1000
@@ -161,15 +163,19 @@ class S3Storage:
             except ClientError as error:
                 if status_of(error) != 412 and code_of(error) not in _UNKNOWN:
                     raise
-            if self._is_there(self._uri(key)):
-                return self._found(self._uri(key))
+            if found := self._head(self._uri(key)) and self._found(self._uri(key)):
+                return found
             return self._put(key, data, {})
 
-    def exists(self, uri: str) -> bool:
+    def describe(self, uri: str) -> Stored | None:
         """See Storage."""
         self._access.root(uri)
         with translated(uri):
-            return self._is_there(uri)
+            if (head := self._head(uri)) is None:
+                return None
+            if digest := _whole_sha256(head):
+                return Stored(uri, digest, head["ContentLength"], created=False)
+            return self._found(uri)
 
     def _uri(self, key: str) -> str:
         return f"{self._base}/{own_key(key)}"
@@ -183,18 +189,18 @@ class S3Storage:
             raise StorageRefused(
                 f"{uri!r} would have {size} bytes, S3 takes {_LARGEST_PUT} under a condition"
             )
-        digest = sha256_of(data)
+        digest, media = sha256_of(data), media_headers(key)
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as body:
             if size > _LARGEST_PUT:
                 # Each part is sent with a checksum of its own; the object appears with the last one.
                 parts = TransferConfig(multipart_threshold=_LARGEST_PUT, multipart_chunksize=_PART)
                 self._client.upload_fileobj(
-                    body, bucket, full_key, {"ChecksumAlgorithm": "SHA256"}, None, parts
+                    body, bucket, full_key, {"ChecksumAlgorithm": "SHA256", **media}, None, parts
                 )
             else:
-                self._client.put_object(
-                    Bucket=bucket, Key=full_key, Body=body, ChecksumSHA256=_spelled(digest), **condition
-                )
+                checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _spelled(digest)}
+                arguments: dict[str, Any] = {**checksum, **media, **condition}
+                self._client.put_object(Bucket=bucket, Key=full_key, Body=body, **arguments)
         return Stored(uri, digest, size, created=True)
 
     def ignored(self, key: str) -> Sequence[str]:
@@ -218,20 +224,34 @@ class S3Storage:
             raise
         return True
 
-    def _is_there(self, uri: str) -> bool:
+    def _head(self, uri: str) -> "HeadObjectOutputTypeDef | None":
         bucket, key = split_s3(uri)
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            return self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if status_of(error) == 404:
-                return False
+                return None
             raise
-        return True
 
-    def _found(self, uri: str) -> Stored:
-        with TemporaryFile() as file:
-            fetched = self._download(self._wanted(uri), file, sys.maxsize)
+    def _found(self, uri: str) -> Stored | None:
+        """Read an object of which the store keeps no checksum."""
+        try:
+            with TemporaryFile() as file:
+                fetched = self._download(self._wanted(uri), file, sys.maxsize)
+        except AudioRejected:
+            return None  # gone since it was looked for, or in an archive
         return Stored(uri, fetched.sha256, fetched.size, created=False)
+
+
+def _whole_sha256(head: Mapping[str, Any]) -> bytes | None:
+    """Return the store's SHA-256 of all bytes; of an object that came in parts there is none."""
+    if "-" in head.get("ETag", ""):
+        return None  # what some stores give is the sum of the parts' sums
+    try:
+        digest = base64.b64decode(head.get("ChecksumSHA256", ""), validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == hashlib.sha256().digest_size else None
 
 
 def _spelled(digest: bytes) -> str:

@@ -25,7 +25,6 @@ FROZEN = {
     "pooled_latents",
     "demonstration_sets",
     "demonstrations",
-    "exports",
 }
 
 

@@ -56,7 +56,7 @@ def test_a_run_left_alone_is_verified_and_nothing_changes(
     checks, run = verify_run(runtime, labeled, sample=50)
     assert [check.name for check in checks] == ["models", "codes", "answers", "files"]
     assert failed(checks) == []
-    assert [check.finding.partition(" ")[0] for check in checks[1:]] == ["3", "3", "2"]
+    assert [check.finding.partition(" ")[0] for check in checks[1:]] == ["3", "3", "3"]
     assert run.counts == {"verify.passed": 4}
     after = tables(world.database.url("writer"))
     assert after.pop("runs") != before.pop("runs")
@@ -87,9 +87,29 @@ def test_codes_answers_and_files_that_were_tampered_with_are_found(
     found = {check.name: check.finding for check in checks}
     assert found["codes"].startswith("3 of 3 differ: s3://")
     assert " of 3 differ: " in found["answers"]
-    assert found["files"] == f"1 of 2 differ: {world.results.uri}/{lines}"
-    with pytest.raises(ChecksFailed, match=r"files: 1 of 2 differ.* -> somebody wrote over them"):
+    assert found["files"] == f"1 of 3 are changed: {world.results.uri}/{lines}"
+    remedy = "run nightly-labeling again with the same parameters"
+    with pytest.raises(ChecksFailed, match=rf"files: 1 of 3 are changed.* -> .*{remedy}"):
         require(checks)
+
+
+def test_the_next_night_writes_again_what_was_lost_and_changed(
+    world: World, runtime: Runtime, labeled: UUID
+) -> None:
+    before = world.objects()
+    [lines] = [key for key in before if key.endswith(".jsonl")]
+    for key in before:
+        world.results.client.delete_object(Bucket=world.results.bucket, Key=key)
+    world.results.put(lines, b"{}\n")
+    checks, _ = verify_run(runtime, labeled, sample=50)
+    [files] = [check for check in checks if not check.passed]
+    missing, changed = files.finding.split("; ")
+    assert missing.startswith("2 of 3 are missing: ")
+    assert changed == f"1 of 3 are changed: {world.results.uri}/{lines}"
+    again = night(runtime, world.place).run
+    assert again.counts["export.rows"] == len(CLIPS)
+    assert failed(verify_run(runtime, labeled, sample=50)[0]) == []
+    assert world.objects() == before
 
 
 def test_other_models_than_the_run_used_are_named_and_not_compared(

@@ -8,12 +8,14 @@ import pytest
 
 from db.runs import RunClaim
 from flows.runtime import Runtime
+from flows.stages import export
 from flows.stages.job import run_night, with_bar
-from flows.stages.label import LabelRequest
+from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import partition_of
+from flows.stages.plan import Planner
 from flows.stages.run import OpenRun
-from flows.storage import Stored
+from flows.storage import StorageDenied, Stored
 from flows.storage.local import LocalStorage
 from flows.storage.location import file_path
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
@@ -117,3 +119,55 @@ def test_no_transaction_waits_while_files_are_uploaded(
     monkeypatch.setattr(LocalStorage, "write", slow)
     assert night(runtime, folder).counts["export.rows"] == 1
     assert waiting == []
+
+
+@pytest.mark.parametrize("lost", ["*", "manifest.json", "*.parquet", "*.jsonl"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_files_that_were_lost_or_changed_are_written_again_where_they_were(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, lost: str, *, changed: bool
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    first = night(runtime, folder)
+    assert first.manifest
+    place = file_path(first.manifest).parent
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    for path in place.glob(lost):
+        path.unlink()
+        if changed:
+            path.write_bytes(b"other")
+    planned = Planner(Labelling(runtime, LabelRequest("sounds"))).plan(partition_of(str(folder)))
+    assert (planned.due, planned.is_done) == (0, False)
+    second = night(runtime, folder)
+    assert (second.counts["export.rows"], second.manifest) == (1, first.manifest)
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    third = night(runtime, folder)
+    assert (third.counts["export.rows"], third.counts["export.unchanged_rows"]) == (0, 1)
+
+
+def test_files_whose_bytes_came_out_otherwise_are_written_and_recorded(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    first = night(runtime, folder)
+    assert first.manifest
+    file_path(first.manifest).unlink()
+    line = export._line
+    monkeypatch.setattr(export, "_line", lambda record: line(record) + b"\n")  # as another library might
+    assert night(runtime, folder).counts["export.rows"] == 1
+    assert night(runtime, folder).counts["export.unchanged_rows"] == 1
+
+
+def test_whoever_may_not_look_at_results_believes_that_they_are_there(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    night(runtime, folder)
+
+    def denied(self: LocalStorage, uri: str) -> Stored:
+        raise StorageDenied(uri)
+
+    monkeypatch.setattr(LocalStorage, "describe", denied)
+    assert night(runtime, folder).counts["export.unchanged_rows"] == 1

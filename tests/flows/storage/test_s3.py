@@ -5,6 +5,7 @@ import hashlib
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from botocore.exceptions import IncompleteReadError
 from core.errors import AudioRejected
 from flows.settings import Settings
 from flows.storage import Storage, StorageDenied, StorageRefused, open_storage
+from tests.e2e.s3_log import recorded
 from tests.fixtures_s3 import S3Bucket
 
 
@@ -306,8 +308,56 @@ def test_a_result_larger_than_one_put_is_sent_in_parts(
         assert '-3"' in found.version_token
         with storage.read(found.uri, found.version_token, found.size) as fetched:
             assert fetched.sha256 == stored.sha256
+        assert storage.describe(stored.uri) == replace(stored, created=False)
     with pytest.raises(StorageRefused, match="under a condition"):
         storage.write_if_absent("large", file)
+
+
+def test_an_object_is_described_by_the_checksum_that_the_store_keeps(s3: S3Bucket, tmp_path: Path) -> None:
+    storage = opened(s3, tmp_path)
+    stored = storage.write("a.json", b"{}")
+    with recorded() as requests:
+        assert storage.describe(stored.uri) == replace(stored, created=False)
+    assert [request.method for request in requests] == ["HEAD"]
+    s3.put("results/a.json", b"[]")
+    other = storage.describe(stored.uri)
+    assert other
+    assert other.sha256 == hashlib.sha256(b"[]").digest()
+
+
+def test_an_object_without_a_checksum_is_read(faulty: Faulty) -> None:
+    storage, server = faulty()
+    stored = storage.write("a", b"x")
+    assert storage.describe(stored.uri) == replace(stored, created=False)
+    assert server.requests == ["PUT 200", "HEAD 200", "GET 200"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "disposition"),
+    [
+        ("page.html", "text/html; charset=utf-8", "inline"),
+        ("a.json", "application/json", "inline"),
+        ("a.jsonl", "application/x-ndjson", None),
+        ("a.parquet", "application/vnd.apache.parquet", None),
+        ("a.wav", "audio/wav", "inline"),
+        ("a.flac", "audio/flac", "inline"),
+        ("probe", "binary/octet-stream", None),
+    ],
+)
+@pytest.mark.parametrize("largest_put", [5 * 2**30, 1])
+def test_an_object_says_what_it_is(
+    s3: S3Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    largest_put: int,
+    name: str,
+    kind: str,
+    disposition: str | None,
+) -> None:
+    monkeypatch.setattr("flows.storage.s3._LARGEST_PUT", largest_put)
+    opened(s3, tmp_path).write(name, b"bytes")
+    head = s3.client.head_object(Bucket=s3.bucket, Key=f"results/{name}")
+    assert (head["ContentType"], head.get("ContentDisposition")) == (kind, disposition)
 
 
 def test_a_store_is_asked_what_it_ignores(s3: S3Bucket, tmp_path: Path, faulty: Faulty) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_missing_object_is_gone(store: Store) -> None:
         pass
     assert error.value.reason == "gone"
     assert listed(store) == []
-    assert not store.storage.exists(clip.uri)
+    assert store.storage.describe(clip.uri) is None
 
 
 def test_an_object_over_the_limit_is_refused_and_one_at_it_is_read(store: Store) -> None:
@@ -164,7 +165,7 @@ def test_a_place_outside_the_read_roots_is_refused_saying_what_is_allowed(store:
     with pytest.raises(StorageRefused), store.storage.read(canonical(outside) + "/a", "0:0:0"):
         pass
     with pytest.raises(StorageRefused):
-        store.storage.exists(canonical(outside) + "/a")
+        store.storage.describe(canonical(outside) + "/a")
 
 
 def test_no_read_root_allows_no_reading(store: Store) -> None:
@@ -203,7 +204,7 @@ def test_what_is_written_is_there_whole_with_its_hash(store: Store, tmp_path: Pa
         found = store.storage.find(stored.uri)
         assert found is not None
         assert read(store, found) == content
-        assert store.storage.exists(stored.uri)
+        assert store.storage.describe(stored.uri) == replace(stored, created=False)
 
 
 def test_writing_again_leaves_one_object(store: Store) -> None:

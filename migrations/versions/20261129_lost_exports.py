@@ -1,0 +1,16 @@
+"""Files of an export that were lost are written again; its row then says with which digests."""
+
+from alembic import op
+
+revision = "20261129_lost_exports"
+down_revision = "20261129_finite_latents"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("GRANT UPDATE ON exports TO wordwave_writer")
+
+
+def downgrade() -> None:
+    op.execute("REVOKE UPDATE ON exports FROM wordwave_writer")
