@@ -32,6 +32,9 @@ NO_DATABASE = Meaning(
 OLD_SCHEMA = Meaning("the database is not at this version's schema", MIGRATE)
 DAMAGED = Meaning("the database cannot read or write its own files", "ask its administrator")
 
+AWAY = (NO_ANSWER, RESTARTING, CROWDED)
+"""What ends when the server is there again, whatever it is asked."""
+
 MEANINGS = {
     "08": NO_ANSWER,
     "25P03": Meaning("the database ended an idle transaction", "run again", can_pass=True),

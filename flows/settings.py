@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         65_536, gt=0, description="bytes a second: an object's size over it is added to its seconds"
     )
 
+    outage_timeout: float = Field(
+        900, ge=0, description="seconds that a run waits for a store or database that is away"
+    )
+    outage_retries: int = Field(3, ge=0, le=100, description="how often a flow is retried after an outage")
+    outage_retry_delay: float = Field(600, ge=0, description="seconds before each of these retries")
+
     max_bytes: int = Field(_LIMITS.max_bytes, gt=0, description="largest object that is read")
     min_duration: float = Field(_LIMITS.min_duration, ge=0, description="seconds")
     max_duration: float = Field(_LIMITS.max_duration, gt=0, description="seconds")

@@ -1,21 +1,21 @@
-"""Batches as Prefect tasks, retried where a second try can help; what they did is counted in our tables."""
+"""Batches as Prefect tasks; what they did is counted in our tables."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_run_logger
+from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.tasks import exponential_backoff
 
 from flows.runtime import computing_side_by_side
 from flows.stages.counts import Counts
 from flows.stages.job import Batches, Step
-from flows.stages.retry import can_pass
+from flows.stages.outage import Away
 
 BATCHES_AT_ONCE = 2
 """While one reads or writes, another computes; both compute on their part of the cores."""
@@ -27,24 +27,13 @@ def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
     return cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
 
 
-def worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether the error that a batch ended with may pass by itself."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and can_pass(error)
-
-
-@task(
-    task_run_name="{stage} {number}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=worth_retrying,
-)
-def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> Counts:
-    """One step over one batch."""
-    counts = step(batch)
+@task(task_run_name="{stage} {number}", cache_policy=NO_CACHE, persist_result=False)
+def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> Counts | State[Counts]:
+    """One step over one batch. The step waits for what is away, so the task has no retries of its own."""
+    try:
+        counts = step(batch)
+    except Away as away:
+        return cast(State[Counts], Failed(message=str(away), data=away))  # a traceback would say no more
     get_run_logger().info("%s: %s", stage, dict(counts))
     return counts
 
@@ -52,13 +41,30 @@ def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> C
 def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
     """The batches of a stage as tasks of the running flow, a few at once.
 
-    A batch that fails stops no other: its error is raised when all have ended.
+    A batch that fails stops no other, but for one that waited in vain: nothing is begun after it. The error
+    is raised when all that were begun have ended.
     """
-    with computing_side_by_side(min(BATCHES_AT_ONCE, len(batches))):
-        futures = [run_batch.submit(stage, n, step, batch) for n, batch in enumerate(batches, start=1)]
-    wait(futures)
-    done = [future.result(raise_on_failure=False) for future in futures]
-    yield from (counts for counts in done if isinstance(counts, Counter))
-    for error in done:
-        if isinstance(error, BaseException):
-            raise error
+    failed: list[BaseException] = []
+    for outcome in _outcomes(stage, step, batches):
+        if isinstance(outcome, Counter):
+            yield outcome
+        elif isinstance(outcome, BaseException):
+            failed.append(outcome)
+    # what was away explains whatever else failed
+    for error in sorted(failed, key=lambda error: not isinstance(error, Away)):
+        raise error
+
+
+def _outcomes(stage: str, step: Step, batches: Batches) -> Iterator[object]:
+    under_way: list[PrefectFuture[Any]] = []
+    waiting, is_away = list(enumerate(batches, start=1)), False
+    while under_way or (waiting and not is_away):
+        with computing_side_by_side(min(BATCHES_AT_ONCE, len(batches))):
+            while waiting and not is_away and len(under_way) < BATCHES_AT_ONCE:
+                number, batch = waiting.pop(0)
+                under_way.append(run_batch.submit(stage, number, step, batch))
+        ended = next(as_completed(under_way))
+        under_way.remove(ended)
+        outcome = ended.result(raise_on_failure=False)
+        is_away = is_away or isinstance(outcome, Away)
+        yield outcome

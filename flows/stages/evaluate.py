@@ -158,7 +158,7 @@ def evaluate(
     with recorded as run:
         evaluation = Evaluation(runtime, request)
         run_stage(run, each, "read", evaluation.manifest.read_batch, evaluation.manifest.batches())
-        run_stage(run, each, "ask", evaluation.ask_part, evaluation.experiment.parts())
+        run_stage(run, each, "ask", evaluation.ask_part, evaluation.experiment.parts(), things="replies")
         storage = runtime.storage(runtime.settings.storage_uri)
         figures = figures_json(evaluation, run)
         run.manifest = storage.write(f"runs/{run.id}/evaluation.json", figures).uri

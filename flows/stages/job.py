@@ -4,7 +4,6 @@ one after another with a progress bar on the command line, as Prefect tasks in a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,10 +20,10 @@ from flows.stages.counts import Counts
 from flows.stages.ingest import ingest
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.library import LibraryTask, build_library
+from flows.stages.outage import Away
 from flows.stages.partition import Partition
 from flows.stages.report import ClipAnswers
 from flows.stages.results import Rows, export_results
-from flows.stages.retry import with_retries
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.summary import NightSummary, summarize
 from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
@@ -76,47 +75,61 @@ class ShareOut(Protocol):
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """Do one batch after another, each with retries, and a bar on stderr where a person watches."""
+    """Do one batch after another, with a bar on stderr where a person watches."""
     with tqdm(desc=stage, total=sum(map(len, batches)), disable=None, leave=False) as bar:
         for batch in batches:
-            yield with_retries(partial(step, batch))
+            yield step(batch)
             bar.update(len(batch))
 
 
-def run_stage(run: OpenRun, each: Each, stage: str, step: Step, batches: Batches) -> Counts:
-    """Carry a step of a run over batches while its partition is held, and return what they counted."""
-    counted = Counts()
+def run_stage(
+    run: OpenRun, each: Each, stage: str, step: Step, batches: Batches, *, things: str = "clips"
+) -> Counts:
+    """Carry a step of a run over batches while its partition is held, and return what they counted.
 
-    def held(batch: Any) -> Counts:
+    The step has to be safe to repeat. Raises Away, saying how many of what batches hold are left.
+    """
+    done, counted = list[int](), Counts()
+
+    def attempt(batch: Any) -> Counts:
         run.lock.check()
         with work_on_batch(run.id, stage, batches.index(batch) + 1, run.figures):
-            counts = step(batch)
+            return step(batch)
+
+    def held(batch: Any) -> Counts:
+        counts = run.breaker.run(lambda: attempt(batch))
         run.count(stage, [counts])
+        done.append(len(batch))
         return counts
 
-    for counts in each(stage, held, batches):
-        counted.update(counts)
+    try:
+        for counts in each(stage, held, batches):
+            counted.update(counts)
+    except Away as away:
+        left = sum(map(len, batches)) - sum(done)
+        raise away.leaving(f"{left:,} {things} left, the retry finds them") from away
     return counted
+
+
+def run_once(run: OpenRun, each: Each, stage: str, step: Callable[[], Counts]) -> None:
+    """Carry out a step that has no batches."""
+    run_stage(run, each, stage, lambda _: step(), [[stage]], things=f"step ({stage})")
 
 
 def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
     """Writes answers as files."""
-    run_stage(run, each, "export", lambda _: export_results(runtime, rows, run), [["rows"]])
+    run_once(run, each, "export", lambda: export_results(runtime, rows, run))
 
 
 def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each, *, allow_loss: bool = False) -> None:
     """List the place. Raises MostClipsLost where most known clips are gone, unless that is allowed."""
-
-    def step(_: object) -> Counts:
-        return ingest(runtime, place, run.claim, allow_loss=allow_loss)
-
-    run_stage(run, each, "ingest", step, [[place]])
+    run_once(run, each, "ingest", lambda: ingest(runtime, place, run.claim, allow_loss=allow_loss))
 
 
 def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:
     """Tokenizes every selected clip of the place that has no tokens yet."""
-    storage = runtime.readable(place)
-    batches = batches_to_tokenize(runtime, selection, runtime.settings.batch_size)
+    storage, size = runtime.readable(place), runtime.settings.batch_size
+    batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size))
     run_stage(
         run, each, "tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.claim), batches
     )
@@ -124,17 +137,18 @@ def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: Open
 
 def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, each: Each) -> None:
     """Answers the request for every selected clip with tokens that has no answer to it yet."""
-    labelling.prepare(run.claim)
-    batches = labelling.batches(selection)
+    patiently = run.breaker.run
+    patiently(lambda: labelling.prepare(run.claim))
+    batches = patiently(lambda: labelling.batches(selection))
     if batches:
-        _ = labelling.labeler  # once, before several threads ask for it
+        _ = patiently(lambda: labelling.labeler)  # once, before several threads ask for it
     run_stage(run, each, "label", lambda batch: labelling.label_batch(batch, run.claim), batches)
-    labelling.state_bound(selection, run.claim)
+    patiently(lambda: labelling.state_bound(selection, run.claim))
 
 
 def ask_canaries(canaries: Canaries, run: OpenRun, each: Each) -> None:
     """Asks clips of known labels. Raises CanaryFailed where too few are answered right."""
-    canaries.prepare(run.claim)
+    run.breaker.run(lambda: canaries.prepare(run.claim))
     canaries.check(run_stage(run, each, CANARIES, canaries.ask_batch, canaries.batches()))
 
 
@@ -172,9 +186,10 @@ def run_night(
         if canaries:
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
             ask_canaries(Canaries(labelling, fixed), run, each)
-        labelling.prepare(run.claim)  # a prompt that does not fit fails before anything is listed
+        # a prompt that does not fit fails before anything is listed
+        run.breaker.run(lambda: labelling.prepare(run.claim))
         ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
-        selection = partition.selection(runtime)
+        selection = run.breaker.run(lambda: partition.selection(runtime))
         if least_clips:
             require_clips(runtime, partition.where, selection)
         if share_out:
@@ -183,9 +198,9 @@ def run_night(
         label_selection(labelling, selection, run, each)
         if export:
             export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
-        answers = ClipAnswers(labelling, selection)
-        summary = summarize(answers)
-        figures = judge(runtime, run.id, partition, summary, least_clips)
+        answers = run.breaker.run(lambda: ClipAnswers(labelling, selection))
+        summary = run.breaker.run(lambda: summarize(answers))
+        figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))
         run.summary = asdict(replace(summary, doubts=doubts(figures)))
     return Night(labelling, run, selection, answers, summary, figures)
 

@@ -21,6 +21,7 @@ from db.runs import FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_c
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.outage import Breaker
 from flows.stages.version import code_version
 from flows.telemetry import Figures
 
@@ -40,6 +41,7 @@ class OpenRun:
     lock: PartitionLock
     engine: Engine
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    breaker: Breaker = field(default_factory=Breaker)
     counts: Counts = field(default_factory=Counts)
     shard_counts: Counts = field(default_factory=Counts)
     figures: Figures = field(default_factory=Figures)
@@ -60,8 +62,11 @@ class OpenRun:
                 self.figures.add("clips", stage, name, number)
             with self._counting:
                 self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
-                with session_scope(self.engine) as session:
-                    save_counts(session, self.claim, self.counts, self.figures.stored())
+                self.breaker.run(self._save_counts)
+
+    def _save_counts(self) -> None:
+        with session_scope(self.engine) as session:
+            save_counts(session, self.claim, self.counts, self.figures.stored())
 
 
 @contextmanager
@@ -105,11 +110,13 @@ def recorded_run(
                 code_version=code_version(),
             )
         claim = RunClaim(started.id, started.attempts, night)
+        breaker = Breaker(runtime.settings.outage_timeout)
         run = OpenRun(
             claim,
             lock,
             runtime.engine,
             started.parameters,
+            breaker,
             Counts(started.counts),
             figures=Figures(started.figures),
         )
@@ -120,7 +127,8 @@ def recorded_run(
             _close(run, "failed" if isinstance(error, Exception) else "cancelled")
             raise
         run.seconds = monotonic() - begun
-        _finish(run, "completed")
+        run.counts.update(run.shard_counts)
+        breaker.run(lambda: _finish(run, "completed"))
 
 
 def _with_versions(
@@ -142,6 +150,7 @@ def _close(run: OpenRun, status: FinalStatus) -> None:
     A run that was lost is another process's to finish; one that the database did not let us close is taken up
     or closed by the next run of its partition.
     """
+    run.counts.update(run.shard_counts)
     try:
         _finish(run, status)
     except (RunLost, DBAPIError) as error:
@@ -149,6 +158,5 @@ def _close(run: OpenRun, status: FinalStatus) -> None:
 
 
 def _finish(run: OpenRun, status: FinalStatus) -> None:
-    run.counts.update(run.shard_counts)
     with session_scope(run.engine) as session:
         finish_run(session, run.claim, run.counts, status, run.summary, run.figures.stored())
