@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_new
@@ -69,6 +69,12 @@ def save_audio(session: Session, run_id: UUID, audio: Sequence[NewAudio]) -> int
     ordered = sorted(audio, key=lambda one: one.work_key)
     rows = [vars(one) | {"run_id": run_id} for one in ordered]
     return insert_new(session, GeneratedAudio, rows)
+
+
+def move_audio(session: Session, objects: Mapping[bytes, tuple[str, bytes]]) -> None:
+    """Let standing audio name other objects: uri and SHA-256, by work key."""
+    for work_key, (uri, sha256) in sorted(objects.items()):
+        session.execute(update(GeneratedAudio).where(_standing([work_key])).values(uri=uri, sha256=sha256))
 
 
 def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Audio]:

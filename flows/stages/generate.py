@@ -16,12 +16,21 @@ from sqlalchemy.orm import Session
 
 from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
-from db.generated import Audio, NewAudio, existing_audio, get_audio, get_audio_codes, save_audio
+from db.generated import (
+    Audio,
+    NewAudio,
+    existing_audio,
+    get_audio,
+    get_audio_codes,
+    move_audio,
+    save_audio,
+)
 from db.library import Demonstration, get_library
 from db.runs import RunClaim
 from flows.parameters import split_library_name
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
+from flows.stages.damage import is_intact
 from flows.stages.demonstrations import stored_tokens, unseen
 from flows.stages.halving import ModelStep
 from flows.stages.ingest import GENERATED
@@ -181,6 +190,38 @@ class Generating(ABC):
         with session_scope(self.runtime.engine) as session:
             done = existing_audio(session, keys)
         return in_batches([one for key, one in keys.items() if key not in done])
+
+    def lost(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
+        """What has a standing answer whose object is missing or changed, cut in batches."""
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+
+        def is_there(audio: Audio) -> bool:
+            return is_intact(storage, {audio.uri: audio.sha256})
+
+        answers = self.audio(asked)
+        found = zip(answers, self.runtime.downloads.map(is_there, answers.values()), strict=True)
+        return in_batches([one for one, there in found if not there])
+
+    def restore_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
+        """Write the objects of answers again, decoded from the codes of their rows; safe to repeat.
+
+        Another machine may decode other bits, which have another name: the rows then say so.
+        """
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+        answers, codes = self.audio(batch), self.codes(batch)
+        written = {}
+        for one, audio in answers.items():
+            data = self._file(self.decode_again(audio, codes[one]))
+            written[audio.work_key] = storage.write(self._key(audio.work_key, data), data)
+        with run_session(self.runtime, run) as session:
+            move_audio(session, {key: (stored.uri, stored.sha256) for key, stored in written.items()})
+        return Counts(restored=len(written))
+
+    def decode_again(self, audio: Audio, codes: AudioCodes) -> Tensor:
+        """Return what the object of a row holds, decoded from its codes."""
+        length = round(audio.duration * self.runtime.codec.config.sample_rate)
+        with self.runtime.device_lock():
+            return self.decode(codes, audio.seed)[:length]
 
     def codes(self, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
         """The codes of the standing answers, which take more memory than all else of them."""

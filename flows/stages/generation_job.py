@@ -1,6 +1,6 @@
 """Whole jobs that answer with audio: one recorded run each, which leaves a page to look at and listen to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -12,9 +12,9 @@ from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.denoise import STAGE as DENOISE
 from flows.stages.denoise import Denoising
-from flows.stages.generate import Asked, AudioRequest, Speaking, TextTask
+from flows.stages.generate import Asked, AudioRequest, Generating, Speaking, TextTask
 from flows.stages.generation_record import AudioAnswer, Record, keep_page
-from flows.stages.job import Each, ingest_place, run_stage, tokenize_place
+from flows.stages.job import Each, ingest_place, run_once, run_stage, tokenize_place
 from flows.stages.partition import Partition
 from flows.stages.run import OpenRun, recorded_run
 from flows.stages.texts import Texts
@@ -48,12 +48,20 @@ def run_texts(
     )
     with recorded as run:
         speaking = Speaking(runtime, task, replace(request, library=run.parameters["library"]))
-        speaking.prepare(run.claim)
+        run.breaker.run(lambda: speaking.prepare(run.claim))
         accepted = texts.accepted(speaking.check)
         run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
         questions = {line.text: Asked(text=line.text) for line in accepted.lines}
-        batches = speaking.undone(questions.values())
-        run_stage(run, each, "generate", lambda batch: speaking.answer_batch(batch, run.claim), batches)
+        batches = run.breaker.run(lambda: speaking.undone(questions.values()))
+        run_stage(
+            run,
+            each,
+            "generate",
+            lambda batch: speaking.answer_batch(batch, run.claim),
+            batches,
+            things="texts",
+        )
+        restore(speaking, questions.values(), run, each)
         audio = speaking.audio(questions.values())
         failed = {asked: why.message for asked, why in speaking.failed.items()}
         answers = [audio_answer(text, asked, audio, failed.get(asked)) for text, asked in questions.items()]
@@ -84,10 +92,10 @@ def run_denoising(
     with recorded as run:
         denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
         ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
-        selection = partition.selection(runtime)
+        selection = run.breaker.run(lambda: partition.selection(runtime))
         require_clips(runtime, partition.where, selection)
         tokenize_place(runtime, partition.place, selection, run, each)
-        denoising.prepare(run.claim)
+        run.breaker.run(lambda: denoising.prepare(run.claim))
         batches = denoising.batches(selection)
         run_stage(
             run,
@@ -96,14 +104,28 @@ def run_denoising(
             lambda batch: denoising.answer_batch(batch, run.claim),
             batches,
         )
+        restore(denoising, denoising.questions(selection).values(), run, each)
         record = Record(denoising, clip_answers(denoising, selection))
         keep_record(record, run, each)
     return Generated(run, record)
 
 
+def restore(generating: Generating, asked: Iterable[Asked], run: OpenRun, each: Each) -> None:
+    """Writes audio again whose object was lost."""
+    batches = run.breaker.run(lambda: generating.lost(asked))
+    run_stage(
+        run,
+        each,
+        "restore",
+        lambda batch: generating.restore_batch(batch, run.claim),
+        batches,
+        things="answers",
+    )
+
+
 def keep_record(record: Record, run: OpenRun, each: Each) -> None:
     """Writes the page of a run."""
-    run_stage(run, each, "page", lambda _: keep_page(record, run), [["page"]])
+    run_once(run, each, "page", lambda: keep_page(record, run))
 
 
 def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:

@@ -22,7 +22,7 @@ def copied_audio(runtime: Runtime, record: Record, place: str) -> dict[bytes, st
     for _, answer, audio in record.heard:
         storage = runtime.storage(audio.uri)
         if (listed := storage.find(audio.uri)) is None:
-            raise AudioRejected("gone", f"{audio.uri} is not there: undo run {audio.run_id}, ask again")
+            raise AudioRejected("gone", f"{audio.uri} is not there: ask again, and it is written again")
         with storage.read(audio.uri, listed.version_token, listed.size) as fetched:
             copies[audio.work_key] = target.write(_name(answer, audio), fetched.path).uri
     return copies

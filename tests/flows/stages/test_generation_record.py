@@ -1,5 +1,6 @@
 """What a run leaves for people: one page for the same answers, and copies under names that tell."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages import denoise as denoise_stage
 from flows.stages import generation_record
+from flows.stages.generate import Speaking
 from flows.stages.generation_job import Generated
 from flows.stages.generation_report import copied_audio, json_rows, table_lines
 from flows.stages.job import with_bar
@@ -134,8 +136,45 @@ def test_audio_that_somebody_removed_is_named(speaker: Runtime, tmp_path: Path) 
     done = speak(speaker, "one")
     [(_, _, audio)] = done.record.heard
     file_path(audio.uri).unlink()
-    with pytest.raises(AudioRejected, match=f"undo run {done.run.id}"):
+    with pytest.raises(AudioRejected, match="ask again"):
         copied_audio(speaker, done.record, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_pages_and_audio_that_were_lost_or_changed_are_written_again(
+    speaker: Runtime, folder: Path, *, changed: bool
+) -> None:
+    write_clip(folder / "a.wav", tone(500, 0.7))
+
+    def ask() -> list[Generated]:
+        refused = Texts("s3://bucket/a.txt", (Line(1, "one"), Line(3, "two")), (Refused(2, "", "empty"),))
+        return [speak(speaker, "one", "two"), speak_texts(speaker, refused), denoise(speaker, folder)]
+
+    first, place = ask(), Path(speaker.settings.storage_uri)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    for path in before:
+        path.unlink()
+        if changed:
+            path.write_bytes(b"other")
+    again = ask()
+    assert [done.run.manifest for done in again] == [done.run.manifest for done in first]
+    assert [done.run.counts["restore.restored"] for done in again] == [2, 0, 1]
+    assert sum(done.run.counts["generate.generated"] for done in again) == 0
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert sum(done.run.counts["restore.restored"] for done in ask()) == 0
+
+
+def test_audio_that_decodes_to_other_bits_gets_another_name(
+    speaker: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(_, _, before)] = speak(speaker, "one").record.heard
+    file_path(before.uri).unlink()
+    decode = Speaking.decode
+    monkeypatch.setattr(Speaking, "decode", lambda *asked: decode(*asked) * 0.5)
+    [(_, _, after)] = speak(speaker, "one").record.heard
+    assert (after.work_key, after.run_id) == (before.work_key, before.run_id)
+    assert after.uri != before.uri
+    assert hashlib.sha256(file_path(after.uri).read_bytes()).digest() == after.sha256
 
 
 def test_a_clip_without_audio_is_a_row_that_says_why(speaker: Runtime, folder: Path) -> None:
