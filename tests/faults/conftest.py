@@ -11,7 +11,7 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from db.embedded import EmbeddedServer
-from flows.stages import retry
+from flows.stages import outage
 from tests.e2e.conftest import CREDENTIALS
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.scene import Scene, Stage, Verdict, put_world, settings_of, shared_by_all
@@ -85,7 +85,8 @@ def proxy(s3_endpoint: str) -> Iterator[Proxy]:
 def environment() -> Iterator[None]:
     """What boto3 needs, and no pauses between the tries of this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "PAUSES_SECONDS", (0.0,) * len(retry.PAUSES_SECONDS))
+        patch.setattr(outage, "PAUSES_SECONDS", (0.0,) * len(outage.PAUSES_SECONDS))
+        patch.setattr(outage, "FIRST_WAIT_SECONDS", 0.01)
         patch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.0)
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)

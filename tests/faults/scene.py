@@ -42,6 +42,7 @@ from tests.fixtures_postgres import Database, administer, make_database, migrate
 from tests.fixtures_s3 import S3Bucket
 
 BATCH_SIZE = 3
+OUTAGE_SECONDS = 3.0
 SHARED = ("codec", "downloads", "decoding", "_thread", "_decoders", "_reader")
 PASSING = {"gone", "denied", "timeout"}
 """Reasons that the outside decides, and that later nights try again."""
@@ -97,6 +98,7 @@ def settings_of(clips: S3Bucket, proxy: Proxy, home: Path) -> Settings:
         read_roots=(clips.uri,),
         llm=None,
         batch_size=BATCH_SIZE,
+        outage_timeout=OUTAGE_SECONDS,
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from flows.stages.counts import Counts
+from flows.stages.outage import Away
 from flows.storage import Fetched, Storage, StorageRefused
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import rows
@@ -89,11 +90,14 @@ def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path
         ingest(runtime, place)
         batches = batches_to_tokenize(runtime, place, 10)
         counts, flow_run_id = run_flow(
-            lambda batch: tokenize_batch(runtime, stuttering, batch, run.claim),  # type: ignore[arg-type]
+            lambda batch: run.breaker.run(
+                lambda: tokenize_batch(runtime, stuttering, batch, run.claim)  # type: ignore[arg-type]
+            ),
             batches,
         )
     assert [count["tokenized"] for count in counts] == [1]
-    assert task_runs(flow_run_id) == {"stage 1": 2}
+    assert task_runs(flow_run_id) == {"stage 1": 1}
+    assert len(stuttering.reads) > len(set(stuttering.reads))
     quarantined = rows(database.url("writer"), "SELECT reason, attempts FROM quarantine")
     assert quarantined == [{"reason": "truncated", "attempts": 1}]
 
@@ -110,6 +114,21 @@ def test_what_will_not_get_better_is_tried_once_and_stops_no_other_batch(prefect
     with pytest.raises(StorageRefused, match="not on the list"):
         run_flow(step, [["refused"], ["first"], ["second"]])
     assert sorted(tried) == ["first", "refused", "second"]
+
+
+def test_nothing_is_begun_after_a_batch_that_waited_in_vain(
+    prefect_server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[int] = []
+
+    def step(batch: list[int]) -> Counts:
+        tried.extend(batch)
+        raise Away("the store", 900, "nobody there")
+
+    with pytest.raises(Away, match="the store is away"):
+        run_flow(step, [[number] for number in range(50)])
+    assert len(tried) <= 4
+    assert "Traceback" not in "".join(r.getMessage() for r in caplog.records if "task" in r.name)
 
 
 @pytest.mark.usefixtures("four_threads")
