@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "20261129_lost_exports"
-down_revision = "20261129_library_uses"
+down_revision = "20261129_watches"
 branch_labels = None
 depends_on = None
 
