@@ -98,13 +98,13 @@ def refused_library_lines(libraries: Iterable[str]) -> list[str]:
 
 
 def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
-    """What was examined, what was found and, where it failed, what to do."""
+    """What was examined, what was found and, where it failed or warns, what to do."""
     return [
         {
             "check": check.name,
-            "passed": "yes" if check.passed else "NO",
+            "passed": {"ok": "yes", "warn": "yes, but", "FAIL": "NO"}[check.verdict],
             "finding": escape(check.finding),
-            "remedy": "" if check.passed else escape(check.remedy),
+            "remedy": escape(check.remedy),
         }
         for check in checks
     ]

@@ -20,6 +20,7 @@ MARK, FAILURE, FRESHNESS = (
     "wordwave: a run failed",
     "wordwave: no night completed",
 )
+ALERTS = {FAILURE, FRESHNESS}
 
 
 def set_up(notification_block: str | None) -> str:
@@ -35,7 +36,7 @@ def set_up(notification_block: str | None) -> str:
         wanted = [_mark(), *(_alerts(block_id) if block_id else ())]
         for automation in wanted:
             _ensure(client, automation)
-        for name in {FAILURE, FRESHNESS} - {automation.name for automation in wanted}:
+        for name in ALERTS - {automation.name for automation in wanted}:
             for old in client.read_automations_by_name(name):
                 client.delete_automation(old.id)
     if block_id:

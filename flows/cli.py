@@ -104,8 +104,8 @@ def echo_checks(checks: "Iterable[Check]") -> None:
     healthy = True
     for check in checks:
         healthy = healthy and check.passed
-        click.echo(printable(f"{'ok  ' if check.passed else 'FAIL'} {check.name:<12} {check.finding}"))
-        if not check.passed:
+        click.echo(printable(f"{check.verdict:<4} {check.name:<12} {check.finding}"))
+        if check.remedy:
             click.echo(f"     {'':<12} -> {check.remedy}")
     sys.exit(0 if healthy else 1)
 

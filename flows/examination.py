@@ -20,7 +20,7 @@ from core.sandbox import confinement
 from db.analysts import open_gaps
 from db.engine import UnfitDatabase, session_scope, unfitness
 from flows.runtime import Runtime
-from flows.served import Question, ask, check_limits, check_server, check_workers
+from flows.served import Question, ask, check_alerts, check_limits, check_server, check_workers
 from flows.settings import Settings
 from flows.stages.check import Check, check
 from flows.stages.version import code_version
@@ -215,4 +215,9 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "server": (_of_prefect(check_server), "start it with wordwave up, or check PREFECT_API_URL"),
     "workers": (_of_prefect(check_workers), "run wordwave up, or prefect deploy --all and a worker per pool"),
     "limits": (_of_prefect(check_limits), "deploy again: wordwave up, or prefect deploy --all"),
+    "alerts": (
+        _of_prefect(check_alerts),
+        "make a notification block in the UI, name it by WORDWAVE_NOTIFICATION_BLOCK and run wordwave "
+        "automations; one that was switched off in the UI is switched on there",
+    ),
 }

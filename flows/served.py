@@ -6,8 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.automations import ALERTS
 from flows.deployments import DEPLOYED, Deployed
 from flows.own_server import found_by_clients
+from flows.stages.check import Concern
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -59,6 +61,14 @@ def check_limits(client: "SyncPrefectClient") -> str:
             raise ValueError(f"{deployed.name} has {said} at once where {wanted} is meant")
     held = [f"{deployed.name} {deployed.at_once}" for deployed in known if deployed.at_once]
     return f"at once: {', '.join(held)}" if held else "no flow with a limit is deployed"
+
+
+def check_alerts(client: "SyncPrefectClient") -> str:
+    """Somebody is told of what goes wrong."""
+    found = [one for name in ALERTS for one in client.read_automations_by_name(name) if one.enabled]
+    if silent := sorted(ALERTS - {one.name for one in found}):
+        raise Concern(f"nobody would be told of a failure: {' and '.join(silent)}: not switched on")
+    return "a block is told of runs that fail and of nights that do not come"
 
 
 def _deployments(client: "SyncPrefectClient") -> "dict[Deployed, DeploymentResponse]":

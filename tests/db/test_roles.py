@@ -25,6 +25,8 @@ FROZEN = {
     "pooled_latents",
     "demonstration_sets",
     "demonstrations",
+    "library_uses",
+    "watches",
 }
 
 

@@ -382,12 +382,30 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
 
     for deployment in served():
         deployment.apply()
-    assert ask(check_limits) == f"at once: {NIGHTLY.name} 1"
+    assert ask(check_limits, worker) == f"at once: {NIGHTLY.name} 1"
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name(NIGHTLY.name)
         client.update_deployment(nightly.id, DeploymentUpdate(concurrency_limit=3))
     with pytest.raises(ValueError, match=f"{NIGHTLY.name} has 3 at once where 1 is meant"):
-        ask(check_limits)
+        ask(check_limits, worker)
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+def test_the_doctor_warns_where_nobody_would_be_told(worker: Path) -> None:
+    from prefect.blocks.notifications import SlackWebhook
+
+    from flows.automations import set_up
+    from flows.served import ask, check_alerts
+    from flows.stages.check import check
+
+    set_up(None)
+    warned = check("alerts", lambda: ask(check_alerts, worker), "name a block")
+    assert (warned.passed, warned.verdict, warned.remedy) == (True, "warn", "name a block")
+    assert warned.finding.startswith("nobody would be told of a failure")
+    SlackWebhook(url="http://127.0.0.1:1/x").save("operators", overwrite=True)
+    set_up("slack-webhook/operators")
+    assert check("alerts", lambda: ask(check_alerts, worker), "name a block").verdict == "ok"
+    set_up(None)
 
 
 SCHEMAS = Path(__file__).with_name("schemas")
