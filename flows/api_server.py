@@ -5,11 +5,12 @@ and takes WebSockets of any page.
 """
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from prefect.server.api.server import create_app
-from prefect.settings import get_current_settings
+from jsonschema import Draft202012Validator, ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,8 +41,27 @@ class OwnOriginsOnly:
         return None
 
 
+def refuse_in_sentences() -> None:
+    """Let a value that a field does not take be refused by the field's own sentence, not by its pattern.
+
+    Prefect copies these keywords when it is imported.
+    """
+    by_pattern = Draft202012Validator.VALIDATORS["pattern"]
+
+    def refuse(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+        for error in by_pattern(validator, pattern, value, schema):
+            error.message = schema.get("refusal", error.message)
+            yield error
+
+    Draft202012Validator.VALIDATORS["pattern"] = refuse
+
+
 def main() -> None:
     """Serve until SIGTERM; with --no-services the API and the UI alone."""
+    refuse_in_sentences()
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
     server = get_current_settings().server
     app = create_app(final=True, webserver_only="--no-services" in sys.argv)
     uvicorn.run(

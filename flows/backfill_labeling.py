@@ -45,17 +45,17 @@ def backfill_labeling(
     first_day: FirstDay,
     last_day: LastDay,
     timezone: Timezone = "UTC",
+    least_clips: LeastClips = 1,
+    canary_library: CanaryLibrary = "",
+    least_canary_accuracy: LeastCanaryAccuracy = 0.8,
+    min_margin: MinMargin = 0.0,
+    allow_loss: AllowLoss = False,
     k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
     layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
-    nearest_shots: NearestShots = 0,
-    min_margin: MinMargin = 0.0,
-    canary_library: CanaryLibrary = "",
-    least_canary_accuracy: LeastCanaryAccuracy = 0.8,
-    allow_loss: AllowLoss = False,
-    least_clips: LeastClips = 1,
 ) -> dict[str, str]:
     """Each day is a run of its own, with its own page; one that fails stops no other."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)

@@ -41,12 +41,12 @@ def denoise_clips(
     day: Day = "any",
     timezone: Timezone = "UTC",
     slice_seconds: SliceSeconds = 0.48,
-    repeats: Repeats = 0,
+    format: AudioFormat = "wav",
+    allow_loss: AllowLoss = False,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     seed: Seed = 0,
-    format: AudioFormat = "wav",
-    allow_loss: AllowLoss = False,
+    repeats: Repeats = 0,
 ) -> dict[str, str | int | None]:
     """One object and one row for each clip; the same request does nothing a second time."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)

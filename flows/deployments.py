@@ -3,6 +3,7 @@
 `wordwave up` serves it in one process; prefect.yaml offers the same deployments to work pools.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 DEPLOYMENT = "wordwave"
 """What every flow's deployment is called: label-clips/wordwave."""
+LIBRARY_FIELDS = {"library", "canary_library"}
+MAX_NAMED = 20
+"""Libraries that a form's help names."""
 Pool = Literal["wordwave-cpu", "wordwave-gpu"]
 
 
@@ -69,12 +73,14 @@ DEPLOYED = (
 )
 
 
-def served() -> list["RunnerDeployment"]:
-    """Return the deployments of all flows as one process serves them."""
-    return [serve(deployed) for deployed in DEPLOYED]
+def served(libraries: Sequence[str] = ()) -> list["RunnerDeployment"]:
+    """Return the deployments of all flows as one process serves them; forms name the libraries that exist."""
+    return [serve(deployed, libraries=libraries) for deployed in DEPLOYED]
 
 
-def serve(deployed: Deployed, name: str = DEPLOYMENT, **new: Any) -> "RunnerDeployment":
+def serve(
+    deployed: Deployed, name: str = DEPLOYMENT, *, libraries: Sequence[str] = (), **new: Any
+) -> "RunnerDeployment":
     """Return a deployment of a flow as one process serves it; `new` sets what only a new one is given.
 
     What is not given stays as people set it in the UI.
@@ -93,7 +99,16 @@ def serve(deployed: Deployed, name: str = DEPLOYMENT, **new: Any) -> "RunnerDepl
     # a field that is set would be emptied
     deployment.model_fields_set.difference_update({"parameters", "paused", "schedules"} - new.keys())
     deployment._parameter_openapi_schema = _closed(deployment._parameter_openapi_schema)
+    _name_known(deployment._parameter_openapi_schema, libraries)
     return deployment
+
+
+def _name_known(schema: "ParameterSchema", libraries: Sequence[str]) -> None:
+    """Let the help of fields that name a library say which there are; the field takes any text."""
+    more = ", and more" if len(libraries) > MAX_NAMED else ""
+    known = f" There are: {', '.join(libraries[:MAX_NAMED])}{more}." if libraries else ""
+    for field in LIBRARY_FIELDS & schema.properties.keys():
+        schema.properties[field]["description"] += known
 
 
 def _closed(schema: "ParameterSchema") -> "ParameterSchema":

@@ -35,19 +35,19 @@ from flows.tasks import batch_threads, in_tasks
 )
 def evaluate_task(
     manifest: LabeledManifestUri,
+    layout: TableLayout = "single",
     n_way: NWay = 2,
     k_shot: Shots = 1,
     episodes: Episodes = 600,
-    layout: TableLayout = "single",
     paper: PaperTask = "none",
+    protocol: Protocol = "service",
+    seed: EpisodeSeed = 0,
     instruction: ShownInstruction = True,
     repeats: Repeats = 0,
     layers: Layers = "auto",
     window: Window = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
-    protocol: Protocol = "service",
-    seed: EpisodeSeed = 0,
 ) -> dict[str, str | int | None]:
     """The same request gives the same figures."""
     request = EvaluationRequest(

@@ -9,7 +9,7 @@ from db.labels import current_labels
 from flows.artifacts import count_rows, publish
 from flows.form_flow import flow
 from flows.named_states import names_states
-from flows.parameters import NewLibraryName, Prefix
+from flows.parameters import ExportedLibrary, Folder
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import export_rows
@@ -26,7 +26,7 @@ from flows.tasks import in_tasks
     description="Write the current answers of a place under the run's prefix, the manifest last.",
 )
 @names_states
-def export_results(prefix: Prefix, library: NewLibraryName) -> dict[str, str | int | None]:
+def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | int | None]:
     """The same answers are never written twice."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}

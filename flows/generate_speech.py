@@ -34,11 +34,11 @@ def generate_speech(
     texts: Texts = [],  # noqa: B006  a form's empty list
     texts_uri: TextsUri = "",
     duration: Duration = 0.72,
-    repeats: Repeats = 0,
+    format: AudioFormat = "wav",
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     seed: Seed = 0,
-    format: AudioFormat = "wav",
+    repeats: Repeats = 0,
 ) -> dict[str, str | int | None]:
     """One object and one row for each text; the same request does nothing a second time."""
     runtime = shared_runtime(Settings())

@@ -5,7 +5,7 @@ from prefect.runtime import flow_run
 from flows.artifacts import count_rows, publish
 from flows.form_flow import flow
 from flows.named_states import names_states
-from flows.parameters import AllowLoss, Prefix
+from flows.parameters import AllowLoss, Folder
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import ingest_place
@@ -17,7 +17,7 @@ from flows.tasks import in_tasks
 
 @flow(name="ingest-clips", flow_run_name="ingest {prefix}", description="List a folder or S3 prefix.")
 @names_states
-def ingest_clips(prefix: Prefix, allow_loss: AllowLoss = False) -> dict[str, int]:
+def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int]:
     """List a place and record its clips; no object is read."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:

@@ -8,6 +8,7 @@ from flows.artifacts import answer_rows, publish
 from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import (
+    Folder,
     KShot,
     Layers,
     LibraryName,
@@ -15,7 +16,6 @@ from flows.parameters import (
     MinMargin,
     NearestShots,
     Orders,
-    Prefix,
     Repeats,
 )
 from flows.runtime import shared_runtime
@@ -37,15 +37,15 @@ from flows.tasks import batch_threads, in_tasks
 )
 @names_states
 def label_clips(
-    prefix: Prefix,
+    prefix: Folder,
     library: LibraryName,
+    min_margin: MinMargin = 0.0,
     k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
     layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
-    nearest_shots: NearestShots = 0,
-    min_margin: MinMargin = 0.0,
 ) -> dict[str, int]:
     """Labels what tokenize-clips tokenized."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)

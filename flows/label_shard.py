@@ -41,13 +41,13 @@ def label_shard(
     shards: Shards,
     day: Day = "today",
     timezone: Timezone = "UTC",
+    min_margin: MinMargin = 0.0,
     k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
     layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
-    nearest_shots: NearestShots = 0,
-    min_margin: MinMargin = 0.0,
 ) -> dict[str, int]:
     """The clips that fall to this shard; those that have tokens and an answer already are left alone."""
     run = run_shard(

@@ -6,6 +6,7 @@ that forbid something stand in the JSON schema too, where the API applies them b
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Annotated, Literal, cast
@@ -20,51 +21,63 @@ from core.evaluation.paper import Layout, TaskName
 from flows.credentials import CREDENTIAL, refuse_credentials
 
 DAY = "{day}"
-_BEGIN = rf"^(?!.*(?:{CREDENTIAL}))"
-_PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)$"
-_PREFIX = _BEGIN + r"(?!.*\{(?!day\})[a-z_]*\})" + _PLACE  # {date} would be taken for a folder of that name
-_MANIFEST = _BEGIN + _PLACE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-LIBRARY_NAME = rf"^{_NAME}(?:@[1-9][0-9]{{0,8}})?$"
-_FILE = rf"^(?:{_BEGIN[1:]}{_PLACE[:-1]})?$"
-_TEXT = _BEGIN + r"(?=.*\S)(?!.*###)[^\x00-\x1f\x7f]*$"
-_LINE = r"^(?!.*###)[^\x00-\x1f\x7f]*$"
-_DAY = r"^(?:any|(?:today|yesterday)(?:@(?:[01]\d|2[0-3]):[0-5]\d)?|\d{4}-\d{2}-\d{2})$"
+_VERSION = r"(?:@[1-9][0-9]{0,8})?"
+LIBRARY_NAME = rf"^{_NAME}{_VERSION}$"
+_NO_CREDENTIAL = rf"(?!.*(?:{CREDENTIAL}))"
+_PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)"
 
 
-def _check_prefix(prefix: str) -> str:
-    refuse_credentials(prefix)
-    if not re.fullmatch(_PREFIX, prefix):
-        raise ValueError(
-            "write s3://bucket/folder or an absolute folder; {day} is the only part that is filled in"
-        )
-    return prefix
+@dataclass(frozen=True)
+class Rule:
+    """What a text has to look like: a pattern for the API, and a sentence for people on what to write."""
+
+    pattern: str
+    refusal: str
+
+    def check(self, text: str) -> str:
+        """Return the text itself; raises ValueError, with the sentence, where it is another one."""
+        refuse_credentials(text)
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.refusal)
+        return text
 
 
-def _check_manifest(manifest: str) -> str:
-    refuse_credentials(manifest)
-    if not re.fullmatch(_MANIFEST, manifest):
-        raise ValueError("write s3://bucket/folder/file.jsonl or an absolute path")
-    return manifest
-
-
-def _check_instruction(instruction: str) -> str:
-    if not re.fullmatch(_LINE, instruction):
-        raise ValueError("write one line of text without '###', which begins a part of the prompt")
-    return instruction
-
-
-def _check_text(text: str) -> str:
-    refuse_credentials(text)
-    if not re.fullmatch(_TEXT, text):
-        raise ValueError(
-            "write one line of text that is not empty and without '###', which begins a question"
-        )
-    return text
-
-
-def _check_file(place: str) -> str:
-    return place and _check_manifest(place)
+# {date} would be taken for a folder of that name
+PREFIX = Rule(
+    rf"^{_NO_CREDENTIAL}(?!.*\{{(?!day\}})[a-z_]*\}}){_PLACE}$",
+    "write s3://bucket/folder or an absolute folder, without keys or passwords; {day} is the only part that "
+    "is filled in",
+)
+FOLDER = Rule(
+    rf"^{_NO_CREDENTIAL}(?!.*\{{[a-z_]*\}}){_PLACE}$",
+    "write s3://bucket/folder or an absolute folder, without keys or passwords; nothing is filled in here, "
+    "so write a day as 2026-11-21",
+)
+MANIFEST = Rule(
+    rf"^{_NO_CREDENTIAL}{_PLACE}$",
+    "write s3://bucket/folder/file.jsonl or an absolute path, without keys or passwords",
+)
+TEXTS_FILE = Rule(
+    rf"^(?:{_NO_CREDENTIAL}{_PLACE})?$",
+    "write s3://bucket/folder/file.txt or an absolute path, without keys or passwords; empty: none",
+)
+_LETTERS = "up to 63 letters, digits and . _ -"
+LIBRARY = Rule(LIBRARY_NAME, f"write NAME or NAME@VERSION; a name has {_LETTERS}")
+NEW_LIBRARY = Rule(rf"^{_NAME}$", f"write a name without a version: {_LETTERS}")
+CANARIES = Rule(rf"^(?:{_NAME}{_VERSION})?$", f"write NAME, NAME@VERSION or nothing; a name has {_LETTERS}")
+LINE = Rule(
+    r"^(?!.*###)[^\x00-\x1f\x7f]*$", "write one line of text without '###', which begins a part of the prompt"
+)
+TEXT = Rule(
+    rf"^{_NO_CREDENTIAL}(?=.*\S)(?!.*###)[^\x00-\x1f\x7f]*$",
+    "write one line of text that is not empty and without '###', which begins a question",
+)
+ON_DAY = Rule(
+    r"^(?:any|(?:today|yesterday)(?:@(?:[01]\d|2[0-3]):[0-5]\d)?|\d{4}-\d{2}-\d{2})$",
+    "write today, yesterday, a date as 2026-11-21, or any; a schedule may add its time: yesterday@23:30",
+)
+DATE = Rule(r"^\d{4}-\d{2}-\d{2}$", "write a date as 2026-11-21")
 
 
 def _check_run(run: str) -> str:
@@ -75,8 +88,12 @@ def _check_run(run: str) -> str:
 
 
 def _check_day(day: str) -> str:
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
-        date.fromisoformat(day)
+    """A date has to be one that the calendar has."""
+    if re.fullmatch(DATE.pattern, day):
+        try:
+            date.fromisoformat(day)
+        except ValueError as error:
+            raise ValueError(f"{day} is no date: {error}") from error
     return day
 
 
@@ -89,54 +106,79 @@ def check_timezone(name: str) -> str:
     return name
 
 
-def _form(title: str, description: str, **schema: JsonValue) -> FieldInfo:
-    """Title and help of a form's field. Prefect sets its own over pydantic's, but leaves extras alone."""
-    extra: dict[str, JsonValue] = {"title": title, "description": description, **schema}
+def _form(title: str, description: str, rule: Rule | None = None) -> FieldInfo:
+    """Title and help of a form's field. Prefect sets its own over pydantic's, but leaves extras alone.
+
+    A title is the parameter's name, which `prefect deployment run --param` wants.
+    """
+    extra: dict[str, JsonValue] = {"title": title, "description": description}
+    if rule:
+        extra |= vars(rule)
     return cast(FieldInfo, Field(json_schema_extra=extra))
 
 
 Prefix = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_prefix),
+    AfterValidator(PREFIX.check),
     _form(
         "Prefix",
         "Folder of the clips: s3://bucket/folder or an absolute path. {day} becomes the day, as in "
         "s3://calls/incoming/{day}. No keys or passwords: this text is stored as it is.",
-        pattern=_PREFIX,
+        PREFIX,
+    ),
+]
+Folder = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(FOLDER.check),
+    _form(
+        "Prefix",
+        "Folder of the clips: s3://bucket/folder or an absolute path. No keys or passwords: this text is "
+        "stored as it is.",
+        FOLDER,
     ),
 ]
 ManifestUri = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_manifest),
+    AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
         "JSONL or CSV file of rows with path (relative to it) and label, for speech and sound path and text, "
         "for denoise path and target, the clean clip: s3://bucket/file or a path.",
-        pattern=_MANIFEST,
+        MANIFEST,
     ),
 ]
 LabeledManifestUri = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_manifest),
+    AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
         "JSONL or CSV file of rows with path (relative to it), label and, where it is known, group: clips of "
         "one group were recorded together, and no demonstration is of the query's group.",
-        pattern=_MANIFEST,
+        MANIFEST,
     ),
 ]
 LibraryName = Annotated[
     str,
-    Field(pattern=LIBRARY_NAME),
-    _form("Library", "Library of demonstrations: NAME for its version in use, or NAME@VERSION."),
+    AfterValidator(LIBRARY.check),
+    _form("Library", "Library of demonstrations: NAME for its version in use, or NAME@VERSION.", LIBRARY),
 ]
 NewLibraryName = Annotated[
     str,
-    Field(pattern=rf"^{_NAME}$"),
-    _form("Library", "Name of the library; equal content keeps its version, other content makes the next."),
+    AfterValidator(NEW_LIBRARY.check),
+    _form(
+        "Library",
+        "Name of the library; equal content keeps its version, other content makes the next.",
+        NEW_LIBRARY,
+    ),
+]
+ExportedLibrary = Annotated[
+    str,
+    AfterValidator(NEW_LIBRARY.check),
+    _form("Library", "Name of the library by which the clips were labeled.", NEW_LIBRARY),
 ]
 Promote = Annotated[
     bool,
@@ -153,15 +195,15 @@ Task = Annotated[
 LibraryInstruction = Annotated[
     str,
     Field(max_length=500),
-    AfterValidator(_check_instruction),
+    AfterValidator(LINE.check),
     _form(
         "Instruction",
         "Sentence that begins the prompts of speech, sound and denoise; empty: the task's own.",
-        pattern=_LINE,
+        LINE,
     ),
 ]
 KShot = Annotated[
-    int, Field(ge=0, le=64), _form("Shots", "Demonstrations of each label in the prompt; 0 shows them all.")
+    int, Field(ge=0, le=64), _form("K shot", "Demonstrations of each label in the prompt; 0 shows them all.")
 ]
 Repeats = Annotated[
     int, Field(ge=0, le=16), _form("Repeats", "Further passes of the prompt over its demonstrations.")
@@ -173,18 +215,18 @@ Layers = Annotated[
 MaxWindows = Annotated[
     int,
     Field(ge=1, le=100),
-    _form("Windows", "A clip longer than a window is asked in up to this many, the loudest ones."),
+    _form("Max windows", "A clip longer than a window is asked in up to this many, the loudest ones."),
 ]
 Orders = Annotated[
     int,
     Field(ge=0, le=16),
     _form("Orders", "Prompts that are averaged, each in another order. 0: as many as the LLM was made for."),
 ]
-NWay = Annotated[int, Field(ge=2, le=64), _form("Labels", "Labels of an episode; the layout ways sets them.")]
+NWay = Annotated[int, Field(ge=2, le=64), _form("N way", "Labels of an episode; the layout ways sets them.")]
 Shots = Annotated[
     int,
     Field(ge=1, le=64),
-    _form("Shots", "Demonstrations of each label in an episode; the layout prompts sets them."),
+    _form("K shot", "Demonstrations of each label in an episode; the layout prompts sets them."),
 ]
 Episodes = Annotated[
     int, Field(ge=1, le=100_000), _form("Episodes", "Questions of each column; the paper's bars ask 600.")
@@ -192,14 +234,14 @@ Episodes = Annotated[
 TableLayout = Annotated[
     Layout,
     _form(
-        "Table",
+        "Layout",
         "single: what this form says. prompts: the columns of the paper's Tables 2 and 8 (instruction, "
         "shots, repeats) for both kinds of layers. ways: 2 to 6 labels, as in its Table 9.",
     ),
 ]
 PaperTask = Annotated[
     TaskName,
-    _form("Paper's task", "Whose figures of the paper stand beside ours, where it has such columns."),
+    _form("Paper", "Whose figures of the paper stand beside ours, where it has such columns."),
 ]
 ShownInstruction = Annotated[
     bool, _form("Instruction", "Whether the prompt begins by naming the labels; the layout prompts sets it.")
@@ -232,7 +274,7 @@ NearestShots = Annotated[
 MinMargin = Annotated[
     float,
     Field(ge=0, le=1),
-    _form("Least margin", "An answer that leads the next label by less is marked uncertain."),
+    _form("Min margin", "An answer that leads the next label by less is marked uncertain."),
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
@@ -241,8 +283,8 @@ Texts = Annotated[
     list[
         Annotated[
             str,
-            Field(max_length=LONGEST_TEXT, json_schema_extra={"pattern": _TEXT}),
-            AfterValidator(_check_text),
+            Field(max_length=LONGEST_TEXT, json_schema_extra=vars(TEXT)),
+            AfterValidator(TEXT.check),
         ]
     ],
     Field(max_length=MAX_TEXTS),
@@ -251,12 +293,12 @@ Texts = Annotated[
 TextsUri = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_file),
+    AfterValidator(TEXTS_FILE.check),
     _form(
-        "File of texts",
+        "Texts uri",
         'In place of texts: a .txt file (a line each), .csv (its column text) or .jsonl ({"text": ...}), '
         "s3://bucket/file or a path. Bad lines are set aside.",
-        pattern=_FILE,
+        TEXTS_FILE,
     ),
 ]
 Duration = Annotated[
@@ -271,7 +313,7 @@ SliceSeconds = Annotated[
     float,
     Field(ge=0, le=30),
     _form(
-        "Slice",
+        "Slice seconds",
         "Seconds of a clip that are asked at once, rounded to blocks of 0.24 s. 0: the whole clip; one that "
         "does not fit the LLM's context is set aside.",
     ),
@@ -309,7 +351,7 @@ RunId = Annotated[
     ),
 ]
 Sample = Annotated[
-    int, Field(ge=1, le=10_000), _form("Clips", "So many of the run's clips are encoded and answered again.")
+    int, Field(ge=1, le=10_000), _form("Sample", "So many of the run's clips are encoded and answered again.")
 ]
 Reasons = Annotated[
     list[ReasonCode], _form("Reasons", "Only clips that were set aside for one of these; none chosen: all.")
@@ -370,42 +412,43 @@ APPROVAL_HOURS = 12
 Approve = Annotated[
     bool,
     _form(
-        "Ask for approval",
+        "Approve",
         "Show the plan and wait until somebody resumes the run in the UI; nothing is done before. After "
         f"{APPROVAL_HOURS} hours the run fails. A plan without work needs nobody.",
     ),
 ]
 Day = Annotated[
     str,
-    Field(pattern=_DAY),
+    AfterValidator(ON_DAY.check),
     AfterValidator(_check_day),
     _form(
         "Day",
         "today, yesterday, YYYY-MM-DD or any, in the time zone; today is the day the run is due. A schedule "
         "may add its time, as in yesterday@23:30, for nights in which clocks jump over midnight. "
         "Without {day} in the prefix it means the clips last modified that day.",
+        ON_DAY,
     ),
 ]
-_DATE = r"^\d{4}-\d{2}-\d{2}$"
 FirstDay = Annotated[
     str,
-    Field(pattern=_DATE),
+    AfterValidator(DATE.check),
     AfterValidator(_check_day),
-    _form("First day", "YYYY-MM-DD, in the time zone."),
+    _form("First day", "YYYY-MM-DD, in the time zone.", DATE),
 ]
 LastDay = Annotated[
     str,
-    Field(pattern=_DATE),
+    AfterValidator(DATE.check),
     AfterValidator(_check_day),
-    _form("Last day", "YYYY-MM-DD, itself among the days; at most a year's are taken."),
+    _form("Last day", "YYYY-MM-DD, itself among the days; at most a year's are taken.", DATE),
 ]
 CanaryLibrary = Annotated[
     str,
-    Field(pattern=rf"^(?:{_NAME}(?:@[1-9][0-9]{{0,8}})?)?$"),
+    AfterValidator(CANARIES.check),
     _form(
         "Canary library",
         "Library of clips whose labels are known and which the prompt does not show, NAME or NAME@VERSION. "
         "They are asked before anything else; empty asks none.",
+        CANARIES,
     ),
 ]
 LeastCanaryAccuracy = Annotated[
@@ -417,7 +460,7 @@ Timezone = Annotated[
     str,
     Field(max_length=64),
     AfterValidator(check_timezone),
-    _form("Time zone", "Where days begin, such as Europe/Berlin."),
+    _form("Timezone", "Where days begin, such as Europe/Berlin."),
 ]
 
 

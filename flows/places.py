@@ -97,10 +97,10 @@ def make_missing(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[s
     return notes
 
 
-def serve_places(client: "SyncPrefectClient") -> "Iterator[RunnerDeployment]":
+def serve_places(client: "SyncPrefectClient", libraries: Sequence[str] = ()) -> "Iterator[RunnerDeployment]":
     """Yield the deployments of places, so that one process serves them as they are."""
     for place in read_places(client):
-        yield serve_place(place.name)
+        yield serve_place(place.name, libraries=libraries)
 
 
 def serve_place(name: str, **new: Any) -> "RunnerDeployment":

@@ -4,7 +4,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import publish_page, refused_library_lines, summary, suspect_rows
 from flows.form_flow import flow
-from flows.parameters import DryRun, Prefix
+from flows.parameters import DryRun, Folder
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.recheck import recheck_place, suspects_of
@@ -17,7 +17,7 @@ from flows.tasks import batch_threads, in_tasks
     description="Read clips again that were stored before today's checks, and mend what came of wrong audio.",
     task_runner=batch_threads(),
 )
-def recheck(prefix: Prefix, dry_run: DryRun = False) -> dict[str, int]:
+def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
     """Show what is suspect, then settle it; a dry run only shows it."""
     runtime = shared_runtime(Settings())
     suspects = suspects_of(runtime, prefix)

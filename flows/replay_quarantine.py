@@ -4,7 +4,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
-from flows.parameters import AllowLoss, Prefix, Reasons
+from flows.parameters import AllowLoss, Folder, Reasons
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.replay import replay_place
@@ -19,7 +19,7 @@ from flows.tasks import batch_threads, in_tasks
     task_runner=batch_threads(),
 )
 def replay_quarantine(
-    prefix: Prefix,
+    prefix: Folder,
     reasons: Reasons = [],  # noqa: B006  a form's empty list
     allow_loss: AllowLoss = False,
 ) -> dict[str, int]:

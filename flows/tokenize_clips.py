@@ -5,7 +5,7 @@ from prefect.runtime import flow_run
 from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
 from flows.named_states import names_states
-from flows.parameters import Prefix
+from flows.parameters import Folder
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import tokenize_place
@@ -23,7 +23,7 @@ from flows.tasks import batch_threads, in_tasks
     task_runner=batch_threads(),
 )
 @names_states
-def tokenize_clips(prefix: Prefix) -> dict[str, int]:
+def tokenize_clips(prefix: Folder) -> dict[str, int]:
     """Tokenizes what ingest-clips listed."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"codec": runtime.codec_fingerprint}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from db.engine import session_scope
+from db.library import library_names
 from flows.automations import set_up
 from flows.database import reader_url, writer_url
 from flows.deployments import served
@@ -17,6 +19,7 @@ from flows.interruption import exit_when_interrupted
 from flows.own_server import HOST, announced, check_port, origin, password_file
 from flows.place_words import describe_place, kept
 from flows.places import Night, deployment_name, make_missing, read_places, serve_places, share_limit
+from flows.runtime import Runtime
 from flows.server import (
     ServerSettings,
     database_environment,
@@ -43,7 +46,8 @@ def run_up(port: int, nights: Sequence[Night]) -> None:
         # Prefect reads its settings when it is imported
         os.environ |= prefect_environment(settings, port)
         _wait_for("the flows")
-        deployments = served()
+        libraries = _library_names(settings)
+        deployments = served(libraries)
         for night in nights:
             _check(settings, night)
         environment = server_environment(settings, port) | database_environment(settings)
@@ -52,7 +56,16 @@ def run_up(port: int, nights: Sequence[Night]) -> None:
             _wait_for("the Prefect server, which takes half a minute when it is new", nl=False)
             wait_until_healthy(server, port)
             click.echo(err=True)
-            _serve(deployments, nights, settings, port)
+            _serve(deployments, libraries, nights, settings, port)
+
+
+def _library_names(settings: ServerSettings) -> list[str]:
+    runtime = Runtime(settings)
+    try:
+        with session_scope(runtime.engine) as session:
+            return library_names(session)
+    finally:
+        runtime.close()
 
 
 def _metrics(settings: ServerSettings) -> AbstractContextManager[object]:
@@ -78,7 +91,11 @@ def _check(settings: ServerSettings, night: Night) -> None:
 
 
 def _serve(
-    deployments: "list[RunnerDeployment]", nights: Sequence[Night], settings: ServerSettings, port: int
+    deployments: "list[RunnerDeployment]",
+    libraries: Sequence[str],
+    nights: Sequence[Night],
+    settings: ServerSettings,
+    port: int,
 ) -> None:
     from prefect.client.orchestration import get_client
 
@@ -90,7 +107,7 @@ def _serve(
     with get_client(sync_client=True) as client:
         for note in make_missing(client, nights):
             click.echo(f"Note         {note}", err=True)
-        share_limit(client, runner.offer(serve_places(client)))
+        share_limit(client, runner.offer(serve_places(client, libraries)))
         _describe(read_places(client), nights, settings)
     click.echo(f"Alerts       {set_up(settings.notification_block)}")
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")

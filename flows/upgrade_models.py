@@ -6,6 +6,7 @@ from flows.artifacts import changed_rows, publish
 from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import (
+    Folder,
     KShot,
     Layers,
     LibraryName,
@@ -13,7 +14,6 @@ from flows.parameters import (
     MinMargin,
     NearestShots,
     Orders,
-    Prefix,
     Repeats,
 )
 from flows.runtime import shared_runtime
@@ -31,15 +31,15 @@ from flows.tasks import batch_threads, in_tasks
 )
 @names_states
 def upgrade_models(
-    prefix: Prefix,
+    prefix: Folder,
     library: LibraryName,
+    min_margin: MinMargin = 0.0,
     k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
     layers: Layers = "auto",
     repeats: Repeats = 0,
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
-    nearest_shots: NearestShots = 0,
-    min_margin: MinMargin = 0.0,
 ) -> dict[str, str | int]:
     """Shows the clips whose label would change; promote-models switches."""
     request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)

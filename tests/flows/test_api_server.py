@@ -1,5 +1,8 @@
 """Prefect's server answers under its own names and to its own pages alone, WebSockets included."""
 
+import subprocess
+import sys
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -8,6 +11,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
 from flows.api_server import OwnOriginsOnly
+from flows.parameters import ON_DAY, PREFIX
 
 OWN = ["http://127.0.0.1:4200", "http://localhost:4200"]
 FOREIGN_HOSTS = [
@@ -63,3 +67,19 @@ def test_a_second_host_or_origin_hides_nothing(client: TestClient) -> None:
     for name, own, foreign in (("Host", "127.0.0.1:4200", "evil.example"), ("Origin", OWN[0], "null")):
         for pair in ([own, foreign], [foreign, own]):
             assert client.get("/", headers=[(name, value) for value in pair]).status_code == 403
+
+
+REFUSED = """
+from flows.api_server import refuse_in_sentences
+refuse_in_sentences()
+from prefect.utilities.schema_tools.validation import validate
+from flows.deployments import NIGHTLY
+form = NIGHTLY.load().parameters.model_dump()
+for error in validate({"prefix": "calls/{day}", "library": "sounds", "day": "later"}, form):
+    print(error.message)
+"""
+
+
+def test_a_value_that_a_form_does_not_take_is_refused_in_a_sentence() -> None:
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [PREFIX.refusal, ON_DAY.refusal]

@@ -1,6 +1,7 @@
 """Every flow is offered once, and the nightly run alone waits for its like."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,3 +56,42 @@ def test_a_parameter_that_no_form_has_is_refused_and_named(worker: Path) -> None
         with pytest.raises(PrefectHTTPStatusError, match="'k_shoot' was unexpected") as refused:
             client.create_flow_run_from_deployment(nightly.id, parameters=asked)
     assert refused.value.response.status_code == 409
+
+
+def forms() -> dict[str, dict[str, Any]]:
+    """The fields of each flow's form."""
+    return {one.flow_name: one._parameter_openapi_schema.properties for one in served() if one.flow_name}
+
+
+def test_a_field_is_titled_as_its_parameter_is_called() -> None:
+    for flow, fields in forms().items():
+        titles = {name: field["title"] for name, field in fields.items()}
+        assert titles == {name: name.replace("_", " ").capitalize() for name in fields}, flow
+
+
+def test_a_day_is_offered_where_it_is_filled_in() -> None:
+    filled_in = {"day", "first_day"}
+    for flow, fields in forms().items():
+        if (
+            "prefix" in fields and flow != "watch-place"
+        ):  # which says what the nights of a prefix have to keep
+            assert ("{day}" in fields["prefix"]["description"]) == bool(filled_in & fields.keys()), flow
+
+
+def test_whether_anything_is_done_is_asked_before_how() -> None:
+    for flow, fields in forms().items():
+        places = {name: field["position"] for name, field in fields.items()}
+        assert places.get("dry_run", 0) <= 2, flow
+        expert = [places[name] for name in ("layers", "repeats", "max_windows", "orders") if name in places]
+        assert not [name for name in fields if expert and places[name] > max(expert)], flow
+
+
+def test_the_help_names_the_libraries_that_there_are() -> None:
+    nightly = next(one for one in served(["birds", "sounds"]) if one.flow_name == NIGHTLY.flow)
+    fields = nightly._parameter_openapi_schema.properties
+    assert fields["library"]["description"].endswith("NAME@VERSION. There are: birds, sounds.")
+    assert fields["canary_library"]["description"].endswith(" There are: birds, sounds.")
+    many = served([f"library{number:02}" for number in range(30)])[2]
+    said = many._parameter_openapi_schema.properties["library"]["description"]
+    assert said.endswith("library19, and more.")
+    assert "There are" not in str(forms())

@@ -36,6 +36,7 @@ def test_each_value_that_is_wrong_is_named_and_the_sentence_says_what_to_write()
     said = str(refused.value).split("; ")
     assert [sentence.partition(":")[0] for sentence in said if ":" in sentence][-1] == "k_shot"
     assert "did you mean Europe/Berlin?" in str(refused.value)
+    assert "^" not in str(refused.value)
 
 
 def test_the_form_still_asks_for_what_is_required() -> None:

@@ -1,5 +1,6 @@
 """What forms, the API and the flows accept."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.flows.test_credentials import CREDENTIALS
 
 TYPES: dict[str, Any] = {
     "prefix": p.Prefix,
+    "folder": p.Folder,
     "manifest": p.ManifestUri,
     "labeled_manifest": p.LabeledManifestUri,
     "library": p.LibraryName,
@@ -211,6 +213,21 @@ def test_every_form_field_has_a_title_help_and_one_plain_type() -> None:
         assert schema["description"].endswith("."), name
         assert schema["type"] in {"string", "integer", "number", "boolean"}, name
         assert not schema.keys() & {"anyOf", "oneOf", "allOf", "$ref"}, name
+
+
+def test_a_field_that_has_a_pattern_has_a_sentence_for_who_breaks_it() -> None:
+    for name, kind in TYPES.items():
+        schema = TypeAdapter(kind).json_schema()
+        assert ("pattern" in schema) == ("refusal" in schema), name
+        if "refusal" in schema:
+            with pytest.raises(ValidationError, match=re.escape(schema["refusal"])):
+                TypeAdapter(kind).validate_python("\n###")
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, *NO_PREFIXES, "/a/{day}", "/a/{Day}", "s3://bucket/{date}"])
+def test_a_folder_is_a_prefix_in_which_nothing_is_filled_in(prefix: str) -> None:
+    assert accepts(p.Folder, prefix) == (accepts(p.Prefix, prefix) and "{day}" not in prefix)
+    assert form_accepts(p.Folder, prefix) == accepts(p.Folder, prefix)
 
 
 def test_prefect_shows_the_titles_and_help_and_keeps_the_order() -> None:
