@@ -11,6 +11,7 @@ from db.listing import MostClipsLost
 from db.locks import PartitionBusy
 from db.runs import RunLost, RunNotFound
 from db.sqlstate import OLD_SCHEMA, meaning
+from flows.otlp import NoTelemetry
 from flows.own_server import AlreadyRunning
 from flows.settings import ENV_PREFIX
 from flows.stages.backfill import BackfillFailed
@@ -22,6 +23,7 @@ from flows.storage import StorageError
 ON_PURPOSE = (
     CoreError,
     AlreadyRunning,
+    NoTelemetry,
     StorageError,
     EmbeddedServerError,
     LibraryNotFound,

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
+from math import inf
+from threading import Lock, Thread
+from time import monotonic
 from typing import Literal
 
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
@@ -23,6 +25,7 @@ from flows.otlp import send_metrics
 
 LOOPBACK = "127.0.0.1"
 DATABASE_UP = "wordwave_database_up"
+FRESH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ class RunFigures(Collector):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reading = Lock()
+        self._read: Sequence[Figure] | None = None
+        self._read_at = -inf
 
     def collect(self) -> Iterator[Metric]:
         """Read the figures and yield a family for each."""
@@ -102,7 +108,17 @@ class RunFigures(Collector):
             yield family.metric(figure for figure in figures or () if figure.name == name)
 
     def read(self) -> Sequence[Figure] | None:
-        """Return the figures, or None where the database is away."""
+        """Return the figures as they are or were a moment ago, or None where the database is away.
+
+        Whoever asks while they are read waits for them, so that a slow database has one query to answer.
+        """
+        with self._reading:
+            if monotonic() - self._read_at > FRESH_SECONDS:
+                self._read = self._ask()
+                self._read_at = monotonic()
+            return self._read
+
+    def _ask(self) -> Sequence[Figure] | None:
         try:
             with session_scope(self._engine) as session:
                 return read_figures(session)
@@ -125,7 +141,12 @@ def exporter(database: str, port: int, host: str = LOOPBACK) -> Iterator[Thread]
     figures, registry = RunFigures(engine), CollectorRegistry()
     registry.register(figures)
     _observe_all(figures)
-    server, thread = start_http_server(port, host, registry)
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise OSError(
+            f"port {port} of {host} cannot be had for metrics ({error.strerror}): choose another one"
+        ) from error
     try:
         yield thread
     finally:

@@ -32,6 +32,7 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         "WORDWAVE_DATABASE_URL": database.url("writer"),
         "WORDWAVE_READ_ROOTS": str(folder),
         "WORDWAVE_LLM": "none",
+        "WORDWAVE_METRICS_PORT": str(free_port()),
     }
     make_library(environment, tmp_path / "home", folder / "library")
     prefix = f"{folder}/{{day}}"
@@ -51,6 +52,8 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         assert service.wait_for(service.start("ingest-clips", prefix=str(folder)))["type"] == "COMPLETED"
         clips = rows(database.url("writer"), "SELECT uri FROM clips WHERE uri LIKE '%/a.wav'")
         assert len(clips) == 1
+        metrics = httpx.get(f"http://127.0.0.1:{environment['WORDWAVE_METRICS_PORT']}/metrics").text
+        assert 'wordwave_runs{flow="ingest-clips",status="completed"} 1.0' in metrics
         left = descendants(service.process.pid)
         assert left
         assert service.interrupt() == 0

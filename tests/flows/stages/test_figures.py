@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -9,9 +10,12 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from sqlalchemy import event
 
+import flows.exporter
+from db.engine import make_engine
 from db.runs import RunClaim
-from flows.exporter import FAMILIES, exporter
+from flows.exporter import FAMILIES, RunFigures, exporter
 from flows.runtime import Runtime
 from flows.stages.job import run_night, with_bar
 from flows.stages.label import LabelRequest
@@ -102,6 +106,28 @@ def test_a_writer_who_scrapes_writes_nothing_and_a_database_that_is_away_is_name
     with scraped("postgresql://wordwave_analyst:sesame@127.0.0.1:1/none") as text:
         assert [(one.name, one.value) for one in samples(text)] == [("wordwave_database_up", 0)]
         assert "sesame" not in text
+
+
+def test_many_who_ask_at_once_cost_one_query(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = make_engine(database.url("analyst")), list[str]()
+    event.listen(engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+    figures = RunFigures(engine)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: len(list(figures.collect())), range(8)))) == 1
+    assert sum("analytics.figures" in statement for statement in asked) == 1
+    monkeypatch.setattr(flows.exporter, "FRESH_SECONDS", 0)
+    list(figures.collect())
+    assert sum("analytics.figures" in statement for statement in asked) == 2
+    engine.dispose()
+
+
+def test_a_port_that_is_taken_is_named(database: Database) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 cannot be had"):
+            exporter(database.url("analyst"), port).__enter__()
 
 
 def test_figures_stay_with_the_run_that_did_the_work(runtime: Runtime) -> None:
