@@ -189,8 +189,10 @@ def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exp
     lines = [f"## {escape(place)}", "", f"Run `{run.id}`"]
     for section in sections:
         lines += ["", *section]
-    lines += ["", "| stage | what | clips |", "| --- | --- | ---: |"]
-    lines += [f"| {stage} | {escape(name)} | {number} |" for stage, name, number in _counted(run.counts)]
+    lines += ["", "| stage | what | count |", "| --- | --- | ---: |"]
+    lines += [
+        f"| {stage} | {escape(_part(name))} | {number} |" for stage, name, number in _counted(run.counts)
+    ]
     if run.manifest:
         lines += ["", f"{kept}: `{escape(run.manifest)}`"]
     return "\n".join(
@@ -207,6 +209,14 @@ def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
     for key, number in counts.items():
         stage, _, name = key.partition(".")
         yield stage, name, number
+
+
+def _part(name: str) -> str:
+    """Name what is counted; a part of the count before it says so, since the rows do not add up."""
+    whole, _, reason = name.partition(":")
+    if whole == "quarantined" and reason:
+        return f"of these {reason}"
+    return "of these uncertain" if name == "uncertain" else name
 
 
 def _row(clip: ClipAnswer) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from db.night_change import NightChange
 from flows.artifacts import escape, summary
 from flows.stages.backfill import DayOutcome
 from flows.stages.canary import Canaries
@@ -11,11 +12,13 @@ from flows.stages.job import Night
 from flows.stages.plan import IDLE, STATES, NightPlan
 from flows.stages.preview import Preview, PromptPreview
 from flows.stages.run import OpenRun
-from flows.stages.summary import EarlierNight, NightSummary, clips_worked, moved, share
+from flows.stages.summary import EarlierNight, NightSummary, clips_worked, share, shift
 from flows.stages.watch import Figure
 
 PROMPT_HEAD, PROMPT_TAIL = 2000, 600
 """Characters of a prompt that are shown: where it begins, and the clip at its end."""
+MAX_MOVES = 20
+"""Pairs of labels that a page names, the most frequent first."""
 HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 
 
@@ -23,7 +26,7 @@ def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
     """The page of a night: its figures, its labels beside those of the night before, what was set aside."""
     figures = _figures(night)
     labels, set_aside = _labels(night.summary, before), _set_aside(night)
-    return summary(place, night.run, _bounds(night.figures), figures, labels, set_aside)
+    return summary(place, night.run, _bounds(night.figures), _clips(night), figures, labels, set_aside)
 
 
 def _bounds(figures: Sequence[Figure]) -> list[str]:
@@ -56,32 +59,83 @@ def _throughput(run: OpenRun) -> str:
     return f"worked on {worked} clips in {run.seconds / 60:.1f} minutes, {pace}"
 
 
+def _clips(night: Night) -> list[str]:
+    """Each clip once: the rows add up to the clips of the night."""
+    now, clips = night.summary, len(night.answers)
+    counts = {
+        "labeled": now.answered - now.uncertain,
+        "labeled, but uncertain": now.uncertain,
+        "quarantined": sum(now.quarantined.values()),
+        "without an answer yet": clips - now.clips,
+    }
+    rows = [f"| {number} | {state} |" for state, number in counts.items()]
+    return ["| clips | are |", "| ---: | --- |", *rows, f"| {clips} | in all |"]
+
+
 def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
-    """Counts by label, and what moved since the night before."""
+    """Counts by label beside those of the night before, and what changed since."""
     if before is None:
         lines = ["| label | clips | share |", "| --- | ---: | ---: |"]
-        lines += [f"| {escape(name)} | {n} | {share(now, name):.1%} |" for name, n in now.labels.items()]
+        lines += [
+            f"| {escape(name)} | {n} | {share(now.labels, name):.1%} |" for name, n in now.labels.items()
+        ]
         return [*lines, "", "No night of this prefix and library was completed before."]
     then = before.summary
-    lines = [f"| label | clips | share | {before.name} | share | shift |"]
+    lines = [f"| label | clips | share | {before.name} | share | shift of share |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name in dict.fromkeys([*now.labels, *then.labels]):
-        shift = share(now, name) - share(then, name)
+        shares = share(now.labels, name), share(then.labels, name)
         lines.append(
-            f"| {escape(name)} | {now.labels.get(name, 0)} | {share(now, name):.1%} "
-            f"| {then.labels.get(name, 0)} | {share(then, name):.1%} | {100 * shift:+.1f} |"
+            f"| {escape(name)} | {now.labels.get(name, 0)} | {shares[0]:.1%} "
+            f"| {then.labels.get(name, 0)} | {shares[1]:.1%} | {100 * (shares[0] - shares[1]):+.1f} |"
         )
-    return [*lines, "", _shift(now, before)]
+    lines.append(f"| all | {now.answered} | | {then.answered} | | |")
+    return [*lines, "", *_since(before)]
 
 
-def _shift(now: NightSummary, before: EarlierNight) -> str:
-    share_moved, then = moved(now, before.summary), before.summary
-    if share_moved is None or now.mean_margin is None or then.mean_margin is None:
-        return f"{before.name} had {then.answered} answers: nothing to compare."
-    return (
-        f"Since {before.name}, {share_moved:.1%} of the labels moved; the mean margin was "
-        f"{then.mean_margin:.3f}, {then.uncertain / then.answered:.0%} were uncertain."
-    )
+def _since(before: EarlierNight) -> list[str]:
+    """Labels that moved, of clips that both nights have; for the others the shift of shares alone."""
+    then, name, change = before.summary, before.name, before.change
+    if then.mean_margin is None:
+        return [f"{name} had {then.answered} answers: nothing to compare."]
+    uncertain = then.uncertain / then.answered
+    lines = [f"The mean margin of {name} was {then.mean_margin:.3f}, {uncertain:.0%} were uncertain."]
+    if change is None:
+        return [
+            *lines,
+            f"The library version of {name} is not known: only the shares can be compared.",
+        ]
+    if change.library_before != change.library_now:
+        versions = f"{escape(change.library_before)}, this night by {escape(change.library_now)}"
+        lines.append(f"{name} was answered by {versions}: labels may differ by that alone.")
+    return [*lines, "", *_moved(change, name), *_other_clips(change, name)]
+
+
+def _moved(change: NightChange, name: str) -> list[str]:
+    if not change.shared:
+        return [f"No clip is in {name} and in this night, so no label moved."]
+    clips = sum(one.clips for one in change.moved)
+    lines = [
+        f"{change.shared} clips are in {name} and in this night, by name or by their bytes: the labels of "
+        f"{clips} of them ({clips / change.shared:.1%}) moved."
+    ]
+    if change.moved:
+        lines += ["", f"| label of {name} | label now | clips | such as |", "| --- | --- | ---: | --- |"]
+    for one in change.moved[:MAX_MOVES]:
+        examples = ", ".join(map(escape, one.examples))
+        lines.append(f"| {escape(one.before)} | {escape(one.now)} | {one.clips} | {examples} |")
+    return lines
+
+
+def _other_clips(change: NightChange, name: str) -> list[str]:
+    """Clips that one night alone has say nothing of a label that moved, only of what there was to hear."""
+    now, then = sum(change.only_now.values()), sum(change.only_before.values())
+    if not now and not then:
+        return []
+    line = f"{now} answered clips are in this night alone, {then} in {name} alone"
+    shifted = shift(change.only_now, change.only_before)
+    by = "" if shifted is None else f": a shift of shares by {shifted:.1%}, of other clips and not of answers"
+    return ["", f"{line}{by}."]
 
 
 def _set_aside(night: Night) -> list[str]:

@@ -7,6 +7,7 @@ from statistics import fmean
 from uuid import UUID
 
 from db.engine import session_scope
+from db.night_change import NightChange, compare_nights
 from db.nights import CompletedRun, run_before
 from db.predictions import Answer
 from flows.runtime import Runtime
@@ -81,10 +82,11 @@ def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """The night before, and what it was answered."""
+    """The night before, what it was answered, and what changed since; None where that is not known."""
 
     run: CompletedRun
     summary: NightSummary
+    change: NightChange | None = None
 
     @property
     def name(self) -> str:
@@ -96,20 +98,22 @@ def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
     """The last completed night of the same prefix and library before a run, None for the first."""
     with session_scope(runtime.engine) as session:
         run = run_before(session, run_id)
-    return None if run is None or run.summary is None else EarlierNight(run, NightSummary(**run.summary))
+        if run is None or run.summary is None:
+            return None
+        return EarlierNight(run, NightSummary(**run.summary), compare_nights(session, run.id, run_id))
 
 
-def moved(now: NightSummary, then: NightSummary) -> float | None:
-    """The share of clips that would need another label for the two nights to have labels alike."""
-    if not now.answered or not then.answered:
+def shift(now: Mapping[str, int], then: Mapping[str, int]) -> float | None:
+    """Return by how much the shares of labels differ, 0 to 1; None where one has no label."""
+    if not now or not then:
         return None
-    names = {*now.labels, *then.labels}
-    return sum(abs(share(now, name) - share(then, name)) for name in names) / 2
+    return sum(abs(share(now, name) - share(then, name)) for name in {*now, *then}) / 2
 
 
-def share(night: NightSummary, label: str) -> float:
-    """The share of a night's answers that have this label."""
-    return night.labels.get(label, 0) / night.answered if night.answered else 0.0
+def share(labels: Mapping[str, int], label: str) -> float:
+    """Return the share of the answers that have this label."""
+    total = sum(labels.values())
+    return labels.get(label, 0) / total if total else 0.0
 
 
 def clips_worked(counts: Mapping[str, int]) -> int:

@@ -174,10 +174,13 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
         (worker / f"2026-11-23/{name}.wav").write_bytes(tone(hertz))
     nightly_labeling(prefix, f"{library}@1", day="2026-11-23")
     page = artifact("nightly-labeling-summary").data
-    assert "| label | clips | share | 2026-11-21 | share | shift |" in page
+    assert "| label | clips | share | 2026-11-21 | share | shift of share |" in page
     assert "| low | 2 | 100.0% | 1 | 50.0% | +50.0 |" in page
     assert "| high | 0 | 0.0% | 1 | 50.0% | -50.0 |" in page
-    assert "50.0% of the labels moved" in page
+    assert "No clip is in 2026-11-21 and in this night, so no label moved." in page
+    assert (
+        "2 answered clips are in this night alone, 2 in 2026-11-21 alone: a shift of shares by 50.0%" in page
+    )
     assert "worked on 2 clips" in page
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from hypothesis import example, given
 
+from db.night_change import MovedLabel, NightChange
 from db.nights import CompletedRun
 from db.runs import RunClaim
 from flows.night_pages import night_page, plan_page, plan_rows
@@ -40,9 +41,24 @@ NOW = NightSummary(
 EMPTY = NightSummary(labels={}, uncertain=0, mean_margin=None, agreement={}, quarantined={})
 
 
-def earlier(summary: NightSummary, day: date | None = date(2026, 11, 21)) -> EarlierNight:
+CHANGE = NightChange(
+    shared=30,
+    moved=[
+        MovedLabel("dog bark", "a|b <i>", 2, ["s3://calls/[x](y).wav", "s3://calls/b.wav"]),
+        MovedLabel("rain", "dog bark", 1, ["s3://calls/c.wav"]),
+    ],
+    only_before={"rain": 9, "dog bark": 1},
+    only_now={"dog bark": 20, "a|b <i>": 30},
+    library_before="sounds@1",
+    library_now="sounds@2",
+)
+
+
+def earlier(
+    summary: NightSummary, day: date | None = date(2026, 11, 21), change: NightChange | None = None
+) -> EarlierNight:
     began = datetime(2026, 11, 22, 2, tzinfo=UTC)
-    return EarlierNight(CompletedRun(UUID(int=1), day, began, 60.0, {}, vars(summary)), summary)
+    return EarlierNight(CompletedRun(UUID(int=1), day, began, 60.0, {}, vars(summary)), summary, change)
 
 
 def night(summary: NightSummary) -> Any:
@@ -65,7 +81,8 @@ def night(summary: NightSummary) -> Any:
         Figure("clips, of which no usual number is known yet", None, 0.5, is_least=True),
         Figure("4 of 84 clips are quarantined", 4 / 84, 0.02),
     ]
-    return SimpleNamespace(labelling=labelling, run=run, summary=summary, figures=figures)
+    answers = range(summary.clips + 1)
+    return SimpleNamespace(labelling=labelling, run=run, summary=summary, figures=figures, answers=answers)
 
 
 def known(name: str) -> str:
@@ -131,7 +148,8 @@ def test_the_table_of_a_plan_begins_with_what_there_is_to_do() -> None:
 
 
 def test_the_page_of_a_night_shows_it_beside_the_night_before() -> None:
-    assert night_page("s3://calls/2026-11-22", night(NOW), earlier(THEN)) + "\n" == known("night")
+    page = night_page("s3://calls/2026-11-22", night(NOW), earlier(THEN, change=CHANGE))
+    assert page + "\n" == known("night")
 
 
 def test_the_first_night_and_an_empty_one_have_a_page_too() -> None:
@@ -140,8 +158,22 @@ def test_the_first_night_and_an_empty_one_have_a_page_too() -> None:
     idle.run.counts.clear()
     page = night_page("s3://calls", idle, earlier(THEN, day=None))
     assert "nothing was left to work on" in page
-    assert "2026-11-22 02:00 had 40 answers: nothing to compare." in page
+    assert "The library version of 2026-11-22 02:00 is not known: only the shares" in page
     assert "Nothing waits for replay." in page
+    page = night_page("s3://calls", night(NOW), earlier(EMPTY))
+    assert "2026-11-21 had 0 answers: nothing to compare." in page
+
+
+def test_of_nights_without_a_common_clip_no_label_is_said_to_have_moved() -> None:
+    other = replace(CHANGE, shared=0, moved=[], library_before="sounds@2")
+    page = night_page("s3://calls", night(NOW), earlier(THEN, change=other))
+    assert "No clip is in 2026-11-21 and in this night, so no label moved." in page
+    assert "sounds@2" not in page
+    same = replace(CHANGE, moved=[], only_before={}, only_now={})
+    page = night_page("s3://calls", night(NOW), earlier(THEN, change=same))
+    assert "30 clips are in 2026-11-21 and in this night" in page
+    assert "the labels of 0 of them (0.0%) moved" in page
+    assert "in this night alone" not in page
 
 
 @given(MARKUP)

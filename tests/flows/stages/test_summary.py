@@ -8,11 +8,11 @@ import pytest
 from db.runs import RunClaim
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
-from flows.stages.job import Night, run_night, with_bar
+from flows.stages.job import Night, import_manifest, run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.library import build_library
 from flows.stages.partition import partition_of
-from flows.stages.summary import NightSummary, clips_worked, moved, night_before
+from flows.stages.summary import NightSummary, clips_worked, night_before, shift
 from flows.storage import StorageRefused
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
@@ -26,6 +26,12 @@ def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> Path:
 def night(runtime: Runtime, folder: Path, day: str, **request: object) -> Night:
     asked = LabelRequest("sounds", **request)
     partition = partition_of(f"{folder}/{{day}}", day)
+    return run_night(runtime, partition, asked, with_bar, kind="nightly-labeling", export=False)
+
+
+def whole_night(runtime: Runtime, folder: Path) -> Night:
+    """A night over all of a folder, whatever its day."""
+    asked, partition = LabelRequest("sounds"), partition_of(str(folder))
     return run_night(runtime, partition, asked, with_bar, kind="nightly-labeling", export=False)
 
 
@@ -62,8 +68,56 @@ def test_the_night_before_is_remembered_as_it_stood_at_its_end(
     before = night_before(runtime, second.run.id)
     assert before is not None
     assert (before.name, before.summary) == ("2026-11-21", first.summary)
-    assert moved(second.summary, before.summary) == 1.0
-    assert moved(second.summary, second.summary) == 0.0
+    assert before.change is not None
+    assert (before.change.shared, before.change.only_now) == (0, second.summary.labels)
+    assert shift(second.summary.labels, before.summary.labels) == 1.0
+    assert shift(second.summary.labels, second.summary.labels) == 0.0
+
+
+def test_clips_that_both_nights_have_are_compared_one_by_one(
+    runtime: Runtime, folder: Path, library: Path
+) -> None:
+    day = folder / "2026-11-21"
+    for number in range(3):
+        write_clip(day / f"{number}.wav", tone(500 + 50 * number, seed=30 + number))
+    write_clip(day / "lost.wav", tone(500, seed=35))
+    first = night(runtime, folder, "2026-11-21")
+    later = shutil.copytree(day, folder / "2026-11-22")
+    (later / "0.wav").rename(later / "renamed.wav")
+    (later / "lost.wav").unlink()
+    write_clip(later / "other.wav", tone(550, seed=36))
+    manifest = library / "library.jsonl"
+    manifest.write_text(manifest.read_text().replace('"tone"', '"beep"').replace('"hiss"', '"rain"'))
+    import_manifest(runtime, "sounds", str(manifest), "label", promote=True)
+    second = night(runtime, folder, "2026-11-22")
+    before = night_before(runtime, second.run.id)
+    assert before is not None
+    change = before.change
+    assert change is not None
+    assert (change.library_before, change.library_now) == ("sounds@1", "sounds@2")
+    assert change.shared == sum(moved.clips for moved in change.moved) == 3
+    assert {(moved.before, moved.now) for moved in change.moved} <= {("tone", "beep"), ("hiss", "rain")}
+    examples = {uri.rpartition("/")[2] for moved in change.moved for uri in moved.examples}
+    assert examples == {"1.wav", "2.wav", "renamed.wav"}
+    assert (sum(change.only_before.values()), sum(change.only_now.values())) == (1, 1)
+    assert first.summary.answered == change.shared + 1
+
+
+def test_a_clip_that_was_overwritten_since_is_the_same_clip(
+    runtime: Runtime, folder: Path, library: Path
+) -> None:
+    for name in ("a", "b"):
+        write_clip(folder / f"{name}.wav", tone(500, seed=30))
+    first = whole_night(runtime, folder)
+    write_clip(folder / "a.wav", hiss(seed=20))
+    second = whole_night(runtime, folder)
+    before = night_before(runtime, second.run.id)
+    assert before is not None
+    assert before.run.id == first.run.id
+    assert before.change is not None
+    [moved] = before.change.moved
+    assert (before.change.shared, moved.before, moved.now, moved.clips) == (2, "tone", "hiss", 1)
+    assert moved.examples[0].endswith("/a.wav")
 
 
 def test_a_run_that_fails_leaves_no_figures(runtime: Runtime, folder: Path, library: Path) -> None:
