@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import false, func, or_, select, update
+from sqlalchemy import exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Run
@@ -123,6 +123,18 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
     run.flow_run_id = flow_run_id
     session.flush()
     return run.id
+
+
+def is_repeat(session: Session, kind: str, partition_key: str, library: str, flow_run_id: str) -> bool:
+    """Return whether another flow run completed the same work, by any version of the library."""
+    done = (
+        Run.kind == kind,
+        Run.partition_key == partition_key,
+        Run.status == "completed",
+        func.split_part(Run.parameters["library"].astext, "@", 1) == library,
+        Run.flow_run_id.is_distinct_from(flow_run_id),
+    )
+    return bool(session.scalar(select(exists().where(*done))))
 
 
 def hold_run(session: Session, claim: RunClaim) -> None:

@@ -5,9 +5,13 @@ Names and messages come from outside and are escaped; nothing here holds a crede
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from db.library import LibraryVersion
 from db.promotions import TwoAnswers
@@ -15,6 +19,7 @@ from db.quarantine import Quarantined
 from db.recheck import SuspectCount
 from flows.printable import printable
 from flows.stages.check import Check
+from flows.stages.counts import parts
 from flows.stages.generation_job import Generated
 from flows.stages.generation_record import AudioAnswer
 from flows.stages.library_review import LibraryReview, name_of
@@ -34,6 +39,37 @@ MAX_REFUSED, MAX_SHOWN = 20, 80
 """Refused lines that a page names, and characters of each in the table."""
 
 
+_pages: set[tuple[str, str]] = set()
+"""Flow runs and keys of the pages that this process has left."""
+
+
+@dataclass(frozen=True)
+class FlowRunRef:
+    """A flow run of Prefect as a page names it."""
+
+    id: str
+    name: str
+
+    @classmethod
+    def current(cls) -> "FlowRunRef | None":
+        """Return the flow run that this is in, None outside."""
+        return cls(flow_run.id, flow_run.name) if flow_run.id else None
+
+    def __str__(self) -> str:
+        return f"`{self.id}` ({escape(self.name)})"
+
+
+def has_page(flow_run_id: str, key: str) -> bool:
+    """Return whether this process has left a page of a flow run."""
+    return (flow_run_id, key) in _pages
+
+
+def _note_page(key: str, artifacts: str) -> None:
+    """Tell where a page of the running flow is."""
+    _pages.add((flow_run.id, key))
+    get_run_logger().info("what came of this run is under Artifacts: %s", artifacts)
+
+
 def publish(
     key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]], total: int | None = None
 ) -> None:
@@ -46,6 +82,7 @@ def publish_page(
 ) -> None:
     """A page about a place, in markdown, and a table; `total` says of how many rows these are the first."""
     create_markdown_artifact(markdown=page, key=f"{key}-summary", description=escape(place))
+    _note_page(key, f"{key}-summary and {key}-table")
     create_table_artifact(
         table=[dict(row) for row in rows[:MAX_ROWS]],
         key=f"{key}-table",
@@ -64,6 +101,7 @@ def publish_audio(key: str, place: str, done: Generated) -> None:
 def publish_checks(key: str, checks: Sequence[Check]) -> None:
     """The table of what was examined, for flows that are no run of a partition."""
     failed = sum(not check.passed for check in checks)
+    _note_page(key, f"{key}-table")
     create_table_artifact(
         table=check_rows(checks),
         key=f"{key}-table",
@@ -186,18 +224,31 @@ def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, flo
 
 def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
     """The page as markdown; sections stand before the counts, and behind them what was kept where."""
-    lines = [f"## {escape(place)}", "", f"Run `{run.id}`"]
+    ends = [f"{kept}: `{escape(run.manifest)}`"] if run.manifest else []
+    return count_page(place, run.id, FlowRunRef.current(), run.counts, *sections, ends=ends)
+
+
+def count_page(
+    place: str,
+    run_id: UUID,
+    flow_run: "FlowRunRef | None",
+    counts: Mapping[str, int],
+    *sections: Iterable[str],
+    ends: Sequence[str] = (),
+) -> str:
+    """Return the page of a run, under both of its ids."""
+    lines = [f"## {escape(place)}", "", f"Run `{run_id}`" + (f", flow run {flow_run}" if flow_run else "")]
     for section in sections:
         lines += ["", *section]
     lines += ["", "| stage | what | count |", "| --- | --- | ---: |"]
-    lines += [
-        f"| {stage} | {escape(_part(name))} | {number} |" for stage, name, number in _counted(run.counts)
-    ]
-    if run.manifest:
-        lines += ["", f"{kept}: `{escape(run.manifest)}`"]
-    return "\n".join(
-        [*lines, "", "More: `SELECT * FROM analytics.labels`, `analytics.generated`, `analytics.quarantine`."]
-    )
+    lines += [f"| {stage} | {escape(name)} | {number} |" for stage, name, number in _counted(counts)]
+    for end in ends:
+        lines += ["", end]
+    return "\n".join([*lines, "", f"More: {_query('labels', run_id)}, {_query('generated', run_id)}."])
+
+
+def _query(view: str, run_id: UUID) -> str:
+    return f"`SELECT * FROM analytics.{view} WHERE run = '{run_id}'`"  # noqa: S608  is shown, not run
 
 
 def escape(text: str) -> str:
@@ -206,7 +257,7 @@ def escape(text: str) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
-    for key, number in counts.items():
+    for key, number in parts(counts).items():
         stage, _, name = key.partition(".")
         yield stage, name, number
 

@@ -1,5 +1,6 @@
 """backfill-labeling: the nights of a range of days, as far as they miss something."""
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import date
 
@@ -26,6 +27,8 @@ from flows.parameters import (
     Repeats,
     Timezone,
 )
+from flows.run_end import completed
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.backfill import backfill, raise_failures
@@ -35,7 +38,7 @@ from flows.stages.partition import Partition, partitions_of
 
 @flow(
     name="backfill-labeling",
-    flow_run_name="backfill {prefix} by {library}, {first_day} to {last_day}",
+    **explained("backfill {prefix} by {library}, {first_day} to {last_day}"),
     description="Run nightly-labeling for each day of a range that misses something, and for no other.",
 )
 @names_states
@@ -76,4 +79,6 @@ def backfill_labeling(
     outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
     publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
     raise_failures(outcomes, least_clips)
-    return {str(outcome.partition.day): outcome.status for outcome in outcomes}
+    statuses = {str(outcome.partition.day): outcome.status for outcome in outcomes}
+    counted = Counter(statuses.values())
+    return completed(statuses, ", ".join(f"{number} days {status}" for status, number in counted.items()))

@@ -5,6 +5,8 @@ from prefect.runtime import flow_run
 from flows.artifacts import library_page, library_rows, publish_page
 from flows.form_flow import flow
 from flows.parameters import LibraryInstruction, ManifestUri, NewLibraryName, Promote, Task
+from flows.run_end import completed
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import import_manifest
@@ -13,7 +15,7 @@ from flows.stages.library_review import canary_line, name_of, review
 
 @flow(
     name="build-library",
-    flow_run_name="library {library}",
+    **explained("library {library}"),
     description="Freeze the clips of a JSONL or CSV manifest as the next version of a library.",
 )
 def build_library(
@@ -30,4 +32,5 @@ def build_library(
     )
     page = library_page(review(runtime, version), canary_line(runtime, version), run)
     publish_page("build-library", name_of(version), page, library_rows(version))
-    return {"version": version.version, **run.counts}
+    line = f"{name_of(version)}: {len(version.demonstrations)} demonstrations"
+    return completed({"version": version.version, **run.counts}, line)

@@ -20,6 +20,8 @@ from flows.parameters import (
     Timezone,
     TopP,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.generate import AudioRequest
@@ -30,7 +32,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="denoise-clips",
-    flow_run_name="denoise {prefix} by {library}, {day}",
+    **explained("denoise {prefix} by {library}, {day}"),
     description="List and tokenize a folder, and say each clip without its noise; done work is skipped.",
     task_runner=batch_threads(),
 )
@@ -54,4 +56,5 @@ def denoise_clips(
     request = AudioRequest(library, slice_seconds, repeats, temperature, top_p, seed, format)
     done = run_denoising(runtime, partition, request, in_tasks, flow_run_id=flow_run.id)
     publish_audio("denoise-clips", partition.place, done)
-    return {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
+    outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
+    return completed_with(outcome, done.run.counts)

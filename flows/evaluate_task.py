@@ -20,6 +20,8 @@ from flows.parameters import (
     TableLayout,
     Window,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.evaluate import EvaluationRequest, evaluate
@@ -29,7 +31,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="evaluate-task",
-    flow_run_name="evaluate {manifest}",
+    **explained("evaluate {manifest}"),
     description="Ask few-shot episodes of labelled clips, and the same ones of baselines that cost nothing.",
     task_runner=batch_threads(),
 )
@@ -68,4 +70,4 @@ def evaluate_task(
     )
     evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
     publish("evaluate-task", canonical(manifest), run, score_rows(evaluation.table))
-    return {"run": str(run.id), "figures": run.manifest, **run.counts}
+    return completed_with({"run": str(run.id), "figures": run.manifest, **run.counts}, run.counts)

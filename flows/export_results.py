@@ -10,6 +10,8 @@ from flows.artifacts import count_rows, publish
 from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import ExportedLibrary, Folder
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import export_rows
@@ -22,7 +24,7 @@ from flows.tasks import in_tasks
 
 @flow(
     name="export-results",
-    flow_run_name="export {prefix} by {library}",
+    **explained("export {prefix} by {library}"),
     description="Write the current answers of a place under the run's prefix, the manifest last.",
 )
 @names_states
@@ -34,7 +36,7 @@ def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | 
         require_clips(runtime, place, place)
         export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
     publish("export-results", place, run, count_rows(run))
-    return {"run": str(run.id), "manifest": run.manifest, **run.counts}
+    return completed_with({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
 
 
 def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:

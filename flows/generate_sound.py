@@ -15,6 +15,8 @@ from flows.parameters import (
     TextsUri,
     TopP,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.generate import AudioRequest
@@ -25,7 +27,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="generate-sound",
-    flow_run_name="sound texts by {library}",
+    **explained("sound texts by {library}"),
     description="Make sounds of texts by a frozen LLM that sees a library's clips; done work is skipped.",
     task_runner=batch_threads(),
 )
@@ -46,4 +48,5 @@ def generate_sound(
     asked = asked_texts(runtime, texts, texts_uri)
     done = run_texts(runtime, "sound", request, asked, in_tasks, flow_run_id=flow_run.id)
     publish_audio("generate-sound", texts_uri or f"texts by {library}", done)
-    return {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
+    outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
+    return completed_with(outcome, done.run.counts)

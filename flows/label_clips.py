@@ -18,6 +18,8 @@ from flows.parameters import (
     Orders,
     Repeats,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import label_selection
@@ -31,7 +33,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="label-clips",
-    flow_run_name="label {prefix} by {library}",
+    **explained("label {prefix} by {library}"),
     description="Label the tokenized clips that have no answer to this request yet.",
     task_runner=batch_threads(),
 )
@@ -59,4 +61,4 @@ def label_clips(
         label_selection(labelling, place, run, in_tasks)
     answers = ClipAnswers(labelling, place)
     publish("label-clips", place, run, answer_rows(answers), len(answers))
-    return dict(run.counts)
+    return completed_with(dict(run.counts), run.counts)

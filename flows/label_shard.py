@@ -19,6 +19,8 @@ from flows.parameters import (
     Shards,
     Timezone,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import Shard, run_shard
@@ -29,7 +31,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="label-shard",
-    flow_run_name="shard {shard} of {shards} of {prefix} by {library}, {day}",
+    **explained("shard {shard} of {shards} of {prefix} by {library}, {day}"),
     description="Tokenize and label one part of a night. nightly-labeling starts these, a person need not.",
     task_runner=batch_threads(),
 )
@@ -58,4 +60,4 @@ def label_shard(
         in_tasks,
         flow_run_id=flow_run.id,
     )
-    return dict(run.counts)
+    return completed_with(dict(run.counts), run.counts)

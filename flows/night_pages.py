@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from db.night_change import NightChange
-from flows.artifacts import escape, summary
+from flows.artifacts import MAX_ROWS, escape, summary
 from flows.stages.backfill import DayOutcome
 from flows.stages.canary import Canaries
 from flows.stages.job import Night
@@ -38,6 +38,17 @@ def _bounds(figures: Sequence[Figure]) -> list[str]:
         holds = "" if figure.value is None else "NO" if figure.is_beyond else "yes"
         lines.append(f"| {escape(figure.text)} | {figure.number} | {figure.limit} | {holds} |")
     return lines
+
+
+def all_clips(place: str, night: Night) -> str:
+    """Return where every clip of a night is found, of which the table shows some."""
+    shown, total = min(MAX_ROWS, len(night.answers)), len(night.answers)
+    folder = place.replace("'", "''")
+    return (
+        f"The table shows {shown:,} of {total:,} clips: what cannot be used, then the least sure. All are in "
+        "the files of the export, and in SQL by `analytics.labels` and `analytics.quarantine` "
+        f"`WHERE starts_with(uri, '{escape(folder)}')`."
+    )
 
 
 def _figures(night: Night) -> list[str]:

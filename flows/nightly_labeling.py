@@ -10,7 +10,7 @@ from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
 from flows.form_flow import flow
 from flows.named_states import completed_empty, names_states
-from flows.night_pages import night_page, plan_page, plan_rows
+from flows.night_pages import all_clips, night_page, plan_page, plan_rows
 from flows.parameters import (
     AllowLoss,
     Approve,
@@ -31,6 +31,8 @@ from flows.parameters import (
     Shards,
     Timezone,
 )
+from flows.run_end import completed
+from flows.run_options import explained
 from flows.runtime import Runtime, shared_runtime
 from flows.settings import Settings
 from flows.shards import shared_out
@@ -40,7 +42,7 @@ from flows.stages.label import Labelling, LabelRequest
 from flows.stages.partition import Partition, partition_of
 from flows.stages.plan import STATES, NightPlan
 from flows.stages.preview import preview
-from flows.stages.summary import night_before
+from flows.stages.summary import night_before, night_line
 from flows.stages.verdict import no_clips
 from flows.stages.watch import raise_doubts
 from flows.tasks import batch_threads, in_tasks
@@ -51,7 +53,7 @@ Outcome = dict[str, str | int | None]
 
 @flow(
     name=KIND,
-    flow_run_name="nightly {prefix} by {library}, {day}",
+    **explained("nightly {prefix} by {library}, {day}", tells_nights_apart=True),
     description="List, tokenize, label and export one folder; done work is skipped, bad clips are set aside.",
     task_runner=batch_threads(),
 )
@@ -102,10 +104,13 @@ def nightly_labeling(
         least_clips=least_clips,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
+    page += "\n\n" + all_clips(partition.place, night)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     raise_doubts(night.figures)
     outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
-    return outcome if len(night.answers) else cast(Outcome, completed_empty(outcome))
+    if not len(night.answers):
+        return cast(Outcome, completed_empty(outcome))
+    return completed(outcome, night_line(night.summary, len(night.answers), night.run.counts))
 
 
 def _planned(plan: NightPlan) -> Outcome:
@@ -113,7 +118,8 @@ def _planned(plan: NightPlan) -> Outcome:
 
     Prefect hands its data to whoever called the flow.
     """
-    return cast(Outcome, Completed(name="Planned", data={state: plan.counts[state] for state in STATES}))
+    counts, due = {state: plan.counts[state] for state in STATES}, f"{plan.due} clips to work on"
+    return cast(Outcome, Completed(name="Planned", message=due, data=counts))
 
 
 def _show_plan(

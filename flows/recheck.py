@@ -5,6 +5,8 @@ from prefect.runtime import flow_run
 from flows.artifacts import publish_page, refused_library_lines, summary, suspect_rows
 from flows.form_flow import flow
 from flows.parameters import DryRun, Folder
+from flows.run_end import completed, completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.recheck import recheck_place, suspects_of
@@ -13,7 +15,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="recheck",
-    flow_run_name="recheck {prefix}",
+    **explained("recheck {prefix}"),
     description="Read clips again that were stored before today's checks, and mend what came of wrong audio.",
     task_runner=batch_threads(),
 )
@@ -28,8 +30,9 @@ def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
             f"## {sum(found.contents for found in suspects)} contents are suspect",
             suspect_rows(suspects),
         )
-        return {found.kind: found.contents for found in suspects}
+        found = {one.kind: one.contents for one in suspects}
+        return completed(found, f"dry run: {sum(found.values())} contents are suspect")
     done = recheck_place(runtime, prefix, in_tasks, flow_run_id=flow_run.id)
     page = summary(prefix, done.run, refused_library_lines(done.libraries))
     publish_page("recheck", prefix, page, suspect_rows(suspects))
-    return dict(done.run.counts)
+    return completed_with(dict(done.run.counts), done.run.counts)

@@ -5,6 +5,8 @@ from prefect.runtime import flow_run
 from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
 from flows.parameters import AllowLoss, Folder, Reasons
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.replay import replay_place
@@ -14,7 +16,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="replay-quarantine",
-    flow_run_name="replay {prefix}",
+    **explained("replay {prefix}"),
     description="List a place and tokenize its quarantined clips again, after a fix; a night labels them.",
     task_runner=batch_threads(),
 )
@@ -27,4 +29,4 @@ def replay_quarantine(
     runtime = shared_runtime(Settings())
     replay = replay_place(runtime, prefix, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
     publish("replay-quarantine", prefix, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
-    return dict(replay.run.counts)
+    return completed_with(dict(replay.run.counts), replay.run.counts)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
+from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,8 +13,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.progress import Progress
 from flows.runtime import computing_side_by_side
-from flows.stages.counts import Counts
+from flows.stages.counts import Counts, sentence
 from flows.stages.job import Batches, Step
 from flows.stages.outage import Away
 
@@ -34,7 +36,7 @@ def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> C
         counts = step(batch)
     except Away as away:
         return cast(State[Counts], Failed(message=str(away), data=away))  # a traceback would say no more
-    get_run_logger().info("%s: %s", stage, dict(counts))
+    get_run_logger().debug("%s %s: %s", stage, number, sentence(counts))
     return counts
 
 
@@ -44,18 +46,25 @@ def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
     A batch that fails stops no other, but for one that waited in vain: nothing is begun after it. The error
     is raised when all that were begun have ended.
     """
+    if not batches:
+        return
     failed: list[BaseException] = []
-    for outcome in _outcomes(stage, step, batches):
+    progress = Progress(stage, sum(map(len, batches)), len(batches))
+    for clips, outcome in _outcomes(stage, step, batches):
+        progress.add(clips, outcome if isinstance(outcome, Counter) else {})
         if isinstance(outcome, Counter):
             yield outcome
         elif isinstance(outcome, BaseException):
             failed.append(outcome)
+    progress.end()
     # what was away explains whatever else failed
     for error in sorted(failed, key=lambda error: not isinstance(error, Away)):
         raise error
 
 
-def _outcomes(stage: str, step: Step, batches: Batches) -> Iterator[object]:
+def _outcomes(stage: str, step: Step, batches: Batches) -> Iterator[tuple[int, object]]:
+    """Yield how many clips each batch had, and what it counted or failed with, as batches end."""
+    sizes: dict[UUID, int] = {}
     under_way: list[PrefectFuture[Any]] = []
     waiting, is_away = list(enumerate(batches, start=1)), False
     while under_way or (waiting and not is_away):
@@ -63,8 +72,9 @@ def _outcomes(stage: str, step: Step, batches: Batches) -> Iterator[object]:
             while waiting and not is_away and len(under_way) < BATCHES_AT_ONCE:
                 number, batch = waiting.pop(0)
                 under_way.append(run_batch.submit(stage, number, step, batch))
+                sizes[under_way[-1].task_run_id] = len(batch)
         ended = next(as_completed(under_way))
         under_way.remove(ended)
         outcome = ended.result(raise_on_failure=False)
         is_away = is_away or isinstance(outcome, Away)
-        yield outcome
+        yield sizes[ended.task_run_id], outcome

@@ -6,6 +6,8 @@ from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
 from flows.named_states import names_states
 from flows.parameters import Folder
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.job import tokenize_place
@@ -18,7 +20,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="tokenize-clips",
-    flow_run_name="tokenize {prefix}",
+    **explained("tokenize {prefix}"),
     description="Read, decode and tokenize the listed clips that have no tokens of the codec yet.",
     task_runner=batch_threads(),
 )
@@ -31,4 +33,4 @@ def tokenize_clips(prefix: Folder) -> dict[str, int]:
         require_clips(runtime, place, place)
         tokenize_place(runtime, place, place, run, in_tasks)
     publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
-    return dict(run.counts)
+    return completed_with(dict(run.counts), run.counts)

@@ -5,6 +5,8 @@ from prefect.runtime import flow_run
 from flows.artifacts import count_rows, publish
 from flows.form_flow import flow
 from flows.parameters import RunId
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.run_reference import find_run
 from flows.runtime import shared_runtime
 from flows.settings import Settings
@@ -13,7 +15,7 @@ from flows.stages.undo import undo
 
 @flow(
     name="undo-run",
-    flow_run_name="undo {run}",
+    **explained("undo {run}"),
     description="Take back the answers of a run; undo an undo-run to have them again. Nothing is deleted.",
 )
 def undo_run(run: RunId) -> dict[str, str | int]:
@@ -22,4 +24,4 @@ def undo_run(run: RunId) -> dict[str, str | int]:
     run_id = find_run(runtime, run)
     undone = undo(runtime, run_id, flow_run_id=flow_run.id)
     publish("undo-run", f"run {run_id}", undone, count_rows(undone))
-    return {"run": str(undone.id), **undone.counts}
+    return completed_with({"run": str(undone.id), **undone.counts}, undone.counts)

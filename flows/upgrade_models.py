@@ -16,6 +16,8 @@ from flows.parameters import (
     Orders,
     Repeats,
 )
+from flows.run_end import completed_with
+from flows.run_options import explained
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.generations import upgrade
@@ -25,7 +27,7 @@ from flows.tasks import batch_threads, in_tasks
 
 @flow(
     name="upgrade-models",
-    flow_run_name="upgrade {prefix} by {library}",
+    **explained("upgrade {prefix} by {library}"),
     description="Tokenize and label a place by the models of the settings; current answers stay as they are.",
     task_runner=batch_threads(),
 )
@@ -46,4 +48,4 @@ def upgrade_models(
     compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
     publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
-    return {"run": str(run.id), **run.counts}
+    return completed_with({"run": str(run.id), **run.counts}, run.counts)

@@ -103,6 +103,15 @@ def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
         return EarlierNight(run, NightSummary(**run.summary), compare_nights(session, run.id, run_id))
 
 
+def night_line(night: NightSummary, clips: int, counts: Mapping[str, int]) -> str:
+    """Return a night in a line whose numbers add up to its clips."""
+    aside = sum(night.quarantined.values())
+    left = clips - night.answered - aside
+    line = f"{night.answered - night.uncertain:,} labeled, {aside:,} set aside, {night.uncertain:,} doubtful"
+    line += f", {left:,} left" if left else ""
+    return line if clips_worked(counts) else f"nothing new: {line}"
+
+
 def shift(now: Mapping[str, int], then: Mapping[str, int]) -> float | None:
     """Return by how much the shares of labels differ, 0 to 1; None where one has no label."""
     if not now or not then:

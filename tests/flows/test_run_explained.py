@@ -1,0 +1,137 @@
+"""A run says what it is, what it came to and, however it ended, what it had done."""
+
+import logging
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+from uuid import UUID
+
+import pytest
+
+from flows.stages.summary import NightSummary, night_line
+from flows.storage import StorageRefused
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+
+
+def flow_run_of(state: Any) -> Any:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id)
+
+
+def pages_of(flow_run_id: UUID) -> dict[str, str]:
+    """The artifacts of a flow run by their keys."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        return {str(one.key): str(one.data) for one in client.read_artifacts(artifact_filter=wanted)}
+
+
+def test_a_night_is_called_what_it_does_and_its_state_says_what_it_came_to(day: Path, library: str) -> None:
+    from flows.nightly_labeling import nightly_labeling
+
+    asked = {"prefix": f"{day.parent}/{{day}}", "library": library, "day": day.name}
+    dry, first, again = (
+        nightly_labeling(**asked, **more, return_state=True)  # type: ignore[arg-type]
+        for more in ({"dry_run": True}, {}, {})
+    )
+    name = f"nightly {day} by {library}, {day.name}"
+    assert [flow_run_of(state).name for state in (dry, first, again)] == [
+        f"dry run: {name}", name, f"repeat: {name}",
+    ]  # fmt: skip
+    assert dry.message == "3 clips to work on"
+    assert first.message == "2 labeled, 1 set aside, 0 doubtful"
+    assert again.message == "nothing new: 2 labeled, 1 set aside, 0 doubtful"
+    page = pages_of(first.state_details.flow_run_id)["nightly-labeling-summary"]
+    assert f"Run `{first.result()['run']}`, flow run `{first.state_details.flow_run_id}` ({name})" in page
+    assert "The table shows 3 of 3 clips" in page
+
+
+def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.backfill_labeling import backfill_labeling
+
+    state = backfill_labeling(f"{day.parent}/{{day}}", library, day.name, day.name, return_state=True)
+    assert flow_run_of(state).name == f"backfill {day.parent}/* by {library}, {day.name} to {day.name}"
+    with get_client(sync_client=True) as client:
+        names = [run.name for run in client.read_flow_runs(limit=5)]
+    assert f"backfill: nightly {day} by {library}, {day.name}" in names
+    assert state.message == "1 days done"
+
+
+def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
+    day: Path, library: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.ingest_clips import ingest_clips
+    from flows.nightly_labeling import nightly_labeling
+
+    state = ingest_clips("s3://elsewhere/x", return_state=True)
+    with pytest.raises(StorageRefused):
+        state.result()
+    log = capsys.readouterr().err
+    assert "'s3://elsewhere/x' may not be read" in log
+    assert "Traceback" not in log
+    page = pages_of(state.state_details.flow_run_id)["ingest-clips-summary"]
+    assert "This run failed: " in page
+    assert "s3://elsewhere" in page
+    state = nightly_labeling(str(day), library, day="any", canary_library="none", return_state=True)
+    page = pages_of(state.state_details.flow_run_id)["nightly-labeling-summary"]
+    assert "This run failed: " in page
+    assert "What it had done by then is kept" in page
+
+
+@pytest.mark.parametrize(("kind", "said"), [("CRASHED", "crashed"), ("CANCELLING", "was cancelled")])
+def test_a_run_whose_process_is_gone_leaves_the_page_of_what_the_database_knows(
+    worker: Path, kind: Any, said: str
+) -> None:
+    from prefect import flow
+    from prefect.client.schemas.objects import State, StateType
+    from prefect.runtime import flow_run
+
+    from flows.run_end import leave_page
+    from flows.runtime import shared_runtime
+    from flows.settings import Settings
+    from flows.stages.counts import Counts
+    from flows.stages.run import recorded_run
+
+    @flow(name="tokenize-clips")
+    def killed() -> None:
+        runtime = shared_runtime(Settings())
+        with recorded_run(runtime, "tokenize-clips", "s3://calls", {}, flow_run_id=flow_run.id) as run:
+            run.count("tokenize", [Counts({"tokenized": 94, "quarantined": 2, "quarantined:silent": 2})])
+
+    ended = flow_run_of(killed(return_state=True))
+    leave_page(killed, ended, State(type=StateType[kind], message="Process exited with status code: -9."))
+    page = pages_of(ended.id)["tokenize-clips-summary"]
+    assert page.startswith("## s3://calls\n")
+    assert f"flow run `{ended.id}` ({ended.name})" in page
+    assert f"This run {said}: Process exited with status code: -9." in page
+    assert "| tokenize | tokenized | 94 |\n| tokenize | set aside: silent | 2 |\n" in page
+
+
+def test_the_numbers_of_a_line_add_up_to_the_clips() -> None:
+    night = NightSummary({"dog": 30, "cat": 10}, 16, 0.5, {}, {"silent": 2, "truncated": 1})
+    assert night_line(night, 43, {"label.labeled": 40}) == "24 labeled, 3 set aside, 16 doubtful"
+    assert night_line(night, 45, {"label.labeled": 40}).endswith(", 2 left")
+
+
+def test_a_bug_keeps_its_traceback_and_a_known_error_has_it_at_debug() -> None:
+    from flows.run_log import Sentences
+
+    def record(error: Exception) -> logging.LogRecord:
+        return logging.LogRecord("a flow", logging.ERROR, "", 1, "x", (), (type(error), error, None))
+
+    logger, handler = logging.getLogger("a flow"), Mock(level=logging.DEBUG)
+    logger.propagate, logger.handlers = False, [handler]
+    logger.setLevel(logging.DEBUG)
+    known, bug = record(StorageRefused("not on the list")), record(TypeError("x"))
+    assert all(map(Sentences().filter, (known, bug)))
+    assert (known.getMessage(), known.exc_info) == ("not on the list", None)
+    assert bug.exc_info
+    [[details], _] = handler.handle.call_args
+    assert (details.levelno, details.exc_info[0]) == (logging.DEBUG, StorageRefused)
