@@ -444,16 +444,23 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
 
 
 @wordwave.command()
-@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.argument("place", metavar="DIR_OR_S3_URI_OR_RUN")
 @click.option("--reason", "reasons", multiple=True, help="Only clips of this reason code; may be repeated.")
 @MAY_LOSE
 def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
-    """List a place and tokenize its quarantined clips again, after a fix or with other limits."""
+    """List a place and tokenize its quarantined clips again, after a fix or with other limits.
+
+    A run, by an id or a name from its page, means its folder.
+    """
+    from flows.parameters import is_place
+    from flows.run_reference import find_place
     from flows.stages.job import with_bar
     from flows.stages.replay import replay_place
 
-    with runtime_for(place) as runtime:
-        echo_json(replay_place(runtime, place, reasons, with_bar, allow_loss=allow_loss).run.counts)
+    is_folder = is_place(place) or Path(place).is_dir()
+    with runtime_for(*([place] if is_folder else [])) as runtime:
+        meant = place if is_folder else find_place(runtime, place)
+        echo_json(replay_place(runtime, meant, reasons, with_bar, allow_loss=allow_loss).run.counts)
 
 
 @wordwave.command()

@@ -87,6 +87,15 @@ def _check_run(run: str) -> str:
     return run
 
 
+def is_place(text: str) -> bool:
+    """Return whether a text is meant as a folder, and not as a run."""
+    return "://" in text or text.startswith("/")
+
+
+def _check_prefix_or_run(text: str) -> str:
+    return _check_prefix(text) if is_place(text) else _check_run(text)
+
+
 def _check_day(day: str) -> str:
     """A date has to be one that the calendar has."""
     if re.fullmatch(DATE.pattern, day):
@@ -137,6 +146,17 @@ Folder = Annotated[
         "Folder of the clips: s3://bucket/folder or an absolute path. No keys or passwords: this text is "
         "stored as it is.",
         FOLDER,
+    ),
+]
+PrefixOrRun = Annotated[
+    str,
+    Field(max_length=1024),
+    AfterValidator(_check_prefix_or_run),
+    _form(
+        "Prefix",
+        "Folder of the clips: s3://bucket/folder or an absolute path. Or the id or name of a run, as its "
+        "page shows it, for the folder of that run. No keys or passwords: this text is stored as it is.",
+        pattern=_BEGIN + r".*\S.*$",
     ),
 ]
 ManifestUri = Annotated[

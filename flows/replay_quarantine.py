@@ -4,9 +4,10 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import publish, quarantine_rows
 from flows.form_flow import flow
-from flows.parameters import AllowLoss, Folder, Reasons
+from flows.parameters import AllowLoss, PrefixOrRun, Reasons
 from flows.run_end import completed_with
 from flows.run_options import explained
+from flows.run_reference import find_place
 from flows.runtime import shared_runtime
 from flows.settings import Settings
 from flows.stages.replay import replay_place
@@ -21,12 +22,13 @@ from flows.tasks import batch_threads, in_tasks
     task_runner=batch_threads(),
 )
 def replay_quarantine(
-    prefix: Folder,
+    prefix: PrefixOrRun,
     reasons: Reasons = [],  # noqa: B006  a form's empty list
     allow_loss: AllowLoss = False,
 ) -> dict[str, int]:
     """Shows which of them still cannot be used."""
     runtime = shared_runtime(Settings())
-    replay = replay_place(runtime, prefix, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
-    publish("replay-quarantine", prefix, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
+    place = find_place(runtime, prefix)
+    replay = replay_place(runtime, place, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
+    publish("replay-quarantine", place, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
     return completed_with(dict(replay.run.counts), replay.run.counts)

@@ -5,8 +5,9 @@ from pathlib import Path
 from uuid import UUID
 
 from db.engine import session_scope
-from db.runs import RecordedRun, RunNotFound, runs_of
+from db.runs import RecordedRun, RunNotFound, get_run, runs_of
 from flows.own_server import found_by_clients
+from flows.parameters import DAY, is_place
 from flows.runtime import Runtime
 
 MAX_NAMED = 5
@@ -27,6 +28,20 @@ def find_run(runtime: Runtime, reference: str) -> UUID:
             )
         case several:
             raise ValueError(f"{len(several)} runs are {reference}: give one of {_named(several)}")
+
+
+def find_place(runtime: Runtime, reference: str) -> str:
+    """Return the folder that is meant by itself, or by a run over it. Raises as find_run does."""
+    if is_place(reference):
+        return reference
+    with session_scope(runtime.engine) as session:
+        run = get_run(session, find_run(runtime, reference))
+    if "prefix" in run.parameters:
+        return str(run.parameters["prefix"]).replace(DAY, str(run.day))
+    place = run.partition_key.removeprefix(f"{run.kind} ")
+    if not is_place(place):
+        raise ValueError(f"run {run.id} ({run.kind}) was about {place}, which is not a folder of clips")
+    return place
 
 
 def _named(runs: Collection[RecordedRun]) -> str:

@@ -17,9 +17,12 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.runner import Runner
 from prefect.states import Cancelled
+from sqlalchemy.exc import SQLAlchemyError
+
+from flows.run_end import leave_page
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -70,4 +73,7 @@ async def _mark_ended(deployments: list[UUID]) -> None:
         for run in await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=state), deployment_filter=ours
         ):
-            await client.set_flow_run_state(run.id, Cancelled(message=ENDED))
+            ended: State[None] = Cancelled(message=ENDED)
+            await client.set_flow_run_state(run.id, ended)
+            with suppress(SQLAlchemyError):
+                await asyncio.to_thread(leave_page, await client.read_flow(run.flow_id), run, ended)

@@ -141,7 +141,7 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
     page.get_by_role("link", name="View run").click()
     page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
     page.reload()  # a page that was open when the run ended shows the logs until then
-    page.get_by_text("label: {'labeled': 12").wait_for()
+    page.get_by_text("label: 12 labeled").wait_for()
     shoot("run")
     run = page.url
     open_artifact(page, run, "nightly-labeling-summary")
@@ -150,6 +150,41 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
     open_artifact(page, run, "nightly-labeling-table")
     page.get_by_text("quarantined: truncated").first.wait_for()
     shoot("table")
+
+
+@pytest.mark.parametrize(
+    ("flow", "came_to"),
+    [("verify-run", "4 passed"), ("undo-run", "12 retracted"), ("undo-run", "0 retracted")],
+)
+def test_a_run_is_verified_and_undone_by_the_id_and_the_name_on_its_page(
+    page: "Page", service: Service, shoot: Shoot, flow: str, came_to: str
+) -> None:
+    asked = {"prefix": "s3://calls/{day}", "library": "sounds", "day": DAY}
+    night = next(iter(named_runs(service, "nightly s3://calls/")), None) or service.start(
+        "nightly-labeling", **asked
+    )
+    service.wait_for(night)
+    page.goto(f"{service.address}/runs/flow-run/{night}")
+    shown = page.get_by_text(night).first
+    shown.wait_for()
+    shoot(f"id-{flow}")
+    open_deployment(page, service, flow)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    page.get_by_label("Run", exact=True).fill(shown.inner_text().strip())
+    shoot(f"form-{flow}")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("link", name="View run").click()
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+    page.get_by_text(came_to).first.wait_for()
+    shoot(flow)
+
+
+def named_runs(service: Service, begin: str) -> list[str]:
+    """Runs that completed and whose name begins so, the first one first."""
+    wanted = {"name": {"like_": begin}, "state": {"type": {"any_": ["COMPLETED"]}}}
+    found = service.ask("POST", "/flow_runs/filter", flow_runs=wanted, sort="START_TIME_ASC")
+    return [run["id"] for run in found]
 
 
 @pytest.mark.parametrize(

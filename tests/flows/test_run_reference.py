@@ -17,6 +17,7 @@ def test_undo_and_verify_take_the_id_and_the_name_that_a_page_shows(day: Path, l
     from prefect.client.orchestration import get_client
 
     from flows.nightly_labeling import nightly_labeling
+    from flows.replay_quarantine import replay_quarantine
     from flows.undo_run import undo_run
     from flows.verify_run import verify_run
 
@@ -28,6 +29,7 @@ def test_undo_and_verify_take_the_id_and_the_name_that_a_page_shows(day: Path, l
     runtime = shared_runtime(Settings())
     assert {str(find_run(runtime, one)) for one in (run, str(flow_run_id), name)} == {run}
     assert verify_run(name)["verify.passed"] == 4
+    assert replay_quarantine(name)["replay.replayed"] == 1
     undone = undo_run(str(flow_run_id))
     assert undone["undo.retracted"] == 2
     assert undo_run(undone["run"])["undo.restored"] == 2
