@@ -77,23 +77,19 @@ ON_DAY = Rule(
     r"^(?:any|(?:today|yesterday)(?:@(?:[01]\d|2[0-3]):[0-5]\d)?|\d{4}-\d{2}-\d{2})$",
     "write today, yesterday, a date as 2026-11-21, or any; a schedule may add its time: yesterday@23:30",
 )
+_A_RUN = r"(?!/|s3://|file://)(?=.*\S)[^\x00-\x1f\x7f]*"
+RUN = Rule(rf"^{_NO_CREDENTIAL}{_A_RUN}$", "write the id or the name of a run, as its page shows it")
+FOLDER_OR_RUN = Rule(
+    rf"^{_NO_CREDENTIAL}(?:(?!.*\{{[a-z_]*\}}){_PLACE}|{_A_RUN})$",
+    "write s3://bucket/folder or an absolute folder, without keys or passwords and with the day as "
+    "2026-11-21, or the id or the name of a run",
+)
 DATE = Rule(r"^\d{4}-\d{2}-\d{2}$", "write a date as 2026-11-21")
-
-
-def _check_run(run: str) -> str:
-    refuse_credentials(run)
-    if not (run := run.strip()):
-        raise ValueError("write the id or the name of a run")
-    return run
 
 
 def is_place(text: str) -> bool:
     """Return whether a text is meant as a folder, and not as a run."""
-    return "://" in text or text.startswith("/")
-
-
-def _check_prefix_or_run(text: str) -> str:
-    return _check_prefix(text) if is_place(text) else _check_run(text)
+    return text.startswith(("/", "s3://", "file://"))
 
 
 def _check_day(day: str) -> str:
@@ -151,12 +147,12 @@ Folder = Annotated[
 PrefixOrRun = Annotated[
     str,
     Field(max_length=1024),
-    AfterValidator(_check_prefix_or_run),
+    AfterValidator(FOLDER_OR_RUN.check),
     _form(
         "Prefix",
         "Folder of the clips: s3://bucket/folder or an absolute path. Or the id or name of a run, as its "
         "page shows it, for the folder of that run. No keys or passwords: this text is stored as it is.",
-        pattern=_BEGIN + r".*\S.*$",
+        FOLDER_OR_RUN,
     ),
 ]
 ManifestUri = Annotated[
@@ -364,10 +360,11 @@ RunId = Annotated[
     str,
     Field(max_length=500),
     BeforeValidator(str),
-    AfterValidator(_check_run),
+    AfterValidator(RUN.check),
     _form(
         "Run",
         "Id or name of a run as its page shows it; the ids of analytics.runs (run, flow_run) mean the same.",
+        RUN,
     ),
 ]
 Sample = Annotated[
