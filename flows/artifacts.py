@@ -30,7 +30,9 @@ from flows.stages.texts import Refused
 if TYPE_CHECKING:  # imports torch, which most flows need not wait for
     from core.evaluation.tables import Table
 
-MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | {ord(sign): " " for sign in "\n\r"}
+SPACES = {ord(sign): " " for sign in "\n\r"}
+NO_WIDTH = "\u200b"
+MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | SPACES
 """What markdown would take for more than text."""
 ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
 MAX_ROWS = 200
@@ -81,7 +83,7 @@ def publish_page(
     key: str, place: str, page: str, rows: Sequence[Mapping[str, str]], total: int | None = None
 ) -> None:
     """A page about a place, in markdown, and a table; `total` says of how many rows these are the first."""
-    create_markdown_artifact(markdown=page, key=f"{key}-summary", description=escape(place))
+    create_markdown_artifact(markdown=page, key=f"{key}-summary", description=cell(place))
     _note_page(key, f"{key}-summary and {key}-table")
     create_table_artifact(
         table=[dict(row) for row in rows[:MAX_ROWS]],
@@ -116,7 +118,7 @@ def count_rows(run: OpenRun) -> list[dict[str, str]]:
 
 def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
     """Clips that wait for replay, and why."""
-    return [{"clip": escape(row.uri), "reason": row.reason, "message": escape(row.message)} for row in rows]
+    return [{"clip": cell(row.uri), "reason": row.reason, "message": cell(row.message)} for row in rows]
 
 
 def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
@@ -130,7 +132,7 @@ def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
 def refused_library_lines(libraries: Iterable[str]) -> list[str]:
     """Name the libraries that show a clip which is refused today."""
     return [
-        f"- `{escape(library)}` shows a clip that is refused today: import it again without that clip."
+        f"- `{code(library)}` shows a clip that is refused today: import it again without that clip."
         for library in libraries
     ]
 
@@ -141,8 +143,8 @@ def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
         {
             "check": check.name,
             "passed": {"ok": "yes", "warn": "yes, but", "FAIL": "NO"}[check.verdict],
-            "finding": escape(check.finding),
-            "remedy": escape(check.remedy),
+            "finding": cell(check.finding),
+            "remedy": cell(check.remedy),
         }
         for check in checks
     ]
@@ -152,9 +154,9 @@ def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
     """Clips of which two generations say different things, the surest changes first."""
     return [
         {
-            "clip": escape(clip.uri),
-            "in use": f"{escape(clip.old_label)} ({clip.old_margin:.3f})",
-            "new": f"{escape(clip.new_label)} ({clip.new_margin:.3f})",
+            "clip": cell(clip.uri),
+            "in use": f"{cell(clip.old_label)} ({clip.old_margin:.3f})",
+            "new": f"{cell(clip.new_label)} ({clip.new_margin:.3f})",
         }
         for clip in sorted(changed, key=lambda clip: -clip.new_margin)
     ]
@@ -171,8 +173,7 @@ def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) ->
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
     """A library's demonstrations in their order: what each one answers with, and its clip."""
     return [
-        {"answer": escape(row.target_uri or row.said), "clip": escape(row.uri)}
-        for row in version.demonstrations
+        {"answer": cell(row.target_uri or row.said), "clip": cell(row.uri)} for row in version.demonstrations
     ]
 
 
@@ -180,7 +181,7 @@ def score_rows(table: "Table") -> list[dict[str, str]]:
     """The paper's rows and ours, a cell for each column."""
     from core.evaluation.tables import table_rows
 
-    return [row | {"method": escape(row["method"])} for row in table_rows(table)]
+    return [row | {"method": cell(row["method"])} for row in table_rows(table)]
 
 
 def answer_rows(answers: ClipAnswers) -> list[dict[str, str]]:
@@ -219,12 +220,12 @@ def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
 
 def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}) -> dict[str, str]:
     measured = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
-    return {"asked": escape(asked), "status": escape(status), "audio": escape(uri), "metrics": measured}
+    return {"asked": cell(asked), "status": cell(status), "audio": cell(uri), "metrics": measured}
 
 
 def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
     """The page as markdown; sections stand before the counts, and behind them what was kept where."""
-    ends = [f"{kept}: `{escape(run.manifest)}`"] if run.manifest else []
+    ends = [f"{kept}: `{code(run.manifest)}`"] if run.manifest else []
     return count_page(place, run.id, FlowRunRef.current(), run.counts, *sections, ends=ends)
 
 
@@ -256,6 +257,19 @@ def escape(text: str) -> str:
     return printable(html.escape(text).translate(MARKUP))
 
 
+def cell(text: str) -> str:
+    """Text for a cell of a table artifact, which one UI shows as it is and the older one reads as markdown.
+
+    Tags and links are broken by a space without width: HTML entities would be shown.
+    """
+    return printable(text.translate(SPACES)).replace("<", f"<{NO_WIDTH}").replace("]", f"]{NO_WIDTH}")
+
+
+def code(text: str) -> str:
+    """Text between backticks, where HTML entities would be shown."""
+    return printable(text.translate(SPACES)).replace("`", "'")
+
+
 def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
     for key, number in parts(counts).items():
         stage, _, name = key.partition(".")
@@ -271,13 +285,13 @@ def _part(name: str) -> str:
 
 
 def _row(clip: ClipAnswer) -> dict[str, str]:
-    row = {"clip": escape(clip.uri), "status": clip.status} | dict.fromkeys(ANSWER_COLUMNS, "")
+    row = {"clip": cell(clip.uri), "status": clip.status} | dict.fromkeys(ANSWER_COLUMNS, "")
     if clip.answer is None:
         return row | {"status": f"{clip.status}: {clip.reason}" if clip.reason else clip.status}
     said = clip.answer.baselines
     return row | {
-        "label": escape(clip.answer.label),
+        "label": cell(clip.answer.label),
         "margin": f"{clip.answer.margin:.3f}",
-        "nearest": escape(str(said["nearest"])),
-        "nearest by latent": escape(str(said.get("nearest_latent", ""))),
+        "nearest": cell(str(said["nearest"])),
+        "nearest by latent": cell(str(said.get("nearest_latent", ""))),
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from db.night_change import NightChange
-from flows.artifacts import MAX_ROWS, escape, summary
+from flows.artifacts import MAX_ROWS, cell, escape, summary
 from flows.stages.backfill import DayOutcome
 from flows.stages.canary import Canaries
 from flows.stages.job import Night
@@ -237,8 +237,7 @@ def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
     """The clips that are not done, what there is to do first."""
     rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE, clip[0]))
     return [
-        {"clip": escape(uri), "state": state, "reason": escape(plan.reasons.get(uri, ""))}
-        for uri, state in rows
+        {"clip": cell(uri), "state": state, "reason": cell(plan.reasons.get(uri, ""))} for uri, state in rows
     ]
 
 
@@ -247,7 +246,7 @@ def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
     return [
         {"day": str(outcome.partition.day), "status": outcome.status}
         | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
-        | {"error": escape(str(outcome.error)) if outcome.error else ""}
+        | {"error": cell(str(outcome.error)) if outcome.error else ""}
         for outcome in outcomes
     ]
 

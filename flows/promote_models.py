@@ -2,7 +2,7 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import escape, publish
+from flows.artifacts import cell, publish
 from flows.form_flow import flow
 from flows.parameters import LibraryName
 from flows.run_end import completed
@@ -20,5 +20,5 @@ from flows.stages.generations import promote_models as promote
 def promote_models(library: LibraryName) -> dict[str, str]:
     """They stay current until others are promoted; with the old models set, it switches back."""
     switch, run = promote(shared_runtime(Settings()), library, flow_run_id=flow_run.id)
-    publish("promote-models", switch.now, run, [{name: escape(said) for name, said in vars(switch).items()}])
+    publish("promote-models", switch.now, run, [{name: cell(said) for name, said in vars(switch).items()}])
     return completed({"run": str(run.id), **vars(switch)}, f"in use: {switch.now}")

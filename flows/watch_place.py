@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from db.watches import Bounds
-from flows.artifacts import escape
+from flows.artifacts import cell
 from flows.parameters import (
     LeastAgreement,
     LeastUsual,
@@ -39,5 +39,5 @@ def watch_place(
     given = Bounds(max_quarantined, max_uncertain, max_one_label, least_agreement, least_usual, most_usual)
     bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(given)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
-    create_table_artifact(table=rows, key="watch-place-table", description=escape(prefix))
+    create_table_artifact(table=rows, key="watch-place-table", description=cell(prefix))
     return bounds

@@ -108,15 +108,12 @@ def make_library(environment: Mapping[str, str], home: Path, folder: Path) -> No
         (folder / f"{label}.wav").write_bytes(tone(pitch))
     rows = [json.dumps({"path": f"{label}.wav", "label": label}) for label in labels]
     (folder / "manifest.jsonl").write_text("\n".join(rows))
-    command = [
-        sys.executable,
-        "-m",
-        "flows.cli",
-        "library",
-        "import",
-        "sounds",
-        str(folder / "manifest.jsonl"),
-    ]
+    import_library(environment, home, str(folder / "manifest.jsonl"))
+
+
+def import_library(environment: Mapping[str, str], home: Path, manifest: str) -> None:
+    """Import the library `sounds` on the command line."""
+    command = [sys.executable, "-m", "flows.cli", "library", "import", "sounds", manifest]
     subprocess.run(command, env={**os.environ, **environment, "WORDWAVE_HOME": str(home)}, check=True)
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.embedded import EmbeddedServer
+from flows.parameters import FOLDER, LIBRARY
+from tests.e2e.browsing import open_place, sign_in
 from tests.e2e.conftest import new_page
-from tests.e2e.service import Service, serving
+from tests.e2e.service import Service, import_library, serving
 from tests.e2e.world import tone
 from tests.fixtures_postgres import migrated_database
 from tests.fixtures_s3 import S3Bucket
@@ -60,11 +62,10 @@ def service(
             "WORDWAVE_LLM": "none",
             "PREFECT_LOGGING_LEVEL": "INFO",
         }
+        home = tmp_path_factory.mktemp("home")
+        import_library(environment, home, f"{bucket.uri}/library/manifest.jsonl")
         nightly = ["--nightly", "s3://calls/{day}", "--library", "sounds", "--timezone", "Europe/Berlin"]
-        with serving(environment, tmp_path_factory.mktemp("home"), *nightly) as service:
-            manifest = f"{bucket.uri}/library/manifest.jsonl"
-            built = service.start("build-library", library="sounds", manifest=manifest)
-            assert service.wait_for(built)["type"] == "COMPLETED"
+        with serving(environment, home, *nightly) as service:
             yield service
 
 
@@ -78,10 +79,7 @@ def stranger() -> Iterator["Page"]:
 @pytest.fixture
 def page(page: "Page", service: Service) -> "Page":
     """A page of somebody who has given the password once."""
-    page.goto(service.address)
-    page.get_by_placeholder("admin:pass").fill(service.password)
-    page.keyboard.press("Enter")
-    page.get_by_role("link", name="Deployments").wait_for()
+    sign_in(page, service)
     return page
 
 
@@ -129,12 +127,13 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
     page.get_by_role("link", name="Deployments").click()
     page.get_by_text("nightly-labeling").wait_for()
     shoot("deployments")
-    open_deployment(page, service, "nightly-labeling")
+    open_place(page, service, "calls")
     page.get_by_text("At 02:00 AM").wait_for()
     shoot("nightly")
     open_form(page)
-    page.get_by_label("Prefix").fill("s3://calls/{day}")
-    page.get_by_label("Library", exact=True).fill("sounds")
+    assert page.get_by_label("Prefix").input_value() == "s3://calls/{day}"
+    assert page.get_by_label("Library", exact=True).input_value() == "sounds"
+    page.get_by_text("There are: sounds.").first.wait_for()
     page.get_by_label("Day (Optional)").fill(DAY)
     shoot("form")
     page.get_by_role("button", name="Submit").click()
@@ -190,8 +189,9 @@ def named_runs(service: Service, begin: str) -> list[str]:
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("Prefix", "calls/today", "field 'prefix'"),
-        ("Library", "no such@0", "field 'library'"),
+        ("Prefix", "calls/today", f"field 'prefix'. Failure reason: {FOLDER.refusal}"),
+        ("Prefix", "s3://calls/{day}", f"field 'prefix'. Failure reason: {FOLDER.refusal}"),
+        ("Library", "no such@0", f"field 'library'. Failure reason: {LIBRARY.refusal}"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_and_its_field_named(
@@ -216,7 +216,7 @@ def test_a_number_out_of_bounds_is_not_even_sent(page: "Page", service: Service)
     open_form(page)
     page.get_by_label("Prefix").fill("s3://calls")
     page.get_by_label("Library", exact=True).fill("sounds")
-    margin = page.get_by_label("Least margin (Optional)")
+    margin = page.get_by_label("Min margin (Optional)")
     margin.fill("2")
     page.get_by_role("button", name="Submit").click()
     said = margin.evaluate("field => field.matches(':focus') && field.validationMessage")

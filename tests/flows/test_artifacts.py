@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from db.clips import Selection
 from db.predictions import Answer
 from db.runs import RunClaim
-from flows.artifacts import MAX_ROWS, answer_rows, escape, summary
+from flows.artifacts import MAX_ROWS, answer_rows, cell, code, escape, summary
 from flows.stages.label import Labelling
 from flows.stages.report import ClipAnswer, ClipAnswers
 from flows.stages.run import OpenRun
@@ -69,6 +69,21 @@ def test_a_name_in_a_cell_of_a_table_leads_nowhere(name: str) -> None:
     page = render(f"| clip |\n| --- |\n| x{escape(name)}x |\n")
     cell = ["table", "thead", "tr", "th", "tbody", "tr", "td"]
     assert [tag for tag in page.tags if tag not in EMPHASIS] == cell
+
+
+@given(MARKUP)
+@example("![x](http://elsewhere/beacon.png)")
+@example("<img src=x>")
+def test_a_cell_that_the_older_ui_reads_as_markdown_leads_nowhere(name: str) -> None:
+    page = render(f"x{cell(name)}x")
+    assert {tag for tag in page.tags if tag not in EMPHASIS} <= {"p", "code"}
+
+
+@given(MARKUP)
+def test_no_entity_is_shown_where_text_is_shown_as_it_is(name: str) -> None:
+    spaced = name.replace("\n", " ").replace("\r", " ")
+    assert cell(name).replace("\u200b", "") == spaced
+    assert render(f"x `` {code(name)} `` x").text.split() == f"x {spaced.replace('`', chr(39))} x".split()
 
 
 @pytest.mark.parametrize("name", ["s3://bucket/2026-11-22", "file:///clips/a%20b.wav"])

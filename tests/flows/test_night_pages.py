@@ -144,7 +144,7 @@ def test_time_is_told_in_minutes_where_there_is_work() -> None:
 def test_the_table_of_a_plan_begins_with_what_there_is_to_do() -> None:
     rows = plan_rows(seen().plan)
     assert [(row["state"], row["reason"]) for row in rows] == [("new", ""), ("quarantined", "silent")]
-    assert rows[1]["clip"] == "s3://calls/&lt;i&gt;.wav"
+    assert rows[1]["clip"] == "s3://calls/<\u200bi>.wav"
 
 
 def test_the_page_of_a_night_shows_it_beside_the_night_before() -> None:
