@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from flows.places import Night
 
 NEXT_TIMES = 3
+NO_SCHEDULE = "without a schedule: add one in the UI"
 
 
-def describe_place(place: "DeploymentResponse") -> str:
-    """Return what is labeled by what and when: s3://calls/{day} by sounds, at 02:00 every day in UTC; ..."""
+def describe_place(place: "DeploymentResponse") -> list[str]:
+    """Return what is labeled by what, s3://calls/{day} by sounds, and a line for each of its schedules."""
     what = f"{place.parameters.get('prefix')} by {place.parameters.get('library')}"
     if place.paused:
-        return f"{what}; paused until somebody resumes it in the UI"
-    when = " and ".join(map(describe_schedule, place.schedules)) or "without a schedule: add one in the UI"
-    return f"{what}, {when}"
+        return [what, "paused until somebody resumes it in the UI"]
+    return [what, *(map(describe_schedule, place.schedules) if place.schedules else [NO_SCHEDULE])]
 
 
 def kept(night: "Night", place: "DeploymentResponse") -> list[str]:

@@ -127,7 +127,10 @@ def _describe(
 
     given = {deployment_name(night.prefix): night for night in nights}
     for place in places:
-        click.echo(f"Nightly      {place.name}: {describe_place(place)}")
+        what, *when = describe_place(place)
+        click.echo(f"Nightly      {place.name}: {what}")
+        for line in when:
+            click.echo(f"             {line}")
         if differing := kept(given[place.name], place) if place.name in given else []:
             kept_as = f"{place.name} is as it was set in the UI: {'; '.join(differing)}"
             click.echo(f"Note         {kept_as}. Change it there", err=True)

@@ -40,7 +40,7 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
     with serving(environment, tmp_path / "home", *nightly) as service:
         said = service.log.read_text()
         assert f"{len(DEPLOYED)} flows at {service.address}" in said
-        assert f"{prefix} by sounds, at 02:00 every day in Europe/Berlin; next " in said
+        assert f"{prefix} by sounds\n             at 02:00 every day in Europe/Berlin; next " in said
         assert "<html" in httpx.get(service.address, follow_redirects=True).text
         offered = service.ask("POST", "/deployments/filter")
         assert {deployment["entrypoint"] for deployment in offered} == {d.entrypoint for d in DEPLOYED}
