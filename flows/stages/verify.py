@@ -221,7 +221,7 @@ def _read_again(storage: Storage, uri: str) -> Stored | None:
     if (listed := storage.find(uri)) is None:
         return None
     with storage.read(uri, listed.version_token, listed.size) as fetched:
-        return Stored(uri, fetched.sha256, fetched.size, created=False)
+        return Stored(uri, fetched.sha256, fetched.size)
 
 
 def _finding(count: int, passed: str, wrong: Sequence[str]) -> str:

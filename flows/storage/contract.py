@@ -53,12 +53,11 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Stored:
-    """An object that was written or, with created False, was found in its place and is described."""
+    """An object that was written, or that is there."""
 
     uri: str
     sha256: bytes
     size: int
-    created: bool
 
 
 class Readable(Protocol):
@@ -95,10 +94,6 @@ class Storage(Readable, Protocol):
 
     def write(self, key: str, data: bytes | Path) -> Stored:
         """Put bytes or a file under `key` (relative to where the store was opened), whole or not at all."""
-        ...
-
-    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
-        """As write, but an object that is already there stays, and is what the answer describes."""
         ...
 
     def ignored(self, key: str) -> Sequence[str]:

@@ -136,16 +136,7 @@ class LocalStorage:
                 _linked(partial.path, beside)
                 os.replace(beside, target)
             self._keep_names(target)
-        return Stored(file_uri(target), partial.sha256, partial.size, created=True)
-
-    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
-        """See Storage."""
-        target = self._target(key)
-        with self._partial(data) as partial:
-            if not _linked(partial.path, target):
-                return Stored(file_uri(target), sha256_of(target), target.stat().st_size, created=False)
-            self._keep_names(target)
-        return Stored(file_uri(target), partial.sha256, partial.size, created=True)
+        return Stored(file_uri(target), partial.sha256, partial.size)
 
     def ignored(self, key: str) -> Sequence[str]:
         """See Storage."""
@@ -159,7 +150,7 @@ class LocalStorage:
         with _denied(uri):
             if not path.is_file():
                 return None
-            return Stored(place, sha256_of(path), path.stat().st_size, created=False)
+            return Stored(place, sha256_of(path), path.stat().st_size)
 
     def _target(self, key: str) -> Path:
         place = canonical(f"{file_path(self._base)}/{own_key(key)}")

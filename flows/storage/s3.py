@@ -29,7 +29,7 @@ from db.listed import Listed
 from flows.settings import Settings
 from flows.storage.access import Access
 from flows.storage.client_error import DENIED, code_of, status_of, translated
-from flows.storage.contract import Fetched, StorageRefused, Stored
+from flows.storage.contract import Fetched, Stored
 from flows.storage.download import Wanted, WrongDigest, download, names_other_bytes
 from flows.storage.location import below, canonical, has_dot_segment, is_loopback, is_s3, own_key, split_s3
 from flows.storage.media import media_headers
@@ -153,19 +153,7 @@ class S3Storage:
     def write(self, key: str, data: bytes | Path) -> Stored:
         """See Storage."""
         with translated(self._uri(key)):
-            return self._put(key, data, {})
-
-    def write_if_absent(self, key: str, data: bytes | Path) -> Stored:
-        """See Storage. A store that ignores the condition overwrites; one that refuses it is asked first."""
-        with translated(self._uri(key)):
-            try:
-                return self._put(key, data, {"IfNoneMatch": "*"})
-            except ClientError as error:
-                if status_of(error) != 412 and code_of(error) not in _UNKNOWN:
-                    raise
-            if found := self._head(self._uri(key)) and self._found(self._uri(key)):
-                return found
-            return self._put(key, data, {})
+            return self._put(key, data)
 
     def describe(self, uri: str) -> Stored | None:
         """See Storage."""
@@ -174,21 +162,17 @@ class S3Storage:
             if (head := self._head(uri)) is None:
                 return None
             if digest := _whole_sha256(head):
-                return Stored(uri, digest, head["ContentLength"], created=False)
+                return Stored(uri, digest, head["ContentLength"])
             return self._found(uri)
 
     def _uri(self, key: str) -> str:
         return f"{self._base}/{own_key(key)}"
 
-    def _put(self, key: str, data: bytes | Path, condition: dict[str, Any]) -> Stored:
+    def _put(self, key: str, data: bytes | Path) -> Stored:
         uri = self._uri(key)
         self._access.check_write(uri)
         bucket, full_key = split_s3(uri)
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
-        if size > _LARGEST_PUT and condition:
-            raise StorageRefused(
-                f"{uri!r} would have {size} bytes, S3 takes {_LARGEST_PUT} under a condition"
-            )
         digest, media = sha256_of(data), media_headers(key)
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as body:
             if size > _LARGEST_PUT:
@@ -199,9 +183,9 @@ class S3Storage:
                 )
             else:
                 checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _spelled(digest)}
-                arguments: dict[str, Any] = {**checksum, **media, **condition}
+                arguments: dict[str, Any] = {**checksum, **media}
                 self._client.put_object(Bucket=bucket, Key=full_key, Body=body, **arguments)
-        return Stored(uri, digest, size, created=True)
+        return Stored(uri, digest, size)
 
     def ignored(self, key: str) -> Sequence[str]:
         """See Storage."""
@@ -240,7 +224,7 @@ class S3Storage:
                 fetched = self._download(self._wanted(uri), file, sys.maxsize)
         except AudioRejected:
             return None  # gone since it was looked for, or in an archive
-        return Stored(uri, fetched.sha256, fetched.size, created=False)
+        return Stored(uri, fetched.sha256, fetched.size)
 
 
 def _whole_sha256(head: Mapping[str, Any]) -> bytes | None:

@@ -11,7 +11,7 @@ from flows.runtime import Runtime
 from flows.storage import Readable, Storage
 
 DATABASE_CALLS = ("before_cursor_execute", "commit")
-STORAGE_CALLS = frozenset({"list", "find", "read", "write", "write_if_absent", "describe"})
+STORAGE_CALLS = frozenset({"list", "find", "read", "write", "describe"})
 
 
 class Killed(BaseException):

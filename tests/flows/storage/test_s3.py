@@ -243,23 +243,6 @@ def test_other_bytes_from_a_store_that_ignores_conditions_are_gone(faulty: Fault
         pass
 
 
-@pytest.mark.parametrize("fault", ["refuses_conditions", "ignores_conditions"])
-def test_writing_once_works_on_stores_without_conditional_writes(faulty: Faulty, fault: str) -> None:
-    storage, server = faulty(**{fault: True})
-    first = storage.write_if_absent("a", b"same")
-    assert first.created
-    again = storage.write_if_absent("a", b"same")
-    assert again.sha256 == first.sha256
-    assert server.objects == {"/bucket/results/a": b"same"}
-
-
-def test_a_store_that_refuses_conditions_keeps_what_it_has(faulty: Faulty) -> None:
-    storage, _ = faulty(refuses_conditions=True)
-    storage.write_if_absent("a", b"first")
-    kept = storage.write_if_absent("a", b"second")
-    assert (kept.created, kept.sha256) == (False, hashlib.sha256(b"first").digest())
-
-
 def test_denied_access_says_what_was_denied_and_no_secret(faulty: Faulty) -> None:
     storage, _ = faulty(get_error="AccessDenied")
     with pytest.raises(StorageDenied) as error, storage.read("s3://bucket/a.wav", 'etag:"e":8:0'):
@@ -308,16 +291,14 @@ def test_a_result_larger_than_one_put_is_sent_in_parts(
         assert '-3"' in found.version_token
         with storage.read(found.uri, found.version_token, found.size) as fetched:
             assert fetched.sha256 == stored.sha256
-        assert storage.describe(stored.uri) == replace(stored, created=False)
-    with pytest.raises(StorageRefused, match="under a condition"):
-        storage.write_if_absent("large", file)
+        assert storage.describe(stored.uri) == replace(stored)
 
 
 def test_an_object_is_described_by_the_checksum_that_the_store_keeps(s3: S3Bucket, tmp_path: Path) -> None:
     storage = opened(s3, tmp_path)
     stored = storage.write("a.json", b"{}")
     with recorded() as requests:
-        assert storage.describe(stored.uri) == replace(stored, created=False)
+        assert storage.describe(stored.uri) == replace(stored)
     assert [request.method for request in requests] == ["HEAD"]
     s3.put("results/a.json", b"[]")
     other = storage.describe(stored.uri)
@@ -328,7 +309,7 @@ def test_an_object_is_described_by_the_checksum_that_the_store_keeps(s3: S3Bucke
 def test_an_object_without_a_checksum_is_read(faulty: Faulty) -> None:
     storage, server = faulty()
     stored = storage.write("a", b"x")
-    assert storage.describe(stored.uri) == replace(stored, created=False)
+    assert storage.describe(stored.uri) == replace(stored)
     assert server.requests == ["PUT 200", "HEAD 200", "GET 200"]
 
 

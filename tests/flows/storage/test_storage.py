@@ -199,31 +199,17 @@ def test_what_is_written_is_there_whole_with_its_hash(store: Store, tmp_path: Pa
     for data, content in [(b"bytes", b"bytes"), (file, bytes(3 * 2**20))]:
         stored = store.storage.write("audio/a-1.wav", data)
         assert stored.sha256 == hashlib.sha256(content).digest()
-        assert (stored.size, stored.created) == (len(content), True)
+        assert stored.size == len(content)
         assert stored.uri == f"{canonical(store.settings.storage_uri)}/audio/a-1.wav"
         found = store.storage.find(stored.uri)
         assert found is not None
         assert read(store, found) == content
-        assert store.storage.describe(stored.uri) == replace(stored, created=False)
+        assert store.storage.describe(stored.uri) == replace(stored)
 
 
 def test_writing_again_leaves_one_object(store: Store) -> None:
     assert store.storage.write("a", b"same") == store.storage.write("a", b"same")
     assert [clip.size for clip in listed(store, store.settings.storage_uri)] == [4]
-
-
-def test_an_object_that_is_there_is_kept_and_described(store: Store) -> None:
-    first = store.storage.write_if_absent("a", b"first")
-    second = store.storage.write_if_absent("a", b"second")
-    assert (first.created, second.created) == (True, False)
-    assert (first.uri, first.sha256, first.size) == (second.uri, second.sha256, second.size)
-
-
-def test_of_many_writers_of_one_key_one_wins_and_all_hear_which(store: Store) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda n: store.storage.write_if_absent("a", b"%d" % n), range(16)))
-    assert sum(answer.created for answer in answers) == 1
-    assert len({answer.sha256 for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a//b", "a/../b", "..", "a/.", ".hidden", "a b", "ü", "a\n", "a/"])
@@ -234,7 +220,6 @@ def test_a_key_that_is_no_plain_name_is_refused(store: Store, key: str) -> None:
 
 def test_nothing_is_written_where_clips_are_read(store: Store) -> None:
     storage = open_storage(store.world.place, store.settings)
-    for write in (storage.write, storage.write_if_absent):
-        with pytest.raises(StorageRefused, match="WORDWAVE_STORAGE_URI"):
-            write("a", b"x")
+    with pytest.raises(StorageRefused, match="WORDWAVE_STORAGE_URI"):
+        storage.write("a", b"x")
     assert listed(store) == []
