@@ -1,10 +1,11 @@
-"""Exports that are done: the same selection is not written twice."""
+"""Exports, begun before their files and completed after: the same selection is not written twice."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -16,13 +17,18 @@ Digests = Mapping[str, bytes | None]
 
 @dataclass(frozen=True)
 class Export:
-    """A finished export. `sha256s` maps each written object to the hex digest of its bytes."""
+    """An export, its files below runs/<run_id>/ of the results.
+
+    Until it is complete, some may be missing. `sha256s` maps each written object to the hex digest of its
+    bytes.
+    """
 
     selection_key: bytes
     run_id: UUID
     uri: str
     num_rows: int
-    sha256s: Mapping[str, str]
+    sha256s: Mapping[str, str] = field(default_factory=dict)
+    is_complete: bool = False
 
     @property
     def digests(self) -> Digests:
@@ -32,26 +38,44 @@ class Export:
         return {self.uri: None, **named}
 
 
-def find_export(session: Session, selection_key: bytes) -> Export | None:
-    """The export of this selection, None when there is none yet."""
+def exports(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """The columns of Export."""
     stored = models.Export
-    row = session.execute(
-        select(stored.selection_key, stored.run_id, stored.uri, stored.num_rows, stored.sha256s).where(
-            stored.selection_key == selection_key
-        )
-    ).one_or_none()
+    columns = stored.selection_key, stored.run_id, stored.uri, stored.num_rows, stored.sha256s
+    return select(*columns, stored.completed_at.is_not(None)).where(*conditions)
+
+
+def find_export(session: Session, selection_key: bytes) -> Export | None:
+    """Return the export of this selection, complete or only begun; None when there is none yet."""
+    row = session.execute(exports(models.Export.selection_key == selection_key)).one_or_none()
     return None if row is None else Export(*row)
 
 
-def save_export(session: Session, export: Export) -> None:
-    """Record an export; one that was written again takes the place of what was lost."""
-    stored = insert(models.Export).values(**asdict(export))
-    kept = models.Export.selection_key.name
-    changed = {name: stored.excluded[name] for name in asdict(export) if name != kept}
+def begin_export(session: Session, export: Export) -> Export:
+    """Record an export before its files are written, so that no object lacks a row that names its folder.
+
+    Return the one to write: an earlier one of the selection stays, whose files are then written again.
+    """
+    stored = models.Export
     session.execute(
-        stored.on_conflict_do_update(
-            index_elements=[kept],
-            set_=changed | {"created_at": func.now()},
-            where=models.Export.run_id == stored.excluded.run_id,
+        insert(stored)
+        .values(
+            selection_key=export.selection_key,
+            run_id=export.run_id,
+            uri=export.uri,
+            num_rows=export.num_rows,
+            sha256s={},
         )
+        .on_conflict_do_nothing()
+    )
+    return Export(*session.execute(exports(stored.selection_key == export.selection_key)).one())
+
+
+def complete_export(session: Session, selection_key: bytes, sha256s: Mapping[str, str]) -> None:
+    """Record that all objects of an export are written."""
+    stored = models.Export
+    session.execute(
+        update(stored)
+        .where(stored.selection_key == selection_key)
+        .values(sha256s=dict(sha256s), completed_at=func.now())
     )

@@ -27,7 +27,8 @@ _QUERIES = {
     "promotions": """
         SELECT task, library, demonstration_set_id, codec_id, llm_id FROM promotions ORDER BY 1, 2""",
     "exports": """
-        SELECT run_id, uri, num_rows, sha256s FROM exports WHERE uri ^@ :results ORDER BY uri""",
+        SELECT run_id, uri, num_rows, sha256s, completed_at FROM exports
+        WHERE uri ^@ :results ORDER BY uri""",
     "labels": """
         SELECT uri, task, library, label, run FROM analytics.labels WHERE uri ^@ :root ORDER BY 1, 2, 3""",
 }

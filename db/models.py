@@ -415,7 +415,7 @@ class QuarantineRow(Base):
 
 
 class Export(Base):
-    """A finished export, found again by the key of what was selected."""
+    """An export, found again by the key of what was selected; while files are written it is not complete."""
 
     __tablename__ = "exports"
     __table_args__ = (
@@ -429,6 +429,7 @@ class Export(Base):
     num_rows: Mapped[int] = mapped_column(BigInteger)
     sha256s: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _written_at()
+    completed_at: Mapped[datetime | None]
 
 
 class Watch(Base):

@@ -1,7 +1,7 @@
 """What a run wrote, for those who check it: samples in the order of digests, which is none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -128,10 +128,9 @@ def written_audio(session: Session, run_id: UUID, limit: int) -> list[WrittenAud
 
 def written_files(session: Session, run_id: UUID) -> Digests:
     """Return the digest of each file that a run exported or generated, as it was written last."""
-    columns = (getattr(Export, field.name) for field in fields(exports.Export))
-    exported = session.execute(select(*columns).where(Export.run_id == run_id).order_by(Export.created_at))
+    complete = exports.exports(Export.run_id == run_id, Export.completed_at.is_not(None))
     files: dict[str, bytes | None] = {}
-    for row in exported:
+    for row in session.execute(complete.order_by(Export.completed_at)):
         files |= exports.Export(*row).digests
     stored = GeneratedAudio
     generated = session.execute(select(stored.uri, stored.sha256).where(stored.run_id == run_id))

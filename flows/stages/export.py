@@ -38,15 +38,6 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Exported:
-    """Where the manifest is, and the hex sha256 of it and of each file that it names."""
-
-    uri: str
-    num_rows: int
-    sha256s: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class LabelFiles:
     """Rows as files without a name, so that no kill leaves them behind."""
 
@@ -64,18 +55,17 @@ def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
         yield LabelFiles(_write_files(rows, parquet, jsonl), {"parquet": parquet, "jsonl": jsonl})
 
 
-def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> Exported:
+def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> dict[str, str]:
     """Copy labels-<sha256>.parquet and labels-<sha256>.jsonl, then manifest.json, below runs/<run id>/.
 
-    `storage` is open where results go.
+    `storage` is open where results go. Return the hex sha256 of each by its name.
     """
     folder, stored = f"runs/{run_id}", {}
     for kind, file in local.files.items():
         name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_DIGITS]}.{kind}"
         stored[name] = storage.write(f"{folder}/{name}", path_of(file))
-    manifest = storage.write(f"{folder}/{MANIFEST}", _manifest(run_id, local.num_rows, stored))
-    digests = {name: file.sha256.hex() for name, file in (stored | {MANIFEST: manifest}).items()}
-    return Exported(manifest.uri, local.num_rows, digests)
+    stored[MANIFEST] = storage.write(f"{folder}/{MANIFEST}", _manifest(run_id, local.num_rows, stored))
+    return {name: file.sha256.hex() for name, file in stored.items()}
 
 
 def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from db.engine import session_scope
-from db.exports import Export, find_export, save_export
+from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import Audio
 from flows.stages.counts import Counts
 from flows.stages.damage import is_intact
 from flows.stages.generate import Asked, Generating
 from flows.stages.run import OpenRun, run_session
 from flows.stages.texts import Refused, refused_lines
+from flows.storage.location import canonical
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,17 +94,18 @@ def keep_page(record: Record, run: OpenRun) -> Counts:
     storage = runtime.storage(runtime.settings.storage_uri)
     with session_scope(runtime.engine) as session:
         done = find_export(session, key)
-    if done is not None and is_intact(storage, done.digests):
+    if done is not None and done.is_complete and is_intact(storage, done.digests):
         run.manifest = done.uri
         return Counts(pages=0, unchanged_pages=1)
-    written_by = done.run_id if done else run.id
-    files = {REFUSED: refused_lines(record.refused)} if record.refused else {}
-    files[PAGE] = _html(record, written_by)
-    stored = {name: storage.write(f"runs/{written_by}/{name}", data) for name, data in files.items()}
-    digests = {name: file.sha256.hex() for name, file in stored.items()}
-    run.manifest = stored[PAGE].uri
+    uri = f"{canonical(runtime.settings.storage_uri)}/runs/{run.id}/{PAGE}"
     with run_session(runtime, run.claim) as session:
-        save_export(session, Export(key, written_by, run.manifest, len(record.answers), digests))
+        begun = begin_export(session, Export(key, run.id, uri, len(record.answers)))
+    files = {REFUSED: refused_lines(record.refused)} if record.refused else {}
+    files[PAGE] = _html(record, begun.run_id)
+    stored = {name: storage.write(f"runs/{begun.run_id}/{name}", data) for name, data in files.items()}
+    with run_session(runtime, run.claim) as session:
+        complete_export(session, key, {name: file.sha256.hex() for name, file in stored.items()})
+    run.manifest = begun.uri
     return Counts(pages=1)
 
 

@@ -7,7 +7,7 @@ wrong does not confirm itself.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
@@ -158,10 +158,13 @@ def read_files(storage: Storage, results: str) -> dict[str, bytes]:
 
 
 def _untrue_manifests(ledger: Ledger, files: Mapping[str, bytes]) -> Iterator[Finding]:
-    exports = {row["uri"]: row for row in ledger.exports}
+    exports = {row["uri"]: row for row in ledger.exports if row["completed_at"]}
     for uri in sorted(exports.keys() - files.keys()):
-        yield Finding("torn", f"the export {uri} has a row and no manifest")
+        yield Finding("torn", f"the export {uri} is complete and has no manifest")
+    begun = {row["uri"] for row in ledger.exports}
     for uri in filter(_is_manifest, sorted(files)):
+        if uri not in begun:
+            yield Finding("torn", f"no row names the manifest {uri}")
         folder = uri.rpartition("/")[0]
         named = json.loads(files[uri])["files"]
         yield from _untrue_files(uri, {f"{folder}/{file['name']}": file for file in named}, files)
@@ -180,13 +183,6 @@ def _untrue_files(manifest: str, named: Mapping[str, Row], files: Mapping[str, b
             yield Finding("torn", f"{manifest} names {uri}, which is not there")
         elif hashlib.sha256(files[uri]).hexdigest() != file["sha256"]:
             yield Finding("torn", f"{manifest} names a digest that {uri} does not have")
-
-
-def unrecorded_manifests(ledger: Ledger, files: Collection[str]) -> list[Finding]:
-    """Return manifests that no row of the exports names: at the end of a completed night there are none."""
-    recorded = {row["uri"] for row in ledger.exports}
-    found = sorted(uri for uri in files if _is_manifest(uri) and uri not in recorded)
-    return [Finding("torn", f"no row names the manifest {uri}") for uri in found]
 
 
 def _is_manifest(uri: str) -> bool:

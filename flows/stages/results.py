@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
-from db.exports import Export, find_export, save_export
+from db.exports import Export, begin_export, complete_export, find_export
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.damage import is_intact
 from flows.stages.label_row import SCHEMA_VERSION, LabelRow
 from flows.stages.run import OpenRun, run_session
+from flows.storage import Storage
+from flows.storage.location import canonical
 
 if TYPE_CHECKING:
     from flows.stages.export import LabelFiles
@@ -39,25 +41,28 @@ def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
     files of that one are missing or changed, all are written again in their place. No transaction is open
     while the store is asked.
     """
-    storage = runtime.storage(runtime.settings.storage_uri)
+    storage_uri = runtime.settings.storage_uri
+    storage = runtime.storage(storage_uri)
     with ExitStack() as local:
         selected = _select(runtime, rows, local)
-        if selected.done and not is_intact(storage, selected.done.digests):
+        if selected.done and not _is_there(storage, selected.done):
             selected = _select(runtime, rows, local, again=True)
         if selected.done and selected.files is None:
             run.manifest = selected.done.uri
             return Counts(rows=0, unchanged_rows=selected.done.num_rows)
         assert selected.files
-        from flows.stages.export import store_files
+        from flows.stages.export import MANIFEST, store_files
 
-        written_by = selected.done.run_id if selected.done else run.id
-        exported = store_files(selected.files, storage, written_by)
-    export = Export(selected.key, written_by, exported.uri, exported.num_rows, exported.sha256s)
-    # a snapshot does not take it that another process recorded the same export meanwhile
+        # in a transaction of its own: another process may have begun the same export since the snapshot
+        uri = f"{canonical(storage_uri)}/runs/{run.id}/{MANIFEST}"
+        new = Export(selected.key, run.id, uri, selected.files.num_rows)
+        with run_session(runtime, run.claim) as session:
+            begun = begin_export(session, new)
+        sha256s = store_files(selected.files, storage, begun.run_id)
     with run_session(runtime, run.claim) as session:
-        save_export(session, export)
-    run.manifest = exported.uri
-    return Counts(rows=exported.num_rows)
+        complete_export(session, begun.selection_key, sha256s)
+    run.manifest = begun.uri
+    return Counts(rows=begun.num_rows)
 
 
 def is_exported(runtime: Runtime, rows: Rows) -> bool:
@@ -65,7 +70,11 @@ def is_exported(runtime: Runtime, rows: Rows) -> bool:
     settings = runtime.settings
     with session_scope(runtime.engine) as session:
         done = find_export(session, _selection_key(settings.storage_uri, rows(session)))
-    return done is not None and is_intact(runtime.storage(settings.storage_uri), done.digests)
+    return done is not None and _is_there(runtime.storage(settings.storage_uri), done)
+
+
+def _is_there(storage: Storage, export: Export) -> bool:
+    return export.is_complete and is_intact(storage, export.digests)
 
 
 def _select(runtime: Runtime, rows: Rows, local: ExitStack, *, again: bool = False) -> _Selected:

@@ -1,27 +1,39 @@
-"""An export is recorded once per selection."""
+"""An export is recorded once per selection, before its files and again when they are written."""
 
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from db.exports import Export, find_export, save_export
+from db.exports import Export, begin_export, complete_export, find_export
 from tests.db.rows import make_run, sha256
+
+URI = "s3://bucket/runs/1/a"
 
 
 def test_the_first_record_of_a_selection_stays(session: Session) -> None:
-    export = Export(sha256("all"), make_run(session), "s3://bucket/runs/1", 3, {"labels.parquet": "ab"})
+    export = Export(sha256("all"), make_run(session), URI, 3)
     assert find_export(session, export.selection_key) is None
-    save_export(session, export)
-    save_export(session, replace(export, run_id=make_run(session, "later"), uri="s3://bucket/runs/2"))
+    assert begin_export(session, export) == export
+    later = replace(export, run_id=make_run(session, "later"), uri="s3://bucket/runs/2/a")
+    assert begin_export(session, later) == export
     assert find_export(session, export.selection_key) == export
 
 
+def test_an_export_is_complete_once_that_is_said(session: Session) -> None:
+    export = Export(sha256("all"), make_run(session), URI, 3)
+    begin_export(session, export)
+    complete_export(session, export.selection_key, {"b": "ab"})
+    done = replace(export, sha256s={"b": "ab"}, is_complete=True)
+    assert find_export(session, export.selection_key) == done
+    assert begin_export(session, export) == done
+    assert done.digests == {URI: None, "s3://bucket/runs/1/b": b"\xab"}
+
+
 def test_an_export_that_was_written_again_says_so(session: Session) -> None:
-    export = Export(sha256("all"), make_run(session), "s3://bucket/runs/1/a", 3, {"b": "ab"})
-    save_export(session, export)
-    again = replace(export, sha256s={"b": "cd", "a": "ef"})
-    save_export(session, again)
+    export = Export(sha256("all"), make_run(session), URI, 3)
+    begin_export(session, export)
+    complete_export(session, export.selection_key, {"b": "ab"})
+    complete_export(session, export.selection_key, {"b": "cd", "a": "ef"})
     found = find_export(session, export.selection_key)
-    assert found == again
-    assert found.digests == {"s3://bucket/runs/1/a": b"\xef", "s3://bucket/runs/1/b": b"\xcd"}
-    assert export.digests == {"s3://bucket/runs/1/a": None, "s3://bucket/runs/1/b": b"\xab"}
+    assert found
+    assert found.digests == {URI: b"\xef", "s3://bucket/runs/1/b": b"\xcd"}

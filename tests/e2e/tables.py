@@ -14,6 +14,7 @@ Tables = dict[str, list[Row]]
 CHANCE = {
     "id", "run_id", "first_run", "last_run", "retracted_by_run", "flow_run_id", "earlier_flow_runs",
     "created_at", "first_seen", "last_seen", "started_at", "finished_at", "promoted_at", "resolved_at",
+    "completed_at",
 }  # fmt: skip
 """Columns that differ between two databases in which the same was done: numbers drawn, and times."""
 OF_ATTEMPTS = {"counts", "attempts"}

@@ -171,3 +171,29 @@ def test_whoever_may_not_look_at_results_believes_that_they_are_there(
 
     monkeypatch.setattr(LocalStorage, "describe", denied)
     assert night(runtime, folder).counts["export.unchanged_rows"] == 1
+
+
+def test_an_export_whose_answers_were_lost_is_found_again_by_the_next_night(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    write_clip(folder / "a.wav", tone(440, seed=5))
+    write = LocalStorage.write
+
+    def lose_answer(self: LocalStorage, key: str, data: bytes | Path) -> Stored:
+        stored = write(self, key, data)
+        if key.endswith("manifest.json"):
+            raise ValueError("the answer was lost")
+        return stored
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalStorage, "write", lose_answer)
+        with pytest.raises(ValueError, match="lost"):
+            night(runtime, folder)
+    [(failed, completed)] = rows(runtime.engine, "SELECT uri, completed_at FROM exports")
+    assert completed is None
+    assert file_path(failed).is_file()
+    second = night(runtime, folder)
+    assert (second.counts["export.rows"], second.manifest) == (1, failed)
+    assert night(runtime, folder).counts["export.unchanged_rows"] == 1
+    assert len(rows(runtime.engine, "SELECT FROM exports WHERE completed_at IS NOT NULL")) == 1

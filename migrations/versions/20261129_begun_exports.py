@@ -1,0 +1,19 @@
+"""When the files of an export were complete: its row is written before them, so that no file lacks one."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "20261129_begun_exports"
+down_revision = "20261129_lost_exports"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("exports", sa.Column("completed_at", sa.DateTime(timezone=True)))
+    op.execute("UPDATE exports SET completed_at = created_at")
+
+
+def downgrade() -> None:
+    op.execute("DELETE FROM exports WHERE completed_at IS NULL")
+    op.drop_column("exports", "completed_at")
