@@ -2,13 +2,11 @@
 
 import json
 import re
-import wave
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from flows.stages.job import Night, import_manifest, run_night, with_bar
 from flows.stages.label import LabelRequest
 from flows.stages.partition import partition_of
 from flows.stages.report import ClipAnswers
+from flows.torture.sounds import wav
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 
@@ -149,11 +148,4 @@ def labels(done: Night) -> list[str | None]:
 
 def tone(hertz: float, seconds: float = 0.3) -> bytes:
     """A WAV of one frequency; equal arguments give equal bytes."""
-    samples = 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)
-    file = BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(RATE)
-        sound.writeframes((samples * 32767).astype("<i2").tobytes())
-    return file.getvalue()
+    return wav(0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE))
