@@ -25,6 +25,7 @@ FROZEN = {
     "pooled_latents",
     "demonstration_sets",
     "demonstrations",
+    "exports",
     "library_uses",
     "watches",
 }
