@@ -177,6 +177,21 @@ def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
     ]
 
 
+def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
+    """The page of an evaluation: who won in words, what the intervals mean, and what was taken for what."""
+    from core.evaluation.verdict import INTERVALS, confusion_rows
+
+    said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS]
+    if not table.confusion:
+        return summary(place, run, said, kept="Figures")
+    head, *rows = ([escape(text) for text in row] for row in confusion_rows(table.confusion))
+    matrix = [f"Answers of {escape(table.answering[0])}, {table.column_name(table.columns[0])}:", ""]
+    matrix += [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    matrix += [f"| {' | '.join(row)} |" for row in rows]
+    about = [f"- {escape(line)}" for line in table.about]
+    return summary(place, run, said, matrix, about, kept="Figures")
+
+
 def score_rows(table: "Table") -> list[dict[str, str]]:
     """The paper's rows and ours, a cell for each column."""
     from core.evaluation.tables import table_rows

@@ -2,7 +2,7 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish, score_rows
+from flows.artifacts import evaluation_page, publish_page, score_rows
 from flows.form_flow import flow
 from flows.parameters import (
     Episodes,
@@ -69,5 +69,6 @@ def evaluate_task(
         seed,
     )
     evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
-    publish("evaluate-task", canonical(manifest), run, score_rows(evaluation.table))
+    page = evaluation_page(canonical(manifest), evaluation.table, run)
+    publish_page("evaluate-task", canonical(manifest), page, score_rows(evaluation.table))
     return completed_with({"run": str(run.id), "figures": run.manifest, **run.counts}, run.counts)

@@ -59,7 +59,9 @@ class Experiment:
         self.clips, self.columns, self.count = clips, tuple(columns), count
         self._models = dict(models)
         # a baseline is asked in the same way whatever the column
-        self._methods = self._models | {name: _always(one) for name, one in baselines(clips).items()}
+        free = baselines(clips)
+        self.baselines = tuple(free)
+        self._methods = self._models | {name: _always(one) for name, one in free.items()}
         self._episodes: dict[tuple[int, int, bool], list[Episode]] = {}
         for n_way, k_shot in {(column.n_way, column.k_shot) for column in columns}:
             drawn = draw_episodes(clips, n_way, k_shot, count, seed=seed)
@@ -119,11 +121,14 @@ class Experiment:
         """What a job is asked."""
         return self._episodes[job.column.n_way, job.column.k_shot, job.shuffled]
 
+    def replies(self, job: Job) -> list[Reply]:
+        """The replies to a job's episodes, in their order; none where a prompt was too long."""
+        return [] if job in self.too_long else [self._replies[job][number] for number in range(self.count)]
+
     def _score(self, job: Job) -> Score | None:
         if job in self.too_long:
             return None
-        replies = self._replies[job]
-        return score([replies[number] for number in range(self.count)], self.episodes(job))
+        return score(self.replies(job), self.episodes(job))
 
 
 def _always(method: Method) -> Asked:

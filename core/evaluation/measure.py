@@ -48,6 +48,19 @@ def score(replies: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 
     )
 
 
+def lead(
+    one: Sequence[Reply], other: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 0
+) -> Interval:
+    """Return by how much one way to answer is more often right than another, with 95 % over query clips.
+
+    Both answered the same episodes, so what makes an episode hard cancels out.
+    """
+    gold = [episode.label_set.index(episode.answer) for episode in episodes]
+    pairs = zip(one, other, gold, strict=True)
+    ahead = np.array([mine.said[at] - theirs.said[at] for mine, theirs, at in pairs])
+    return _bootstrap(ahead, np.array([episode.query for episode in episodes]), seed)
+
+
 def _bootstrap(right: FloatArray, units: npt.NDArray[np.int64], seed: int) -> Interval:
     """2.5 and 97.5 % of the accuracy when the units are drawn anew."""
     _, at = np.unique(units, return_inverse=True)

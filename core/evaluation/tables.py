@@ -1,10 +1,11 @@
 """Scores as text: a table laid out like the paper's, its figures above ours, then every interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.evaluation.measure import Score
 from core.evaluation.paper import PAPER, Column, Layout, PaperTask, TaskName
+from core.evaluation.verdict import INTERVALS, Confusion, confusion_rows
 
 CELL = 8
 PAPER_ROW = "paper, "
@@ -16,7 +17,8 @@ class Table:
     """Scores and what they are of.
 
     scores: by row one for each column, None where no prompt fitted. answering: the rows that answer for the
-    product. about: what was asked here, in sentences.
+    product. about: what was asked here, in sentences. verdicts: who won, column by column. confusion: what
+    clips of each label were answered in the first column.
     """
 
     layout: Layout
@@ -25,6 +27,8 @@ class Table:
     scores: Mapping[str, Sequence[Score | None]]
     answering: tuple[str, ...]
     about: tuple[str, ...]
+    verdicts: tuple[str, ...] = ()
+    confusion: Confusion = field(default_factory=dict)
 
     @property
     def paper(self) -> PaperTask | None:
@@ -54,14 +58,30 @@ class Table:
 
 
 def table_lines(table: Table) -> Iterator[str]:
-    """The table, every interval, and how the data differ."""
+    """Who won, the table, every interval, and how the data differ."""
+    if table.verdicts:
+        yield from (*table.verdicts, "")
     yield f"{_heading(table)}; accuracy in percent"
     yield from _across(table) if table.paper_name == TABLE_3 else _down(table)
     yield ""
     yield "accuracy, its 95 % intervals over episodes and over clips, expected calibration error"
     yield from _every_interval(table)
+    yield INTERVALS
     yield ""
+    yield from _matrix(table)
     yield from differences(table)
+
+
+def _matrix(table: Table) -> Iterator[str]:
+    """What clips of each label were answered, in columns as wide as their widest text."""
+    if not table.confusion:
+        return
+    yield f"answers of {table.answering[0]}, {table.column_name(table.columns[0])}"
+    rows = list(confusion_rows(table.confusion))
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
 
 
 def cell(score: Score | None) -> str:

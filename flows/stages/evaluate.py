@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
@@ -91,16 +91,20 @@ class Evaluation:
     def table(self) -> Table:
         """The scores, once all is asked."""
         from core.evaluation.tables import Table
+        from core.evaluation.verdict import confusion, verdicts
 
         experiment, request = self.experiment, self.request
-        return Table(
+        table = Table(
             request.layout,
             request.paper,
             experiment.columns,
             experiment.scores(),
             experiment.answering,
             tuple(self._about()),
+            confusion=confusion(experiment, 0),
         )
+        names = list(map(table.column_name, table.columns))
+        return replace(table, verdicts=tuple(f"{names[at]}: {line}" for at, line in verdicts(experiment)))
 
     def _models(self) -> dict[str, Asked]:
         """A row for each kind of layers, none where no LLM is set."""
@@ -178,6 +182,8 @@ def figures_json(evaluation: Evaluation, run: OpenRun) -> bytes:
         "answering": table.answering,
         "paper": {"table": table.paper_name, "rows": table.paper_rows},
         "about": table.about,
+        "verdicts": table.verdicts,
+        "confusion": [[right, said, count] for (right, said), count in table.confusion.items()],
         "left_out": [asdict(row) for row in evaluation.manifest.left_out],
     }
     return json.dumps(figures, ensure_ascii=False, indent=1).encode()

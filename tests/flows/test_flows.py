@@ -268,6 +268,11 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
     assert figures["run"] == counts["run"]
     summary, table = artifact("evaluate-task-summary"), artifact("evaluate-task-table")
     assert f"`{counts['figures']}`" in summary.data
+    words = "✓,3,0: nearest tokens answered 100.0% of 20 questions right, about 8 clips; guessing gets 50.0%."
+    assert words in summary.data
+    assert "Neither it nor the best baseline won" in summary.data
+    assert "Two intervals hold each accuracy" in summary.data
+    assert "| clip is | answered high | answered low |" in summary.data
     cells = {row["method"]: row for row in json.loads(table.data)}
     assert cells["paper, semantic"]["✓,3,0"] == "59"
     assert cells["nearest tokens"]["✓,3,0"].startswith("100.0 [100.0, 100.0]")

@@ -1,0 +1,93 @@
+"""A column of an evaluation in words: how often the product is right, and whether a baseline beats it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from core.evaluation.experiment import Experiment, Job
+from core.evaluation.measure import Score, lead
+
+UNINFORMED = ("chance", "majority")
+"""Baselines that hear nothing; they are named and are no rival."""
+INTERVALS = (
+    "Two intervals hold each accuracy with 95 %. The first one draws other questions, as if each asked a new "
+    "clip. The second one draws other clips: it is the one to trust where few clips are asked many times."
+)
+MAX_MATRIX = 12
+"""Labels of a matrix that a page can show; of more, the most frequent mistakes are listed."""
+MAX_MISTAKES = 20
+
+Confusion = Mapping[tuple[str, str], float]
+"""How often a clip of one label was answered with another: (right, answered) -> answers."""
+
+
+def verdicts(experiment: Experiment) -> Iterator[tuple[int, str]]:
+    """Yield the number of a column and, in sentences, who won it."""
+    rows, scores = experiment.rows, experiment.scores()
+    for number in range(len(experiment.columns)):
+        for name in experiment.answering:
+            yield number, _verdict(experiment, rows, scores, name, number)
+
+
+def _verdict(
+    experiment: Experiment,
+    rows: Mapping[str, Sequence[Job]],
+    scores: Mapping[str, Sequence[Score | None]],
+    name: str,
+    number: int,
+) -> str:
+    mine = scores[name][number]
+    if mine is None:
+        return f"{name} could not be asked: a prompt does not fit its context."
+    chance = scores["chance"][number]
+    assert chance is not None
+    said = (
+        f"{name} answered {mine.accuracy:.1%} of {mine.episodes} questions right, about {mine.clips} clips; "
+        f"guessing gets {chance.accuracy:.1%}."
+    )
+    others = {row: at[number] for row, at in scores.items() if _is_rival(experiment, row)}
+    known = {row: score for row, score in others.items() if score is not None}
+    if not known:
+        return said
+    best = max(known, key=lambda row: known[row].accuracy)
+    return f"{said} {_comparison(experiment, rows[name][number], rows[best][number], known[best].accuracy)}"
+
+
+def _comparison(experiment: Experiment, mine: Job, best: Job, accuracy: float) -> str:
+    """Say who won; nobody did where other clips could have turned it round."""
+    replies = experiment.replies(mine), experiment.replies(best)
+    low, high = (100 * end for end in lead(*replies, experiment.episodes(mine)))
+    by = f"{best.row}, {accuracy:.1%}; the lead is {low:+.1f} to {high:+.1f} points (95 %, over clips)"
+    if low > 0:
+        return f"It won over the best baseline, {by}."
+    if high < 0:
+        return f"It lost to a baseline that costs nothing, {by}."
+    return f"Neither it nor the best baseline won, {by}."
+
+
+def _is_rival(experiment: Experiment, row: str) -> bool:
+    return row not in experiment.answering and row not in UNINFORMED and row in experiment.baselines
+
+
+def confusion(experiment: Experiment, column: int) -> Confusion:
+    """Count the answers of the first row that answers for the product, by the right label and the answer."""
+    job = experiment.rows[experiment.answering[0]][column]
+    counts: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for reply, episode in zip(experiment.replies(job), experiment.episodes(job), strict=False):
+        for label, said in zip(episode.label_set, reply.said.tolist(), strict=True):
+            if said:
+                counts[episode.answer, label] += said
+    return counts
+
+
+def confusion_rows(counts: Confusion) -> Iterator[list[str]]:
+    """Yield the heads and lines of a matrix, right labels down; of many labels the most frequent mistakes."""
+    labels = sorted({label for pair in counts for label in pair})
+    if len(labels) <= MAX_MATRIX:
+        yield ["clip is", *(f"answered {label}" for label in labels)]
+        for right in labels:
+            yield [right, *(f"{counts.get((right, said), 0):g}" for said in labels)]
+        return
+    yield ["clip is", "answered", "times"]
+    mistakes = {pair: times for pair, times in counts.items() if pair[0] != pair[1]}
+    for (right, said), times in sorted(mistakes.items(), key=lambda one: -one[1])[:MAX_MISTAKES]:
+        yield [right, said, f"{times:g}"]
