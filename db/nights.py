@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +78,24 @@ def weekday_summaries(session: Session, run_id: UUID, limit: int) -> list[Mappin
     latest = select(Run.summary).where(*same).distinct(Run.day)
     latest = latest.order_by(Run.day.desc(), Run.started_at.desc()).limit(limit)
     return [summary for summary in session.scalars(latest) if summary is not None]
+
+
+def unfinished_days(
+    session: Session, kind: str, prefix: str, library: str, before: date, most_days: int
+) -> list[date]:
+    """Return the days without a completed run of this kind, prefix and library (a bare name), in their order.
+
+    At most so many days before one, and none before the first that a run was about.
+    """
+    runs = (
+        select(Run.day, func.bool_or(Run.status == "completed"))
+        .where(Run.kind == kind, Run.parameters["prefix"].astext == prefix, Run.day < before)
+        .where(func.split_part(Run.parameters["library"].astext, "@", 1) == library)
+        .group_by(Run.day)
+    )
+    is_done = {day: done for day, done in session.execute(runs) if day}
+    days = [before - timedelta(days=number) for number in range(most_days, 0, -1)]
+    return [day for day in days if is_done and day >= min(is_done) and not is_done.get(day)]
 
 
 def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:

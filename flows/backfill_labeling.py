@@ -73,6 +73,7 @@ def backfill_labeling(
             least_canary_accuracy=least_canary_accuracy,
             allow_loss=allow_loss,
             least_clips=least_clips,
+            catch_up_days=0,
             **asdict(request),
         )
 

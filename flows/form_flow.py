@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 from prefect import Flow
 from pydantic import TypeAdapter, ValidationError
 
+from flows.flow_retries import retried_after_outage
+
 P = ParamSpec("P")
 R = TypeVar("R")
 MISSING = ...
@@ -22,9 +24,10 @@ class FormRefused(ValueError):
 
 
 class FormFlow(Flow[P, R]):
-    """A flow that checks its values by itself."""
+    """A flow that checks its values by itself, and is retried when a store or database was away."""
 
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
+        fn = retried_after_outage()(fn)
         signature = inspect.signature(fn)
         required = [
             one.replace(default=MISSING) if one.default is one.empty else one

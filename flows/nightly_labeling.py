@@ -8,6 +8,7 @@ from prefect.states import Completed
 
 from flows.approval import wait_for_approval
 from flows.artifacts import answer_rows, publish_page
+from flows.catch_up import make_up
 from flows.form_flow import flow
 from flows.named_states import completed_empty, names_states
 from flows.night_pages import all_clips, night_page, plan_page, plan_rows
@@ -15,6 +16,7 @@ from flows.parameters import (
     AllowLoss,
     Approve,
     CanaryLibrary,
+    CatchUpDays,
     Day,
     DryRun,
     KShot,
@@ -37,6 +39,7 @@ from flows.runtime import Runtime, shared_runtime
 from flows.settings import Settings
 from flows.shards import shared_out
 from flows.stages.canary import Canaries, CanaryRequest
+from flows.stages.catch_up import days_to_make_up
 from flows.stages.job import run_night
 from flows.stages.label import Labelling, LabelRequest
 from flows.stages.partition import Partition, partition_of
@@ -70,6 +73,7 @@ def nightly_labeling(
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
     min_margin: MinMargin = 0.0,
     allow_loss: AllowLoss = False,
+    catch_up_days: CatchUpDays = 7,
     shards: Shards = 1,
     k_shot: KShot = 0,
     nearest_shots: NearestShots = 0,
@@ -106,6 +110,9 @@ def nightly_labeling(
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     page += "\n\n" + all_clips(partition.place, night)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
+    if not approve:  # nobody saw a plan of other days
+        earlier = days_to_make_up(runtime, KIND, partition, library, catch_up_days)
+        make_up(earlier, nightly_labeling)
     raise_doubts(night.figures)
     outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
     if not len(night.answers):

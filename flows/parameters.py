@@ -424,6 +424,15 @@ MostUsual = Annotated[
     Field(ge=0, le=1000),
     _form("Most usual", "Clips of a night as a multiple of the usual number; 0 bounds nothing."),
 ]
+CatchUpDays = Annotated[
+    int,
+    Field(ge=0, le=31),
+    _form(
+        "Catch up days",
+        "Earlier days of this place that no night completed are done after this one, at most so many days "
+        "back and none before its first night. 0: none.",
+    ),
+]
 DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
 APPROVAL_HOURS = 12
 Approve = Annotated[

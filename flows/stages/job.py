@@ -107,7 +107,7 @@ def run_stage(
             counted.update(counts)
     except Away as away:
         left = sum(map(len, batches)) - sum(done)
-        raise away.leaving(f"{left:,} {things} left, the retry finds them") from away
+        raise away.leaving(f"{left:,} {things} left, the retry finds them") from None
     return counted
 
 

@@ -62,7 +62,7 @@ class Outage:
     def next_wait(self) -> float:
         """Return how long to wait; the last try is made at the bound. Raises Away past it."""
         if (left := self._bound - self.seconds) <= 0:
-            raise Away(self.what, self._bound, self.cause)
+            raise Away(self.what, self._bound, self.cause) from None
         wait = min(FIRST_WAIT_SECONDS * 2.0**self._waits, LONGEST_WAIT_SECONDS, left)
         self._waits += 1
         return wait
@@ -81,8 +81,8 @@ class Breaker:
         self._outage: Outage | None = None
         self._changing = Lock()
 
-    def run(self, step: Callable[[], T]) -> T:
-        """Return the result of a step."""
+    def run(self, step: Callable[[], T], *, ends_outage: bool = True) -> T:
+        """Return the result of a step. One that asks little proves little, and may not end an outage."""
         self._check()
         pauses = list(PAUSES_SECONDS)
         while True:
@@ -92,7 +92,8 @@ class Breaker:
             except Exception as error:
                 self._pause(error, pauses)
             else:
-                self._end(began)
+                if ends_outage:
+                    self._end(began)
                 return result
 
     def _check(self) -> None:

@@ -62,7 +62,7 @@ class OpenRun:
                 self.figures.add("clips", stage, name, number)
             with self._counting:
                 self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
-                self.breaker.run(self._save_counts)
+                self.breaker.run(self._save_counts, ends_outage=False)
 
     def _save_counts(self) -> None:
         with session_scope(self.engine) as session:

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from db.models import Run
-from db.nights import past_runs, run_before
+from db.nights import past_runs, run_before, unfinished_days
 from db.predictions import save_predictions
 from db.retraction import restore_run, retract_run
 from tests.db.rows import make_codec, make_library, make_llm, make_tokenized_clips, prediction
@@ -118,3 +118,28 @@ def test_past_runs_are_those_that_asked_the_same_models_in_one_attempt(session: 
     assert found(None) == [runs[2]]
     assert found("11a3a", codec="other") == [runs[3]]
     assert found("elsewhere") == []
+
+
+def test_the_unfinished_days_of_a_series_are_those_since_its_first_night_that_none_completed(
+    session: Session,
+) -> None:
+    night(session, 1)
+    night(session, 2, status="failed")
+    night(session, 3, status="failed")
+    night(session, 3)
+    night(session, 5, status="running", finished_at=None)
+    night(session, 6, parameters={"prefix": "s3://calls/{day}", "library": "sounds@3"})
+    for other in ({"prefix": "s3://other/{day}"}, {"library": "others"}):
+        night(session, 4, parameters={"prefix": "s3://calls/{day}", "library": "sounds", **other})
+    night(session, 4, kind="label")
+
+    def unfinished(number: int, most_days: int) -> list[int]:
+        day = date(2026, 11, 10 + number)
+        asked = ("nightly-labeling", "s3://calls/{day}", "sounds")
+        return [found.day - 10 for found in unfinished_days(session, *asked, day, most_days)]
+
+    assert unfinished(7, 7) == [2, 4, 5]
+    assert unfinished(7, 3) == [4, 5]
+    assert unfinished(3, 7) == [2]
+    assert unfinished(1, 7) == []
+    assert unfinished(7, 0) == []

@@ -153,6 +153,18 @@ def test_a_step_that_fails_while_others_succeed_is_given_up(
     assert stubborn.calls == 1 + len(PAUSES_SECONDS)
 
 
+def test_a_step_that_proves_little_does_not_end_an_outage(
+    breaker: Breaker, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wait(seconds: float) -> None:
+        clock.wait(seconds)
+        assert breaker.run(Step(), ends_outage=False) == "done"
+
+    monkeypatch.setattr(breaker, "_wait", wait)
+    assert breaker.run(Step(*[NOBODY] * 8)) == "done"
+    assert len(caplog.records) == 2
+
+
 def test_a_success_from_before_the_outage_does_not_end_it(breaker: Breaker, clock: Clock) -> None:
     def began_before() -> str:
         clock.now += 1
