@@ -65,29 +65,6 @@ def log(service: Service, run: str) -> list[str]:
     return [one["message"] for one in service.ask("POST", "/logs/filter", logs=wanted, limit=200)]
 
 
-def test_a_run_that_is_killed_leaves_the_page_of_what_it_had_done(served: Served) -> None:
-    service = served.service
-    run = service.start("nightly-labeling", prefix=str(served.folder), library="sounds", day="any")
-    while not (row := killed_run(served)) or not row["counts"].get("tokenize.tokenized"):
-        time.sleep(0.2)
-    [pid] = [one for one in descendants(service.process.pid) if "prefect.engine" in " ".join(command(one))]
-    os.kill(pid, signal.SIGKILL)
-    assert service.wait_for(run)["type"] == "CRASHED"
-    deadline = time.monotonic() + 60
-    while "nightly-labeling-summary" not in (found := artifacts(service, run)):
-        assert time.monotonic() < deadline, found.keys()
-        time.sleep(0.5)
-    page = found["nightly-labeling-summary"]["data"]
-    assert f"Run `{row['id']}`, flow run `{run}`" in page
-    assert "This run crashed: Process exited with status code: -9" in page
-    assert "| tokenize | tokenized | " in page
-
-
-def killed_run(served: Served) -> dict[str, Any] | None:
-    found = rows(served.database.url("writer"), "SELECT id, counts FROM runs WHERE kind = 'nightly-labeling'")
-    return found[0] if found else None
-
-
 def test_a_large_night_says_how_far_it_is_in_few_lines_and_names_all_its_clips(served: Served) -> None:
     service, moved = served.service, set[float]()
     prefix = f"{served.folder.parent}/{{day}}"
@@ -113,3 +90,30 @@ def test_a_large_night_says_how_far_it_is_in_few_lines_and_names_all_its_clips(s
     where = page.partition("WHERE starts_with(")[2].partition(")`")[0]
     question = f"SELECT count(*) FROM analytics.labels WHERE starts_with({where})"
     assert rows(served.database.url("analyst"), question) == [{"count": CLIPS}]
+
+
+def test_a_run_that_is_killed_leaves_the_page_of_what_it_had_done(served: Served) -> None:
+    service, folder = served.service, served.folder / "killed"
+    folder.mkdir()
+    for number in range(CLIPS // 2):
+        (folder / f"{number:04}.wav").write_bytes(tone(300 + number, 0.2))
+    run = service.start("nightly-labeling", prefix=str(folder), library="sounds", day="any")
+    while not (row := killed_run(served)) or not row["counts"].get("tokenize.tokenized"):
+        time.sleep(0.2)
+    [pid] = [one for one in descendants(service.process.pid) if "prefect.engine" in command(one)]
+    os.kill(pid, signal.SIGKILL)
+    assert service.wait_for(run)["type"] == "CRASHED"
+    deadline = time.monotonic() + 60
+    while "nightly-labeling-summary" not in (found := artifacts(service, run)):
+        assert time.monotonic() < deadline, found.keys()
+        time.sleep(0.5)
+    page = found["nightly-labeling-summary"]["data"]
+    assert f"Run `{row['id']}`, flow run `{run}`" in page
+    assert "This run crashed: Process exited with status code: -9" in page
+    assert "| tokenize | tokenized | " in page
+
+
+def killed_run(served: Served) -> dict[str, Any] | None:
+    question = "SELECT id, counts FROM runs WHERE partition_key LIKE '%/killed'"
+    found = rows(served.database.url("writer"), question)
+    return found[0] if found else None
