@@ -2,6 +2,7 @@
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ _FULL_BODY_BYTES = 4096
 """libogg closes a page once it holds more."""
 _OPUS_RATE = 48_000
 _PART = 64 * 1024
+_CHECKSUM_START, _CHECKSUM_END = 22, 26
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Each byte with its bits in the other order."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def ogg_streams(descriptor: int, base: int, size: int) -> list[Stream]:
             raise AudioRejected("unsupported", "several Ogg streams at once: send each in a file of its own")
         else:
             links[-1].add(page)
-    if not links or not links[-1].is_whole:
+    if not links or not all(link.is_whole for link in links):
         raise AudioRejected("truncated", "the last Ogg page does not end its stream")
     check_tail(descriptor, links[-1].last.end, size)
     return [Stream(link.first.start, link.last.end, is_file=len(links) == 1) for link in links]
@@ -96,12 +100,17 @@ def _granule_rate(descriptor: int, page: _Page) -> int:
 
 
 def _pages(descriptor: int, base: int, size: int) -> Iterator[_Page]:
-    """Yield the pages, stepping over what is none in between, as libogg does."""
+    """Yield the pages, stepping over what is none in between, as libogg does.
+
+    A damaged page is none: it may be cut, and hide the beginning of the next stream.
+    """
     start = _next_mark(descriptor, base, size)
     while start < size:
         page = _page(descriptor, start, size)
-        yield page
-        start = _next_mark(descriptor, page.end, size)
+        is_intact = _is_intact(os.pread(descriptor, page.end - start, start))
+        if is_intact:
+            yield page
+        start = _next_mark(descriptor, page.end if is_intact else start + len(_MARK), size)
 
 
 def _page(descriptor: int, start: int, size: int) -> _Page:
@@ -117,6 +126,17 @@ def _page(descriptor: int, start: int, size: int) -> _Page:
     is_full = body > _FULL_BODY_BYTES or segments == _MAX_SEGMENTS
     ends_packet = bool(lacing) and lacing[-1] < _FULL_SEGMENT
     return _Page(start, end, flags, granule, serial, is_full, ends_packet)
+
+
+def _is_intact(page: bytes) -> bool:
+    blank = page[:_CHECKSUM_START] + bytes(4) + page[_CHECKSUM_END:]
+    return _checksum(blank) == int.from_bytes(page[_CHECKSUM_START:_CHECKSUM_END], "little")
+
+
+def _checksum(data: bytes) -> int:
+    """Ogg's CRC, which is that of zlib with the bits the other way around, and begins with 0."""
+    reversed_bits = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reversed_bits:032b}"[::-1], 2)
 
 
 def _next_mark(descriptor: int, start: int, size: int) -> int:
