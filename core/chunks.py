@@ -57,21 +57,27 @@ class Grammar:
             length -= self.header.size
         return self.chunk(name, start, length) if length >= 0 else None
 
+    def resize(self, header: bytes, length: int) -> bytes:
+        """Return the header of a chunk with another length of its payload."""
+        *names, _ = self.header.unpack(header)
+        return self.header.pack(*names, length + self.length_counts_header * self.header.size)
+
     def chunk(self, name: bytes, start: int, length: int) -> Chunk:
         """Return a chunk of `length` bytes, which the next one follows as it must here."""
         return Chunk(name, start, length, start + length + -length % self.alignment)
 
 
-# Writers to a pipe cannot come back to fill in the size: ffmpeg leaves 0xffffffff, sox just under 2 GiB.
-_SIZE_UNKNOWN, _WIDE_SIZE_UNKNOWN = 0x7FFF0000, 2**63
+# Writers to a pipe cannot come back to fill in the size: ffmpeg leaves the largest number of 32 or 63 bits,
+# sox one a little under 2 GiB.
+_SIZE_UNKNOWN, _AIFF_SIZE_UNKNOWN, WIDE_SIZE_UNKNOWN = 0x7FFF0000, 0x7F000000, 2**62
 
 _RIFF = Grammar(struct.Struct("<4sI"), 12, 2, b"fmt ", b"data", False, _SIZE_UNKNOWN)
 _RIFX = Grammar(struct.Struct(">4sI"), 12, 2, b"fmt ", b"data", True, _SIZE_UNKNOWN)
-_AIFF = Grammar(struct.Struct(">4sI"), 12, 2, b"COMM", b"SSND", True, _SIZE_UNKNOWN)
+_AIFF = Grammar(struct.Struct(">4sI"), 12, 2, b"COMM", b"SSND", True, _AIFF_SIZE_UNKNOWN)
 _WAVE64 = Grammar(
-    struct.Struct("<4s12sQ"), 40, 8, b"fmt ", b"data", False, _WIDE_SIZE_UNKNOWN, length_counts_header=True
+    struct.Struct("<4s12sQ"), 40, 8, b"fmt ", b"data", False, WIDE_SIZE_UNKNOWN, length_counts_header=True
 )
-_CAF = Grammar(struct.Struct(">4sQ"), 8, 1, b"desc", b"data", True, _WIDE_SIZE_UNKNOWN)
+_CAF = Grammar(struct.Struct(">4sQ"), 8, 1, b"desc", b"data", True, WIDE_SIZE_UNKNOWN)
 
 _GRAMMARS = {b"RIFF": _RIFF, b"RF64": _RIFF, b"RIFX": _RIFX, b"FORM": _AIFF, b"riff": _WAVE64, b"caff": _CAF}
 

@@ -9,13 +9,13 @@ import os
 import re
 
 from core.av_stream import av_streams
-from core.chunks import Chunk, Grammar, grammar_of, read_chunks
+from core.chunks import WIDE_SIZE_UNKNOWN, Chunk, Grammar, grammar_of, read_chunks
 from core.errors import AudioRejected
 from core.fixed_headers import samples_end
 from core.flac import flac_streams
 from core.mpeg import mpeg_streams
 from core.ogg import ogg_streams
-from core.stream import Stream
+from core.stream import RewrittenStream, Stream
 from core.tags import check_tail, skip_id3v2
 
 # The formats of libsndfile that people store audio in. The rarer ones it also reads (MAT5, SD2, XI, ...) stay
@@ -30,6 +30,9 @@ _SUPPORTED = (
     "wav, aiff, au, caf, sphere, flac, ogg (vorbis, opus) and mp3, "
     "with wordwave[av] m4a, mp4, mov, 3gp, aac, webm and mkv too"
 )
+
+_MAX_HEAD_BYTES = 1024**2
+"""What may stand before the samples of a recording that does not know its size."""
 
 _NO_TAIL = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"data", b"SSND"}
 """Chunks after the samples that hold more samples, or begin another file."""
@@ -82,6 +85,8 @@ def _chunked(descriptor: int, base: int, size: int) -> Stream:
     grammar = grammar_of(os.pread(descriptor, 4, base))
     assert grammar
     samples = _samples_chunk(descriptor, base, grammar)
+    if samples and samples.length >= WIDE_SIZE_UNKNOWN:
+        return _sized(descriptor, samples, grammar, size)
     if not samples or not samples.length:
         return Stream(0, size if not samples else samples.end)
     _check_promise(samples.end, size)
@@ -89,15 +94,25 @@ def _chunked(descriptor: int, base: int, size: int) -> Stream:
     return Stream(0, samples.end, is_file=samples.end == size)
 
 
+def _sized(descriptor: int, samples: Chunk, grammar: Grammar, size: int) -> Stream:
+    """Return all that follows the header, whose writer could not come back to say how much it would be."""
+    length = size - samples.start
+    if samples.start > _MAX_HEAD_BYTES or length >= grammar.unknown_size:
+        return Stream(0, size)
+    head = os.pread(descriptor, samples.start, 0)
+    before, header = head[: -grammar.header.size], head[-grammar.header.size :]
+    return RewrittenStream(0, size, is_file=False, head=before + grammar.resize(header, length))
+
+
 def _samples_chunk(descriptor: int, base: int, grammar: Grammar) -> Chunk | None:
-    """Return the chunk of samples; None where there is none, or where the header does not say its size."""
+    """Return the chunk of samples, of WIDE_SIZE_UNKNOWN where the header does not say its size."""
     large_size = 0
     for chunk in read_chunks(descriptor, base + grammar.first, grammar):
         if chunk.name == b"ds64":
             large_size = int.from_bytes(os.pread(descriptor, 8, chunk.start + 8), "little")
         elif chunk.name == grammar.samples_name:
-            length = chunk.length if chunk.length < grammar.unknown_size else large_size
-            return grammar.chunk(chunk.name, chunk.start, length) if length or not chunk.length else None
+            length = chunk.length if chunk.length < grammar.unknown_size else large_size or WIDE_SIZE_UNKNOWN
+            return grammar.chunk(chunk.name, chunk.start, length)
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import AudioRejected
-from core.stream import ByteView, Sound, Stream, check_count, open_sound
+from core.stream import RewrittenStream, Sound, Stream, check_count
 from core.tags import check_tail, end_before_tags
 
 _SIGNATURE = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
@@ -19,17 +19,13 @@ _MANY_FRAMES = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlacStream(Stream):
+class FlacStream(RewrittenStream):
     """A FLAC that is opened as one of unknown length, so that all of it is read.
 
-    `head` are its first bytes, without the count of frames that they have; `promised` is that count, or 0.
+    `head` leaves out the count of frames; `promised` is that count, or 0.
     """
 
-    head: bytes
     promised: int
-
-    def open(self, descriptor: int) -> Sound:
-        return open_sound(ByteView(descriptor, self.head, self.start + len(self.head), self.end))
 
     def frames_until_stop(self, sound: Sound, position: int) -> int:
         return self.promised - position if position < self.promised else _MANY_FRAMES

@@ -103,6 +103,16 @@ class Stream:
             raise AudioRejected("unread", f"decoding ended after {position} frames with {left} bytes left")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RewrittenStream(Stream):
+    """A stream whose first bytes are replaced by as many others, `head`, when it is opened."""
+
+    head: bytes
+
+    def open(self, descriptor: int) -> Sound:
+        return open_sound(ByteView(descriptor, self.head, self.start + len(self.head), self.end))
+
+
 def check_count(num_streams: int) -> None:
     """Raise AudioRejected (`unread`) for more joined streams than anybody means to be one clip."""
     if num_streams > _MAX_STREAMS:

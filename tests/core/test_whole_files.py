@@ -181,6 +181,24 @@ def test_a_size_of_zero_with_samples_after_it_is_empty(decode: Decode) -> None:
     assert reason(decode, with_size(written("WAV"), b"data", "<I", 0)) == "empty"
 
 
+@pytest.mark.parametrize(
+    ("container", "name", "form", "unknown"),
+    [
+        ("WAV", b"data", "<I", 2**32 - 1),
+        ("WAV", b"data", "<I", 0x7FFFF000),
+        ("AIFF", b"SSND", ">I", 0x7F000008),
+        ("W64", b"data\xf3", "<16xQ", 2**63 - 1),
+        ("CAF", b"data", ">Q", 2**64 - 1),
+    ],
+)
+def test_samples_of_a_writer_to_a_pipe_are_decoded_to_the_end(
+    decode: Decode, container: str, name: bytes, form: str, unknown: int
+) -> None:
+    content = written(container)
+    piped = with_size(content, name, form, unknown)
+    np.testing.assert_array_equal(decode(piped)[0], decode(content)[0])
+
+
 def test_a_million_chunks_are_not_walked(decode: Decode) -> None:
     content = written("WAV")
     start = content.index(b"data")
@@ -367,3 +385,22 @@ def test_a_stream_cut_between_two_pages_is_truncated(decode: Decode, subtype: st
     assert len(pages) > 4
     for count in range(1, len(pages)):
         assert reason(decode, b"".join(pages[:count])) == "truncated", count
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("place", range(10))
+def test_a_broken_stream_before_a_whole_one_is_refused(decode: Decode, subtype: str, place: int) -> None:
+    content = written("OGG", subtype)
+    broken = content[: int(len(content) * (place + 0.5) / 10)]
+    assert reason(decode, broken + content) in {"truncated", "unreadable", "unread", "unsupported"}
+
+
+def test_a_stream_cut_between_two_pages_before_a_whole_one_is_truncated(decode: Decode) -> None:
+    pages = ogg_pages(written("OGG", "VORBIS"))
+    assert reason(decode, b"".join(pages[:4] + pages)) == "truncated"
+
+
+def test_an_end_that_is_damaged_is_no_end(decode: Decode) -> None:
+    content = bytearray(written("OGG", "VORBIS"))
+    content[-1] ^= 1
+    assert reason(decode, bytes(content)) == "truncated"
