@@ -64,7 +64,7 @@ def _check_columns(columns: Sequence[str], required: Collection[str]) -> None:
     found = f"its first line names {names(columns) or 'none'}, and commas separate columns"
     if missing := [name for name in required if name not in columns]:
         raise ManifestError(f"the table has no column {' and '.join(missing)}: {found}")
-    if repeated := [name for name, count in Counter(columns).items() if count > 1]:
+    if repeated := _repeated(columns):
         raise ManifestError(f"the table has the column {names(repeated)} more than once: {found}")
 
 
@@ -82,6 +82,12 @@ def _json_row(number: int, line: str) -> Row | WrongRow:
         return WrongRow(number, line, str(repeated))
     except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list
         return WrongRow(number, line, f"is not JSON: {getattr(error, 'msg', error)}")
+
+
+def _repeated(columns: Iterable[str]) -> list[str]:
+    """Return the columns that are there twice, spelled alike but for case and outer spaces."""
+    counts = Counter(column.strip().casefold() for column in columns)
+    return [column for column, count in counts.items() if count > 1]
 
 
 class _RepeatedKeys(Exception):

@@ -41,6 +41,8 @@ def read(runtime: Runtime, folder: Path, name: str, content: str | bytes) -> dic
         (f"{HEADER}a.wav,dog,\n", "line 2 has 3 of 2 fields"),
         ('path,label,note\na.wav,"two\nlines",x\nb.wav,dog\n', "line 4 has 2 of 3 fields"),
         ("path,label,label\na.wav,dog,x\n", "column 'label' more than once: its first line names"),
+        ("path,label,Label\na.wav,dog,x\n", "column 'label' more than once: its first line names"),
+        ("path,label, label\na.wav,dog,x\n", "column 'label' more than once: its first line names"),
         ("path;label\na.wav;dog\n", "no column path and label: its first line names 'path;label'"),
         ("path\tlabel\na.wav\tdog\n", r"no column path and label: .*'path\\tlabel'.*commas"),
         ("Path, label\na.wav,dog\n", "no column path and label: .*'Path', ' label'"),
