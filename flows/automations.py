@@ -21,6 +21,8 @@ MARK, FAILURE, FRESHNESS = (
     "wordwave: no night completed",
 )
 ALERTS = {FAILURE, FRESHNESS}
+FAILED_STATES = ("Failed", "Crashed", "TimedOut", "Empty", "Doubtful")
+"""Names of states that may be failures; where a night may have no clips, Empty is none."""
 
 
 def set_up(notification_block: str | None) -> str:
@@ -106,7 +108,7 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
         name=FAILURE,
         description="Tells of every run of these flows that failed or crashed, however its state is called.",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.*"},  # Failed and Crashed; Empty, Doubtful and TimedOut fail too
+            expect={f"prefect.flow-run.{state}" for state in FAILED_STATES},
             match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": ["FAILED", "CRASHED"]},
             match_related=[
                 {"prefect.resource.role": "deployment"},
