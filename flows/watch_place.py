@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from db.watches import Bounds
 from flows.artifacts import cell
+from flows.form_flow import flow
 from flows.parameters import (
     LeastAgreement,
     LeastUsual,
