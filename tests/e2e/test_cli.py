@@ -134,7 +134,7 @@ def test_a_backfill_says_what_became_of_each_day(desk: Desk, library: str) -> No
 
 
 def test_a_place_without_clips_is_said_and_fails(desk: Desk, library: str) -> None:
-    (desk.folder / "nothing").mkdir()
+    (desk.folder / "nothing/2026-11-08").mkdir(parents=True)
     labeled = desk.run("label", desk.folder / "nothing", "--library", library, "--format", "json")
     assert (labeled.returncode, labeled.stdout) == (1, "")
     assert labeled.stderr.startswith("Error: no clips: none are listed in ")
