@@ -96,7 +96,7 @@ def test_one_shot_of_each_label_is_the_first_in_the_library(
 ) -> None:
     labelling = Labelling(runtime, LabelRequest(library, k_shot=1))
     labelling.prepare(run_id)
-    assert [clip.label for clip in labelling._shown()] == ["tone", "hiss"]
+    assert [clip.label for clip in labelling._shown] == ["tone", "hiss"]
 
 
 def test_a_demonstration_among_the_clips_is_answered_and_flagged(
