@@ -71,7 +71,7 @@ class AvSound:
         if self._stream.duration and self._stream.time_base and self.format == "MP4":
             return float(self._stream.duration * self._stream.time_base)
         if self._container.duration and self.format == "MATROSKA" and len(self._container.streams) == 1:
-            return self._container.duration / 1e6
+            return float(self._container.duration / 1e6)
         return 0.0
 
     def read(self, frames: int, **_: object) -> Samples:

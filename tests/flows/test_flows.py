@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from core.errors import PromptTooLong
 from core.presets import preset_directory
 from db.library import LibraryNotFound
-from flows.artifacts import escape
+from flows.artifacts import cell, escape
 from flows.deployments import DEPLOYED, Deployed
 from flows.stages.check import ChecksFailed
 from flows.storage import StorageRefused
@@ -158,9 +158,10 @@ def test_names_from_outside_reach_artifacts_escaped(
     assert nightly_labeling(place, library, day="any")["ingest.new"] == len(names)
     summary, table = artifact("nightly-labeling-summary"), artifact("nightly-labeling-table")
     assert summary.data.splitlines()[0] == f"## {escape(place)}"
-    assert summary.description == escape(place)
+    assert summary.description == cell(place)
     cells = [row["clip"] for row in json.loads(table.data)]
-    assert cells == [escape(f"{place}/{name}") for name in names]
+    assert cells == [cell(f"{place}/{name}") for name in names]
+    assert not any("<b" in shown or "<img" in shown for shown in [summary.data, summary.description, *cells])
 
 
 def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: str, worker: Path) -> None:
@@ -172,7 +173,7 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
     (worker / "2026-11-23").mkdir()
     for name, hertz in {"a": 205, "b": 215}.items():
         (worker / f"2026-11-23/{name}.wav").write_bytes(tone(hertz))
-    nightly_labeling(prefix, f"{library}@1", day="2026-11-23")
+    nightly_labeling(prefix, f"{library}@1", day="2026-11-23", catch_up_days=0)
     page = artifact("nightly-labeling-summary").data
     assert "| label | clips | share | 2026-11-21 | share | shift of share |" in page
     assert "| low | 2 | 100.0% | 1 | 50.0% | +50.0 |" in page
