@@ -248,8 +248,10 @@ def test_evaluate_prints_a_table_and_keeps_json(desk: Desk) -> None:
     printed = desk.run(*asked, "--output", desk.folder / "figures.json")
     assert printed.returncode == 0, printed.stderr
     assert printed.stderr.startswith("kept: file://")
-    heading, _, figures, *_ = printed.stdout.splitlines()
-    assert heading.startswith("Table 3 of the paper, bird-sounds: 2-way 1-shot")
+    words, table = printed.stdout.split("Table 3 of the paper", 1)
+    assert words.startswith("2w1s: mini-llama answered 100.0% of 20 questions right")
+    heading, _, figures, *_ = table.splitlines()
+    assert heading.startswith(", bird-sounds: 2-way 1-shot")
     assert figures.split()[-2:] == ["100.0", "50.0"]
     kept = json.loads((desk.folder / "figures.json").read_text())
     assert kept["scores"]["nearest tokens"][0]["accuracy"] == 1
