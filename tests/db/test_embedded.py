@@ -202,7 +202,9 @@ def test_a_long_path_has_its_socket_elsewhere(fresh_home: Path) -> None:
     shutil.rmtree(server.socket_folder)  # as a restart of the machine does
     again = start(home)
     assert _ask(again.url("writer"), "SELECT 1") == 1
-    assert again.socket_folder != server.socket_folder
+    assert len(str(again.socket_folder)) < LONGEST_SOCKET_PATH
+    kept_elsewhere = (home / "postgres").is_symlink()  # root's: its folder has a short path of its own
+    assert kept_elsewhere or again.socket_folder != server.socket_folder
     _remove(home)
 
 
