@@ -149,7 +149,7 @@ def test_a_run_killed_as_it_writes_an_object_ends_like_an_undisturbed_one(
     check_left_behind(fresh, undisturbed)
 
 
-def test_a_second_run_asks_no_model_no_store_and_writes_nothing_but_its_run(fresh: World, llm: str) -> None:
+def test_a_second_run_asks_no_model_and_reads_and_writes_nothing_but_its_run(fresh: World, llm: str) -> None:
     with opened(settings(fresh, llm)) as runtime:
         first = speak(runtime)
         assert runtime.generation_llama.calls["answer"]
@@ -158,7 +158,8 @@ def test_a_second_run_asks_no_model_no_store_and_writes_nothing_but_its_run(fres
         runtime.codec.calls.clear()
         with recorded() as requests:
             second = speak(runtime)
-        assert requests == []
+        # it only looks whether its files are still there
+        assert {request.method for request in requests} <= {"HEAD"}
         assert not runtime.codec.calls
         assert not runtime.generation_llama.calls
     after = tables(fresh.database.url("writer"))

@@ -28,8 +28,8 @@ def runtime(world: World) -> Iterator[Runtime]:
 
 
 def answered(world: World, runtime: Runtime, labels: dict[str, str]) -> UUID:
-    """A night by a library version of these labels."""
-    import_into(runtime, world.put_library(LIBRARY, labels))
+    """A night by a library version of these labels, which is put into use."""
+    import_into(runtime, world.put_library(LIBRARY, labels), promote=True)
     return night(runtime, world.place).run.id
 
 

@@ -130,9 +130,9 @@ def opened(settings: Settings) -> Iterator[CountingRuntime]:
         runtime.close()
 
 
-def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY) -> int:
+def import_into(runtime: Runtime, manifest: str, name: str = LIBRARY, *, promote: bool = False) -> int:
     """The version of the library that the manifest makes."""
-    return import_manifest(runtime, name, manifest, "label")[0].version
+    return import_manifest(runtime, name, manifest, "label", promote=promote)[0].version
 
 
 def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Night:

@@ -56,7 +56,7 @@ def import_pairs(runtime: Runtime, folder: Path) -> str:
 def _import(runtime: Runtime, folder: Path, name: str, lines: list[dict[str, str]], task: LibraryTask) -> str:
     manifest = folder / f"{name}.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return import_manifest(runtime, name, str(manifest), task)[0].name
+    return import_manifest(runtime, name, str(manifest), task, promote=True)[0].name
 
 
 def speak(runtime: Runtime, *texts: str, seconds: float = 0.72, **request: object) -> Generated:
