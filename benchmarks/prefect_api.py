@@ -10,8 +10,9 @@ SECONDS = 120.0
 def api_client(url: str, password: str) -> httpx.Client:
     """Return a client with the password, USER:SECRET, and a token against forged requests."""
     user, _, secret = password.partition(":")
-    client = httpx.Client(base_url=url, auth=(user, secret), timeout=SECONDS)
-    identity = str(uuid4())
-    token = client.get("/csrf-token", params={"client": identity}).raise_for_status().json()["token"]
-    client.headers.update({"Prefect-Csrf-Client": identity, "Prefect-Csrf-Token": token})
-    return client
+    access, identity = httpx.BasicAuth(user, secret), str(uuid4())
+    answer = httpx.get(
+        f"{url}/csrf-token", params={"client": identity}, auth=access, timeout=SECONDS
+    ).raise_for_status()
+    headers = {"Prefect-Csrf-Client": identity, "Prefect-Csrf-Token": answer.json()["token"]}
+    return httpx.Client(base_url=url, auth=access, timeout=SECONDS, headers=headers)

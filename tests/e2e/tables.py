@@ -14,11 +14,11 @@ Tables = dict[str, list[Row]]
 CHANCE = {
     "id", "run_id", "first_run", "last_run", "retracted_by_run", "flow_run_id", "earlier_flow_runs",
     "created_at", "first_seen", "last_seen", "started_at", "finished_at", "promoted_at", "resolved_at",
-    "completed_at",
+    "completed_at", "used_since", "set_at",
 }  # fmt: skip
 """Columns that differ between two databases in which the same was done: numbers drawn, and times."""
-OF_ATTEMPTS = {"counts", "attempts"}
-"""Columns of a run that tell how often it was taken up, and what each attempt found."""
+OF_ATTEMPTS = {"counts", "attempts", "figures"}
+"""Columns of a run that tell how often it was taken up, what each attempt found, and how long it took."""
 OF_BYTES = {"selection_key", "uri", "sha256s"}
 """Columns of an export that follow from run ids and times within it; the objects are compared themselves."""
 
