@@ -94,6 +94,7 @@ def prefect_server(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[
         yield server
     finally:
         end_child(server.pid)
+        server.poll()  # it was reaped by its id, which the object has to learn
 
 
 def _end_with_parent() -> None:
