@@ -66,14 +66,16 @@ def test_a_night_is_called_what_it_does_and_its_state_says_what_it_came_to(day: 
 
 def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
     from flows.backfill_labeling import backfill_labeling
 
     state = backfill_labeling(f"{day.parent}/{{day}}", library, day.name, day.name, return_state=True)
     assert flow_run_of(state).name == f"backfill {day.parent}/* by {library}, {day.name} to {day.name}"
+    night = f"backfill: nightly {day} by {library}, {day.name}"
     with get_client(sync_client=True) as client:
-        names = [run.name for run in client.read_flow_runs(limit=5)]
-    assert f"backfill: nightly {day} by {library}, {day.name}" in names
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[night]))
+        assert [run.name for run in client.read_flow_runs(flow_run_filter=named)] == [night]
     assert state.message == "1 days done"
 
 
