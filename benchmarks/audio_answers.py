@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from core.codec import LLMCodec
-from core.codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
-from core.encode import encode_clips
-from core.generate import AudioGenerator, Decoding
-from core.generation_prompt import INSTRUCTIONS, Example, GenerationTask
-from core.llama import FrozenLlama
-from core.vocabulary import Vocabulary
-from core.window import WindowCodes, cut_window, loudest_window
+from core.codec.clip_encoder import encode_clips
+from core.in_context.audio_generator import AudioGenerator, Decoding
+from core.llama.model import FrozenLlama
+from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import WindowCodes, cut_window, loudest_window
 from flows.runtime import Runtime
 
 GREEDY = Decoding()

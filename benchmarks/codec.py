@@ -25,7 +25,7 @@ from benchmarks.other_codecs import OTHERS, OtherCodec
 from benchmarks.recorded import verdict
 from benchmarks.released import ReleasedCodec, golden_difference, random_state
 from core.codec import CodecConfig, LLMCodec
-from core.codec.checkpoint import canonical
+from core.codec.files.checkpoint import canonical
 
 LENGTHS = (1, 4, 10)
 """Seconds of a clip."""

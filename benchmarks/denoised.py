@@ -13,12 +13,12 @@ from benchmarks.held_out import held_out
 from benchmarks.means import Mean, mean_of
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import DataRow, manifest, verdict, waveforms
-from core.baselines import FloatArray
-from core.codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
-from core.generate import denoise
-from core.generation_prompt import Example
-from core.metrics import mel_distance, pesq, si_sdr, stft_loss, stoi
-from core.window import cut_window, loudest_window
+from core.evaluation.metrics import mel_distance, pesq, si_sdr, stft_loss, stoi
+from core.in_context.audio_generator import denoise
+from core.in_context.baselines import FloatArray
+from core.prompts.generation import Example
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
+from core.tokens.window import cut_window, loudest_window
 
 SLICE_BLOCKS = 2
 SHOTS = 4

@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.audio_answers import Models, as_clip, loudest
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import manifest, verdict, waveforms
-from core.baselines import likenesses
-from core.codes import ClipCodes
-from core.generate import AudioQuery
-from core.generation_prompt import Example
+from core.in_context.audio_generator import AudioQuery
+from core.in_context.baselines import likenesses
+from core.prompts.generation import Example
+from core.tokens.clip_codes import ClipCodes
 
 BLOCKS = 4
 WAYS, SHOTS = 4, 2

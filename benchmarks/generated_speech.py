@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.audio_answers import GREEDY, Models, audio_codes, loudest
+from benchmarks.judges.dnsmos import Dnsmos
 from benchmarks.listening import BLOCKS, WORDS, Digit, Heard, Listener, Said, recorded_digits
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import verdict
-from core.codes import AudioCodes
-from core.dnsmos import Dnsmos
 from core.errors import PromptError
-from core.generate import AudioGenerator, AudioQuery, Decoding
-from core.generation_prompt import Example
+from core.in_context.audio_generator import AudioGenerator, AudioQuery, Decoding
+from core.prompts.generation import Example
+from core.tokens.clip_codes import AudioCodes
 
 PROMPTS = 5
 """Of each speaker, no two with the same take of a digit."""

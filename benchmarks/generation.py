@@ -17,9 +17,9 @@ from benchmarks.audio_answers import Models
 from benchmarks.denoised import denoising_lines, measure_denoising, summary
 from benchmarks.generated_sounds import measure_sounds, sound_lines
 from benchmarks.generated_speech import measure_speech, speech_lines
+from benchmarks.judges.dnsmos import Dnsmos
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import data_root
-from core.dnsmos import Dnsmos
 from flows.runtime import Runtime
 from flows.settings import Settings
 

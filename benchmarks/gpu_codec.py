@@ -20,7 +20,7 @@ from benchmarks.codec import Direction
 from benchmarks.device import Device, if_it_fits
 from benchmarks.released import random_state
 from core.codec import CodecConfig, LLMCodec
-from core.codec.checkpoint import canonical, write_directory
+from core.codec.files.checkpoint import canonical, write_directory
 
 ENCODE_BAR, CODES_BAR = 5000.0, 0.005
 PRECISIONS = ("float32", "bfloat16", "float16")

@@ -16,9 +16,9 @@ from benchmarks.device import Device, if_it_fits
 from benchmarks.gpu_labelling import LlamaSizes, model_that_fits
 from benchmarks.machine import size
 from benchmarks.random_llama import frozen, random_ids
-from core.generate import Decoding
-from core.llama import FrozenLlama
-from core.shared_prefix import SharedPrefix
+from core.in_context.audio_generator import Decoding
+from core.llama.model import FrozenLlama
+from core.llama.shared_prefix import SharedPrefix
 
 # isort: split
 from transformers import LlamaForCausalLM

@@ -26,8 +26,8 @@ from benchmarks.random_llama import (
     random_ids,
     random_model,
 )
-from core.constraint import label_trie
-from core.llama import FrozenLlama
+from core.llama.model import FrozenLlama
+from core.prompts.label_trie import label_trie
 
 # isort: split
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM

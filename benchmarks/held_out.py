@@ -4,7 +4,7 @@ from pathlib import Path
 
 import core.training
 from benchmarks.recorded import DataRow
-from core.training.answer_trainer import AnswerTraining
+from core.training.audio_llm.trainer import AnswerTraining
 
 TRAINING = Path(core.training.__file__).parent / "configs" / "mini-llama-audio.json"
 _SPEC = AnswerTraining.from_json(TRAINING).clips

@@ -29,7 +29,7 @@ from benchmarks.random_llama import (
     random_model,
 )
 from benchmarks.recorded import verdict
-from core.constraint import label_trie
+from core.prompts.label_trie import label_trie
 
 PROMPTS, PROMPT, QUERY = (500, 1000, 1500, 2000), 1500, 30
 PACKED, PLAIN = (1, 4, 16, 64), (1, 4)

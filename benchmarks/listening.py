@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from benchmarks.audio_answers import Models
 from benchmarks.held_out import held_out
+from benchmarks.judges.dnsmos import Dnsmos
+from benchmarks.judges.spoken_words import DigitRecogniser
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import manifest, waveforms
-from core.codes import ClipCodes
-from core.dnsmos import Dnsmos
-from core.recognise import DigitRecogniser
+from core.tokens.clip_codes import ClipCodes
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 BLOCKS = 3

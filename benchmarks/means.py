@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.baselines import FloatArray
+from core.in_context.baselines import FloatArray
 
 RESAMPLES = 2000
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import DacConfig, DacModel, EncodecConfig, EncodecModel, MimiConfig, MimiModel

@@ -20,7 +20,7 @@ from core.evaluation.experiment import SHUFFLED, Asked, Experiment, few_shot
 from core.evaluation.measure import Score
 from core.evaluation.paper import Column
 from core.evaluation.tables import cell
-from core.few_shot import FewShotSettings
+from core.prompts.few_shot import FewShotSettings
 from flows.runtime import Runtime
 from flows.settings import Settings
 

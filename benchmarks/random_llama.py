@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from core.constraint import LabelTrie
-from core.llama import FrozenLlama, label_scores
-from core.llama_files import DType
+from core.llama.files import DType
+from core.llama.model import FrozenLlama, label_scores
+from core.prompts.label_trie import LabelTrie
 
 CONFIG = LlamaConfig(
     hidden_size=768,

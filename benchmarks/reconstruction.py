@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
-from core.metrics import mel_distance, pesq, stoi
+from core.evaluation.metrics import mel_distance, pesq, stoi
 from flows.runtime import model_directory
 from flows.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from core.audio import read_waveform
+from core.audio.waveform import read_waveform
 from core.codec import LLMCodec
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips

@@ -20,7 +20,7 @@ from core.evaluation.episodes import LabeledClips
 from core.evaluation.experiment import Asked, Experiment, few_shot
 from core.evaluation.paper import Column, Layout, TaskName, columns
 from core.evaluation.tables import Table, table_lines
-from core.few_shot import FewShotSettings
+from core.prompts.few_shot import FewShotSettings
 from flows.runtime import Runtime
 from flows.settings import Settings
 

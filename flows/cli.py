@@ -659,8 +659,8 @@ def models() -> None:
 def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | None, **files: Any) -> None:
     """Turn the released LLM-Codec files into a directory with a fingerprint."""
     from core.codec import CodecConfig
-    from core.codec.convert import ReleasedFiles
-    from core.codec.convert import convert as convert_files
+    from core.codec.files.convert import ReleasedFiles
+    from core.codec.files.convert import convert as convert_files
 
     shape = CodecConfig.from_json(config) if config else CodecConfig()
     files_given = ReleasedFiles(checkpoint, **files)
@@ -679,7 +679,7 @@ def train() -> None:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of further real audio.")
 def train_codec_command(config: Path, output: Path, data: Path | None) -> None:
     """Train an LLM-Codec by CONFIG (core/training/configs); an interrupted training goes on where it was."""
-    from core.training.trainer import train_codec
+    from core.training.codec.trainer import train_codec
 
     train_codec(config, output, data=data)
 
@@ -690,7 +690,7 @@ def train_codec_command(config: Path, output: Path, data: Path | None) -> None:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of further real audio.")
 def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
     """Train a small LLaMA on few-shot episodes, so that it learns from its prompt."""
-    from core.training.llama_trainer import train_mini
+    from core.training.label_llm.trainer import train_mini
 
     train_mini(config, output, data=data)
 
@@ -706,7 +706,7 @@ def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
 )
 def train_mini_audio_command(config: Path, output: Path, data: Path) -> None:
     """Train a small LLaMA that answers with audio; an interrupted training goes on where it was."""
-    from core.training.answer_trainer import train_answers
+    from core.training.audio_llm.trainer import train_answers
 
     train_answers(config, output, data=data)
 

@@ -14,9 +14,9 @@ import soundfile
 from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
 
-from core.av_sound import find_av
-from core.decoder import Decoder
-from core.sandbox import confinement
+from core.confinement.sandbox import confinement
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.pyav.sound import find_av
 from db.analysts import open_gaps
 from db.engine import UnfitDatabase, session_scope, unfitness
 from flows.runtime import Runtime
@@ -28,7 +28,7 @@ from flows.vendored import describe as describe_vendored
 from migrations.upgrade import head
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from core.llama import FrozenLlama
+    from core.llama.model import FrozenLlama
 
 Examination = Callable[[Runtime], str]
 CLOCK_SECONDS = 5

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from core.codec.files import codec_files
-from core.llama_files import DType, model_files, model_fingerprint
+from core.codec.files.directory import codec_files
+from core.llama.files import DType, model_files, model_fingerprint
 from flows.stages.version import code_version
 
 

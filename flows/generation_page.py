@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from core.generation_prompt import GenerationTask
+from core.prompts.generation import GenerationTask
 from flows.alignment import Stretch, align
 from flows.credentials import CREDENTIAL, mask_url
 from flows.pictures import RANGE, Heard, Scale, frequency_ticks, hear, scale_bar
@@ -53,8 +53,8 @@ class Item:
     """A demonstration, or a query and its answer.
 
     caption is the text or the address of what was asked; wav the demonstrated audio or the answer, asked_wav
-    the noisy audio that was asked with, both as `core.audio.wav_bytes` writes them. seconds says how long the
-    whole of both is where they may be its beginning.
+    the noisy audio that was asked with, both as `core.audio.waveform.wav_bytes` writes them. seconds says how
+    long the whole of both is where they may be its beginning.
     """
 
     caption: str

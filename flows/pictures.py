@@ -10,9 +10,9 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from core.audio import resample_blocks, wav_bytes
+from core.audio.picture import png_bytes
+from core.audio.waveform import resample_blocks, wav_bytes
 from core.codec.mel import mel_filters, power
-from core.picture import png_bytes
 
 PICTURE_RATE = 16_000
 """Samples a second that pictures are made of: they reach to 8 kHz, whatever the rate of a clip."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from db.engine import make_engine, session_scope
@@ -33,9 +33,9 @@ from flows.termination import end_after_sigterm
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
-    from core.llama import FrozenLlama
-    from core.llama_files import DType
-    from core.vocabulary import TextTokenizer, Vocabulary
+    from core.llama.files import DType
+    from core.llama.model import FrozenLlama
+    from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
 _counting = Lock()
@@ -171,9 +171,9 @@ class Runtime:
         return self._vocabulary(self.settings.generation_llm)
 
     def _vocabulary(self, name: str | None) -> "Vocabulary":
-        from core.codec.files import directory_words
-        from core.llama_files import read_size, read_tokenizer
-        from core.vocabulary import Vocabulary
+        from core.codec.files.directory import directory_words
+        from core.llama.files import read_size, read_tokenizer
+        from core.tokens.vocabulary import Vocabulary
 
         tokenizer = None
         if name is not None:
@@ -196,8 +196,8 @@ class Runtime:
     @cached_property
     def tokenizer(self) -> "TextTokenizer | None":
         """The tokenizer whose pieces the codec's acoustic layers index, where its directory has it."""
-        from core.codec.files import TOKENIZER
-        from core.vocabulary import TextTokenizer
+        from core.codec.files.directory import TOKENIZER
+        from core.tokens.vocabulary import TextTokenizer
 
         path = self.codec_directory / TOKENIZER
         return TextTokenizer(path) if path.is_file() else None
@@ -228,10 +228,10 @@ class Runtime:
         return None if name is None else self._frozen_llama(name)
 
     def _frozen_llama(self, name: str) -> "FrozenLlama":
-        # core.llama comes first: it lets transformers find its torchaudio
+        # core.llama.model comes first: it lets transformers find its torchaudio
         from transformers.utils.logging import disable_progress_bar
 
-        from core.llama import FrozenLlama
+        from core.llama.model import FrozenLlama
 
         disable_progress_bar()
         return FrozenLlama.from_directory(model_directory(name), device=self.device, dtype=self.llm_dtype)

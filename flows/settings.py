@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from core.codings import EXTRA_CODINGS
-from core.decode import AudioLimits
+from core.decoding.formats.codings import EXTRA_CODINGS
+from core.decoding.in_process import AudioLimits
 from flows.credentials import mask_url, refuse_credentials
 
 ENV_PREFIX = "WORDWAVE_"

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.products import product
+from core.matmul import product
 
 HEAD_DIM = 64
 

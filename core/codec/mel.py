@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core.codec.config import CodecConfig
-from core.products import product
+from core.matmul import product
 
 N_FFT = 1024
 MEL_BANDS = 80

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.codec import checkpoint
+from core.codec.chunking import WINDOW_BLOCKS, Window, cut_windows
 from core.codec.config import CodecConfig
-from core.codec.files import check_words
+from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
+from core.codec.files import checkpoint
+from core.codec.files.directory import check_words
 from core.codec.layers import Decoder, Encoder
 from core.codec.mel import MelDecoder, MelEncoder
-from core.codec.pool import Sums, frame_sums, pooled_latent
+from core.codec.pooled_latent import Sums, frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
-from core.codec.single_clip import SingleClipDecoder, SingleClipEncoder
-from core.codec.windows import WINDOW_BLOCKS, Window, cut_windows
-from core.codes import Float16Array
 from core.errors import BadCodes
+from core.tokens.clip_codes import Float16Array
 
 Codes = NDArray[np.int64]
 
@@ -80,7 +80,7 @@ class LLMCodec(nn.Module):
         return codec.to(device)
 
     def load_canonical(self, tensors: dict[str, Tensor]) -> None:
-        """Takes canonical tensors (core.codec.checkpoint) and their fingerprint."""
+        """Takes canonical tensors (core.codec.files.checkpoint) and their fingerprint."""
         checkpoint.check_shapes(tensors, self.canonical())
         weights = {n: t for n, t in tensors.items() if not n.endswith(".table")}
         self.load_state_dict(weights, strict=False)

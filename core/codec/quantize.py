@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
-from core.codec.nearest import RoughSearch, searched_roughly
+from core.codec.cpu.nearest import RoughSearch, searched_roughly
 from core.errors import BadCodes
-from core.products import packed, product
+from core.matmul import packed, product
 
 ROWS = 32
 """Vectors of a second of audio, about: what a search on a CPU is laid out for."""

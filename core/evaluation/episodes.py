@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from core.baselines import FloatArray
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
+from core.in_context.baselines import FloatArray
+from core.prompts.demonstrations import LabeledClip
+from core.tokens.clip_codes import ClipCodes
 
 
 @dataclass(frozen=True)

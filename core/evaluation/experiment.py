@@ -9,9 +9,9 @@ from core.evaluation.episodes import Episode, LabeledClips, draw_episodes, shuff
 from core.evaluation.measure import Score, score
 from core.evaluation.methods import LanguageModel, Method, Reply, baselines
 from core.evaluation.paper import Column
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
-from core.vocabulary import Vocabulary
+from core.llama.model import FrozenLlama
+from core.prompts.few_shot import FewShotSettings
+from core.tokens.vocabulary import Vocabulary
 
 PART = 50
 """Episodes that are asked at once, between two looks at the progress."""

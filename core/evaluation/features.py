@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.audio import pad_to_multiple
-from core.baselines import FloatArray
+from core.audio.waveform import pad_to_multiple
 from core.codec import LLMCodec
+from core.codec.clip_encoder import encode_clips
 from core.codec.mel import LogMel
-from core.codes import ClipCodes
-from core.encode import encode_clips
+from core.in_context.baselines import FloatArray
+from core.tokens.clip_codes import ClipCodes
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.baselines import FloatArray
 from core.evaluation.episodes import Episode
 from core.evaluation.methods import Reply
-from core.metrics import expected_calibration_error
+from core.evaluation.metrics import expected_calibration_error
+from core.in_context.baselines import FloatArray
 
 RESAMPLES = 2000
 

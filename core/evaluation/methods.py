@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from core.baselines import FloatArray, NearestNeighbour, latent_probabilities, softmax
-from core.codes import ClipCodes
 from core.evaluation.episodes import Episode, LabeledClips
-from core.few_shot import FewShotSettings
-from core.latents import NearestLatent, known_latent
-from core.llama import FrozenLlama
-from core.understand import FewShotLabeler
-from core.vocabulary import Vocabulary
+from core.in_context.baselines import FloatArray, NearestNeighbour, latent_probabilities, softmax
+from core.in_context.labelers import FewShotLabeler
+from core.in_context.latents import NearestLatent, known_latent
+from core.llama.model import FrozenLlama
+from core.prompts.few_shot import FewShotSettings
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
 
 VECTOR_TEMPERATURE = 0.1
 """Of cosines between standardised vectors; only the calibration of these baselines depends on it."""

@@ -13,9 +13,9 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 
-from core.training.families import SAMPLE_RATE, Samples
-from core.training.named_sounds import NAMED_SOUNDS
-from core.training.sounds import add_noise
+from core.training.data.families import SAMPLE_RATE, Samples
+from core.training.data.named_sounds import NAMED_SOUNDS
+from core.training.data.sounds import add_noise
 
 SOUNDS = ("bell", "dog bark", "knock", "rain", "siren")
 SPEECH = "speech"

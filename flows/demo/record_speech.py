@@ -9,8 +9,8 @@ from pathlib import Path
 
 import soundfile
 
-from core.training.families import SAMPLE_RATE
-from core.training.speech import speak
+from core.training.data.families import SAMPLE_RATE
+from core.training.data.speech import speak
 
 SENTENCES, DIGITS = (Path(__file__).with_name(name) for name in ("speech.jsonl", "digits.jsonl"))
 

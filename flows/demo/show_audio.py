@@ -52,7 +52,7 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
 
 def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
     """For each text the demonstrated one that its answer is most like."""
-    from core.baselines import likenesses
+    from core.in_context.baselines import likenesses
     from flows.stages.generate import Asked, Speaking, as_clip
 
     speaking = Speaking(runtime, task, request)
@@ -67,8 +67,8 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
 
 def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:
     """How far each noisy clip, its answer and the codec's own rendering are from the clip without noise."""
-    from core.audio import read_waveform
-    from core.metrics import mel_distance
+    from core.audio.waveform import read_waveform
+    from core.evaluation.metrics import mel_distance
     from flows.stages.denoise import Denoising
     from flows.storage.location import canonical, file_path
 

@@ -32,9 +32,9 @@ from flows.stages.label import clip_codes, quarantine, readable_codes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.codes import AudioCodes, ClipCodes
-    from core.generation_prompt import Example
-    from core.window import WindowCodes
+    from core.prompts.generation import Example
+    from core.tokens.clip_codes import AudioCodes, ClipCodes
+    from core.tokens.window import WindowCodes
 
 STAGE = "denoise"
 LONGEST_SECONDS = 300.0
@@ -53,7 +53,7 @@ class Denoising(Generating):
 
     def prepare(self, run: RunClaim) -> None:
         """As for texts; raises PromptTooLong where slices would not fit, so that no run fails half-way."""
-        from core.generate import AudioQuery
+        from core.in_context.audio_generator import AudioQuery
 
         super().prepare(run)
         if self.blocks:
@@ -101,8 +101,8 @@ class Denoising(Generating):
         return self._tokens([asked])[asked.content].codes
 
     def _answered(self, asked: Asked, tokens: TokensOfContent) -> Answered:
-        from core.generate import denoise
-        from core.metrics import mel_distance
+        from core.evaluation.metrics import mel_distance
+        from core.in_context.audio_generator import denoise
 
         seed = self.seed(asked)
         codes = denoise(self.generator, clip_codes(tokens), slice_blocks=self.blocks or None, seed=seed)
@@ -117,7 +117,7 @@ class Denoising(Generating):
         return waveform[: math.ceil(samples - ROUNDING)]
 
     def _why_not(self, clip: ClipCodes, duration: float) -> AudioRejected | None:
-        from core.generate import AudioQuery
+        from core.in_context.audio_generator import AudioQuery
 
         if duration > LONGEST_SECONDS:
             return AudioRejected(
@@ -144,8 +144,8 @@ class Denoising(Generating):
         """A slice that takes as many token ids as one can."""
         import numpy as np
 
-        from core.codes import CODES_PER_BLOCK
-        from core.window import WindowCodes
+        from core.tokens.clip_codes import CODES_PER_BLOCK
+        from core.tokens.window import WindowCodes
 
         vocabulary = self.runtime.generation_vocabulary
         longest = max(range(vocabulary.size(0)), key=lambda code: len(vocabulary.token_ids(0, [code])))
@@ -157,7 +157,7 @@ class Denoising(Generating):
 
     def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
         """The same window of both clips, where the clean one is loudest."""
-        from core.generation_prompt import Example
+        from core.prompts.generation import Example
 
         assert row.target_content_sha256 is not None
         noisy, clean = codes[row.content_sha256], codes[row.target_content_sha256]

@@ -25,7 +25,7 @@ from flows.storage.location import canonical
 if TYPE_CHECKING:
     from core.evaluation.experiment import Asked, Experiment, Job
     from core.evaluation.tables import Table
-    from core.prompt import Layers
+    from core.prompts.template import Layers
 
 KIND = "evaluate-task"
 
@@ -120,7 +120,7 @@ class Evaluation:
 
     def _asked(self, layers: Layers | None) -> Asked:
         from core.evaluation.experiment import few_shot
-        from core.few_shot import FewShotSettings
+        from core.prompts.few_shot import FewShotSettings
 
         request, llama = self.request, self.runtime.llama
         assert llama is not None

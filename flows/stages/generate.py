@@ -42,10 +42,10 @@ from flows.telemetry import add_audio, timed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.codes import AudioCodes, ClipCodes
-    from core.generate import AudioGenerator
-    from core.generation_prompt import Example, GenerationTask
-    from core.window import WindowCodes
+    from core.in_context.audio_generator import AudioGenerator
+    from core.prompts.generation import Example, GenerationTask
+    from core.tokens.clip_codes import AudioCodes, ClipCodes
+    from core.tokens.window import WindowCodes
     from flows.storage import Storage
 
 TextTask = Literal["speech", "sound"]
@@ -132,8 +132,8 @@ class Generating(ABC):
     @cached_property
     def generator(self) -> AudioGenerator:
         """The LLM and its prompt. Raises PromptTooLong where the demonstrations alone pass its context."""
-        from core.generate import AudioGenerator, Decoding
-        from core.generation_prompt import INSTRUCTIONS
+        from core.in_context.audio_generator import AudioGenerator, Decoding
+        from core.prompts.generation import INSTRUCTIONS
 
         request, llama = self.request, self.runtime.generation_llama
         assert llama is not None
@@ -342,7 +342,7 @@ class Generating(ABC):
         return f"{GENERATED}/{work_key.hex()}-{digest}.{self.request.format}"
 
     def _file(self, waveform: Tensor) -> bytes:
-        from core.audio import flac_bytes, wav_bytes
+        from core.audio.waveform import flac_bytes, wav_bytes
 
         write = wav_bytes if self.request.format == "wav" else flac_bytes
         return write(waveform, self.runtime.codec.config.sample_rate)
@@ -388,12 +388,12 @@ class Speaking(Generating):
 
     def check(self, text: str) -> None:
         """Raises PromptError for a text that cannot be asked, PromptTooLong for one that does not fit."""
-        from core.generate import AudioQuery
+        from core.in_context.audio_generator import AudioQuery
 
         self.generator.check(AudioQuery(text, self.blocks))
 
     def answer(self, batch: Sequence[Asked]) -> list[Answered]:
-        from core.generate import AudioQuery
+        from core.in_context.audio_generator import AudioQuery
 
         queries = [AudioQuery(asked.said, self.blocks, self.seed(asked)) for asked in batch]
         codes = self.generator.generate(queries)
@@ -414,13 +414,13 @@ class Speaking(Generating):
 
     def _likeness(self, asked: Asked, codes: AudioCodes) -> dict[str, float]:
         """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
-        from core.baselines import likenesses
+        from core.in_context.baselines import likenesses
 
         shown = [as_clip(example.answer.layers) for example in self.examples if example.asked == asked.text]
         return {"likeness": float(likenesses([as_clip(codes)], shown).max())} if shown else {}
 
     def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
-        from core.generation_prompt import Example
+        from core.prompts.generation import Example
 
         clip = codes[row.content_sha256]
         return Example(row.said, window(clip, loudest_start(clip, self.blocks), self.blocks))
@@ -428,16 +428,16 @@ class Speaking(Generating):
 
 def loudest_start(clip: ClipCodes, blocks: int) -> int:
     """The semantic code at which the loudest stretch of so many blocks begins; 0 blocks mean the whole."""
-    from core.codes import CODES_PER_BLOCK
-    from core.window import loudest_window
+    from core.tokens.clip_codes import CODES_PER_BLOCK
+    from core.tokens.window import loudest_window
 
     return loudest_window(clip.levels, CODES_PER_BLOCK[0] * (blocks or clip.num_blocks))
 
 
 def window(clip: ClipCodes, start: int, blocks: int) -> WindowCodes:
     """So many blocks of a clip from a semantic code on, fewer at its end; 0 blocks mean the whole."""
-    from core.codes import CODES_PER_BLOCK
-    from core.window import cut_window
+    from core.tokens.clip_codes import CODES_PER_BLOCK
+    from core.tokens.window import cut_window
 
     return cut_window(clip, start, CODES_PER_BLOCK[0] * (blocks or clip.num_blocks))
 
@@ -446,7 +446,7 @@ def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
     """Codes as a clip whose levels nobody asks for."""
     import numpy as np
 
-    from core.codes import ClipCodes
+    from core.tokens.clip_codes import ClipCodes
 
     semantic, acoustic1, acoustic2 = (np.array(list(layer), np.int16) for layer in layers)
     return ClipCodes(semantic, acoustic1, acoustic2, np.zeros(len(semantic), np.int16))

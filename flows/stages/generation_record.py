@@ -28,8 +28,8 @@ from flows.storage.location import canonical
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.codes import AudioCodes
-    from core.window import WindowCodes
+    from core.tokens.clip_codes import AudioCodes
+    from core.tokens.window import WindowCodes
     from flows.generation_page import Item, Words
 
 PAGE, REFUSED = "generated.html", "refused.jsonl"
@@ -132,7 +132,7 @@ def _html(record: Record, run_id: UUID) -> bytes:
 
 def _prompt(generating: Generating, asked: Asked | None) -> str:
     """The prompt of the first answer as the LLM reads it."""
-    from core.generation_prompt import GenerationTemplate
+    from core.prompts.generation import GenerationTemplate
 
     vocabulary = generating.runtime.generation_vocabulary
     template = GenerationTemplate(vocabulary, generating.task)
@@ -169,7 +169,7 @@ def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audi
 
 def _heard(generating: Generating, codes: AudioCodes, seed: int, length: int) -> bytes:
     """The beginning of what codes decode to, at most `length` samples of it."""
-    from core.codes import CODES_PER_BLOCK
+    from core.tokens.clip_codes import CODES_PER_BLOCK
 
     config = generating.runtime.codec.config
     blocks = math.ceil(HEARD_SECONDS * config.sample_rate / config.block_length)
@@ -180,7 +180,7 @@ def _heard(generating: Generating, codes: AudioCodes, seed: int, length: int) ->
 
 
 def _wav(generating: Generating, waveform: Tensor) -> bytes:
-    from core.audio import wav_bytes
+    from core.audio.waveform import wav_bytes
 
     return wav_bytes(waveform, generating.runtime.codec.config.sample_rate)
 

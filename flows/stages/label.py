@@ -40,10 +40,10 @@ from flows.stages.tokenize import tokenize_uris
 from flows.telemetry import timed
 
 if TYPE_CHECKING:
-    from core.codes import ClipCodes
-    from core.demonstrations import LabeledClip
-    from core.few_shot import FewShotPrompt, FewShotSettings
-    from core.understand import Labeler, Prediction
+    from core.in_context.labelers import Labeler, Prediction
+    from core.prompts.demonstrations import LabeledClip
+    from core.prompts.few_shot import FewShotPrompt, FewShotSettings
+    from core.tokens.clip_codes import ClipCodes
 
 TASK = LABELING
 NEIGHBOURS = ("nearest", "nearest_latent")
@@ -107,8 +107,8 @@ class Labelling:
     @cached_property
     def prompt_hash(self) -> str:
         """Name the prompt as the labeler does, without the models; raises what the labeler would raise."""
-        from core.demonstrations import check_demonstrated, select_demonstrations
-        from core.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
+        from core.in_context.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
+        from core.prompts.demonstrations import check_demonstrated, select_demonstrations
 
         if self._prompt is None:
             check_demonstrated(self._labels, self._shown)
@@ -122,7 +122,7 @@ class Labelling:
     @cached_property
     def prompt_size(self) -> PromptSize | None:
         """How much of the LLM's context the prompt takes; None where no LLM is set."""
-        from core.llama_files import read_size
+        from core.llama.files import read_size
 
         if self._prompt is None or self.runtime.settings.llm is None:
             return None
@@ -141,8 +141,8 @@ class Labelling:
 
     @cached_property
     def _prompt(self) -> FewShotPrompt | None:
-        from core.few_shot import FewShotPrompt
-        from core.model_prompt import read_model_prompt
+        from core.prompts.few_shot import FewShotPrompt
+        from core.prompts.model_slots import read_model_prompt
 
         if self.runtime.settings.llm is None:
             return None
@@ -161,8 +161,8 @@ class Labelling:
     @cached_property
     def labeler(self) -> Labeler:
         """Few-shot in the LLM, or nearest neighbour on tokens where no LLM is set."""
-        from core.nearest_shots import NearestShotsLabeler
-        from core.understand import FewShotLabeler, NearestNeighbourLabeler
+        from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+        from core.in_context.nearest_shots import NearestShotsLabeler
 
         if self.runtime.llama is None:
             return NearestNeighbourLabeler(self._labels, self._shown)
@@ -172,14 +172,14 @@ class Labelling:
 
     @cached_property
     def _labels(self) -> tuple[str, ...]:
-        from core.demonstrations import label_set
+        from core.prompts.demonstrations import label_set
 
         return label_set(sorted({clip.label for clip in self._shown}))
 
     @cached_property
     def _shown(self) -> list[LabeledClip]:
         """The demonstrations of the prompt: all in library order, or `k_shot` of each label."""
-        from core.demonstrations import LabeledClip, select_demonstrations
+        from core.prompts.demonstrations import LabeledClip, select_demonstrations
 
         stored = stored_tokens(self.runtime, self.library, with_latent=self.by_latent)
         library = [
@@ -192,7 +192,7 @@ class Labelling:
         return select_demonstrations(library, labels, self.request.k_shot)
 
     def _settings(self) -> FewShotSettings:
-        from core.few_shot import FewShotSettings
+        from core.prompts.few_shot import FewShotSettings
 
         request = self.request
         return FewShotSettings(
@@ -393,7 +393,7 @@ def clip_codes(stored: TokensOfContent) -> ClipCodes:
     """Stored arrays as the labellers take them."""
     import numpy as np
 
-    from core.codes import ClipCodes
+    from core.tokens.clip_codes import ClipCodes
 
     semantic, acoustic1, acoustic2 = (np.array(layer, np.int16) for layer in stored.codes)
     latent = None if stored.latent is None else np.array(stored.latent, np.float16)

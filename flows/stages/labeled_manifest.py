@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from core.decoder import Decoder
-from core.demonstrations import label_set
+from core.decoding.child_process.decoder import Decoder
 from core.errors import AudioRejected
+from core.prompts.demonstrations import label_set
 from flows.runtime import Runtime
 from flows.stages.counts import Counts
 from flows.stages.manifest import LabeledClip, read_manifest, resolve, warn_of_labels_alike
@@ -130,7 +130,7 @@ class LabeledManifest:
     def _read_clip(self, uri: str, decoder: Decoder) -> ReadClip:
         import torch
 
-        from core.audio import paper_second, resample_blocks
+        from core.audio.waveform import paper_second, resample_blocks
         from core.evaluation.features import describe
 
         runtime, storage = self._runtime, self._runtime.storage(uri)

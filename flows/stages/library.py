@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from core.demonstrations import label_set
+from core.prompts.demonstrations import label_set
 from db.clips import READING, add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.library import Demonstration, LibraryVersion, import_library

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from core.errors import PromptError
-from core.generation_prompt import check_text
+from core.prompts.generation import check_text
 from flows.runtime import Runtime
 from flows.stages.rows import ManifestError, Row, WrongRow, names, object_rows, table_rows
 from flows.storage.location import canonical, file_path

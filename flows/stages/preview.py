@@ -17,7 +17,7 @@ from flows.stages.plan import NightPlan, Planner
 from flows.stages.summary import clips_worked
 
 if TYPE_CHECKING:
-    from core.codes import ClipCodes
+    from core.tokens.clip_codes import ClipCodes
 
 PAST_RUNS = 10
 
@@ -90,9 +90,9 @@ def pace(runtime: Runtime, kind: str) -> Pace | None:
 
 def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPreview:
     """The prompt of the first of the contents, or of a demonstration where none has tokens."""
-    from core.model_prompt import said_labels
-    from core.nearest_shots import NearestShotsLabeler
-    from core.understand import FewShotLabeler
+    from core.in_context.labelers import FewShotLabeler
+    from core.in_context.nearest_shots import NearestShotsLabeler
+    from core.prompts.model_slots import said_labels
 
     runtime = labelling.runtime
     if runtime.settings.llm is None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.decode import AudioInfo
+from core.decoding.in_process import AudioInfo
 from core.errors import AudioRejected
 from db.clips import READING
 from db.engine import session_scope

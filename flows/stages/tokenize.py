@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from core.decode import AudioInfo, AudioStream
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.in_process import AudioInfo, AudioStream
 from core.errors import AudioRejected
 from db.clips import (
     LABELING,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.codec import EncodedClip
-    from core.levels import LevelMeter
+    from core.tokens.loudness import LevelMeter
 
 BATCH_BYTES = 512 * 2**20
 HELD_SECONDS = 60.0
@@ -200,7 +200,7 @@ def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
     """The stream at the codec's rate, as 1-D tensors."""
     import torch
 
-    from core.audio import resample_blocks
+    from core.audio.waveform import resample_blocks
 
     rate = runtime.codec.config.sample_rate
     yield from map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
@@ -228,7 +228,7 @@ def _encode_tone(runtime: Runtime) -> None:
 
 def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent | AudioRejected]:
     """Return codes, levels and pooled latent of each clip, or what is wrong with it."""
-    from core.levels import LevelMeter
+    from core.tokens.loudness import LevelMeter
 
     config = runtime.codec.config
     span = config.block_length // config.codes_per_block[0]
@@ -272,7 +272,7 @@ def _tokenized(
     work: Work, clip: EncodedClip, levels: list[int], codebook_sizes: Sequence[int]
 ) -> TokenizedContent:
     """Return the row to store; raises AudioRejected for codes or a latent that must not be stored."""
-    from core.codes import check_tokens
+    from core.tokens.clip_codes import check_tokens
 
     assert work.fetched
     assert work.info

@@ -37,8 +37,8 @@ from flows.storage import Storage, Stored
 from flows.storage.location import is_s3
 
 if TYPE_CHECKING:
-    from core.codes import AudioCodes
-    from core.understand import Prediction
+    from core.in_context.labelers import Prediction
+    from core.tokens.clip_codes import AudioCodes
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
 """How far a probability may be from the stored one: other batches round otherwise."""
@@ -121,7 +121,7 @@ def _llm(runtime: Runtime, name: str | None, asked: set[str]) -> str:
     """Hashed from its files, it is the one that was asked."""
     found = None
     if name is not None:
-        from core.llama_files import model_fingerprint
+        from core.llama.files import model_fingerprint
 
         found = model_fingerprint(model_directory(name), runtime.llm_dtype)
     if others := asked - {str(found)}:

@@ -21,8 +21,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from core.child import end_child, receive_files, start_child
-from core.sandbox import hide_memory
+from core.confinement.child import end_child, receive_files, start_child
+from core.confinement.sandbox import hide_memory
 from flows.settings import Settings
 from flows.storage.contract import Fetched, Readable
 from flows.storage.deadline import describe_deadline

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import sentencepiece
 
-from core.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
 if TYPE_CHECKING:
-    from core.llama import FrozenLlama
+    from core.llama.model import FrozenLlama
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SENTENCES = (
@@ -67,7 +67,7 @@ def _pieces(tokenizer: TextTokenizer, text: str) -> list[str]:
 def write_llama(path: Path, tokenizer_path: Path, initializer_range: float) -> Path:
     """A random LLAMA with grouped keys and values, and the tokenizer beside it."""
     # imported here, so that tests without a language model need not wait for transformers
-    import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+    import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
     # isort: split
     import torch
@@ -98,6 +98,6 @@ def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -
 
 @pytest.fixture(scope="session")
 def llama(llama_path: Path) -> "FrozenLlama":
-    from core.llama import FrozenLlama
+    from core.llama.model import FrozenLlama
 
     return FrozenLlama.from_directory(llama_path)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from core.constraint import ROOT, LabelTrie
 from core.errors import PromptError
+from core.prompts.label_trie import ROOT, LabelTrie
 
 
 def children(trie: LabelTrie, node: int) -> dict[int, int]:

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio import (
+from core.audio.torchaudio_cpu import torchaudio
+from core.audio.waveform import (
     _MAX_CACHED_BYTES,
     _kernel_bytes,
     _resamplers,
@@ -21,9 +22,8 @@ from core.audio import (
     resample_blocks,
     wav_bytes,
 )
-from core.decode import AudioLimits, Samples, open_audio
+from core.decoding.in_process import AudioLimits, Samples, open_audio
 from core.errors import AudioRejected
-from core.torchaudio_cpu import torchaudio
 
 NOISE = np.random.default_rng(0).uniform(-1, 1, 300_000).astype(np.float32)
 

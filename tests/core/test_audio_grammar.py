@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio_grammar import AudioAnswer, AudioGrammar
-from core.codes import CODES_PER_BLOCK, AudioCodes
 from core.errors import BadCodes, PromptError
-from core.vocabulary import TextTokenizer, Vocabulary
+from core.prompts.audio_grammar import AudioAnswer, AudioGrammar
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.decode import AudioInfo, AudioLimits, Samples, open_audio
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.in_process import AudioInfo, AudioLimits, Samples, open_audio
 from core.errors import AudioRejected
 
 av = pytest.importorskip("av")

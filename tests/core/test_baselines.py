@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbour, chance, majority
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
+from core.in_context.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbour, chance, majority
+from core.prompts.demonstrations import LabeledClip
+from core.tokens.clip_codes import ClipCodes
 
 LABELS = ("cat", "dog", "rain")
 SIZES = (12, 30, 30)

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.baselines import FloatArray
-from core.calibrate import TEMPERATURES, apply_temperature, fit_temperature
-from core.metrics import expected_calibration_error
+from core.evaluation.metrics import expected_calibration_error
+from core.in_context.baselines import FloatArray
+from core.in_context.calibration import TEMPERATURES, apply_temperature, fit_temperature
 
 
 def answers_at(temperature: float, seed: int, count: int = 4000) -> tuple[FloatArray, list[int]]:

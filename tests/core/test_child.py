@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from core.child import receive_files
+from core.confinement.child import receive_files
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes, check_tokens
 from core.errors import AudioRejected, BadCodes
+from core.tokens.clip_codes import ClipCodes, check_tokens
 
 
 def int16(length: int, value: int = 0) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.constraint import ROOT, LabelTrie, label_trie
 from core.errors import PromptError
+from core.prompts.label_trie import ROOT, LabelTrie, label_trie
 from tests.core.label_answer import children
 
 CLOSING = 2

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.container import check_container
+from core.decoding.formats.container import check_container
 from core.errors import AudioRejected
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
@@ -70,7 +70,7 @@ def test_big_endian_wav_is_accepted() -> None:
     ids=["gzip", "html", "jpeg", "m4a", "matroska", "avi", "utf-16 text", "aac", "text", "matlab"],
 )
 def test_other_content_is_unsupported_whatever_its_name(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.av_stream.find_av", lambda: None)
+    monkeypatch.setattr("core.decoding.pyav.streams.find_av", lambda: None)
     assert verdict(head.ljust(64, b"\0")) == "unsupported"
 
 
@@ -78,7 +78,7 @@ def test_other_content_is_unsupported_whatever_its_name(head: bytes, monkeypatch
 def test_the_refusal_of_what_pyav_decodes_names_the_extra(
     head: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.av_stream.find_av", lambda: None)
+    monkeypatch.setattr("core.decoding.pyav.streams.find_av", lambda: None)
     path = tmp_path / "clip"
     path.write_bytes(head.ljust(64, b"\0"))
     with (

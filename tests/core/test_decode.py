@@ -13,8 +13,15 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.av_sound import find_av
-from core.decode import BLOCK_SAMPLES, DEFAULT_LIMITS, AudioInfo, AudioLimits, Samples, open_audio
+from core.decoding.in_process import (
+    BLOCK_SAMPLES,
+    DEFAULT_LIMITS,
+    AudioInfo,
+    AudioLimits,
+    Samples,
+    open_audio,
+)
+from core.decoding.pyav.sound import find_av
 from core.errors import AudioRejected
 
 RATE = 16_000

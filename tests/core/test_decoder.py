@@ -17,10 +17,10 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.av_sound import find_av
-from core.decode import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples, open_audio
-from core.decoder import Decoder
-from core.decoding_child import CHILD_MEMORY_BYTES
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.main import CHILD_MEMORY_BYTES
+from core.decoding.in_process import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples, open_audio
+from core.decoding.pyav.sound import find_av
 from core.errors import AudioRejected
 from tests.eventually import eventually
 
@@ -220,7 +220,7 @@ def test_closing_ends_the_child_and_may_be_repeated(clip: Path) -> None:
 
 def test_a_child_that_hangs_dies_with_its_parent(clip: Path) -> None:
     script = (
-        "import sys, time; from core.decoder import Decoder; decoder = Decoder(); "
+        "import sys, time; from core.decoding.child_process.decoder import Decoder; decoder = Decoder(); "
         "decoder.open(sys.argv[1]); print(decoder.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, clip], stdout=subprocess.PIPE, text=True)
@@ -324,7 +324,7 @@ def test_the_child_cannot_pass_its_memory_limit(decoder: Decoder, clip: Path) ->
 def test_a_child_is_replaced_before_its_time_on_the_cpu_ends(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.decoder._CHILD_WORK_SECONDS", 1e-6)
+    monkeypatch.setattr("core.decoding.child_process.decoder._CHILD_WORK_SECONDS", 1e-6)
     with Decoder(AudioLimits(decode_timeout=7)) as decoder:
         read(decoder, clip)
         first = decoder.pid

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import decoder as decoder_module
-from core.decode import AudioInfo, AudioLimits
-from core.decoder import Decoder
-from core.decoder_answer import ClipAnswers, InvalidAnswer, _Info
-from core.decoder_protocol import pack_answer
+from core.decoding.child_process import decoder as decoder_module
+from core.decoding.child_process.answer import ClipAnswers, InvalidAnswer, _Info
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.protocol import pack_answer
+from core.decoding.in_process import AudioInfo, AudioLimits
 from core.errors import AudioRejected
 
 BLOCK = np.array([0.5, -0.25], np.float32)

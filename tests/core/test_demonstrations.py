@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip, check_demonstrated, label_set, select_demonstrations
 from core.errors import PromptError, UnknownLabel
+from core.prompts.demonstrations import LabeledClip, check_demonstrated, label_set, select_demonstrations
+from core.tokens.clip_codes import ClipCodes
 
 
 def clip(label: str) -> LabeledClip:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.dnsmos import SAMPLES, Dnsmos, Opinion, calibrated, segments
+from benchmarks.judges.dnsmos import SAMPLES, Dnsmos, Opinion, calibrated, segments
 
 NEEDS = "the packages onnx and onnxruntime are not installed"
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
-from core.few_shot import FewShotPrompt, FewShotSettings
-from core.model_prompt import ModelPrompt
-from core.prompt import PromptTemplate, Query
-from core.vocabulary import Vocabulary
-from core.window import cut_window
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotPrompt, FewShotSettings
+from core.prompts.model_slots import ModelPrompt
+from core.prompts.template import PromptTemplate, Query
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import cut_window
 
 LABELS = ("rain", "dog", "dog bark")
 

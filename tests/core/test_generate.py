@@ -10,14 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.codec import LLMCodec
-from core.codes import CODES_PER_BLOCK, ClipCodes
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong
-from core.generate import AudioGenerator, AudioQuery, Decoding, denoise
-from core.generation_prompt import INSTRUCTIONS, Example, GenerationTask, GenerationTemplate
-from core.llama import FrozenLlama
+from core.in_context.audio_generator import AudioGenerator, AudioQuery, Decoding, denoise
+from core.llama.model import FrozenLlama
 from core.presets import preset_directory
-from core.vocabulary import TextTokenizer, Vocabulary
-from core.window import WindowCodes, cut_window
+from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask, GenerationTemplate
+from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.window import WindowCodes, cut_window
 
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM

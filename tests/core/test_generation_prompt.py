@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import PromptError
-from core.generation_prompt import (
+from core.prompts.generation import (
     INSTRUCTIONS,
     LONGEST_TEXT,
     Example,
@@ -14,8 +14,8 @@ from core.generation_prompt import (
     check_text,
     generation_hash,
 )
-from core.vocabulary import TextTokenizer, Vocabulary
-from core.window import WindowCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.window import WindowCodes
 
 CODES = WindowCodes(
     np.array([0, 1], dtype=np.int16), np.arange(4, dtype=np.int16), np.arange(8, dtype=np.int16)

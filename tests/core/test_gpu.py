@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.audio_grammar import AudioGrammar
 from core.codec import LLMCodec
-from core.codec.checkpoint import write_directory
-from core.constraint import LabelTrie, label_trie
-from core.generation_prompt import GenerationTemplate
-from core.llama import FrozenLlama
-from core.vocabulary import Vocabulary
+from core.codec.files.checkpoint import write_directory
+from core.llama.model import FrozenLlama
+from core.prompts.audio_grammar import AudioGrammar
+from core.prompts.generation import GenerationTemplate
+from core.prompts.label_trie import LabelTrie, label_trie
+from core.tokens.vocabulary import Vocabulary
 from tests.core.codec.conftest import SMALL, random_codec
 from tests.core.codec.test_model import noise
 from tests.core.conftest import write_llama

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.last_layer import LastLayer
+from core.llama.cpu.last_layer import LastLayer
 
 # isort: split
 from transformers import DynamicCache, LlamaForCausalLM

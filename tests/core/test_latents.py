@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.baselines import LATENT_TEMPERATURE, Baselines, latent_probabilities
-from core.codes import ClipCodes, Float16Array
-from core.demonstrations import LabeledClip
 from core.errors import PromptError
-from core.latents import NearestLatent
+from core.in_context.baselines import LATENT_TEMPERATURE, Baselines, latent_probabilities
+from core.in_context.latents import NearestLatent
+from core.prompts.demonstrations import LabeledClip
+from core.tokens.clip_codes import ClipCodes, Float16Array
 
 LABELS = ("cat", "dog", "rain")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AudioRejected
-from core.levels import QUIETEST, LevelMeter
+from core.tokens.loudness import QUIETEST, LevelMeter
 
 SPAN, BLOCK = 1920, 3840
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.constraint import LabelTrie, label_trie
 from core.errors import PromptTooLong
-from core.llama import FrozenLlama
+from core.llama.model import FrozenLlama
+from core.prompts.label_trie import LabelTrie, label_trie
 from tests.core.label_answer import LabelAnswer
 
 # isort: split

@@ -6,8 +6,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from core.errors import CheckpointMismatch
-from core.llama_directory import read_model
-from core.llama_files import model_files, model_fingerprint, read_tokenizer
+from core.llama.files import model_files, model_fingerprint, read_tokenizer
+from core.llama.weights import read_model
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.metrics import accuracy, expected_calibration_error, mel_distance, pesq, si_sdr, stft_loss, stoi
+from core.evaluation.metrics import (
+    accuracy,
+    expected_calibration_error,
+    mel_distance,
+    pesq,
+    si_sdr,
+    stft_loss,
+    stoi,
+)
 
 
 def test_accuracy_is_the_share_of_right_answers() -> None:

@@ -3,16 +3,16 @@
 import pytest
 
 from core.codec import LLMCodec
-from core.encode import encode_clips
+from core.codec.clip_encoder import encode_clips
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
 from core.evaluation.methods import LanguageModel
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
-from core.model_prompt import read_model_prompt
+from core.llama.model import FrozenLlama
 from core.presets import preset_directory
-from core.training.sounds import sound_class
-from core.vocabulary import TextTokenizer, Vocabulary
+from core.prompts.few_shot import FewShotSettings
+from core.prompts.model_slots import read_model_prompt
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.training.data.sounds import sound_class
 
 UNSEEN = 77_000_000
 """Seeds of classes that no training draws."""

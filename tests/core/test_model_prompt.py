@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CheckpointMismatch, PromptError
-from core.model_prompt import ModelPrompt, read_model_prompt, said_labels
+from core.prompts.model_slots import ModelPrompt, read_model_prompt, said_labels
 
 SLOTS = ("two", "three", "four", "five")
 

@@ -4,15 +4,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
 from core.errors import PromptError, PromptTooLong
-from core.few_shot import FewShotSettings
-from core.latents import NearestLatent
-from core.llama import FrozenLlama
-from core.nearest_shots import NearestShotsLabeler
-from core.understand import FewShotLabeler, NearestNeighbourLabeler
-from core.vocabulary import Vocabulary
+from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+from core.in_context.latents import NearestLatent
+from core.in_context.nearest_shots import NearestShotsLabeler
+from core.llama.model import FrozenLlama
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotSettings
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
 
 LABELS = ("rain", "dog", "dog bark")
 

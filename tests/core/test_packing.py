@@ -2,8 +2,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.constraint import label_trie
-from core.packing import NO_LABELS, GrowingRow, pack_queries, split_packs
+from core.llama.packing import NO_LABELS, GrowingRow, pack_queries, split_packs
+from core.prompts.label_trie import label_trie
 
 TRIE = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, closing_id=2)
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from core.picture import png_bytes
+from core.audio.picture import png_bytes
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:

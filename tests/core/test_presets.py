@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from core.codec.config import CodecConfig
 from core.presets import preset_directory, preset_names
-from core.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
 STATED = (
     "mini-codec/tokenizer.model",

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.products import packed, product
+from core.matmul import packed, product
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40, 300])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import PromptTooLong, UnknownLabel
-from core.prompt import (
+from core.prompts.template import (
     Demonstration,
     Instruction,
     PromptTemplate,
@@ -16,8 +16,8 @@ from core.prompt import (
     check_budget,
     prompt_hash,
 )
-from core.vocabulary import TextTokenizer, Vocabulary
-from core.window import WindowCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.window import WindowCodes
 
 LABELS = ("rain", "dog", "dog bark")
 

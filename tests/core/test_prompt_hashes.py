@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from transformers import LlamaConfig
 
-from core.codec.files import directory_words
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
-from core.few_shot import FewShotPrompt, FewShotSettings
-from core.llama import FrozenLlama
-from core.llama_files import read_size, read_tokenizer
-from core.model_prompt import read_model_prompt
-from core.nearest_shots import NearestShotsLabeler
+from core.codec.files.directory import directory_words
+from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+from core.in_context.nearest_shots import NearestShotsLabeler
+from core.in_context.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
+from core.llama.files import read_size, read_tokenizer
+from core.llama.model import FrozenLlama
 from core.presets import preset_directory
-from core.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
-from core.understand import FewShotLabeler, NearestNeighbourLabeler
-from core.vocabulary import Vocabulary
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotPrompt, FewShotSettings
+from core.prompts.model_slots import read_model_prompt
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
 
 LABELS, SETTINGS = ("cat", "dog"), FewShotSettings()
 NEAREST_NEIGHBOUR = "c8047f601ef1e33f2a9d91facc8166ed7a747840e1cae6b90bc05b0cbc407601"
@@ -73,7 +73,9 @@ def test_the_size_of_a_model_that_states_none_is_that_of_the_format(tmp_path: Pa
     assert (size.vocab_size, size.context_length) == (default.vocab_size, default.max_position_embeddings)
 
 
-@pytest.mark.parametrize("module", ["core.codec.files", "core.llama_files", "core.prompt_hashes"])
+@pytest.mark.parametrize(
+    "module", ["core.codec.files.directory", "core.llama.files", "core.in_context.prompt_hashes"]
+)
 def test_what_names_a_prompt_loads_no_model_library(module: str) -> None:
     code = f"import sys, {module}; print(*({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.audio import read_waveform
-from core.metrics import accuracy
-from core.recognise import DigitRecogniser
+from benchmarks.judges.spoken_words import DigitRecogniser
+from core.audio.waveform import read_waveform
+from core.evaluation.metrics import accuracy
 
 RATE = 16_000
 

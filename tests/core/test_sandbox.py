@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.sandbox import confinement
-from core.seccomp import _ALLOWED, _ARCHITECTURES, _instructions
+from core.confinement.sandbox import confinement
+from core.confinement.seccomp import _ALLOWED, _ARCHITECTURES, _instructions
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in _ARCHITECTURES, reason="no seccomp on this machine"
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.skipif(
 
 INSIDE = """
 import ctypes, errno, json, os, platform, resource, signal, socket, subprocess, sys, threading
-from core.decode import AudioLimits
-from core import decoding_child
-from core.decoding_child import settle_in, _held_in_memory, answer_clip
-from core.rehearsal import encode_by_soundfile, make_noise
+from core.decoding.in_process import AudioLimits
+from core.decoding.child_process import main as decoding_child
+from core.decoding.child_process.main import settle_in, _held_in_memory, answer_clip
+from core.decoding.child_process.rehearsal import encode_by_soundfile, make_noise
 
 parent, column = int(sys.argv[1]), ["x86_64", "aarch64"].index(platform.machine())
 libc = ctypes.CDLL(None, use_errno=True)
@@ -149,7 +149,7 @@ def test_every_format_still_decodes(inside: tuple[dict[str, str], dict[str, bool
 
 HIDING = """
 import ctypes, os
-from core.sandbox import hide_memory
+from core.confinement.sandbox import hide_memory
 
 def read_by_another():
     reader = os.fork()

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import DynamicCache
 
-from core.shared_prefix import SharedPrefix
+from core.llama.shared_prefix import SharedPrefix
 
 LAYERS, SHAPE = 2, (1, 2, 5, 4)
 

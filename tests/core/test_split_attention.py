@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.constraint import label_trie
-from core.packing import Pack, pack_queries
-from core.split_attention import split_attention
+from core.llama.cpu.split_attention import split_attention
+from core.llama.packing import Pack, pack_queries
+from core.prompts.label_trie import label_trie
 
 # isort: split
 from transformers import DynamicCache

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from core.decoding.formats.tags import check_tail, end_before_tags, skip_id3v2, skip_tags
 from core.errors import AudioRejected
-from core.tags import check_tail, end_before_tags, skip_id3v2, skip_tags
 
 ID3V1 = b"TAG" + bytes(125)
 ID3V2 = b"ID3\x04\0\0\0\0\x01\x02" + b"\xff" * 130

@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from core import torchaudio_cpu
+from core.audio.waveform import torchaudio_cpu
 
 SCRIPT = """
-import core.torchaudio_cpu, torchaudio, torch, transformers
+import core.audio.torchaudio_cpu, torchaudio, torch, transformers
 from transformers import LlamaForCausalLM
 assert torchaudio.functional.resample(torch.ones(441), 44_100, 16_000).shape == (160,)
 """

@@ -12,18 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.codes import ClipCodes
-from core.constraint import label_trie
-from core.demonstrations import LabeledClip
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
+from core.in_context.labelers import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
+from core.llama.model import FrozenLlama
+from core.llama.shared_prefix import SharedPrefix
 from core.presets import preset_directory
-from core.prompt import Demonstration, Instruction, PromptTemplate, Query
-from core.shared_prefix import SharedPrefix
-from core.understand import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
-from core.vocabulary import TextTokenizer, Vocabulary
-from core.window import cut_window, loudest_window, loudest_windows
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotSettings
+from core.prompts.label_trie import label_trie
+from core.prompts.template import Demonstration, Instruction, PromptTemplate, Query
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.window import cut_window, loudest_window, loudest_windows
 from tests.core.label_answer import LabelAnswer
 
 LABELS = ("rain", "dog", "dog bark")

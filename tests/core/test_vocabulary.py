@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codes import CODES_PER_BLOCK, AudioCodes
 from core.errors import BadCodes, CheckpointMismatch
-from core.vocabulary import TextTokenizer, Vocabulary
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
 
 @st.composite

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.decode import AudioInfo, Samples, open_audio
+from core.decoding.in_process import AudioInfo, Samples, open_audio
 from core.errors import AudioRejected
 from tests.fuzz.seeds import Seed, seeds, without_count
 
@@ -239,7 +239,7 @@ def test_frames_of_mpeg_that_are_promised_must_be_there(decode: Decode, short: i
 
 
 def frame_starts(content: bytes) -> list[int]:
-    from core.mpeg_frames import read_frame
+    from core.decoding.formats.mpeg_frames import read_frame
 
     starts, start = [], 0
     while frame := read_frame(content[start : start + 4]):
@@ -250,7 +250,7 @@ def frame_starts(content: bytes) -> list[int]:
 
 
 def test_a_mark_whose_counts_are_cut_promises_nothing(tmp_path: Path) -> None:
-    from core.mpeg import mpeg_streams
+    from core.decoding.formats.mpeg import mpeg_streams
 
     frame = b"\xff\xf3\x14\xc0" + bytes(8) + b"VBRI" + bytes(8)
     path = tmp_path / "clip"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codes import ClipCodes
-from core.window import cut_window, loudest_window, loudest_windows
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.window import cut_window, loudest_window, loudest_windows
 
 LEVELS = st.lists(st.integers(-1000, 0), min_size=1, max_size=60)
 

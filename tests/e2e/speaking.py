@@ -8,7 +8,7 @@ from typing import Any
 
 # What takes seconds to import is loaded by the server of forked processes, once for all of them.
 import core.codec
-import core.generate  # noqa: F401
+import core.in_context.audio_generator  # noqa: F401
 from flows.runtime import Runtime
 from flows.settings import Settings
 from flows.stages import generate

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio import wav_bytes
-from core.training.named_sounds import NAMED_SOUNDS
-from core.training.sounds import add_noise
+from core.audio.waveform import wav_bytes
+from core.training.data.named_sounds import NAMED_SOUNDS
+from core.training.data.sounds import add_noise
 from flows.generation_page import Item, Page, render_page
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from core.llama_files import model_fingerprint
+from core.llama.files import model_fingerprint
 from flows.fingerprints import codec_fingerprint, llm_fingerprint
 
 

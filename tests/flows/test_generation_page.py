@@ -9,8 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.audio import wav_bytes
-from core.generation_prompt import GenerationTask
+from core.audio.waveform import wav_bytes
+from core.prompts.generation import GenerationTask
 from flows.generation_page import MOST_ITEMS, MOST_WORDS, Item, Page, render_page, visible
 from tests.flows.test_artifacts import MARKUP
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio import wav_bytes
+from core.audio.waveform import wav_bytes
 from flows.pictures import (
     BANDS,
     LEVELS,

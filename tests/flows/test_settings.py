@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.decode import AudioLimits
+from core.decoding.in_process import AudioLimits
 from flows.settings import Settings
 
 

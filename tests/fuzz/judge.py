@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.decode import AudioInfo, AudioLimits
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.in_process import AudioInfo, AudioLimits
 from core.errors import AudioRejected
 from tests.fuzz.mutations import Mutant
 

@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
 from tests.fuzz.judge import LIMITS, Judge, Tally
 from tests.fuzz.mutations import mutant
 from tests.fuzz.seeds import seeds

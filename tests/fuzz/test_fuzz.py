@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from core.decode import AudioInfo
-from core.decoder import Decoder
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.in_process import AudioInfo
 from tests.fuzz.judge import LIMITS, Judge, Tally, wrongs
 from tests.fuzz.mutations import Mutant, mutant
 from tests.fuzz.run import fuzz

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from core.codec import nearest
-from core.codec.nearest import RoughSearch
+from core.codec.cpu import nearest
+from core.codec.cpu.nearest import RoughSearch
 from core.codec.quantize import VectorQuantize
-from core.products import has_byte_products
+from core.matmul import has_byte_products
 
 pytestmark = pytest.mark.skipif(not has_byte_products(), reason="no exact products of bytes on this CPU")
 

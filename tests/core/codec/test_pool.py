@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codec.pool import LARGEST, Latents, frame_sums, pooled_latent
+from core.codec.pooled_latent import LARGEST, Latents, frame_sums, pooled_latent
 
 DIM = 5
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from core.codec import CodecConfig, LLMCodec
+from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
 from core.codec.layers import Decoder, Encoder
-from core.codec.single_clip import SingleClipDecoder, SingleClipEncoder
 from tests.core.codec.conftest import SMALL, random_codec
 
 OTHER_STRIDES = CodecConfig(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.codes import ClipCodes
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
+from core.tokens.clip_codes import ClipCodes
 
 
 def clip(seed: int) -> ClipCodes:

@@ -3,15 +3,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
 from core.errors import PromptTooLong
 from core.evaluation.episodes import Episode, LabeledClips
 from core.evaluation.experiment import Experiment, few_shot
 from core.evaluation.methods import Method, Reply, most_probable
 from core.evaluation.paper import Column, columns
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
-from core.vocabulary import Vocabulary
+from core.llama.model import FrozenLlama
+from core.prompts.few_shot import FewShotSettings
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
 
 PROMPTS = columns("prompts", Column(2, 1), 4)
 

@@ -4,13 +4,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import score
 from core.evaluation.methods import LanguageModel, baselines
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
-from core.vocabulary import Vocabulary
+from core.llama.model import FrozenLlama
+from core.prompts.few_shot import FewShotSettings
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
 
 
 def clip(label: int, generator: np.random.Generator) -> ClipCodes:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.training.answer_clips import BLOCK, NOISY, SPOKEN, AnswerSpec, answer_clips, place
-from core.training.data import Clip
-from core.training.families import Samples
+from core.training.audio_llm.clips import BLOCK, NOISY, SPOKEN, AnswerSpec, answer_clips, place
+from core.training.data.clips import Clip
+from core.training.data.families import Samples
 
 SPEC = AnswerSpec(
     sound_classes=2,

@@ -1,16 +1,16 @@
-"""Prompts of training are those of core.generation_prompt, and say where their answers can be found."""
+"""Prompts of training are those of core.prompts.generation, and say where their answers can be found."""
 
 import random
 
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
-from core.generation_prompt import INSTRUCTIONS, Example, GenerationTemplate
-from core.training.answer_episodes import TASKS, AnswerEpisodes, _Prompt
-from core.training.bank import TokenBank
-from core.vocabulary import Vocabulary
-from core.window import cut_window
+from core.prompts.generation import INSTRUCTIONS, Example, GenerationTemplate
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import cut_window
+from core.training.audio_llm.episodes import TASKS, AnswerEpisodes, _Prompt
+from core.training.data.bank import TokenBank
 
 
 def clip(seed: int, blocks: int = 3) -> ClipCodes:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.training.answer_losses import ASKED_LAYER, SOURCE_LAYER
-from core.training.answer_network import answer_network
+from core.training.audio_llm.losses import ASKED_LAYER, SOURCE_LAYER
+from core.training.audio_llm.network import answer_network
 
 CONFIG = LlamaConfig(
     vocab_size=300,

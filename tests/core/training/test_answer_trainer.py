@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import LlamaConfig
 
-from core.llama import FrozenLlama
-from core.training.answer_clips import AnswerSpec
-from core.training.answer_losses import looking_loss
-from core.training.answer_trainer import AnswerTrainer, AnswerTraining
-from core.training.bank import TokenBank, merge_banks
-from core.vocabulary import Vocabulary
+from core.llama.model import FrozenLlama
+from core.tokens.vocabulary import Vocabulary
+from core.training.audio_llm.clips import AnswerSpec
+from core.training.audio_llm.losses import looking_loss
+from core.training.audio_llm.trainer import AnswerTrainer, AnswerTraining
+from core.training.data.bank import TokenBank, merge_banks
 from tests.core.training.test_answer_episodes import bank as small_bank
 
 CONFIG = LlamaConfig(

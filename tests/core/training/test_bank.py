@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 
 from core.codec import LLMCodec
-from core.encode import encode_clips
+from core.codec.clip_encoder import encode_clips
 from core.presets import preset_directory
-from core.training.bank import token_bank
-from core.training.data import BankSpec, make_clips, write_bank
+from core.training.data.bank import token_bank
+from core.training.data.clips import BankSpec, make_clips, write_bank
 
 
 def test_a_bank_is_encoded_once_and_keeps_its_classes(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from core.codec import CodecConfig
-from core.training.codec_trainer import CodecTrainer, learning_rate_share
-from core.training.config import CodebookSource, DataSource, TeacherSource, TrainingConfig
-from core.training.families import Samples
+from core.training.codec.config import CodebookSource, DataSource, TeacherSource, TrainingConfig
+from core.training.codec.updates import CodecTrainer, learning_rate_share
+from core.training.data.families import Samples
 
 MINI = CodecConfig(
     encoder_dim=16,

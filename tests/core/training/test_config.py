@@ -7,7 +7,7 @@ import pytest
 
 import core.training
 from core.codec import CodecConfig
-from core.training.config import TrainingConfig
+from core.training.codec.config import TrainingConfig
 
 CONFIGS = Path(core.training.__file__).parent / "configs"
 SINGLE = ("mini", "mini_vanilla_rvq", "released", "paper")

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from core.training.corpus import CHARACTERS, read_word_list, sentences
+from core.training.data.corpus import CHARACTERS, read_word_list, sentences
 
 
 def test_the_word_list_is_large_and_plain() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.training.data import (
+from core.training.data.clips import (
     Bank,
     BankSpec,
     Clip,
@@ -18,7 +18,7 @@ from core.training.data import (
     recorded_clips,
     write_bank,
 )
-from core.training.families import Samples
+from core.training.data.families import Samples
 
 SPEC = BankSpec(sound_classes=3, speech_classes=0, takes=2, duration=0.3, seed=5)
 

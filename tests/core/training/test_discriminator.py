@@ -2,7 +2,7 @@
 
 import torch
 
-from core.training.discriminator import HOPS, MelDiscriminators
+from core.training.codec.discriminator import HOPS, MelDiscriminators
 
 
 def test_each_scale_gives_scores_and_inner_layers() -> None:

@@ -3,13 +3,13 @@ import random
 import numpy as np
 import pytest
 
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
-from core.few_shot import FewShotPrompt, FewShotSettings
-from core.prompt import PromptTemplate
-from core.training.bank import TokenBank, merge_banks
-from core.training.episodes import Episodes, EpisodeShape
-from core.vocabulary import Vocabulary
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotPrompt, FewShotSettings
+from core.prompts.template import PromptTemplate
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.training.data.bank import TokenBank, merge_banks
+from core.training.label_llm.episodes import Episodes, EpisodeShape
 
 
 def clip(seed: int) -> ClipCodes:

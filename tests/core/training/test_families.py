@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.training.families import FAMILIES, SAMPLE_RATE, Range
+from core.training.data.families import FAMILIES, SAMPLE_RATE, Range
 
 
 def loudest_frequency(samples: np.ndarray) -> float:

@@ -10,24 +10,24 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import LlamaConfig
 
-from core.codes import ClipCodes
-from core.demonstrations import LabeledClip
-from core.few_shot import FewShotSettings
-from core.llama import FrozenLlama
-from core.model_prompt import ModelPrompt, read_model_prompt
-from core.training.bank import TokenBank
-from core.training.data import BankSpec
-from core.training.episodes import EpisodeShape
-from core.training.llama_losses import Aids, attention_loss, label_losses
-from core.training.llama_network import apply_layer, logits_at, new_network
-from core.training.llama_trainer import LlamaTrainer, LlamaTraining
-from core.understand import FewShotLabeler
-from core.vocabulary import Vocabulary
+from core.in_context.labelers import FewShotLabeler
+from core.llama.model import FrozenLlama
+from core.prompts.demonstrations import LabeledClip
+from core.prompts.few_shot import FewShotSettings
+from core.prompts.model_slots import ModelPrompt, read_model_prompt
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.training.data.bank import TokenBank
+from core.training.data.clips import BankSpec
+from core.training.label_llm.episodes import EpisodeShape
+from core.training.label_llm.losses import Aids, attention_loss, label_losses
+from core.training.label_llm.network import apply_layer, logits_at, new_network
+from core.training.label_llm.trainer import LlamaTrainer, LlamaTraining
 
 CONFIG = LlamaConfig(
     vocab_size=420,

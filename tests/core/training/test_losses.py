@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.training.losses import (
+from core.training.codec.losses import (
     SUB_BANDS,
     SpectrumLosses,
     SubBands,

@@ -1,7 +1,7 @@
 import pytest
 
-from core.training.families import FAMILIES
-from core.training.named_sounds import NAMED_SOUNDS
+from core.training.data.families import FAMILIES
+from core.training.data.named_sounds import NAMED_SOUNDS
 
 
 @pytest.mark.parametrize("label", NAMED_SOUNDS)

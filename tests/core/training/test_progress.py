@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.audio import read_waveform
-from core.training.progress import Usage, append_log, write_samples
+from core.audio.waveform import read_waveform
+from core.training.codec.progress import Usage, append_log, write_samples
 
 
 def test_usage_counts_what_was_chosen_of_late() -> None:

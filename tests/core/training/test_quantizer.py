@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.codec.config import CodecConfig
-from core.training.losses import consistency_loss, semantic_loss
-from core.training.quantizer import TrainableQuantizer, principal_axes
+from core.training.codec.losses import consistency_loss, semantic_loss
+from core.training.codec.quantizer import TrainableQuantizer, principal_axes
 
 CONFIG = CodecConfig(latent_dim=16, codebook_sizes=(64, 96, 96), codebook_dim=24, blocks="mel")
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import core.training
-from core.training.codec_trainer import CodecTrainer
-from core.training.config import TrainingConfig
-from core.training.families import Samples
+from core.training.codec.config import TrainingConfig
+from core.training.codec.updates import CodecTrainer
+from core.training.data.families import Samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.training.families import FAMILIES, Samples
-from core.training.sounds import Rhythm, SoundClass, add_noise, sound_class
+from core.training.data.families import FAMILIES, Samples
+from core.training.data.sounds import Rhythm, SoundClass, add_noise, sound_class
 
 SEEDS = st.integers(0, 2**32)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from core.errors import CheckpointMismatch
-from core.training.families import Samples
-from core.training.teachers import TEXT_SCALE, MelTeacher, discriminant_vectors
+from core.training.codec.teachers import TEXT_SCALE, MelTeacher, discriminant_vectors
+from core.training.data.families import Samples
 
 
 class Tones:
@@ -67,7 +67,7 @@ def test_the_same_clips_make_the_same_teacher(teacher: MelTeacher) -> None:
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Directories of a T5 and a Whisper of random weights, 32 wide."""
-    import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+    import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
     # isort: split
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -95,7 +95,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_frozen_encoders_give_a_vector_a_text_and_fifty_frames_a_second(encoders: tuple[Path, Path]) -> None:
-    from core.training.frozen_teacher import FrozenTeacher
+    from core.training.codec.frozen_teachers import FrozenTeacher
 
     teacher = FrozenTeacher(*encoders, Tones(), dim=32, device="cpu")
     vectors = teacher.text([0, 1, 3])
@@ -108,7 +108,7 @@ def test_frozen_encoders_give_a_vector_a_text_and_fifty_frames_a_second(encoders
 
 
 def test_an_encoder_of_another_width_is_refused(encoders: tuple[Path, Path]) -> None:
-    from core.training.frozen_teacher import FrozenTeacher
+    from core.training.codec.frozen_teachers import FrozenTeacher
 
     with pytest.raises(CheckpointMismatch, match="32 wide, the latent 64"):
         FrozenTeacher(*encoders, Tones(), dim=64, device="cpu")

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from core.codec import LLMCodec
-from core.training.config import TrainingConfig
-from core.training.families import Samples
-from core.training.trainer import read_codebooks, read_semantic_words, train_codec, word_vectors
-from core.vocabulary import TextTokenizer
+from core.tokens.vocabulary import TextTokenizer
+from core.training.codec.config import TrainingConfig
+from core.training.codec.trainer import read_codebooks, read_semantic_words, train_codec, word_vectors
+from core.training.data.families import Samples
 
 PRESETS = Path(__file__).parents[3] / "core" / "presets"
 CONFIG = {

@@ -6,8 +6,8 @@ import pytest
 import sentencepiece
 
 from core.presets import preset_directory
-from core.training.corpus import read_word_list
-from core.training.vocabulary import (
+from core.training.data.corpus import read_word_list
+from core.training.data.vocabulary import (
     SEED,
     SEMANTIC_CODES,
     embedding_table,

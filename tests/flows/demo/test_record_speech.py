@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from core.training.speech import VOICES
+from core.training.data.speech import VOICES
 from flows.demo.audio_clips import DIGIT_RECORDINGS, TAKES
 from flows.demo.clips import LIBRARY_TAKES, QUERY_TAKES, RECORDINGS
 from flows.demo.record_speech import DIGITS, SENTENCES, record

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from core.codes import AudioCodes
 from core.errors import PromptError, PromptTooLong
+from core.tokens.clip_codes import AudioCodes
 from db.generated import Audio
 from db.library import LibraryNotFound
 from flows.runtime import Runtime

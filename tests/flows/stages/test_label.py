@@ -11,15 +11,15 @@ import pytest
 import torch
 from sqlalchemy import text
 
-import core.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from core.codes import ClipCodes
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong
+from core.in_context.labelers import Labeler, Prediction
 from core.presets import preset_directory
-from core.understand import Labeler, Prediction
+from core.tokens.clip_codes import ClipCodes
 from db.engine import make_engine, session_scope
 from db.library import LibraryNotFound
 from db.runs import RunClaim

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import PromptError
-from core.generation_prompt import check_text
+from core.prompts.generation import check_text
 from flows.runtime import Runtime
 from flows.stages.manifest import ManifestError
 from flows.stages.texts import Texts, given_texts, read_texts, refused_lines

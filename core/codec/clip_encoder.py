@@ -1,0 +1,26 @@
+"""Clips in memory, encoded as they are stored: codes, levels and pooled latents."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from core.codec import EncodedClip, LLMCodec
+from core.decoding.in_process import Samples
+from core.tokens.clip_codes import ClipCodes, Int16Array
+from core.tokens.loudness import LevelMeter
+
+
+def encode_clips(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
+    """The codes of clips, (T,) float32 at the codec's rate each, with levels and pooled latents."""
+    samples = [torch.from_numpy(clip) for clip in clips]
+    span = codec.config.block_length // codec.config.codes_per_block[0]
+    meters = [LevelMeter(span, codec.config.block_length) for _ in samples]
+    measured = (meter.measure([clip]) for meter, clip in zip(meters, samples, strict=True))
+    encoded = codec.encode_with_latents(measured)
+    return [_clip_codes(clip, meter.levels) for clip, meter in zip(encoded, meters, strict=True)]
+
+
+def _clip_codes(clip: EncodedClip, levels: Int16Array) -> ClipCodes:
+    semantic, acoustic1, acoustic2 = (layer.numpy().astype(np.int16) for layer in clip.codes)
+    return ClipCodes(semantic, acoustic1, acoustic2, levels, clip.latent)

@@ -1,0 +1,258 @@
+"""The released blocks for one clip on a CPU: what core.codec.layers computes, laid out for its caches.
+
+Samples lie time-major, (T, C), so that a tap of a depthwise convolution is a row, and every other convolution
+a matrix product. The scale inside a Snake is folded into the convolutions around it. A bias is not added
+where it arises: the stream owes it until the next Snake, which adds a constant anyway. So a residual unit is
+two sines, one product and a few passes over buffers that its block allocates once.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.codec.attention import LocalMHA
+from core.codec.layers import Decoder, Encoder, NoiseBlock, ResidualUnit, Snake1d
+from core.matmul import product
+
+MARGIN = 27
+"""Rows of zeros on either side of a padded buffer: the reach of three steps of the widest dilation, 9."""
+
+LEAST_ALPHA = 1e-6
+"""In float32 a Snake of a smaller alpha is the identity, and so is this one; zero could not be divided by."""
+
+
+class SingleClipEncoder:
+    """The encoder's weights as they are when it is made."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        first, *blocks, attention, last = _parts(encoder.block)
+        self._first, owed = _matrix(first.weight), _bias(first)
+        self._blocks: list[tuple[_Trunk, _Down]] = []
+        for block in blocks:
+            *units, snake, down = _parts(block.block)
+            trunk = _Trunk(units, snake, owed)
+            self._blocks.append((trunk, _Down(down, trunk.alpha)))
+            owed = _bias(down)
+        self._owed = owed
+        self._attention: LocalMHA = attention
+        self._last = _Taps(last)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(T,) samples, whole blocks, to (D, T / hop_length) latents."""
+        x = product(functional.pad(samples, (3, 3)).unfold(0, 7, 1), self._first)
+        for trunk, down in self._blocks:
+            x = down(trunk(x))
+        return self._last(_padded(_attend(self._attention, x + self._owed))).T
+
+
+class SingleClipDecoder:
+    """The decoder's weights as they are when it is made."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        depthwise, pointwise, attention, *blocks, snake, last, _ = _parts(decoder.model)
+        self._first = _Taps(depthwise)
+        self._second, self._bias = _matrix(pointwise.weight), _bias(pointwise)
+        self._attention: LocalMHA = attention
+        self._blocks: list[tuple[_Trunk, _Up]] = []
+        units: Sequence[ResidualUnit] = ()
+        owed = torch.zeros_like(self._bias)
+        for block in blocks:
+            before, up, *rest = _parts(block.block)
+            trunk = _Trunk(units, before, owed)
+            noise = rest.pop(0) if isinstance(rest[0], NoiseBlock) else None
+            self._blocks.append((trunk, _Up(up, trunk.alpha, noise)))
+            units, owed = rest, _bias(up)
+        self._trunk = _Trunk(units, snake, owed)
+        self._last = (last.weight[0] / self._trunk.alpha[:, None]).T.contiguous()
+        self._last_bias = _bias(last)
+
+    def __call__(self, z_q: Tensor, generator: torch.Generator) -> Tensor:
+        """(D, T) latents to (T * hop_length,) samples; the noise is drawn as core.codec.layers draws it."""
+        x = product(self._first(_padded(z_q.T)), self._second) + self._bias
+        x = _attend(self._attention, x)
+        for trunk, up in self._blocks:
+            x = up(trunk(x), generator)
+        return self._samples(self._trunk(x))
+
+    def _samples(self, padded: Tensor) -> Tensor:
+        """A convolution to one channel: each row times each of the taps, summed over diagonals."""
+        near = padded[MARGIN - 3 : len(padded) - MARGIN + 3]
+        taps = product(near, self._last)  # (T + 6, 7)
+        diagonals = taps.as_strided((len(taps) - 6, 7), (7, 8))
+        return torch.tanh(diagonals.sum(1) + self._last_bias)
+
+
+class _Trunk:
+    """Residual units, then a Snake: (T, C), which is overwritten, to a padded buffer.
+
+    alpha (C,): the buffer holds the Snake's output times it. `owed` (C,) is missing in what comes in.
+    """
+
+    def __init__(self, units: Iterable[ResidualUnit], snake: Snake1d, owed: Tensor) -> None:
+        self._units: list[_Unit] = []
+        for unit in units:
+            self._units.append(_Unit(unit, owed))
+            owed = owed + _bias(_parts(unit.block)[-1])
+        self._snake = _Snake(snake, owed)
+        self.alpha = self._snake.alpha
+
+    def __call__(self, x: Tensor) -> Tensor:
+        padded = x.new_zeros(len(x) + 2 * MARGIN, x.shape[1])
+        inside, spare = padded[MARGIN:-MARGIN], torch.empty_like(x)
+        for unit in self._units:
+            unit(x, padded, spare)
+        self._snake(x, inside, spare)
+        return padded
+
+
+class _Snake:
+    """alpha (x + owed) + sin^2(alpha (x + owed)): alpha times a Snake of x and what it is owed."""
+
+    def __init__(self, snake: Snake1d, owed: Tensor) -> None:
+        self.alpha = _alpha(snake)
+        self._constant = self.alpha * owed
+
+    def __call__(self, x: Tensor, out: Tensor, spare: Tensor) -> None:
+        torch.addcmul(self._constant, x, self.alpha, out=out)
+        _add_wave(out, spare)
+
+
+class _Unit:
+    """A residual unit: adds to a stream (T, C) what it gives, its last bias left out."""
+
+    def __init__(self, unit: ResidualUnit, owed: Tensor) -> None:
+        snake, depthwise, second, pointwise = _parts(unit.block)
+        self._snake = _Snake(snake, owed)
+        alpha = _alpha(second)
+        self._taps = _Taps(depthwise, alpha, self._snake.alpha)
+        self._pointwise = (pointwise.weight[:, :, 0] / alpha).T.contiguous()
+
+    def __call__(self, x: Tensor, padded: Tensor, spare: Tensor) -> None:
+        inside = padded[MARGIN:-MARGIN]
+        self._snake(x, inside, spare)
+        self._taps(padded, spare)
+        _add_wave(spare, inside)
+        x.addmm_(spare, self._pointwise)
+
+
+class _Taps:
+    """A depthwise convolution of kernel 7 over a padded buffer, with 1 / alpha in front and `gain` behind."""
+
+    def __init__(self, conv: nn.Conv1d, gain: Tensor | float = 1.0, alpha: Tensor | float = 1.0) -> None:
+        self._taps = (conv.weight[:, 0].T * gain / alpha).contiguous()
+        self._bias = _bias(conv) * gain
+        self._dilation = conv.dilation[0]
+
+    def __call__(self, padded: Tensor, out: Tensor | None = None) -> Tensor:
+        rows = len(padded) - 2 * MARGIN
+        first, *others = (padded[start : start + rows] for start in self._starts())
+        out = torch.addcmul(self._bias, first, self._taps[0], out=out)
+        for shifted, tap in zip(others, self._taps[1:], strict=True):
+            out.addcmul_(shifted, tap)
+        return out
+
+    def _starts(self) -> range:
+        return range(MARGIN - 3 * self._dilation, MARGIN + 3 * self._dilation + 1, self._dilation)
+
+
+class _Down:
+    """A convolution of twice its stride over a padded buffer, as a product; its bias is owed."""
+
+    def __init__(self, conv: nn.Conv1d, alpha: Tensor) -> None:
+        self._stride = conv.stride[0]
+        self._padding = math.ceil(self._stride / 2)
+        self._weight = _matrix(conv.weight / alpha[:, None])
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        rows, channels = padded.shape
+        steps = (rows - 2 * MARGIN) // self._stride
+        start, step = (MARGIN - self._padding) * channels, self._stride * channels
+        return product(padded.as_strided((steps, 2 * step), (step, 1), start), self._weight)
+
+
+class _Up:
+    """A transposed convolution of twice its stride over a padded buffer, as a product; its bias is owed.
+
+    `stride` rows of the output hang on two rows of the input, so a product over pairs of rows gives them.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose1d, alpha: Tensor, noise: NoiseBlock | None) -> None:
+        self._stride = conv.stride[0]
+        self._padding = math.ceil(self._stride / 2)
+        cin, cout, _ = conv.weight.shape
+        halves = (conv.weight / alpha[:, None, None]).view(cin, cout, 2, self._stride).flip(2)
+        self._weight = halves.permute(3, 1, 2, 0).reshape(self._stride * cout, 2 * cin)
+        self._noise = _Noise(noise, _bias(conv)) if noise else None
+
+    def __call__(self, padded: Tensor, generator: torch.Generator) -> Tensor:
+        rows, channels = padded.shape[0] - 2 * MARGIN, padded.shape[1]
+        pairs = padded.as_strided((rows + 1, 2 * channels), (channels, 1), (MARGIN - 1) * channels)
+        spread = product(pairs, self._weight).view((rows + 1) * self._stride, -1)
+        x = spread[self._padding : self._padding + rows * self._stride]
+        return self._noise(x, generator) if self._noise else x
+
+
+class _Noise:
+    """A NoiseBlock over a stream that is owed something."""
+
+    def __init__(self, block: NoiseBlock, owed: Tensor) -> None:
+        self._weight = _matrix(block.linear.weight)
+        self._constant = product(owed[None], self._weight)
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(len(x), 1, generator=generator)
+        return x.addcmul_(noise, product(x, self._weight).add_(self._constant))
+
+
+def _add_wave(x: Tensor, spare: Tensor) -> None:
+    """x + sin(x)^2 in place."""
+    if _has_fast_mkl():
+        torch.sin(x, out=spare)
+    else:
+        np.sin(x.numpy(), out=spare.numpy())
+    x.addcmul_(spare, spare)
+
+
+@cache
+def _has_fast_mkl() -> bool:
+    """Whether torch's sine, which is MKL's, is the fastest: two threads of it take half as long as one of
+    numpy on Intel's CPUs, and longer on others."""
+    described = Path("/proc/cpuinfo")
+    return described.is_file() and "GenuineIntel" in described.read_text()
+
+
+def _attend(attention: LocalMHA, x: Tensor) -> Tensor:
+    attended: Tensor = attention(x.T[None])[0].T
+    return attended
+
+
+def _padded(x: Tensor) -> Tensor:
+    return functional.pad(x, (0, 0, MARGIN, MARGIN))
+
+
+def _parts(sequence: nn.Module) -> list[Any]:
+    """A Sequential's modules: mypy does not know their types."""
+    return list(sequence.children())
+
+
+def _alpha(snake: Snake1d) -> Tensor:
+    """(C,) no nearer to zero than LEAST_ALPHA."""
+    alpha = snake.alpha.flatten()
+    return torch.where(alpha.abs() < LEAST_ALPHA, LEAST_ALPHA, alpha)
+
+
+def _bias(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.clone()
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A convolution's (N, C, K) as the (N, K * C) of a product over K rows side by side."""
+    return weight.transpose(1, 2).flatten(1).contiguous()

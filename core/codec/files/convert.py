@@ -1,0 +1,110 @@
+"""From the released files to our directory: checkpoint, embeddings and word list become one fingerprint."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from core.codec.config import CodecConfig
+from core.codec.files import checkpoint
+from core.codec.files.directory import check_words, read_words
+from core.codec.model import LLMCodec
+from core.errors import CheckpointMismatch
+
+FirstCodebook = Literal["words", "llama"]
+"""What the semantic layer indexes: the 3,248 words of the paper, or all 32,000 LLAMA pieces."""
+
+LLAMA_ROWS = 32000
+
+
+@dataclass(frozen=True)
+class ReleasedFiles:
+    """What was published; embeddings are only needed where the checkpoint holds no codebooks.
+
+    The tokenizer is LLAMA 2's: with it beside the codec, acoustic codes have words too.
+    """
+
+    checkpoint: Path
+    words: Path | None = None
+    llama_embeddings: Path | None = None
+    word_embeddings: Path | None = None
+    tokenizer: Path | None = None
+
+
+def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: FirstCodebook) -> LLMCodec:
+    """Writes `output` (which must not exist yet) and returns the codec read back from it.
+
+    Raises:
+        CheckpointMismatch: shapes, words or the first codebook are not those of the configuration.
+    """
+    if output.exists():
+        raise CheckpointMismatch(f"{output} exists already: converting writes a new directory")
+    state = released_state(files)
+    config = _with_first_codebook(config, state, first)
+    words = read_words(files.words) if files.words and first == "words" else ()
+    check_words(words, config)
+    tensors = checkpoint.canonical(state)
+    with torch.device("meta"):
+        checkpoint.check_shapes(tensors, LLMCodec(config).canonical())
+    checkpoint.write_directory(output, config, tensors, words, files.tokenizer)
+    return LLMCodec.from_directory(output)
+
+
+def released_state(files: ReleasedFiles) -> dict[str, Tensor]:
+    """The tensors of the released checkpoint, its codebooks completed from the embedding files."""
+    loaded = _load(files.checkpoint)
+    if checkpoint.RELEASED_KEY not in loaded:
+        raise CheckpointMismatch(
+            f"{files.checkpoint} has no key {checkpoint.RELEASED_KEY!r}; its keys are {sorted(loaded)[:8]}"
+        )
+    state: dict[str, Tensor] = dict(loaded[checkpoint.RELEASED_KEY])
+    sources = [files.word_embeddings, files.llama_embeddings, files.llama_embeddings]
+    for index, source in enumerate(sources):
+        name = f"quantizer.quantizers.{index}.codebook.weight"
+        if name not in state and source is not None:
+            state[name] = _embeddings(source)
+    return state
+
+
+def _load(path: Path) -> dict[str, dict[str, Tensor]]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointMismatch(f"{path} is no torch checkpoint of tensors: {error}") from error
+    if not isinstance(loaded, dict):
+        raise CheckpointMismatch(f"{path} holds a {type(loaded).__name__}, a dict is needed")
+    return loaded
+
+
+def _embeddings(path: Path) -> Tensor:
+    """`embed_llama2.pt` is a dict with `weight`, `layer1.pth` the tensor itself."""
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    table = loaded["weight"] if isinstance(loaded, dict) else loaded
+    if not isinstance(table, Tensor) or table.dim() != 2:
+        raise CheckpointMismatch(f"{path} holds no table of embeddings")
+    return table
+
+
+def _with_first_codebook(config: CodecConfig, state: dict[str, Tensor], first: FirstCodebook) -> CodecConfig:
+    """Holds the first codebook's rows against what was asked for by name."""
+    name = "quantizer.quantizers.0.codebook.weight"
+    if name not in state:
+        raise CheckpointMismatch(f"the checkpoint has no {name}: pass the file of word embeddings")
+    rows = state[name].shape[0]
+    if first == "llama":
+        sizes = (LLAMA_ROWS, *config.codebook_sizes[1:])
+        config = replace(config, codebook_sizes=sizes)
+    elif rows == LLAMA_ROWS != config.codebook_sizes[0]:
+        raise CheckpointMismatch(
+            f"the first codebook has {rows} rows, the paper's has {config.codebook_sizes[0]} words: this is "
+            "the other published checkpoint, whose semantic layer indexes all LLAMA pieces. "
+            "Its codes mean other words; ask for it with --first-codebook llama"
+        )
+    if rows != config.codebook_sizes[0]:
+        raise CheckpointMismatch(
+            f"the first codebook has {rows} rows, {config.codebook_sizes[0]} are configured"
+        )
+    return config

@@ -1,0 +1,53 @@
+"""Short clips of every kind that is decoded, for a decoder to practice on before it is confined."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+
+from core.decoding.mixdown import Samples
+from core.decoding.pyav.sound import find_av
+
+_RATE = 48_000
+_BY_SOUNDFILE = (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None))
+_BY_AV = (("mp4", "aac"), ("mp4", "alac"), ("webm", "libopus"), ("adts", "aac"))
+
+
+def make_rehearsal() -> Iterator[bytes]:
+    """Yield clips of every kind that can be made here: whole, joined and cut, and one that is not audio."""
+    noise = make_noise()
+    clips = [
+        encode_by_soundfile(noise, *coding) for coding in _BY_SOUNDFILE if soundfile.check_format(*coding)
+    ]
+    if av := find_av():
+        clips += [encode_by_av(noise, *coding) for coding in _BY_AV if coding[1] in av.codecs_available]
+    for clip in clips:
+        yield from (clip, clip + clip, clip[: len(clip) // 2])
+    yield b"no audio"
+
+
+def make_noise() -> Samples:
+    """Return 42 ms of it, (frames, 2)."""
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (2000, 2)).astype(np.float32)
+
+
+def encode_by_soundfile(samples: Samples, container: str, subtype: str | None, rate: int = _RATE) -> bytes:
+    """Return a file of samples (frames, channels)."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container, subtype=subtype)
+    return file.getvalue()
+
+
+def encode_by_av(samples: Samples, container: str, codec: str, rate: int = _RATE) -> bytes:
+    """Return a file of stereo samples (frames, 2) as libav's muxer of that name writes it."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate, layout="stereo")
+        planes = np.ascontiguousarray(samples.T)
+        frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
+        frame.sample_rate = rate
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue()

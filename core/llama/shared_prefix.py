@@ -1,0 +1,72 @@
+"""A prefix that a language model has read once, and the room for what is read behind it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedPrefix:
+    """A prefix that the model has read: its ids and the keys and values of every layer, kept once.
+
+    They are only read from then on, by as many threads as like.
+    """
+
+    token_ids: tuple[int, ...]
+    kv_cache: DynamicCache
+
+    def continued(self, room: int) -> DynamicCache:
+        """A copy of the prefix, and behind it room for so many ids."""
+        return self._first(len(self.token_ids), room)
+
+    def behind(self, room: int) -> DynamicCache:
+        """Room for so many ids that are read behind the prefix, without the prefix."""
+        return self._first(0, room)
+
+    def _first(self, kept: int, room: int) -> DynamicCache:
+        """The first of its ids, and room for more."""
+        cache = DynamicCache()
+        cache.layers = [
+            _RoomyLayer(layer.keys[..., :kept, :], layer.values[..., :kept, :], room)
+            for layer in self.kv_cache.layers
+        ]
+        return cache
+
+    def rewind(self, cache: DynamicCache) -> None:
+        """Forget what was read behind the prefix: its room is free again."""
+        cache.crop(len(self.token_ids) - cache.get_seq_length())
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
+    """Keys and values (1, heads, ids, head_dim) of one layer, written where there is room for them.
+
+    A DynamicLayer puts all it has in new tensors whenever ids come: a copy of the prefix for each.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._keys, self._values = _with_room(keys, room), _with_room(values, room)
+        self.update(keys, values)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        self._keys[..., start:end, :] = key_states
+        self._values[..., start:end, :] = value_states
+        self.keys, self.values = self._keys[..., :end, :], self._values[..., :end, :]
+        return self.keys, self.values
+
+
+def _with_room(states: Tensor, room: int) -> Tensor:
+    """An empty tensor for states (1, heads, ids, head_dim) and as many more ids."""
+    *shape, ids, width = states.shape
+    return states.new_empty(*shape, ids + room, width)

@@ -1,0 +1,38 @@
+"""The weights of a LLAMA directory as a model."""
+
+import json
+from pathlib import Path
+
+import torch
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaForCausalLM
+
+from core.errors import CheckpointMismatch
+from core.llama.files import DType, model_files
+
+
+def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
+    """The model on the CPU, ready for inference.
+
+    Raises CheckpointMismatch when it is of another family, or weights are missing or of another shape.
+    """
+    folder = Path(directory)
+    model_files(folder)
+    family = json.loads((folder / "config.json").read_text()).get("model_type")
+    if family != "llama":
+        raise CheckpointMismatch(f"{folder} holds a model of type {family!r}, only 'llama' can be used")
+    model, loading = LlamaForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        attn_implementation="sdpa",
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    wrong = {kind: loading[kind] for kind in ("missing_keys", "mismatched_keys") if loading[kind]}
+    if wrong:
+        raise CheckpointMismatch(f"the weights in {folder} do not fit its config.json: {wrong}")
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,131 @@
+"""Which token ids may come next where only audio of a known length may be said.
+
+Audio of m blocks is 2m words of the codec, then 4m codes of its first acoustic layer, then 8m of the second.
+There every id is a code, also those that end or pad a text: nothing ends audio before its length is reached.
+
+A word of one id may begin a word of two, and only the next id tells which one was said: where it can
+continue the word, it does. At the last word it could as well be the first acoustic code, since the same ids
+spell both and nothing has been said yet that tells them apart (PAPER.md 3.6). One reading has to win, and it
+is the one that holds inside the layer. So the few codes that need the other can be shown in a prompt, but an
+answer never has them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from core.errors import BadCodes, PromptError
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
+from core.tokens.vocabulary import Vocabulary
+
+
+class AudioGrammar:
+    """The answers that are audio in the words of one codec.
+
+    codes: the semantic code of each word by its ids. begins, acoustic (n,) int64, ascending: the ids that
+    begin a word, and those of an acoustic layer. Raises BadCodes for a codec without words.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        if not vocabulary.words:
+            raise BadCodes("the codec has no word list (words.txt): a language model cannot say its codes")
+        self.longest_word = vocabulary.longest_word
+        self.codes = {tuple(vocabulary.token_ids(0, [code])): code for code in range(vocabulary.size(0))}
+        self.begins = _ascending(ids[0] for ids in self.codes)
+        self.acoustic = torch.arange(vocabulary.size(1))
+        self._after = self._continuations()
+
+    def begin(self, num_blocks: int) -> "AudioAnswer":
+        """An answer of which nothing has been said. Raises PromptError for less than one block."""
+        return AudioAnswer(self, num_blocks)
+
+    def goes_on(self, token_id: int) -> bool:
+        """Whether a word of two ids begins with this one."""
+        return token_id in self._after
+
+    def after(self, token_id: int, *, last: bool) -> Tensor:
+        """The ids that may follow the first of a word that goes on; last: no other word may begin."""
+        return self._after[token_id][last]
+
+    def _continuations(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """By the first id of each word of two: what may follow inside the layer, and after its last word."""
+        seconds: dict[int, list[int]] = defaultdict(list)
+        for ids in self.codes:
+            if len(ids) == 2:
+                seconds[ids[0]].append(ids[1])
+        after = {}
+        for first, continuing in seconds.items():
+            only = _ascending(continuing)
+            or_next = _ascending([*continuing, *self.begins.tolist()])
+            after[first] = (or_next, self.acoustic) if (first,) in self.codes else (only, only)
+        return after
+
+
+class AudioAnswer:
+    """What has been said so far of one answer."""
+
+    def __init__(self, grammar: AudioGrammar, num_blocks: int) -> None:
+        if num_blocks < 1:
+            raise PromptError(f"audio of {num_blocks} blocks cannot be said: ask for at least 1, 0.24 s")
+        self._grammar = grammar
+        self._lengths = tuple(count * num_blocks for count in CODES_PER_BLOCK)
+        self._words: list[int] = []
+        self._begun: int | None = None
+        self._acoustic: list[int] = []
+
+    @property
+    def longest(self) -> int:
+        """The most ids that the whole answer can take."""
+        semantic, acoustic1, acoustic2 = self._lengths
+        return semantic * self._grammar.longest_word + acoustic1 + acoustic2
+
+    @property
+    def complete(self) -> bool:
+        """Whether all has been said."""
+        return len(self._acoustic) == self._lengths[1] + self._lengths[2]
+
+    @property
+    def allowed(self) -> Tensor:
+        """(n,) int64, ascending: the ids that may come next, none once the answer is complete."""
+        left = self._lengths[0] - len(self._words)
+        if self._begun is not None:
+            return self._grammar.after(self._begun, last=left == 1)
+        if left:
+            return self._grammar.begins
+        return self._grammar.acoustic[: 0 if self.complete else None]
+
+    def say(self, token_id: int) -> None:
+        """Take the next id. Raises PromptError for one that may not come next."""
+        if not _holds(self.allowed, token_id):
+            raise PromptError(f"the token id {token_id} cannot come next in audio: say one of those allowed")
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            pair = (begun, token_id)
+            self._words.append(self._grammar.codes[pair if pair in self._grammar.codes else (begun,)])
+            if pair in self._grammar.codes:
+                return
+        if len(self._words) == self._lengths[0]:
+            self._acoustic.append(token_id)
+        elif self._grammar.goes_on(token_id):
+            self._begun = token_id
+        else:
+            self._words.append(self._grammar.codes[(token_id,)])
+
+    @property
+    def codes(self) -> AudioCodes:
+        """What was said, in codes. Raises PromptError before the answer is complete."""
+        if not self.complete:
+            raise PromptError("the answer has no codes yet: it is not complete")
+        end = self._lengths[1]
+        return tuple(self._words), tuple(self._acoustic[:end]), tuple(self._acoustic[end:])
+
+
+def _ascending(token_ids: Iterable[int]) -> Tensor:
+    return torch.tensor(sorted(set(token_ids)))
+
+
+def _holds(ascending: Tensor, token_id: int) -> bool:
+    at = int(torch.searchsorted(ascending, token_id))
+    return at < len(ascending) and int(ascending[at]) == token_id

@@ -1,0 +1,97 @@
+"""The prompt of generation as token ids: a text or audio stands in the brackets, audio is the answer.
+
+The paper prints the prompt of speech (App. C.2) and none for sounds and denoising; no code of it was released
+(PAPER.md 3.3 to 3.6). The pieces are those of labelling: `###\\nInput: < ` asked ` >\\nOutput: ` answer, with
+nothing behind an answer, since its length is known.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import PromptError
+from core.prompts.template import CLOSING, OPENING
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import WindowCodes
+
+TEMPLATE_VERSION = 1
+
+GenerationTask = Literal["speech", "sound", "denoise"]
+
+INSTRUCTIONS: dict[GenerationTask, str] = {
+    "speech": "Learn a foreign language for different digits, then generate the corresponding number using "
+    "foreign language based on instruction",
+    "sound": "Learn a foreign language for different sounds, then generate the corresponding sound using "
+    "foreign language based on instruction",
+    "denoise": "Learn a foreign language and say each input without its noise, following the examples",
+}
+"""The paper's for speech; its prompt for sounds is the same setting, and none is printed for denoising."""
+
+LONGEST_TEXT = 200
+"""Characters of a text that is asked for."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Example:
+    """A demonstration of generation: what stands in the brackets, a text or noisy audio, and its answer."""
+
+    asked: str | WindowCodes
+    answer: WindowCodes
+
+
+class GenerationTemplate:
+    """Turns the parts of a prompt of generation into token ids."""
+
+    def __init__(self, vocabulary: Vocabulary, task: GenerationTask) -> None:
+        self.task = task
+        self._vocabulary = vocabulary
+        tokenizer = vocabulary.tokenizer
+        self._opening_ids, self._closing_ids = tokenizer.encode(OPENING), tokenizer.encode(CLOSING)
+
+    def prefix_ids(self, instruction: str | None, examples: Sequence[Example], repeats: int = 0) -> list[int]:
+        """What all queries share. The demonstrations come once, and `repeats` times again."""
+        tokenizer = self._vocabulary.tokenizer
+        opening = [tokenizer.bos_id, *(tokenizer.encode(f"{instruction}\n") if instruction else [])]
+        shown = [token_id for one in examples for token_id in self.example_ids(one)]
+        return opening + shown * (1 + repeats)
+
+    def example_ids(self, example: Example) -> list[int]:
+        """A demonstration: what is asked and its answer."""
+        return self.query_ids(example.asked) + self._vocabulary.flatten(example.answer.layers)
+
+    def query_ids(self, asked: str | WindowCodes) -> list[int]:
+        """What is asked, up to where the answer begins. Raises PromptError for a text that it cannot be."""
+        return [*self._opening_ids, *self._asked_ids(asked), *self._closing_ids]
+
+    def _asked_ids(self, asked: str | WindowCodes) -> list[int]:
+        if not isinstance(asked, str):
+            return self._vocabulary.flatten(asked.layers)
+        check_text(asked)
+        token_ids = self._vocabulary.tokenizer.encode(f"an audio of {asked}")
+        if self._vocabulary.tokenizer.unk_id in token_ids:
+            raise PromptError(f"the tokenizer cannot spell the text {asked!r}: use other words")
+        return token_ids
+
+
+def check_text(text: str) -> None:
+    """Raise PromptError for a text that cannot stand in a prompt: empty, long, or with its marks in it."""
+    shown = text if len(text) <= 40 else f"{text[:40]}..."
+    if not text.strip():
+        raise PromptError("the text is empty: say what is to be heard")
+    if len(text) > LONGEST_TEXT:
+        raise PromptError(
+            f"the text {shown!r} has {len(text)} characters, at most {LONGEST_TEXT} can be asked"
+        )
+    if "###" in text or not text.isprintable():
+        raise PromptError(
+            f"the text {shown!r} holds '###' or a line break or another control character, which would be "
+            "read as the prompt's own: leave it out"
+        )
+
+
+def generation_hash(prefix_ids: Sequence[int], task: GenerationTask) -> str:
+    """Hex sha256 of all that decides how an answer is asked for, the query itself left out."""
+    parts = {"template": TEMPLATE_VERSION, "task": task, "prefix": list(prefix_ids)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""The prompt of few-shot labelling as token ids, piece by piece (PAPER.md 3.2).
+
+Every piece of text is tokenized alone and the ids are joined: the ids of the joined text are other ids. All
+queries of a run share the prefix (instruction and demonstrations); what follows it is the query.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import PromptTooLong, UnknownLabel
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import WindowCodes
+
+TEMPLATE_VERSION = 1
+
+OPENING, CLOSING = "###\nInput: < ", " >\nOutput: "
+"""What stands before and behind all that is asked."""
+
+Layers = Literal["semantic", "semantic+acoustic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """The sentence that names the labels, in alphabetical order (the paper's task induction)."""
+
+    labels: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentence as the released evaluation writes it."""
+        names = " or ".join(f"'{label}'" for label in sorted(self.labels))
+        return f"For each of the following input output pairs, output is one of [{names}]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A window of audio and its label."""
+
+    window: WindowCodes
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A window of audio whose label is asked."""
+
+    window: WindowCodes
+
+
+class PromptTemplate:
+    """Turns the parts of a prompt into token ids.
+
+    opening_ids and closing_ids stand before and behind the codes of every window.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, layers: Layers = "semantic") -> None:
+        self.layers = layers
+        self._vocabulary = vocabulary
+        self.opening_ids = vocabulary.tokenizer.encode(OPENING)
+        self.closing_ids = vocabulary.tokenizer.encode(CLOSING)
+
+    @property
+    def following_id(self) -> int:
+        """The first token id of the piece that follows a label."""
+        return self.opening_ids[0]
+
+    def label_ids(self, label: str) -> list[int]:
+        """The token ids of a label. Raises UnknownLabel where the tokenizer has none for it."""
+        token_ids = self._vocabulary.tokenizer.encode(label)
+        if not token_ids or self._vocabulary.tokenizer.unk_id in token_ids:
+            raise UnknownLabel(f"the tokenizer cannot spell the label {label!r}: use another word")
+        return token_ids
+
+    def instruction_ids(self, instruction: Instruction | None) -> list[int]:
+        """The begin id and the instruction; the begin id alone for a prompt without one."""
+        tokenizer = self._vocabulary.tokenizer
+        return [tokenizer.bos_id, *(tokenizer.encode(instruction.text) if instruction else [])]
+
+    def demonstration_ids(self, demonstration: Demonstration) -> list[int]:
+        """The demonstration's window and its label."""
+        return [*self._window_ids(demonstration.window), *self.label_ids(demonstration.label)]
+
+    def query_ids(self, query: Query) -> list[int]:
+        """The query's window, up to where its label would begin."""
+        return self._window_ids(query.window)
+
+    def prefix_ids(
+        self, instruction: Instruction | None, demonstrations: Sequence[Demonstration], repeats: int = 0
+    ) -> list[int]:
+        """What all queries share. The demonstrations come once, and `repeats` times again (PAPER.md 3.2)."""
+        shots = [token_id for one in demonstrations for token_id in self.demonstration_ids(one)]
+        return self.instruction_ids(instruction) + shots * (1 + repeats)
+
+    def longest_query(self, width: int) -> int:
+        """The most token ids that a query of `width` semantic codes can take."""
+        semantic = width * self._vocabulary.longest_word
+        acoustic = 0 if self.layers == "semantic" else width * (2 + 4)
+        return len(self.opening_ids) + semantic + acoustic + len(self.closing_ids)
+
+    def _window_ids(self, window: WindowCodes) -> list[int]:
+        layers = window.layers[:1] if self.layers == "semantic" else window.layers
+        return [*self.opening_ids, *self._vocabulary.flatten(layers), *self.closing_ids]
+
+
+def check_budget(needed: int, context_length: int) -> None:
+    """Raise PromptTooLong when a prompt of `needed` token ids does not fit the model's context."""
+    if needed > context_length:
+        raise PromptTooLong(needed, context_length)
+
+
+def prompt_hash(prefix_ids: Sequence[int], layers: Layers, window: int, max_windows: int) -> str:
+    """Hex sha256 of all that decides how a query is asked, the query itself left out."""
+    parts = {
+        "template": TEMPLATE_VERSION,
+        "layers": layers,
+        "window": window,
+        "max_windows": max_windows,
+        "prefix": list(prefix_ids),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

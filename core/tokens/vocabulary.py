@@ -1,0 +1,151 @@
+"""Codes, words and token ids: three names of one thing, and the way between them (PAPER.md 3.2, 3.6).
+
+A semantic code is an index into the codec's word list, and a word is one or two ids of the language model's
+tokenizer. A code of the acoustic layers is a token id as it stands.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from core.errors import BadCodes, CheckpointMismatch
+from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
+
+
+class TextTokenizer:
+    """LLAMA's own SentencePiece model. Text never turns into a control id, and none is added to it."""
+
+    def __init__(self, path: str | Path) -> None:
+        model = Path(path).read_bytes()
+        self.sha256 = hashlib.sha256(model).hexdigest()
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise CheckpointMismatch(f"{path} is not a SentencePiece model: {error}") from error
+        self.bos_id: int = self._processor.bos_id()
+        self.eos_id: int = self._processor.eos_id()
+        self.unk_id: int = self._processor.unk_id()
+
+    def __len__(self) -> int:
+        return int(self._processor.get_piece_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text."""
+        return [int(token_id) for token_id in self._processor.encode(text)]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of token ids, control ids left out."""
+        return str(self._processor.decode(list(token_ids)))
+
+    def piece(self, token_id: int) -> str:
+        """The spelling of one token id, ▁ for a leading space. Raises BadCodes outside the vocabulary."""
+        if not 0 <= token_id < len(self):
+            raise BadCodes(f"token id {token_id} is outside the tokenizer's {len(self)} pieces")
+        return str(self._processor.id_to_piece(int(token_id)))
+
+
+class Vocabulary:
+    """The words of a codec in the ids of a tokenizer.
+
+    A stream of semantic ids has one reading: no id that continues a word also begins one. That is checked
+    here and holds for the released list. An empty word list serves the acoustic layers alone.
+    """
+
+    def __init__(self, words: Sequence[str], tokenizer: TextTokenizer) -> None:
+        self.words = tuple(words)
+        self.tokenizer = tokenizer
+        self._word_ids = tuple(_encode_word(word, tokenizer) for word in self.words)
+        self._codes = {ids: code for code, ids in enumerate(self._word_ids)}
+        self._check_one_reading()
+
+    @property
+    def longest_word(self) -> int:
+        """The most token ids that one semantic code takes: 1 or 2, 0 without words."""
+        return max(map(len, self._word_ids), default=0)
+
+    def size(self, layer: int) -> int:
+        """How many codes a layer can hold."""
+        if layer not in (0, 1, 2):
+            raise BadCodes(f"layer {layer} does not exist: 0 is semantic, 1 and 2 are acoustic")
+        return len(self.words) if layer == 0 else len(self.tokenizer)
+
+    def token_ids(self, layer: int, codes: Iterable[int]) -> list[int]:
+        """The token ids of a layer's codes, one after the other. Raises BadCodes for a code out of range."""
+        values: list[int] = np.fromiter(codes, dtype=np.int64).tolist()
+        self._check_range(layer, values)
+        if layer:
+            return values
+        return [token_id for code in values for token_id in self._word_ids[code]]
+
+    def word(self, layer: int, code: int) -> str:
+        """The spelling of a code: its word, or the piece of an acoustic code."""
+        self._check_range(layer, [code])
+        return self.tokenizer.piece(code) if layer else self.words[code]
+
+    def flatten(self, layers: Sequence[Iterable[int]]) -> list[int]:
+        """The token ids of three layers, layer-major: all semantic words, then layer 1, then layer 2."""
+        return [token_id for layer, codes in enumerate(layers) for token_id in self.token_ids(layer, codes)]
+
+    def parse(self, token_ids: Sequence[int], num_blocks: int) -> AudioCodes:
+        """The codes that flatten() turned into these ids, for a clip of `num_blocks` blocks.
+
+        The acoustic layers have a known length, so the rest is semantic. Raises BadCodes when the ids do not
+        read as 2m words and 12m acoustic codes.
+        """
+        semantic, acoustic1, acoustic2 = (count * num_blocks for count in CODES_PER_BLOCK)
+        end = len(token_ids) - acoustic1 - acoustic2
+        words = self._parse_words(token_ids[: max(0, end)])
+        if num_blocks < 1 or len(words) != semantic:
+            raise BadCodes(
+                f"{len(token_ids)} token ids do not hold {num_blocks} blocks: {max(0, end)} ids are left for "
+                f"{semantic} words and read as {len(words)}"
+            )
+        self._check_range(1, token_ids[end:])
+        return words, tuple(token_ids[end : end + acoustic1]), tuple(token_ids[end + acoustic1 :])
+
+    def _parse_words(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        codes: list[int] = []
+        start = 0
+        while start < len(token_ids):
+            pair = tuple(token_ids[start : start + 2])
+            ids = pair if pair in self._codes else pair[:1]  # a word may begin another: look one id ahead
+            if ids not in self._codes:
+                raise BadCodes(f"token id {ids[0]} at position {start} begins no word of the codec")
+            codes.append(self._codes[ids])
+            start += len(ids)
+        return tuple(codes)
+
+    def _check_range(self, layer: int, codes: Sequence[int]) -> None:
+        size = self.size(layer)
+        if size == 0:
+            raise BadCodes("the codec has no word list (words.txt): its semantic codes have no token ids")
+        for code in codes:
+            if not 0 <= code < size:
+                raise BadCodes(f"code {code} of layer {layer} is out of range: the layer has {size} codes")
+
+    def _check_one_reading(self) -> None:
+        if len(self._codes) != len(self.words):
+            twice = next(
+                word for code, word in enumerate(self.words) if self._codes[self._word_ids[code]] != code
+            )
+            raise CheckpointMismatch(f"the word {twice!r} has the token ids of another word of the list")
+        begins = {ids[0] for ids in self._word_ids}
+        for word, ids in zip(self.words, self._word_ids, strict=True):
+            if begins.intersection(ids[1:]):
+                raise CheckpointMismatch(
+                    f"the word {word!r} ends with a token id that begins another word: "
+                    "the ids of a clip would have two readings"
+                )
+
+
+def _encode_word(word: str, tokenizer: TextTokenizer) -> tuple[int, ...]:
+    ids = tuple(tokenizer.encode(word))
+    if len(ids) not in (1, 2) or tokenizer.unk_id in ids:
+        raise CheckpointMismatch(
+            f"the word {word!r} has the token ids {list(ids)}, a word of the codec has 1 or 2 known ones: "
+            "the word list and the tokenizer do not belong together"
+        )
+    return ids

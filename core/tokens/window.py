@@ -1,0 +1,76 @@
+"""Which stretch of a clip's codes goes into a prompt.
+
+A window is a run of consecutive semantic codes and the acoustic codes under it. Loud windows are taken first:
+a short sound in a long silence is what a clip is about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes, Int16Array
+
+DEFAULT_WINDOW = 16
+DEFAULT_MAX_WINDOWS = 3
+
+AUDIBLE = 1000
+"""A window with less than this part of the loudest one's energy, 30 dB below it, is not shown."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WindowCodes:
+    """int16 codes: semantic (n,), acoustic1 (2n,) and acoustic2 (4n,), coarse to fine."""
+
+    semantic: Int16Array
+    acoustic1: Int16Array
+    acoustic2: Int16Array
+
+    @property
+    def layers(self) -> tuple[Int16Array, Int16Array, Int16Array]:
+        """The three layers, coarse to fine."""
+        return self.semantic, self.acoustic1, self.acoustic2
+
+
+def cut_window(codes: ClipCodes, start: int, width: int) -> WindowCodes:
+    """`width` semantic codes from `start` on, fewer at the clip's end, with the acoustic codes under them."""
+    length = len(codes.semantic)
+    if not 0 <= start < length or width < 1:
+        raise ValueError(f"no window of {width} codes at {start} in a clip of {length} semantic codes")
+    ratios = [count // CODES_PER_BLOCK[0] for count in CODES_PER_BLOCK]
+    layers = zip(codes.layers, ratios, strict=True)
+    return WindowCodes(*(layer[start * ratio : (start + width) * ratio] for layer, ratio in layers))
+
+
+def loudest_windows(levels: Int16Array, width: int, count: int) -> tuple[int, ...]:
+    """The starts of up to `count` windows that share no code, the loudest first, the earliest of equals.
+
+    levels (n,): tenths of a dB. Windows with less than a thousandth of the first one's energy are left out:
+    they are silence beside it. A clip that is no longer than a window is one window. Energies are summed as
+    integers, in steps 120 dB under the loudest level: equal windows are equal whatever lies before them.
+    """
+    if min(len(levels), width, count) < 1:
+        raise ValueError(f"{len(levels)} levels, width {width} and count {count} must be at least 1")
+    energies = _window_energies(levels, width)
+    floor = energies.max() // AUDIBLE
+    starts: list[int] = []
+    while len(starts) < count and energies.max() >= floor:
+        start = int(np.argmax(energies))
+        starts.append(start)
+        energies[max(0, start - width + 1) : start + width] = -1
+    return tuple(starts)
+
+
+def loudest_window(levels: Int16Array, width: int) -> int:
+    """The start of the window with the most energy."""
+    return loudest_windows(levels, width, 1)[0]
+
+
+def _window_energies(levels: Int16Array, width: int) -> npt.NDArray[np.int64]:
+    """(starts,): the energy of every window."""
+    below_peak = levels.astype(np.float64) - float(levels.max())
+    energy = np.rint(10.0 ** (below_peak / 100.0) * 2**40).astype(np.int64)
+    total = np.concatenate([[0], np.cumsum(energy)])
+    width = min(width, len(levels))
+    sums: npt.NDArray[np.int64] = total[width:] - total[:-width]
+    return sums

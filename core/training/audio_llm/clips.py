@@ -1,0 +1,148 @@
+"""The audio that a small LLaMA learns to answer with: sounds, spoken words and digits, speech with its noise.
+
+Sounds are made by rule and words by espeak-ng; digits and clean speech are recorded, but for those that are
+held out to measure by. A noisy clip bears the number of its clean one.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.training.data.clips import BankSpec, Clip, Reader, draw_manner, spoken, spoken_clips
+from core.training.data.corpus import read_word_list
+from core.training.data.families import SAMPLE_RATE, Samples
+from core.training.data.sounds import add_noise, sound_class
+
+BLOCK = 3840
+"""Samples of a block of codes: clips are whole blocks, so all answers of a prompt may be equally long."""
+
+SPOKEN = 3 * BLOCK
+NOISY = 6 * BLOCK
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpec:
+    """How much of what, all drawn from `seed`.
+
+    sound_classes of sound_takes clips; voices that say words_per_voice words, each twice; digit_takes forms
+    of every recorded digit; noisy_forms of each of about clean_clips pieces of clean speech, with a
+    signal-to-noise ratio between the two of `snr` in dB. held_out_speakers of the recorded speech, and
+    digits of takes below held_out_takes, are never read.
+    """
+
+    sound_classes: int
+    sound_takes: int
+    voices: int
+    words_per_voice: int
+    digit_takes: int
+    clean_clips: int
+    noisy_forms: int
+    snr: tuple[float, float]
+    held_out_speakers: tuple[str, ...]
+    held_out_takes: int
+    seed: int
+
+
+def answer_clips(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[Clip]:
+    """All clips; the text of a spoken one is its voice and what it says, with a tab between them."""
+    yield from _sounds(spec)
+    yield from _words(spec)
+    digits = list(_digits(spec, data, reader))
+    yield from digits
+    yield from _noisy_speech(spec, [*_clean_speech(spec, data, reader, digits)])
+
+
+def _sounds(spec: AnswerSpec) -> Iterator[Clip]:
+    for number in range(spec.sound_classes):
+        kind = sound_class(spec.seed * 1_000_000 + number)
+        for take in range(spec.sound_takes):
+            yield Clip(kind.render(take, 8 * BLOCK / SAMPLE_RATE), "sound", kind.name)
+
+
+def _words(spec: AnswerSpec) -> Iterator[Clip]:
+    """Each voice says four digits and other words; the second time a little faster or slower."""
+    rng = np.random.default_rng([spec.seed, 2])
+    listed = sorted({word for kind in read_word_list().values() for word in kind if word.isalpha()})
+    for number in range(spec.voices):
+        voice, speed, pitch = draw_manner(rng)
+        words = [*rng.choice(DIGITS, 4, replace=False), *rng.choice(listed, spec.words_per_voice - 4)]
+        for word in words:
+            for rate in (speed, speed + int(rng.integers(-25, 25))):
+                samples = place(spoken(word, (voice, rate, pitch)), SPOKEN, rng)
+                yield Clip(samples, "word", f"{number}\t{word}")
+
+
+def _digits(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[Clip]:
+    """Every recorded digit as it is, then in other speeds and places, in a clip of three blocks."""
+    rng = np.random.default_rng([spec.seed, 3])
+    for row in _rows(data / "digits"):
+        if row["take"] < spec.held_out_takes:
+            continue
+        samples, text = reader(str(data / row["path"])), f"{row['speaker']}\t{row['labels']['text']}"
+        yield Clip(samples, "bare digit", text)
+        for _ in range(spec.digit_takes):
+            yield Clip(place(_changed(samples, rng), SPOKEN, rng), "digit", text)
+
+
+def _clean_speech(spec: AnswerSpec, data: Path, reader: Reader, digits: list[Clip]) -> Iterator[Samples]:
+    """Half of recorded speech, a quarter each of recorded digits and of phrases by espeak-ng."""
+    rng = np.random.default_rng([spec.seed, 4])
+    rows = [r for r in _rows(data / "speech_clean") if r["speaker"] not in spec.held_out_speakers]
+    speech = [reader(str(data / row["path"])) for row in rows]
+    lengths = np.array([len(samples) for samples in speech], np.float64)
+    for number in rng.choice(len(speech), spec.clean_clips // 2, p=lengths / lengths.sum()):
+        yield place(_changed(speech[number], rng), NOISY, rng)
+    for number in rng.choice(len(digits), spec.clean_clips // 4):
+        yield place(digits[number].samples, SPOKEN, rng)
+    phrases = spoken_clips(BankSpec(0, spec.clean_clips // 4, 1, 0.0, spec.seed))
+    for clip in phrases:
+        yield place(clip.samples, NOISY, rng)
+
+
+def _noisy_speech(spec: AnswerSpec, clean: list[Samples]) -> Iterator[Clip]:
+    """Each clean piece, then the piece with noises behind it."""
+    rng = np.random.default_rng([spec.seed, 5])
+    for number, samples in enumerate(clean):
+        yield Clip(samples, "clean", str(number))
+        for _ in range(spec.noisy_forms):
+            yield Clip(_noisy(samples, rng, spec), "noisy", str(number))
+
+
+def _noisy(clean: Samples, rng: np.random.Generator, spec: AnswerSpec) -> Samples:
+    """Behind a sound of no class that is shown, and half of the time a second one."""
+    noise = np.zeros(len(clean), np.float32)
+    for _ in range(int(rng.integers(1, 3))):
+        kind = sound_class(spec.seed * 1_000_000 + 900_000 + int(rng.integers(50_000)))
+        sound = kind.render(0, len(clean) / SAMPLE_RATE)[: len(clean)]
+        noise += sound * np.float32(rng.uniform(0.2, 1) / (sound.std() + 1e-4))
+    mixed = add_noise(clean, noise, float(rng.uniform(*spec.snr)))
+    loudest = max(1.0, float(np.abs(mixed).max()))
+    return (mixed / loudest).astype(np.float32)
+
+
+def place(samples: Samples, length: int, rng: np.random.Generator) -> Samples:
+    """(length,): somewhere in silence, or a stretch of what is longer."""
+    slack = length - len(samples)
+    offset = int(rng.integers(abs(slack) + 1))
+    if slack < 0:
+        return samples[offset : offset + length]
+    return np.pad(samples, (offset, slack - offset))
+
+
+def _changed(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Up to a twelfth faster or slower (so higher or lower), up to 12 dB louder or less loud."""
+    ratio = rng.uniform(11 / 12, 13 / 12)
+    at = np.arange(0, len(samples) - 1, ratio)
+    gain = min(10 ** (rng.uniform(-12, 12) / 20), 0.98 / (float(np.abs(samples).max()) + 1e-4))
+    changed: Samples = (np.interp(at, np.arange(len(samples)), samples) * gain).astype(np.float32)
+    return changed
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,230 @@
+"""Prompts that a small LLaMA learns generation from: texts or noisy audio, each followed by its audio.
+
+A prompt is what core.prompts.generation writes, and every answer in it is learned, not the last alone. In
+part of the prompts of texts some demonstrations come again as they were, as the paper repeats them: that
+teaches to look up in the prompt what was asked.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask, GenerationTemplate
+from core.prompts.template import CLOSING, OPENING
+from core.tokens.clip_codes import ClipCodes
+from core.tokens.vocabulary import Vocabulary
+from core.tokens.window import WindowCodes, cut_window, loudest_window
+from core.training.audio_llm.clips import DIGITS
+from core.training.data.bank import TokenBank
+
+SPOKEN_BLOCKS = 3
+SOUND_BLOCKS = (3, 4, 4, 6)
+NOISY_BLOCKS = 2
+"""Always as many: then noisy audio and its answer lie equally far apart, which attention can learn soon."""
+TASKS: dict[str, GenerationTask] = {
+    "digit": "speech",
+    "bare digit": "speech",
+    "word": "speech",
+    "sound": "sound",
+    "noisy": "denoise",
+}
+"""By kind of clip what its prompts ask."""
+
+REPEATING = 0.7
+"""Of the prompts of texts: those in which what was shown comes again as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBatch:
+    """Prompts side by side, padded on the right with zeros.
+
+    token_ids (B, T) int64; answers (B, T) bool, the ids of answers. The others (B, T, T) bool, for the place
+    before each id of an answer: texts, where the text stands that was asked; sources, where the same id of
+    earlier answers to the same stands; noisy, where that of its own noisy audio stands.
+    """
+
+    token_ids: Tensor
+    answers: Tensor
+    texts: Tensor
+    sources: Tensor
+    noisy: Tensor
+
+
+class AnswerEpisodes:
+    """Draws prompts from a bank of clips."""
+
+    def __init__(self, bank: TokenBank, vocabulary: Vocabulary, labels: Sequence[str]) -> None:
+        self._vocabulary = vocabulary
+        self._templates = {task: GenerationTemplate(vocabulary, task) for task in INSTRUCTIONS}
+        self._labels = tuple(labels)
+        self._voices, self._pairs = _by_voice(bank), _pairs(bank)
+
+    def batch(self, rng: random.Random, token_ids: int, shares: Mapping[str, float]) -> AnswerBatch:
+        """Prompts of about equal length and of one kind, which is drawn by `shares`; about `token_ids` ids
+        together."""
+        kind = rng.choices(list(shares), list(shares.values()))[0]
+        length = rng.choice((300, 500, 500, 900, 1400))
+        return _stack([self.prompt(rng, kind, length) for _ in range(max(1, token_ids // length))])
+
+    def prompt(self, rng: random.Random, kind: str, length: int) -> "_Prompt":
+        """A prompt of at least about `length` ids."""
+        task, examples = TASKS[kind], self._examples(rng, kind)
+        instruction = INSTRUCTIONS[task] if rng.random() < 0.5 else None
+        prompt = _Prompt(self._vocabulary, self._templates[task], instruction)
+        again, shown = kind != "noisy" and rng.random() < REPEATING, list[Example]()
+        while len(prompt.token_ids) < length:
+            example = rng.choice(shown) if shown and again and rng.random() < 0.5 else next(examples)
+            shown.append(example)
+            prompt.add(example)
+        return prompt
+
+    def _examples(self, rng: random.Random, kind: str) -> Iterator[Example]:
+        if kind == "noisy":
+            return self._noisy(rng)
+        return self._sounds(rng) if kind == "sound" else self._spoken(rng, kind)
+
+    def _spoken(self, rng: random.Random, kind: str) -> Iterator[Example]:
+        """A few words of one voice; digits as words or as numerals."""
+        said = rng.choice(self._voices[kind])
+        texts = rng.sample(list(said), rng.randint(2, len(said)))
+        numerals = rng.random() < 0.5
+        while True:
+            text = rng.choice(texts)
+            clip = rng.choice(said[text])
+            shown = str(DIGITS.index(text)) if numerals and text in DIGITS else text
+            yield Example(shown, _window(rng, clip, SPOKEN_BLOCKS))
+
+    def _sounds(self, rng: random.Random) -> Iterator[Example]:
+        """Takes of a few classes, each under a label that means nothing."""
+        classes = [next(iter(said.values())) for said in rng.sample(self._voices["sound"], rng.randint(2, 6))]
+        labels = [" ".join(rng.sample(self._labels, rng.choice((1, 1, 2)))) for _ in classes]
+        blocks = rng.choice(SOUND_BLOCKS)
+        while True:
+            number = rng.randrange(len(classes))
+            yield Example(labels[number], _window(rng, rng.choice(classes[number]), blocks))
+
+    def _noisy(self, rng: random.Random) -> Iterator[Example]:
+        """The same stretch of a noisy clip and its clean one; in a fifth of the prompts of one clean clip.
+
+        One noisy clip in a few is the clean one: what has no noise stays as it is.
+        """
+        pairs = [rng.choice(self._pairs)] if rng.random() < 0.2 else self._pairs
+        while True:
+            clean, noisy = rng.choice(pairs)
+            start = _start(rng, clean, 2 * NOISY_BLOCKS)
+            windows = (
+                cut_window(clip, start, 2 * NOISY_BLOCKS) for clip in (rng.choice([clean, *noisy]), clean)
+            )
+            yield Example(*windows)
+
+
+Voices = dict[str, list[dict[str, list[ClipCodes]]]]
+"""By kind of clip, for each voice its clips by what they say; a class of sounds is a voice with one text."""
+
+
+def _by_voice(bank: TokenBank) -> Voices:
+    voices: dict[str, dict[str, dict[str, list[ClipCodes]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for clip, kind, name in zip(bank.clips, bank.kinds, bank.names, strict=True):
+        voice, _, text = name.partition("\t")
+        voices[kind][voice][text].append(clip)
+    return {kind: [dict(said) for said in known.values()] for kind, known in voices.items()}
+
+
+def _pairs(bank: TokenBank) -> list[tuple[ClipCodes, list[ClipCodes]]]:
+    """Each clean clip with its noisy ones."""
+    clean = {name: clip for clip, kind, name in _rows(bank) if kind == "clean"}
+    noisy = defaultdict(list)
+    for clip, kind, name in _rows(bank):
+        if kind == "noisy":
+            noisy[name].append(clip)
+    return [(clip, noisy[name]) for name, clip in clean.items()]
+
+
+def _rows(bank: TokenBank) -> Iterator[tuple[ClipCodes, str, str]]:
+    return zip(bank.clips, bank.kinds, bank.names, strict=True)
+
+
+def _window(rng: random.Random, clip: ClipCodes, blocks: int) -> WindowCodes:
+    """Whole blocks, at most so many; half of the time the loudest, as demonstrations are shown."""
+    width = min(2 * blocks, len(clip.semantic))
+    start = loudest_window(clip.levels, width) if rng.random() < 0.5 else _start(rng, clip, width)
+    return cut_window(clip, start, width)
+
+
+def _start(rng: random.Random, clip: ClipCodes, width: int) -> int:
+    return rng.randint(0, max(0, len(clip.semantic) - width))
+
+
+Place = tuple[int, int, int]
+"""Of an id in audio: its layer, the number of its code there, and which id of the code it is."""
+
+
+class _Prompt:
+    """A prompt that grows example by example, and where things stand in it."""
+
+    def __init__(self, vocabulary: Vocabulary, template: GenerationTemplate, instruction: str | None) -> None:
+        self._vocabulary, self._template = vocabulary, template
+        opening, before, closing = map(vocabulary.tokenizer.encode, (OPENING, "an audio of", CLOSING))
+        self._opening, self._before, self._closing = len(opening), len(opening + before), len(closing)
+        self.token_ids = template.prefix_ids(instruction, ())
+        self.answers: list[int] = []
+        self.texts: list[tuple[int, int]] = []
+        self.sources: list[tuple[int, int]] = []
+        self.noisy: list[tuple[int, int]] = []
+        self._said: dict[str | int, list[dict[Place, int]]] = defaultdict(list)
+
+    def add(self, example: Example) -> None:
+        """The example, behind all others."""
+        begin, asked = len(self.token_ids), self._template.query_ids(example.asked)
+        self.token_ids += self._template.example_ids(example)
+        places = self._places(example.answer, begin + len(asked))
+        self.answers += places.values()
+        before = [column - 1 for column in places.values()]
+        if isinstance(example.asked, str):
+            key: str | int = example.asked
+            text = range(begin + self._before, begin + len(asked) - self._closing)
+            self.texts += [(row, column) for row in before for column in text]
+        else:
+            key = id(example)
+            noisy = self._places(example.asked, begin + self._opening)
+            self.noisy += [(row, noisy[at]) for at, row in zip(places, before, strict=True) if at in noisy]
+        self.sources += [
+            (row, earlier[place])
+            for place, row in zip(places, before, strict=True)
+            for earlier in self._said[key]
+            if place in earlier
+        ]
+        self._said[key].append(places)
+
+    def _places(self, window: WindowCodes, begin: int) -> dict[Place, int]:
+        """Where each id of a window stands that begins there."""
+        places: dict[Place, int] = {}
+        for layer, codes in enumerate(window.layers):
+            for number, code in enumerate(codes.tolist()):
+                for part in range(len(self._vocabulary.token_ids(layer, [code]))):
+                    places[layer, number, part] = begin + len(places)
+        return places
+
+
+def _stack(prompts: Sequence[_Prompt]) -> AnswerBatch:
+    count, length = len(prompts), max(len(prompt.token_ids) for prompt in prompts)
+    batch = AnswerBatch(
+        torch.zeros(count, length, dtype=torch.int64),
+        torch.zeros(count, length, dtype=torch.bool),
+        *(torch.zeros(count, length, length, dtype=torch.bool) for _ in range(3)),
+    )
+    for row, prompt in enumerate(prompts):
+        batch.token_ids[row, : len(prompt.token_ids)] = torch.tensor(prompt.token_ids)
+        batch.answers[row, prompt.answers] = True
+        marks = ((batch.texts, prompt.texts), (batch.sources, prompt.sources), (batch.noisy, prompt.noisy))
+        for marked, pairs in marks:
+            if pairs:
+                rows, columns = torch.tensor(pairs).T
+                marked[row, rows, columns] = True
+    return batch

@@ -1,0 +1,51 @@
+"""A random network that is ready to learn how to look up answers in its prompt.
+
+With the usual small embeddings the first layer drowns which id stands where, and it takes thousands of steps
+until anything is copied. Here the embeddings are as large as what the layers add; they share a direction, so
+that attention can turn on positions alone; and the heads that shall copy hand on what they look at as the id
+it is, in directions that only the output reads.
+"""
+
+import torch
+from torch import Tensor
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.training.audio_llm.losses import ASKED_LAYER, SOURCE_LAYER
+
+SHARED = 0.3
+"""Deviation of the direction that all embeddings share; that of each one's own is 1."""
+
+OUTPUT_SCALE = 0.25
+"""Of the output's rows, and of the last norm: small enough that at first no id is likely."""
+
+
+def answer_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
+    """A network with random weights from `seed`; the configuration unties output and input embeddings."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(config)
+        size, count = config.hidden_size, config.vocab_size
+        own, shared = torch.randn(count, size), SHARED * torch.randn(size)
+        turned = torch.linalg.qr(torch.randn(size, size))[0]
+    for layer in network.model.layers:
+        layer.self_attn.o_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
+        layer.mlp.down_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)
+    network.model.embed_tokens.weight.data = own + shared
+    network.lm_head.weight.data = OUTPUT_SCALE * own @ turned
+    network.model.norm.weight.data.fill_(OUTPUT_SCALE)
+    half = config.num_attention_heads // 2 * config.head_dim
+    _copy(network, ASKED_LAYER, slice(half, None), turned)
+    _copy(network, SOURCE_LAYER, slice(half), turned)
+    return network
+
+
+def _copy(network: LlamaForCausalLM, layer: int, part: slice, turned: Tensor) -> None:
+    """Lets these rows of a layer's values say, where the output reads it, which id they were made of."""
+    attention = network.model.layers[layer].self_attn
+    values = torch.linalg.qr(attention.v_proj.weight.data[part].T)[0].T  # (N, C), orthonormal
+    attention.v_proj.weight.data[part] = values
+    attention.o_proj.weight.data[:, part] = (values @ turned).T

@@ -1,0 +1,220 @@
+"""Trains the small LLaMA that answers with audio: `wordwave train mini-audio CONFIG OUT --data DATA`.
+
+What a step draws follows from the seed and the step, so a training that was stopped goes on as if it had not
+been. A checkpoint is written now and then, with the loss on sounds, voices and noise kept from training.
+"""
+
+import json
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.codec import LLMCodec
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.training.audio_llm.clips import AnswerSpec, answer_clips
+from core.training.audio_llm.episodes import AnswerBatch, AnswerEpisodes
+from core.training.audio_llm.losses import LOOKING, answer_losses
+from core.training.audio_llm.network import answer_network
+from core.training.codec.trainer import file_reader
+from core.training.data.bank import TokenBank, token_bank
+from core.training.data.clips import Bank, write_bank
+from core.training.data.corpus import read_word_list
+
+WARMUP = 100
+KEPT_BACK = 0.05
+"""Of the classes, voices and pairs of each kind: those that validate. Recorded speakers are too few."""
+
+
+@dataclass(frozen=True)
+class AnswerTraining:
+    """One training, as a JSON file states it; paths are relative to the file.
+
+    shares: how often a prompt is of each kind of clip; later_shares: from step later_from on, when digits and
+    sounds are learned and noise is not. A batch holds about `batch_ids` token ids. `noise` is the share of
+    ids of answers that are read as others, `looking` the weight of where an answer can be found, `precision`
+    that of the matrix products; bfloat16 is many times slower on a CPU that has no such products.
+    """
+
+    shape: str
+    tokenizer: str
+    codec: str
+    clips: AnswerSpec
+    shares: dict[str, float]
+    later_shares: dict[str, float]
+    later_from: int
+    steps: int
+    batch_ids: int
+    learning_rate: float
+    noise: float
+    looking: float
+    weight_decay: float = 0.05
+    precision: str = "float32"
+    validate_every: int = 200
+    validation_batches: int = 2
+    seed: int = 0
+
+    @classmethod
+    def from_json(cls, path: Path) -> "AnswerTraining":
+        """Reads a file; raises TypeError for an unknown field."""
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        clips: dict[str, Any] = values["clips"]
+        lists = {name: tuple(value) for name, value in clips.items() if isinstance(value, list)}
+        return cls(**values | {"clips": AnswerSpec(**clips | lists)})
+
+
+def train_answers(config_path: Path, out: Path, *, data: Path) -> Path:
+    """Trains as the file says and writes OUT/llama, a directory for FrozenLlama; goes on from OUT/checkpoint.
+
+    data: the folder that holds the recorded sets.
+    """
+    config, here = AnswerTraining.from_json(config_path), config_path.parent
+    trainer = AnswerTrainer(config, here, _bank(config, here, out, data))
+    trainer.resume(out / "checkpoint.pt")
+    with tqdm(total=config.steps, initial=trainer.step, unit="step", mininterval=10) as bar:
+        while trainer.step < config.steps:
+            losses = trainer.train_step()
+            bar.update()
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
+                trainer.save(out / "checkpoint.pt")
+                with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                    row = {"step": trainer.step, "trained": losses, "validated": trainer.validate()}
+                    log.write(json.dumps(row) + "\n")
+    return trainer.write(out / "llama", here)
+
+
+class AnswerTrainer:
+    """A network, its optimizer and the prompts it sees."""
+
+    def __init__(self, config: AnswerTraining, here: Path, bank: TokenBank) -> None:
+        self.config = config
+        self.step = 0
+        shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
+        self.network: LlamaForCausalLM = answer_network(shape, config.seed)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            config.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=config.weight_decay,
+        )
+        words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
+        vocabulary = Vocabulary(words, TextTokenizer(here / config.tokenizer))
+        labels = sorted({word for kind in read_word_list().values() for word in kind})
+        kept, trained = _kept_back(bank)
+        self._episodes = AnswerEpisodes(trained, vocabulary, labels)
+        held_out = AnswerEpisodes(kept, vocabulary, labels)
+        rng = random.Random(config.seed)
+        self._tests = {
+            kind: [held_out.batch(rng, 6000, {kind: 1.0}) for _ in range(config.validation_batches)]
+            for kind in ("word", "sound", "noisy")
+        }
+
+    def train_step(self) -> dict[str, float]:
+        """One update; the losses before their weights, in nats."""
+        config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
+        shares = config.shares if self.step < config.later_from else config.later_shares
+        batch = self._episodes.batch(rng, config.batch_ids, shares)
+        losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
+        self.optimizer.zero_grad()
+        weights = {"answer": 1.0} | dict.fromkeys(LOOKING, config.looking)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        self.step += 1
+        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+
+    def _losses(self, batch: AnswerBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Cross-entropy of the ids of answers, some of the ids before them misread where noise is drawn, and
+        how little attention looks where it should (core.training.audio_llm.losses)."""
+        read = batch.token_ids if generator is None else self._misread(batch, generator)
+        reduced = self.config.precision != "float32"
+        with torch.autocast("cpu", getattr(torch, self.config.precision) if reduced else None, reduced):
+            return answer_losses(self.network, batch, read)
+
+    def _misread(self, batch: AnswerBatch, generator: torch.Generator) -> Tensor:
+        """So that one wrong id of an answer does not spoil the next."""
+        drawn = torch.rand(batch.token_ids.shape, generator=generator)
+        others = torch.randint(self.network.config.vocab_size, batch.token_ids.shape, generator=generator)
+        return torch.where(batch.answers & (drawn < self.config.noise), others, batch.token_ids)
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        rising = min(1.0, (self.step + 1) / WARMUP)
+        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
+        return config.learning_rate * rising * falling
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """The loss by kind on what was kept from training."""
+        return {kind: round(self._mean_loss(batches), 4) for kind, batches in self._tests.items()}
+
+    def _mean_loss(self, batches: list[AnswerBatch]) -> float:
+        return float(torch.stack([self._losses(batch)["answer"] for batch in batches]).mean())
+
+    def save(self, path: Path) -> None:
+        """Weights, optimizer and step; the file is whole or not there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save(state | {"step": self.step}, partial)
+        partial.rename(path)
+
+    def resume(self, path: Path) -> None:
+        """Goes on from a checkpoint, if there is one."""
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    def write(self, path: Path, here: Path) -> Path:
+        """The weights in half precision as a Hugging Face directory, with the tokenizer."""
+        path.mkdir(parents=True, exist_ok=True)
+        tensors = self.network.state_dict()
+        kept = {name: tensors[name].half().contiguous() for name in sorted(tensors)}
+        save_file(kept, path / "model.safetensors", {"format": "pt"})
+        (path / "config.json").write_bytes((here / self.config.shape).read_bytes())
+        (path / "tokenizer.model").write_bytes((here / self.config.tokenizer).read_bytes())
+        return path
+
+
+def _bank(config: AnswerTraining, here: Path, out: Path, data: Path) -> TokenBank:
+    """The clips, made and encoded once."""
+    codec = LLMCodec.from_directory(here / config.codec)
+    path = out / "bank.safetensors"
+    if not path.exists():
+        write_bank(path, answer_clips(config.clips, data, file_reader(codec.config.sample_rate)))
+    return token_bank(out, Bank(path), codec)
+
+
+def _kept_back(bank: TokenBank) -> tuple[TokenBank, TokenBank]:
+    """The last classes, voices and pairs of each kind but the recorded digits, and all the others."""
+    groups: dict[str, dict[str, None]] = {}
+    for kind, name in zip(bank.kinds, bank.names, strict=True):
+        groups.setdefault(kind, {})[name.partition("\t")[0]] = None
+    kept = {
+        (kind, group)
+        for kind, names in groups.items()
+        if kind in ("word", "sound", "noisy", "clean")
+        for group in list(names)[-max(6, round(KEPT_BACK * len(names))) :]
+    }
+    keys = [(k, n.partition("\t")[0]) for k, n in zip(bank.kinds, bank.names, strict=True)]
+    return (
+        bank.only([number for number, key in enumerate(keys) if key in kept]),
+        bank.only([number for number, key in enumerate(keys) if key not in kept]),
+    )

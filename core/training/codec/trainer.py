@@ -1,0 +1,158 @@
+"""Trains a codec as a configuration says: `python -m core.training.codec.trainer CONFIG OUT [DATA]`.
+
+OUT gets `bank.safetensors` (the data made by rule), `checkpoint.pt`, `log.jsonl`, `samples/` and at the end
+`codec/`, a directory that `LLMCodec.from_directory` reads. Called again, it goes on from the checkpoint.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
+from core.audio.waveform import read_waveform
+from core.codec.files import checkpoint
+from core.codec.files.directory import read_words
+from core.tokens.vocabulary import TextTokenizer
+from core.training.codec.config import TrainingConfig
+from core.training.codec.progress import append_log, write_samples
+from core.training.codec.teachers import MelTeacher, Teacher
+from core.training.codec.updates import CodecTrainer
+from core.training.data.clips import Bank, Clip, ManifestClips, Reader, make_clips, recorded_clips, write_bank
+from core.training.data.families import Samples
+
+LOG_EVERY = 50
+SAMPLES = 4
+
+
+def train_codec(
+    config_path: Path,
+    out: Path,
+    *,
+    data: Path | None = None,
+    reader: Reader | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Trains to the last step and returns the codec's directory.
+
+    Args:
+        data: folder of the recorded sets that the configuration names.
+        reader: reads a row's path as mono samples at the codec's rate (None: files of this machine).
+    """
+    config = TrainingConfig.from_json(config_path)
+    here = config_path.parent
+    out.mkdir(parents=True, exist_ok=True)
+    clips = read_clips(config, here, out, data, reader or file_reader(config.codec.sample_rate))
+    teacher = make_teacher(config, here, clips, device)
+    trainer = CodecTrainer(config, read_codebooks(config, here), clips, teacher, device)
+    run(trainer, out)
+    tokenizer = config.codebooks.tokenizer
+    words = read_semantic_words(config, here)
+    return write_codec(trainer, out / "codec", words, here / tokenizer if tokenizer else None)
+
+
+def run(trainer: CodecTrainer, out: Path) -> None:
+    """Steps up to the last one, with a checkpoint now and then."""
+    saved = out / "checkpoint.pt"
+    if saved.exists():
+        trainer.load(saved)
+    config = trainer.config
+    with tqdm(total=config.steps, initial=trainer.step, unit="step") as bar:
+        while trainer.step < config.steps:
+            losses = trainer.train_step()
+            bar.update()
+            if trainer.step % LOG_EVERY == 0:
+                append_log(out / "log.jsonl", trainer.step, losses, trainer.usage)
+                usage = " ".join(f"{share:.0%}" for share in trainer.usage.share)
+                bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()} | {"usage": usage})
+            if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
+                trainer.save(saved)
+                samples = trainer.reconstruct(SAMPLES)
+                write_samples(out / "samples" / f"{trainer.step}", *samples, config.codec.sample_rate)
+
+
+def write_codec(
+    trainer: CodecTrainer, path: Path, words: tuple[str, ...] = (), tokenizer: Path | None = None
+) -> Path:
+    """The trained codec in the project's own form."""
+    state = {name: tensor.cpu() for name, tensor in trainer.networks.state_dict().items()}
+    checkpoint.write_directory(path, trainer.config.codec, checkpoint.canonical(state), words, tokenizer)
+    return path
+
+
+def read_clips(
+    config: TrainingConfig, here: Path, out: Path, data: Path | None, reader: Reader
+) -> Bank | ManifestClips:
+    """The bank, made once, or the rows of a manifest."""
+    source = config.data
+    if source.manifest:
+        lines = (here / source.manifest).read_text(encoding="utf-8").splitlines()
+        return ManifestClips([json.loads(line) for line in lines], reader)
+    if source.bank is None:
+        raise ValueError("the configuration names neither a bank nor a manifest to learn from")
+    if source.sets and data is None:
+        raise ValueError(f"the recorded sets {source.sets} need a data folder: pass the one that holds them")
+    path = out / "bank.safetensors"
+    recorded: Iterator[Clip] = recorded_clips(data, source.sets, reader) if data else iter(())
+    bank = Bank(path) if path.exists() else write_bank(path, make_clips(source.bank, recorded))
+    bank.share(source.shares)
+    return bank
+
+
+def file_reader(sample_rate: int) -> Reader:
+    """Reads audio files of this machine as mono samples at that rate."""
+
+    def read(path: str) -> Samples:
+        samples: Samples = read_waveform(path, sample_rate)[0][0, 0].numpy()
+        return samples
+
+    return read
+
+
+def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips, device: str) -> Teacher:
+    """Frozen T5 and Whisper where the configuration names them, else stand-ins fitted to the clips."""
+    source, codec = config.teachers, config.codec
+    if source.t5 and source.whisper:
+        from core.training.codec.frozen_teachers import FrozenTeacher  # transformers takes seconds to import
+
+        return FrozenTeacher(
+            here / source.t5, here / source.whisper, clips, dim=codec.latent_dim, device=device
+        )
+    return MelTeacher(
+        clips,
+        len(clips.weights),
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        stride=codec.vq_strides[0],
+        dim=codec.latent_dim,
+    )
+
+
+def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:
+    """One (N, codebook_dim) table for each layer: the words', then the whole vocabulary's."""
+    source, codec = config.codebooks, config.codec
+    if source.embeddings is None:
+        generator = torch.Generator().manual_seed(config.seed)
+        return [torch.randn(size, codec.codebook_dim, generator=generator) for size in codec.codebook_sizes]
+    (table,) = load_file(here / source.embeddings).values()
+    words = read_semantic_words(config, here)
+    first = word_vectors(table, words, TextTokenizer(here / str(source.tokenizer))) if words else table
+    return [first.float(), *[table.float()] * (len(codec.codebook_sizes) - 1)]
+
+
+def read_semantic_words(config: TrainingConfig, here: Path) -> tuple[str, ...]:
+    """The word of each semantic code, or none."""
+    return read_words(here / config.codebooks.words) if config.codebooks.words else ()
+
+
+def word_vectors(table: Tensor, words: tuple[str, ...], tokenizer: TextTokenizer) -> Tensor:
+    """(words, D): the mean of the vectors of each word's ids (PAPER section 1.1)."""
+    return torch.stack([table[tokenizer.encode(word)].mean(0) for word in words])
+
+
+if __name__ == "__main__":
+    train_codec(Path(sys.argv[1]), Path(sys.argv[2]), data=Path(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -1,0 +1,228 @@
+"""The updates of an LLM-Codec in training, the mini one or the released shape (PAPER sections 1.2 and 1.3).
+
+First without quantization; then the projections are matched to the latents, and all of it trains on. What is
+drawn at a step follows from the seed and the number of the step, so a training that goes on from a checkpoint
+is the same, bit for bit, as one that was never stopped.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.codec import LLMCodec
+from core.codec.mel import MelDecoder
+from core.training.codec.config import SPECTRUM_LOSSES, WAVEFORM_LOSSES, TrainingConfig
+from core.training.codec.discriminator import MelDiscriminators
+from core.training.codec.losses import (
+    SpectrumLosses,
+    WaveformLosses,
+    adversarial_loss,
+    consistency_loss,
+    discriminator_loss,
+    feature_loss,
+    semantic_loss,
+)
+from core.training.codec.progress import Usage
+from core.training.codec.quantizer import TrainableQuantizer
+from core.training.codec.teachers import Teacher
+from core.training.data.clips import Clips, augment, draw_crops
+
+RISE_STEPS = 50
+"""Steps over which the learning rate rises from nothing."""
+LOWEST_RATE = 0.01
+"""Share of the learning rate at the end of the cosine schedule."""
+MATCH_BATCHES = 16
+
+Losses = dict[str, Tensor]
+
+
+class CodecNetworks(nn.Module):
+    """Encoder, quantizer and decoder; the state has the released names."""
+
+    def __init__(self, config: TrainingConfig, codebooks: list[Tensor]) -> None:
+        super().__init__()
+        codec = LLMCodec(config.codec)
+        self.encoder = codec.encoder.requires_grad_(True)
+        self.decoder = codec.decoder.requires_grad_(True)
+        self.quantizer = TrainableQuantizer(config.codec, codebooks, update=config.codebooks.update)
+
+
+class CodecTrainer:
+    """One training. `step` counts finished updates; `train_step` makes the next one."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        codebooks: list[Tensor],
+        clips: Clips,
+        teacher: Teacher,
+        device: str = "cpu",
+    ) -> None:
+        self.config, self.clips, self.teacher, self.device = config, clips, teacher, device
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.networks = CodecNetworks(config, codebooks).to(device)
+            self.discriminators = MelDiscriminators(config.codec.sample_rate, config.discriminator_widths).to(
+                device
+            )
+        self.optimizer = self._optimizer(self.networks)
+        self.discriminator_optimizer = self._optimizer(self.discriminators)
+        self._waveform_losses = WaveformLosses().to(device)
+        decoder = self.networks.decoder
+        self._spectrum_losses = (
+            SpectrumLosses(config.codec.sample_rate, decoder.n_fft).to(device)
+            if isinstance(decoder, MelDecoder)
+            else None
+        )
+        self.usage = Usage(config.codec.codebook_sizes)
+        self.step = 0
+
+    def _optimizer(self, module: nn.Module) -> torch.optim.AdamW:
+        learned = [p for p in module.parameters() if p.requires_grad]
+        config = self.config
+        return torch.optim.AdamW(
+            learned, config.learning_rate, config.betas, weight_decay=config.weight_decay
+        )
+
+    def train_step(self) -> dict[str, float]:
+        """One update; returns the mean of each loss over its parts."""
+        self._set_rates()
+        if self.step == self.config.warmup_steps:
+            self.networks.quantizer.match_moments(self._latents())
+        self.optimizer.zero_grad()
+        self.discriminator_optimizer.zero_grad()
+        parts = [self._train_part(part) for part in range(self.config.accumulate)]
+        nn.utils.clip_grad_norm_(self.networks.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        # leaves all as it is when nothing was judged: there are no gradients then
+        self.discriminator_optimizer.step()
+        self.step += 1
+        return {name: sum(float(losses[name].detach()) for losses in parts) / len(parts) for name in parts[0]}
+
+    def _set_rates(self) -> None:
+        rate = self.config.learning_rate * learning_rate_share(self.config, self.step)
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    @torch.no_grad()
+    def _latents(self) -> Tensor:
+        """(B, D, T) of crops beside those that are trained on."""
+        latents = [self.networks.encoder(self._draw(128 + part)[0]) for part in range(MATCH_BATCHES)]
+        return torch.cat(latents)
+
+    def _train_part(self, part: int) -> Losses:
+        crops, drawn = self._draw(part)
+        quantized = None
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=half):
+            z = self.networks.encoder(crops)
+            if self.step >= self.config.warmup_steps:
+                quantized = self.networks.quantizer(z)
+            losses = self._reconstruction(quantized.z_q if quantized else z, crops, part)
+        if quantized:
+            self.usage.update(quantized.codes)
+            losses |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
+        # before there are layers, the whole latent learns what the semantic one will say
+        layers = quantized.layers if quantized else [z]
+        losses |= self._teaching([layer.float() for layer in layers], crops, drawn)
+        weighted = [
+            self.config.weights[name] * loss for name, loss in losses.items() if name in self.config.weights
+        ]
+        torch.autograd.backward(torch.stack(weighted).sum() / self.config.accumulate)
+        return losses
+
+    def _draw(self, part: int) -> tuple[Tensor, list[int]]:
+        """Crops that depend on seed, step and part alone, and the clips they are of."""
+        generator = torch.Generator().manual_seed(self._seed(part))
+        crops, drawn = draw_crops(self.clips, generator, self.config.batch, self.config.crop_length)
+        crops = augment(crops, generator) if self.config.augment else crops
+        return crops.to(self.device), drawn
+
+    def _seed(self, part: int) -> int:
+        return (self.config.seed << 40) + (self.step << 8) + part
+
+    def _reconstruction(self, z_q: Tensor, crops: Tensor, part: int) -> Losses:
+        losses: Losses = {}
+        decoder: Any = self.networks.decoder
+        if self._spectrum_losses and self.config.weighs(SPECTRUM_LOSSES):
+            losses |= self._spectrum_losses(decoder.log_magnitude(z_q).float(), decoder.log_spectrum(crops))
+        if self.config.weighs(WAVEFORM_LOSSES):
+            generators = [
+                torch.Generator().manual_seed((self._seed(part) << 8) + row) for row in range(len(crops))
+            ]
+            decoded = decoder(z_q, generators).float()
+            losses |= self._waveform_losses(decoded, crops)
+            losses |= self._judge(decoded, crops) if self.config.weighs(("adversarial", "feature")) else {}
+        return losses
+
+    def _judge(self, decoded: Tensor, crops: Tensor) -> Losses:
+        """Gradients for the discriminators at once; the losses of the generator are returned."""
+        real_scores, real_features = self.discriminators(crops)
+        fake_scores, _ = self.discriminators(decoded.detach())
+        judged = discriminator_loss(real_scores, fake_scores, self.config.gan)
+        torch.autograd.backward(judged / self.config.accumulate)
+        self.discriminators.requires_grad_(False)
+        scores, features = self.discriminators(decoded)
+        self.discriminators.requires_grad_(True)
+        return {
+            "adversarial": adversarial_loss(scores, self.config.gan),
+            "feature": feature_loss(real_features, features),
+            "discriminator": judged.detach(),
+        }
+
+    def _teaching(self, layers: list[Tensor], crops: Tensor, drawn: list[int]) -> Losses:
+        losses: Losses = {}
+        if self.config.weighs(("semantic",)):
+            text = self.teacher.text(drawn).to(self.device)
+            losses["semantic"] = semantic_loss(layers[0], text, self.config.distance)
+        if self.config.weighs(("consistency",)) and len(layers) > 1:
+            frames = self.teacher.frames(crops)
+            losses["consistency"] = consistency_loss(layers[1], frames, self.config.distance)
+        return losses
+
+    @torch.no_grad()
+    def reconstruct(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first crops of the training, and what is decoded from their codes: both (count, 1, T)."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        crops, _ = draw_crops(self.clips, generator, count, self.config.crop_length)
+        z = self.networks.encoder(crops.to(self.device))
+        z_q = self.networks.quantizer(z).z_q if self.step > self.config.warmup_steps else z
+        generators = [torch.Generator().manual_seed(row) for row in range(count)]
+        return crops, self.networks.decoder(z_q, generators).cpu()
+
+    def save(self, path: Path) -> None:
+        """Everything that the next step depends on; the file appears complete or not at all."""
+        partial = path.with_suffix(".partial")
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        torch.save(state | {"usage": self.usage.counts, "step": self.step}, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes back to a saved step of the same configuration."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.usage.counts = [counts.cpu() for counts in state["usage"]]
+        self.step = state["step"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "networks": self.networks,
+            "discriminators": self.discriminators,
+            "optimizer": self.optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+
+def learning_rate_share(config: TrainingConfig, step: int) -> float:
+    """Of the full learning rate, at a step: rising, then along the schedule."""
+    rise = min(1.0, (step + 1) / RISE_STEPS)
+    if config.schedule == "exponential":
+        return rise * config.decay**step
+    fall = 0.5 * (1 + math.cos(math.pi * step / (config.cosine_steps or config.steps)))
+    cooldown = min(1.0, (config.steps - step) / max(1, config.cooldown_steps))
+    return rise * cooldown * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)

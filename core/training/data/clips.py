@@ -1,0 +1,227 @@
+"""What a codec learns from: clips with a text or class each, and random crops of them.
+
+The bank is made by rule (core.training.data.sounds) and by espeak-ng (core.training.data.speech), once, from
+a seed, and kept as one file whose hash goes into the model card; recorded speech joins it through a reader
+that is passed in.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from core.training.data.corpus import read_word_list, sentences
+from core.training.data.families import Samples
+from core.training.data.sounds import sound_class
+from core.training.data.speech import VOICES, speak
+
+Reader = Callable[[str], Samples]
+"""A path or URI to its samples: (T,) float32, mono, at the codec's rate."""
+
+SOUND, SPEECH = "sound", "speech"
+WORDS_SPOKEN = 3
+
+
+@dataclass(frozen=True)
+class BankSpec:
+    """How much of what. A class of sounds or speech has `takes` clips; a class of speech is a phrase said by
+    many voices, or a voice that says many phrases."""
+
+    sound_classes: int
+    speech_classes: int
+    takes: int
+    duration: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Samples and what they are: the class or transcript that a semantic teacher reads."""
+
+    samples: Samples
+    kind: str
+    text: str
+
+
+class Clips(Protocol):
+    """Clips by number. `weights` says how often each is drawn."""
+
+    weights: Tensor
+
+    def samples(self, index: int) -> Samples: ...
+
+    def text(self, index: int) -> str: ...
+
+
+class ManifestClips:
+    """Clips of a manifest: rows with `path` and `text` (or `label`), read when they are drawn."""
+
+    def __init__(self, rows: Sequence[dict[str, str]], reader: Reader) -> None:
+        self.rows = rows
+        self.reader = reader
+        self.weights = torch.ones(len(rows))
+
+    def samples(self, index: int) -> Samples:
+        return self.reader(self.rows[index]["path"])
+
+    def text(self, index: int) -> str:
+        row = self.rows[index]
+        return row.get("text") or row.get("label") or ""
+
+
+class Bank:
+    """Clips of one file: all samples in a row as int16, with lengths, kinds and texts."""
+
+    def __init__(self, path: Path) -> None:
+        with safe_open(path, "numpy") as file:
+            self._samples = file.get_tensor("samples")
+            self._ends = file.get_tensor("ends")
+            listed = json.loads(file.metadata()["clips"])
+        self.kinds: list[str] = listed["kinds"]
+        self.texts: list[str] = listed["texts"]
+        digest = hashlib.sha256(self._samples.data)
+        digest.update(json.dumps(listed).encode())
+        self.sha256 = digest.hexdigest()
+        self.weights = torch.ones(len(self.texts))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def share(self, shares: Mapping[str, float]) -> None:
+        """Draws each kind that often, its clips alike; a kind without a share is not drawn."""
+        counts = Counter(self.kinds)
+        self.weights = torch.tensor([shares.get(kind, 0.0) / counts[kind] for kind in self.kinds])
+
+    def samples(self, index: int) -> Samples:
+        start = self._ends[index - 1] if index else 0
+        samples: Samples = self._samples[start : self._ends[index]].astype(np.float32) / 32767
+        return samples
+
+    def text(self, index: int) -> str:
+        return self.texts[index]
+
+
+def write_bank(path: Path, clips: Iterable[Clip]) -> Bank:
+    """Keeps the clips as one file and reads it back."""
+    kept = list(clips)
+    samples = np.concatenate(
+        [np.round(np.clip(clip.samples, -1, 1) * 32767).astype(np.int16) for clip in kept]
+    )
+    listed = {"kinds": [clip.kind for clip in kept], "texts": [clip.text for clip in kept]}
+    ends = np.cumsum([len(clip.samples) for clip in kept])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"samples": samples, "ends": ends}, path, {"clips": json.dumps(listed)})
+    return Bank(path)
+
+
+def make_clips(spec: BankSpec, recorded: Iterable[Clip] = ()) -> Iterator[Clip]:
+    """All clips of the bank: sounds, speech by rule, then what was recorded."""
+    for number in range(spec.sound_classes):
+        kind = sound_class(spec.seed * 1_000_000 + number)
+        for take in range(spec.takes):
+            yield Clip(kind.render(take, spec.duration), SOUND, kind.name)
+    yield from spoken_clips(spec)
+    yield from recorded
+
+
+def spoken_clips(spec: BankSpec) -> Iterator[Clip]:
+    """Classes of speech: even ones are a phrase in many voices, odd ones a voice with many phrases."""
+    rng = np.random.default_rng([spec.seed, 1])
+    phrases = _phrases(spec)
+    for number in range(spec.speech_classes):
+        phrase, manner = next(phrases), draw_manner(rng)
+        for _ in range(spec.takes):
+            if number % 2 == 0:
+                yield Clip(spoken(phrase, draw_manner(rng)), SPEECH, phrase)
+            else:
+                yield Clip(spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
+
+
+Manner = tuple[str, int, int]
+"""Voice, words a minute, pitch."""
+
+
+def draw_manner(rng: np.random.Generator) -> Manner:
+    return VOICES[int(rng.integers(len(VOICES)))], int(rng.integers(120, 220)), int(rng.integers(10, 90))
+
+
+def spoken(phrase: str, manner: Manner) -> Samples:
+    voice, speed, pitch = manner
+    return speak(phrase, voice=voice, speed=speed, pitch=pitch)
+
+
+def _phrases(spec: BankSpec) -> Iterator[str]:
+    """A few plain words each."""
+    words = read_word_list()
+    plain = {word for listed in words.values() for word in listed}
+    count = spec.speech_classes * (spec.takes + 1)
+    for line in sentences(words, spec.seed, count=max(1000, 4 * count)):
+        said = [word for word in line.split() if word in plain][:WORDS_SPOKEN]
+        if len(said) == WORDS_SPOKEN:
+            yield " ".join(said)
+
+
+def draw_crops(
+    clips: Clips, generator: torch.Generator, batch: int, num_samples: int
+) -> tuple[Tensor, list[int]]:
+    """Random crops (batch, 1, num_samples) and the clips they are of; a short clip lies anywhere in zeros."""
+    drawn = torch.multinomial(clips.weights, batch, replacement=True, generator=generator).tolist()
+    crops = [_crop(torch.from_numpy(clips.samples(index)), generator, num_samples) for index in drawn]
+    return torch.stack(crops).unsqueeze(1), drawn
+
+
+def _crop(samples: Tensor, generator: torch.Generator, num_samples: int) -> Tensor:
+    slack = len(samples) - num_samples
+    offset = int(torch.randint(abs(slack) + 1, (1,), generator=generator))
+    if slack >= 0:
+        return samples[offset : offset + num_samples]
+    return functional.pad(samples, (offset, -slack - offset))
+
+
+def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Other speeds (so other pitches), a third of the crops with another one behind it, other loudness.
+
+    (B, 1, T) in and out. The neighbour in the batch is the noise, 0 to 20 dB below.
+    """
+    rows = [_change_speed(crop, generator) for crop in crops]
+    changed = torch.stack(rows)
+    behind = (torch.rand(len(changed), 1, 1, generator=generator) < 1 / 3) * _decibels(
+        len(changed), -20, 0, generator
+    )
+    power = changed.square().mean(-1, keepdim=True).clamp(min=1e-8).sqrt()
+    mixed = changed + behind * power * (changed / power).roll(1, 0)
+    peak = mixed.abs().amax(-1, keepdim=True).clamp(min=1e-3)
+    return mixed / peak * 0.95 * _decibels(len(changed), -26, 0, generator)
+
+
+def _decibels(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    gain: Tensor = 10 ** ((low + (high - low) * torch.rand(count, 1, 1, generator=generator)) / 20)
+    return gain
+
+
+def _change_speed(crop: Tensor, generator: torch.Generator) -> Tensor:
+    """(1, T) to (1, T), up to a seventh faster or slower."""
+    length = crop.shape[-1]
+    ratio = float(0.86 + 0.3 * torch.rand(1, generator=generator))
+    stretched = functional.interpolate(crop.unsqueeze(0), size=round(length * ratio), mode="linear").squeeze(
+        0
+    )
+    return functional.pad(stretched, (0, max(0, length - stretched.shape[-1])))[..., :length]
+
+
+def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[Clip]:
+    """The clips of ROOT/<set>/dev/manifest.jsonl; each row's path is relative to ROOT."""
+    for name in sets:
+        lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        for row in map(json.loads, lines):
+            yield Clip(reader(str(root / row["path"])), name, row["labels"].get("text") or row["speaker"])

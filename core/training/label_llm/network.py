@@ -1,0 +1,96 @@
+"""A LlamaForCausalLM read for training: the same numbers, with attention open to view.
+
+The model stays plain: what is added here (where heads look, what queries and keys say) only enters losses.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+FIRST_SCALE = 2.0
+"""Of the last norm: at 1, tied to embeddings of length 1, no choice among thousands of ids could be sure."""
+
+
+FIRST_SHARE = 0.1
+"""Of the layers' outputs: embeddings of length 1 have a deviation of 0.09, what layers add one of about 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Queries, keys and values of one layer, (B, H, T, D) each, before positions enter."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+def new_network(config: LlamaConfig, embeddings: Tensor, copying_layer: int, seed: int) -> LlamaForCausalLM:
+    """A model with random weights of the configuration's deviation and frozen input embeddings.
+
+    1 / sqrt(hidden_size) is a good deviation. Embeddings of length 1 make small logits, hence the last norm;
+    and what layers add must not drown them, hence what they add is small. Only in `copying_layer` attention
+    hands on what it looks at as it is: a label must arrive as that label.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(config)
+    network.model.embed_tokens.weight.data.copy_(embeddings)
+    network.model.embed_tokens.weight.requires_grad_(False)
+    network.model.norm.weight.data.fill_(FIRST_SCALE)
+    for layer in network.model.layers:
+        layer.self_attn.o_proj.weight.data.mul_(FIRST_SHARE)
+        layer.mlp.down_proj.weight.data.mul_(FIRST_SHARE)
+    attention = network.model.layers[copying_layer].self_attn
+    attention.v_proj.weight.data.copy_(torch.linalg.qr(attention.v_proj.weight.data.T)[0].T)
+    attention.o_proj.weight.data.copy_(attention.v_proj.weight.data.T)
+    return network
+
+
+def heads_of(network: LlamaForCausalLM, layer: int, hidden: Tensor) -> Heads:
+    """What a layer's attention makes of the hidden states (B, T, C) that enter it."""
+    block = network.model.layers[layer]
+    normed = block.input_layernorm(hidden)
+    attention = block.self_attn
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    size = attention.head_dim
+    return Heads(*(part(normed).unflatten(-1, (-1, size)).transpose(1, 2) for part in parts))
+
+
+def rotate(network: LlamaForCausalLM, states: Tensor, positions: Tensor) -> Tensor:
+    """Rotary positions (B, T) on states (B, H, T, D)."""
+    cos, sin = network.model.rotary_emb(states, positions)
+    rotated: Tensor = apply_rotary_pos_emb(states, states, cos, sin)[0]
+    return rotated
+
+
+def apply_layer(
+    network: LlamaForCausalLM, layer: int, hidden: Tensor, positions: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states (B, T, C) behind a layer, and its rotated queries and keys (B, H, T, D)."""
+    block = network.model.layers[layer]
+    heads = heads_of(network, layer, hidden)
+    queries, keys = (rotate(network, states, positions) for states in (heads.queries, heads.keys))
+    seen = functional.scaled_dot_product_attention(queries, keys, heads.values, is_causal=True)
+    hidden = hidden + block.self_attn.o_proj(seen.transpose(1, 2).flatten(2))
+    return hidden + block.mlp(block.post_attention_layernorm(hidden)), queries, keys
+
+
+def logits_at(network: LlamaForCausalLM, hidden: Tensor, rows: Tensor) -> Tensor:
+    """(B, N, V) logits at the positions rows (B, N) of hidden states behind the last layer."""
+    wanted = pick(hidden, rows)
+    logits: Tensor = network.lm_head(network.model.norm(wanted))
+    return logits
+
+
+def pick(states: Tensor, rows: Tensor) -> Tensor:
+    """(..., N, D) of states (..., T, D), the rows (B, N) of each batch entry."""
+    index = rows.view(rows.shape[0], *[1] * (states.dim() - 3), rows.shape[1], 1)
+    return states.gather(-2, index.expand(*states.shape[:-2], rows.shape[1], states.shape[-1]))

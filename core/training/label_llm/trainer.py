@@ -1,0 +1,260 @@
+"""Trains the mini LLaMA to label in context: `python -m core.training.label_llm.trainer CONFIG OUT [DATA]`.
+
+What a step draws follows from the seed and the step, so a training that was stopped goes on as if it had not
+been. A checkpoint is written now and then, with what the model does on validation classes.
+"""
+
+import json
+import math
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
+
+# isort: split
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from core.codec import LLMCodec
+from core.prompts.model_slots import PROMPT_FILE, ModelPrompt
+from core.prompts.template import Layers, PromptTemplate
+from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.training.codec.trainer import file_reader
+from core.training.data.bank import TokenBank, merge_banks, token_bank
+from core.training.data.clips import Bank, BankSpec, Clip, make_clips, recorded_clips, write_bank
+from core.training.label_llm.episodes import EpisodeBatch, Episodes, EpisodeShape
+from core.training.label_llm.losses import Aids, label_losses, matching_losses
+from core.training.label_llm.network import apply_layer, logits_at, new_network
+
+VALIDATION_TASKS = ((2, 1), (2, 3), (3, 1), (5, 1), (5, 3))
+"""(n_way, k_shot)."""
+
+
+MATCHING_EVERY = 3
+"""After the first steps, which train the matching alone, every third step still does."""
+
+
+@dataclass(frozen=True)
+class LlamaTraining:
+    """One training, as a JSON file states it; paths are relative to the file.
+
+    The first `matching_steps` train the matching of clips alone. A batch holds about `batch_ids` token ids.
+    `noise` is the share of codes that are replaced by others. `orders` is what labelling averages over.
+    """
+
+    shape: str
+    embeddings: str
+    tokenizer: str
+    codec: str
+    slots: tuple[str, ...]
+    layers: Layers
+    window: int
+    orders: int
+    bank: BankSpec
+    validation: BankSpec
+    sets: tuple[str, ...]
+    shares: dict[str, float]
+    aids: Aids
+    steps: int
+    matching_steps: int
+    batch_ids: int
+    learning_rate: float
+    noise: float = 0.0
+    weight_decay: float = 0.05
+    validate_every: int = 250
+    validation_episodes: int = 100
+    seed: int = 0
+
+    @classmethod
+    def from_json(cls, path: Path) -> "LlamaTraining":
+        """Reads a file; raises TypeError for an unknown field."""
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        parts = {
+            "slots": tuple(values["slots"]),
+            "sets": tuple(values["sets"]),
+            "bank": BankSpec(**values["bank"]),
+            "validation": BankSpec(**values["validation"]),
+            "aids": Aids(**values["aids"]),
+        }
+        return cls(**(values | parts))
+
+
+def train_mini(config_path: Path, out: Path, *, data: Path | None = None) -> Path:
+    """Trains as the file says and writes OUT/llama, a directory for FrozenLlama; goes on from OUT/checkpoint.
+
+    data: the folder that holds the recorded sets of the configuration. Raises ValueError where it is missing.
+    """
+    config, here = LlamaTraining.from_json(config_path), config_path.parent
+    torch.manual_seed(config.seed)
+    trainer = LlamaTrainer(config, here, *_banks(config, here, out, data))
+    trainer.resume(out / "checkpoint.pt")
+    with tqdm(total=config.steps, initial=trainer.step, unit="step") as bar:
+        while trainer.step < config.steps:
+            losses = trainer.train_step()
+            bar.update()
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
+                trainer.save(out / "checkpoint.pt")
+                _append_log(out / "log.jsonl", {"step": trainer.step, **losses, **trainer.validate()})
+    return trainer.write(out / "llama", here)
+
+
+class LlamaTrainer:
+    """A network, its optimizer and the episodes it sees."""
+
+    def __init__(self, config: LlamaTraining, here: Path, bank: TokenBank, validation: TokenBank) -> None:
+        self.config = config
+        self.step = 0
+        table = load_file(here / config.embeddings)["model.embed_tokens.weight"]
+        shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
+        self.network: LlamaForCausalLM = new_network(shape, table, config.aids.layer, config.seed)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        )
+        tokenizer = TextTokenizer(here / config.tokenizer)
+        words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
+        template = PromptTemplate(Vocabulary(words, tokenizer), config.layers)
+        self.episodes = Episodes(bank, template, config.slots, config.shares, smallest_class=6)
+        kinds = {kind: share for kind, share in config.shares.items() if kind in validation.kinds}
+        held_out = Episodes(validation, template, config.slots, kinds, smallest_class=6)
+        rng, count = random.Random(config.seed), config.validation_episodes
+        self._tests = {
+            f"{n_way}w{k_shot}s": held_out.tests(rng, n_way, k_shot, config.window, count)
+            for n_way, k_shot in VALIDATION_TASKS
+        }
+
+    def train_step(self) -> dict[str, float]:
+        """One update; the losses before their weights."""
+        config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
+        if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
+            generator = torch.Generator().manual_seed(rng.getrandbits(60))
+            batch = self._matching_batch(rng)
+            alike = self.episodes.likenesses(batch)
+            losses = matching_losses(self.network, batch, alike, config.aids.layer, generator)
+        else:
+            losses = label_losses(self.network, self._batch(rng), config.aids)
+        weights = {"label": 1.0, "contrast": 1.0} | asdict(config.aids)
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        self.step += 1
+        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+
+    def _batch(self, rng: random.Random) -> EpisodeBatch:
+        """2 to 10 classes and 8 to 20 clips."""
+        n_way = rng.choice((2, 2, 3, 3, 4, 5, 5, 6, 8, 10))
+        shape = EpisodeShape(n_way, min(6, max(2, round(rng.randint(8, 16) / n_way))), self._window(rng))
+        count = self._prompts(shape.n_way * shape.clips_per_class, shape.window)
+        return self.episodes.batch(rng, shape, count, noise=self.config.noise * rng.random())
+
+    def _matching_batch(self, rng: random.Random) -> EpisodeBatch:
+        """Prompts of other lengths, three clips of a class."""
+        shape = EpisodeShape(rng.choice((4, 8, 12)), 3, self._window(rng))
+        count = self._prompts(shape.n_way, shape.window) // 3 * 3
+        return self.episodes.scattered(rng, shape, max(3, count), noise=self.config.noise * rng.random())
+
+    def _window(self, rng: random.Random) -> int:
+        """Most often the full one."""
+        return self.config.window if rng.random() < 0.6 else rng.randint(3, self.config.window)
+
+    def _prompts(self, clips: int, window: int) -> int:
+        """How many prompts of so many clips make a batch."""
+        codes = 1.13 if self.config.layers == "semantic" else 7.13
+        return max(1, round(self.config.batch_ids / (clips * (codes * window + 13) + 20)))
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        rising = min(1.0, (self.step + 1) / 50)
+        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
+        return config.learning_rate * rising * falling
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Accuracy by task on classes that are never trained."""
+        return {name: round(self._accuracy(batch), 4) for name, batch in self._tests.items()}
+
+    def _accuracy(self, batch: EpisodeBatch) -> float:
+        rows = range(0, len(batch.outs), 20)
+        right = [self._right(batch, slice(start, start + 20)) for start in rows]
+        return float(torch.cat(right).float().mean())
+
+    def _right(self, batch: EpisodeBatch, part: slice) -> Tensor:
+        hidden = self.network.model.embed_tokens(batch.token_ids[part])
+        positions = torch.arange(hidden.shape[1])[None]
+        for layer in range(len(self.network.model.layers)):
+            hidden, _, _ = apply_layer(self.network, layer, hidden, positions)
+        logits = logits_at(self.network, hidden, batch.outs[part, -1:])[:, 0]
+        candidates = batch.candidates[part]
+        said = candidates.gather(1, logits.gather(1, candidates).argmax(1, keepdim=True))
+        return said[:, 0] == batch.slots[part, -1]
+
+    def save(self, path: Path) -> None:
+        """Weights, optimizer and step; the file is whole or not there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save(state | {"step": self.step}, partial)
+        partial.rename(path)
+
+    def resume(self, path: Path) -> None:
+        """Goes on from a checkpoint, if there is one."""
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    def write(self, path: Path, here: Path) -> Path:
+        """The weights as a Hugging Face directory, with the slots that stand for labels."""
+        path.mkdir(parents=True, exist_ok=True)
+        tensors = dict(self.network.state_dict())
+        if self.network.config.tie_word_embeddings:
+            tensors.pop("lm_head.weight")
+        kept = {name: tensors[name].clone().contiguous() for name in sorted(tensors)}
+        save_file(kept, path / "model.safetensors", {"format": "pt"})
+        for name in (self.config.shape, self.config.tokenizer):
+            (path / Path(name).name).write_bytes((here / name).read_bytes())
+        config = self.config
+        prompt = ModelPrompt(config.slots, config.layers, config.window, config.orders)
+        (path / PROMPT_FILE).write_text(json.dumps(asdict(prompt), indent=1) + "\n", encoding="utf-8")
+        return path
+
+
+def _banks(config: LlamaTraining, here: Path, out: Path, data: Path | None) -> tuple[TokenBank, TokenBank]:
+    """The encoded banks of training and of validation, made once."""
+    if config.sets and data is None:
+        raise ValueError(f"the recorded sets {config.sets} need a data folder: pass the one that holds them")
+    codec = LLMCodec.from_directory(here / config.codec)
+    sources = {f"bank-{spec.seed}": make_clips(spec) for spec in (config.validation, config.bank)}
+    if data and config.sets:
+        reader = file_reader(codec.config.sample_rate)
+        sources["recorded"] = recorded_clips(data, config.sets, reader)
+    banks = [_bank(out / f"{name}.safetensors", clips, codec) for name, clips in sources.items()]
+    return merge_banks(banks[1:]), banks[0]
+
+
+def _bank(path: Path, clips: Iterator[Clip], codec: LLMCodec) -> TokenBank:
+    return token_bank(path.parent, Bank(path) if path.exists() else write_bank(path, clips), codec)
+
+
+def _append_log(path: Path, row: dict[str, float]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train_mini(Path(sys.argv[1]), Path(sys.argv[2]), data=Path(sys.argv[3]) if len(sys.argv) > 3 else None)
