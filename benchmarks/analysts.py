@@ -24,7 +24,7 @@ from sqlalchemy import NullPool, create_engine, text
 from benchmarks.machine import seconds_of
 from benchmarks.recorded import verdict
 from benchmarks.scale_out import ask, fresh_database
-from db import embedded
+from db.embedded import server as embedded
 
 CLIPS = 300_000
 BAR_SECONDS = 5.0

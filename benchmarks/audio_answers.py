@@ -16,7 +16,7 @@ from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
 from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
 from core.tokens.vocabulary import Vocabulary
 from core.tokens.window import WindowCodes, cut_window, loudest_window
-from flows.runtime import Runtime
+from flows.pipeline.runtime.runtime import Runtime
 
 GREEDY = Decoding()
 

@@ -38,17 +38,19 @@ from sqlalchemy.orm import Session
 from benchmarks.machine import seconds_of
 from benchmarks.scale_out import ask, fresh_database
 from core.codec.config import CodecConfig
-from db import bulk, embedded, tokens
-from db.bulk import insert_new
+from db import bulk_insert as bulk
+from db import tokens
+from db.bulk_insert import insert_new
 from db.clips import add_clips, clips_to_tokenize
-from db.embedded import EmbeddedServer
+from db.embedded import server as embedded
+from db.embedded.server import EmbeddedServer
 from db.engine import database_url, make_engine, session_scope
-from db.listed import Listed
+from db.model_registry import ensure_codec
 from db.models import Content, TokenSequence
-from db.registry import ensure_codec
+from db.object_version import Listed
 from db.runs import start_run
 from db.tokens import TokenizedContent
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
 
 SIZES = (100, 1_000, 10_000, 100_000)
 BATCH = Settings().batch_size

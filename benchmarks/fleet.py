@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.prefect_api import api_client
-from flows.server import prefect_environment, prefect_server, server_environment, wait_until_healthy
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.server.process import prefect_environment, prefect_server, server_environment, wait_until_healthy
 
 POOL = "shards"
 END_SECONDS = 30
 DEPLOY = f"""
 from flows.deployments import served
-from flows.stages.job import SHARD
+from flows.pipeline.nights.jobs import SHARD
 [shard] = [deployment for deployment in served() if deployment.flow_name == SHARD]
 shard.work_pool_name = {POOL!r}
 shard.apply()

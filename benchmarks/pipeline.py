@@ -33,7 +33,7 @@ from benchmarks.scale_out import fresh_database
 if TYPE_CHECKING:
     from db.clips import ClipToTokenize
     from db.runs import RunClaim
-    from flows.runtime import Runtime
+    from flows.pipeline.runtime.runtime import Runtime
 
 CLIPS, FEW = 10_000, 1_000
 """Stages alone are measured on FEW clips, and memory is compared with that of so many."""
@@ -144,8 +144,8 @@ def whole(place: str) -> dict[str, Any]:
     """The flows over a place: seconds, processor seconds, peak memory of this process in MiB."""
     from flows.ingest_clips import ingest_clips
     from flows.label_clips import label_clips
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
     from flows.tokenize_clips import tokenize_clips
 
     runtime = shared_runtime(Settings())
@@ -169,7 +169,7 @@ def whole(place: str) -> dict[str, Any]:
 
 def _prepare(runtime: Runtime) -> None:
     """The library, and the models loaded."""
-    from flows.stages.job import import_manifest
+    from flows.pipeline.nights.jobs import import_manifest
 
     import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
     _ = runtime.llama
@@ -177,11 +177,11 @@ def _prepare(runtime: Runtime) -> None:
 
 def alone(place: str) -> dict[str, Any]:
     """Seconds of each stage over a place, nothing else going on, with the stages' own functions."""
-    from flows.runtime import Runtime
-    from flows.settings import Settings
-    from flows.stages.ingest import ingest
-    from flows.stages.run import recorded_run
-    from flows.stages.tokenize import batches_to_tokenize
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.ingest import ingest
+    from flows.pipeline.runs.run import recorded_run
+    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.tokenize_clips import batches_to_tokenize
 
     runtime, spent = Runtime(Settings()), dict.fromkeys(STAGES, 0.0)
     _prepare(runtime)
@@ -198,7 +198,7 @@ def _tokenize_in_steps(
     runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run: RunClaim, spent: dict[str, float]
 ) -> None:
     """What tokenize_batch does with new clips, one step after another."""
-    from flows.stages import tokenize
+    from flows.pipeline import tokenize_clips as tokenize
 
     storage, works = runtime.readable(place), [tokenize.Work(clip) for clip in clips]
     with ExitStack() as files:
@@ -213,7 +213,7 @@ def _tokenize_in_steps(
 
 
 def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float]) -> None:
-    from flows.stages.label import Labelling, LabelRequest
+    from flows.pipeline.labeling.label import Labelling, LabelRequest
 
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
     labelling.prepare(run)
@@ -240,7 +240,7 @@ def in_child(what: str, folder: str, environment: Mapping[str, str]) -> dict[str
 
 def measured(folder: Path, clips: int) -> dict[str, dict[str, Any]]:
     """Stages alone, the whole over few clips and over all."""
-    from db import embedded
+    from db.embedded import server as embedded
 
     os.environ.update(KEYS)
     server = embedded.start(folder / "home")

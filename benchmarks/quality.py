@@ -21,8 +21,8 @@ from core.evaluation.measure import Score
 from core.evaluation.paper import Column
 from core.evaluation.tables import cell
 from core.prompts.few_shot import FewShotSettings
-from flows.runtime import Runtime
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runtime.runtime import Runtime
 
 EPISODES = 600
 SEED = 2026

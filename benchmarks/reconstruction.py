@@ -17,8 +17,8 @@ from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
 from core.evaluation.metrics import mel_distance, pesq, stoi
-from flows.runtime import model_directory
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runtime.runtime import model_directory
 
 SPEECH = "speech_text"
 SETS = (SPEECH, "sound_events")

@@ -21,13 +21,13 @@ import numpy as np
 from sqlalchemy import NullPool, create_engine, text
 
 from benchmarks.fleet import Fleet, fleet
-from db import embedded
 from db.bootstrap import ROLES, bootstrap, role_name
-from db.embedded import EmbeddedServer
+from db.embedded import server as embedded
+from db.embedded.server import EmbeddedServer
 from db.engine import database_url
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import import_manifest
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import import_manifest
+from flows.pipeline.runtime.runtime import Runtime
 from migrations.upgrade import upgrade
 
 CLIPS = 5_000

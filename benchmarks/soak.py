@@ -30,12 +30,12 @@ from sqlalchemy import NullPool, create_engine, text
 from benchmarks.fleet import free_port
 from benchmarks.recorded import verdict
 from benchmarks.scale_out import LIBRARY, write_clips, write_tone
-from db import embedded
+from db.embedded import server as embedded
 from db.engine import database_url
-from flows.runtime import Runtime
-from flows.server import prefect_environment
-from flows.settings import Settings
-from flows.stages.job import import_manifest
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import import_manifest
+from flows.pipeline.runtime.runtime import Runtime
+from flows.server.process import prefect_environment
 
 NIGHTS, CLIPS, CLIPS_A_NIGHT = 50, 20_000, 5
 FLOW = "nightly-labeling/wordwave"

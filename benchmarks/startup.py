@@ -24,17 +24,17 @@ REPEATS, BATCH_REPEATS = 7, 3
 HELP_BAR = 0.5
 CLIPS = 8
 HELP = (str(Path(sys.executable).with_name("wordwave")), "--help")
-LIGHT = ("db", "flows.parameters")
+LIGHT = ("db", "flows.forms")
 """What must not wait for torch."""
 FLOW = "flows.label_clips"
 WITHOUT_TORCH = "import sys, {module}; sys.exit('torch' in sys.modules)"
 FIRST_BATCH = """
 import sys
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import label_selection, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.run import recorded_run
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import label_selection, with_bar
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.runs.run import recorded_run
 library, place, windows = sys.argv[1:]
 runtime = Runtime(Settings())
 with recorded_run(runtime, "label-clips", place, {"windows": windows}) as run:
@@ -46,10 +46,10 @@ assert run.counts["label.labeled"], run.counts
 """Each number of windows is another request, so that every worker finds the clips unanswered."""
 PREPARE = """
 import sys
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import import_manifest, ingest_place, tokenize_place, with_bar
-from flows.stages.run import recorded_run
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import import_manifest, ingest_place, tokenize_place, with_bar
+from flows.pipeline.runs.run import recorded_run
 library, manifest, place = sys.argv[1:]
 runtime = Runtime(Settings())
 import_manifest(runtime, library, manifest, "label")
@@ -96,7 +96,7 @@ def imports_torch(module: str) -> bool:
 
 def first_batch(folder: Path) -> Waited:
     """A worker's, over a few clips that are tokenized already."""
-    from db.embedded import stop
+    from db.embedded.server import stop
 
     home = folder / "home"
     environment = os.environ | {"WORDWAVE_HOME": str(home), "WORDWAVE_READ_ROOTS": str(folder)}

@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from db.bulk import insert_new
-from db.listed import Listed
+from db.bulk_insert import insert_new
 from db.listing import Comparison, ListingCounts, Version
 from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
+from db.object_version import Listed
 from db.retries import is_due
 
 Selection = str | Collection[str]

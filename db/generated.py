@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_new
+from db.bulk_insert import insert_new
 from db.models import GeneratedAudio
 
 Codes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.listed import Listed
+from db.object_version import Listed
 
 SMALL_PLACE = 20
 """Known clips up to which a listing may be without most of them; people empty small folders."""

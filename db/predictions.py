@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_new
+from db.bulk_insert import insert_new
 from db.clips import Selection, selected
 from db.models import Clip, Prediction
 

@@ -39,7 +39,7 @@ from db.models import (
     Run,
     TokenSequence,
 )
-from db.written import LIBRARY
+from db.run_outputs import LIBRARY
 
 WHOLE_BY_HEADER = ("WAV", "WAVEX", "RF64", "AIFF")
 """Formats that were always held to the length they promise."""

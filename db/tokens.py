@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_new
+from db.bulk_insert import insert_new
 from db.clips import link_contents
 from db.models import Content, PooledLatent, TokenSequence
 

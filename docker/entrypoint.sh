@@ -14,7 +14,7 @@ for name in $names; do
     unset "$name"
 done
 if [ "${WORDWAVE_LOG_FORMAT:-text}" = json ]; then
-    export PREFECT_LOGGING_FORMATTERS_JSON_CLASS=flows.json_logs.JsonFormatter
+    export PREFECT_LOGGING_FORMATTERS_JSON_CLASS=flows.pipeline.runtime.json_logs.JsonFormatter
     export PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json PREFECT_LOGGING_HANDLERS_DEBUG_FORMATTER=json
     export PREFECT_LOGGING_COLORS=false
 fi

@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import date
 
-from flows.artifacts import publish_page
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.night_pages import backfill_page, day_rows
-from flows.nightly_labeling import nightly_labeling
-from flows.parameters import (
+from flows.artifacts.night_pages import backfill_page, day_rows
+from flows.artifacts.pages import publish_page
+from flows.flow_runs.end import completed
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import (
     AllowLoss,
     CanaryLibrary,
     FirstDay,
@@ -27,13 +28,12 @@ from flows.parameters import (
     Repeats,
     Timezone,
 )
-from flows.run_end import completed
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.backfill import backfill, raise_failures
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.partition import Partition, partitions_of
+from flows.nightly_labeling import nightly_labeling
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.nights.backfill import backfill, raise_failures
+from flows.pipeline.runs.partition import Partition, partitions_of
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

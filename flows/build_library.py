@@ -2,15 +2,15 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import library_page, library_rows, publish_page
-from flows.form_flow import flow
-from flows.parameters import LibraryInstruction, ManifestUri, NewLibraryName, Promote, Task
-from flows.run_end import completed
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import import_manifest
-from flows.stages.library_review import canary_line, name_of, review
+from flows.artifacts.pages import library_page, library_rows, publish_page
+from flows.flow_runs.end import completed
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import LibraryInstruction, ManifestUri, NewLibraryName, Promote, Task
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.library_review import canary_line, name_of, review
+from flows.pipeline.nights.jobs import import_manifest
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -4,10 +4,13 @@ from datetime import UTC, datetime
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_audio
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import (
+from flows.artifacts.pages import publish_audio
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import (
     AllowLoss,
     AudioFormat,
     Day,
@@ -20,14 +23,11 @@ from flows.parameters import (
     Timezone,
     TopP,
 )
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.generate import AudioRequest
-from flows.stages.generation_job import run_denoising
-from flows.stages.partition import partition_of
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation.generate import AudioRequest
+from flows.pipeline.generation.job import run_denoising
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -1,12 +1,12 @@
 """doctor: is everything in place, where the flows run?"""
 
-from flows.artifacts import publish_checks
-from flows.examination import examine
-from flows.form_flow import flow
-from flows.run_end import completed
-from flows.run_options import explained
-from flows.settings import Settings
-from flows.stages.check import require
+from flows.artifacts.pages import publish_checks
+from flows.flow_runs.end import completed
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runs.check import require
+from flows.server.health import examine_service
 
 
 @flow(
@@ -16,7 +16,7 @@ from flows.stages.check import require
 )
 def doctor() -> dict[str, str]:
     """Fails where a check does, after all of them are made."""
-    checks = list(examine(Settings()))
+    checks = list(examine_service(Settings()))
     publish_checks("doctor", checks)
     require(checks)
     findings = {check.name: check.finding for check in checks}

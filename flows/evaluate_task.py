@@ -2,9 +2,12 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import evaluation_page, publish_page, score_rows
-from flows.form_flow import flow
-from flows.parameters import (
+from flows.artifacts.pages import evaluation_page, publish_page, score_rows
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import (
     Episodes,
     EpisodeSeed,
     LabeledManifestUri,
@@ -20,13 +23,10 @@ from flows.parameters import (
     TableLayout,
     Window,
 )
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.evaluate import EvaluationRequest, evaluate
-from flows.storage.location import canonical
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
 
 
 @flow(

@@ -6,20 +6,20 @@ from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
 from db.labels import current_labels
-from flows.artifacts import count_rows, publish
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import ExportedLibrary, Folder
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import export_rows
-from flows.stages.label_row import LabelRow
-from flows.stages.run import recorded_run
-from flows.stages.verdict import require_clips
-from flows.storage.location import canonical
-from flows.tasks import in_tasks
+from flows.artifacts.pages import count_rows, publish
+from flows.batches import in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import ExportedLibrary, Folder
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.row import LabelRow
+from flows.pipeline.nights.jobs import export_rows
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
 
 
 @flow(

@@ -2,27 +2,17 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_audio
-from flows.form_flow import flow
-from flows.parameters import (
-    AudioFormat,
-    Duration,
-    LibraryName,
-    Repeats,
-    Seed,
-    Temperature,
-    Texts,
-    TextsUri,
-    TopP,
-)
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.generate import AudioRequest
-from flows.stages.generation_job import run_texts
-from flows.stages.texts import asked_texts
-from flows.tasks import batch_threads, in_tasks
+from flows.artifacts.pages import publish_audio
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import AudioFormat, Duration, LibraryName, Repeats, Seed, Temperature, Texts, TextsUri, TopP
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation.generate import AudioRequest
+from flows.pipeline.generation.job import run_texts
+from flows.pipeline.generation.texts import asked_texts
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

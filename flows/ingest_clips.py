@@ -2,19 +2,19 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import count_rows, publish
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import AllowLoss, Folder
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import ingest_place
-from flows.stages.run import recorded_run
-from flows.stages.verdict import require_clips
-from flows.storage.location import canonical
-from flows.tasks import in_tasks
+from flows.artifacts.pages import count_rows, publish
+from flows.batches import in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import AllowLoss, Folder
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import ingest_place
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
 
 
 @flow(name="ingest-clips", **explained("ingest {prefix}"), description="List a folder or S3 prefix.")

@@ -4,10 +4,13 @@ from dataclasses import asdict, replace
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import answer_rows, publish
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import (
+from flows.artifacts.pages import answer_rows, publish
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import (
     Folder,
     KShot,
     Layers,
@@ -18,17 +21,14 @@ from flows.parameters import (
     Orders,
     Repeats,
 )
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import label_selection
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.report import ClipAnswers
-from flows.stages.run import recorded_run
-from flows.stages.verdict import require_clips
-from flows.storage.location import canonical
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.report import ClipAnswers
+from flows.pipeline.nights.jobs import label_selection
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
 
 
 @flow(

@@ -2,8 +2,11 @@
 
 from prefect.runtime import flow_run
 
-from flows.form_flow import flow
-from flows.parameters import (
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import (
     Day,
     KShot,
     Layers,
@@ -19,14 +22,11 @@ from flows.parameters import (
     Shards,
     Timezone,
 )
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import Shard, run_shard
-from flows.stages.label import LabelRequest
-from flows.stages.partition import partition_of
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.nights.jobs import Shard, run_shard
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

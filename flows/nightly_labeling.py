@@ -6,13 +6,17 @@ from typing import cast
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.approval import wait_for_approval
-from flows.artifacts import answer_rows, publish_page
-from flows.catch_up import make_up
-from flows.form_flow import flow
-from flows.named_states import completed_empty, names_states
-from flows.night_pages import all_clips, night_page, plan_page, plan_rows
-from flows.parameters import (
+from flows.artifacts.night_pages import all_clips, night_page, plan_page, plan_rows
+from flows.artifacts.pages import answer_rows, publish_page
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.approval import wait_for_approval
+from flows.flow_runs.catch_up import make_up
+from flows.flow_runs.end import completed
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.sharding import shared_out
+from flows.flow_runs.states import completed_empty, names_states
+from flows.forms import (
     AllowLoss,
     Approve,
     CanaryLibrary,
@@ -33,22 +37,18 @@ from flows.parameters import (
     Shards,
     Timezone,
 )
-from flows.run_end import completed
-from flows.run_options import explained
-from flows.runtime import Runtime, shared_runtime
-from flows.settings import Settings
-from flows.shards import shared_out
-from flows.stages.canary import Canaries, CanaryRequest
-from flows.stages.catch_up import days_to_make_up
-from flows.stages.job import run_night
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.partition import Partition, partition_of
-from flows.stages.plan import STATES, NightPlan
-from flows.stages.preview import preview
-from flows.stages.summary import night_before, night_line
-from flows.stages.verdict import no_clips
-from flows.stages.watch import raise_doubts
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.canary import Canaries, CanaryRequest
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.nights.bounds import raise_doubts
+from flows.pipeline.nights.catch_up import days_to_make_up
+from flows.pipeline.nights.jobs import run_night
+from flows.pipeline.nights.plan import STATES, NightPlan
+from flows.pipeline.nights.preview import preview
+from flows.pipeline.nights.summary import night_before, night_line
+from flows.pipeline.runs.partition import Partition, partition_of
+from flows.pipeline.runs.verdict import no_clips
+from flows.pipeline.runtime.runtime import Runtime, shared_runtime
 
 KIND = "nightly-labeling"
 Outcome = dict[str, str | int | None]

@@ -2,14 +2,14 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import cell, publish
-from flows.form_flow import flow
-from flows.parameters import LibraryName
-from flows.run_end import completed
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.generations import promote_models as promote
+from flows.artifacts.pages import cell, publish
+from flows.flow_runs.end import completed
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import LibraryName
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.upgrade import promote_models as promote
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

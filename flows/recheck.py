@@ -2,15 +2,15 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish_page, refused_library_lines, summary, suspect_rows
-from flows.form_flow import flow
-from flows.parameters import DryRun, Folder
-from flows.run_end import completed, completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.recheck import recheck_place, suspects_of
-from flows.tasks import batch_threads, in_tasks
+from flows.artifacts.pages import publish_page, refused_library_lines, summary, suspect_rows
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.forms import DryRun, Folder
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

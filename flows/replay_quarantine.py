@@ -2,17 +2,17 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish, quarantine_rows
-from flows.form_flow import flow
-from flows.parameters import AllowLoss, PrefixOrRun, Reasons
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.run_reference import find_place
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.replay import replay_place
-from flows.stages.report import quarantined
-from flows.tasks import batch_threads, in_tasks
+from flows.artifacts.pages import publish, quarantine_rows
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.reference import find_place
+from flows.forms import AllowLoss, PrefixOrRun, Reasons
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.report import quarantined
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -2,20 +2,20 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import publish, quarantine_rows
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import Folder
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.job import tokenize_place
-from flows.stages.report import quarantined
-from flows.stages.run import recorded_run
-from flows.stages.verdict import require_clips
-from flows.storage.location import canonical
-from flows.tasks import batch_threads, in_tasks
+from flows.artifacts.pages import publish, quarantine_rows
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import Folder
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.report import quarantined
+from flows.pipeline.nights.jobs import tokenize_place
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
 
 
 @flow(

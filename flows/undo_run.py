@@ -2,15 +2,15 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import count_rows, publish
-from flows.form_flow import flow
-from flows.parameters import RunId
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.run_reference import find_run
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.undo import undo
+from flows.artifacts.pages import count_rows, publish
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.reference import find_run
+from flows.forms import RunId
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.undo import undo
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -2,10 +2,13 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts import changed_rows, publish
-from flows.form_flow import flow
-from flows.named_states import names_states
-from flows.parameters import (
+from flows.artifacts.pages import changed_rows, publish
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import (
     Folder,
     KShot,
     Layers,
@@ -16,13 +19,10 @@ from flows.parameters import (
     Orders,
     Repeats,
 )
-from flows.run_end import completed_with
-from flows.run_options import explained
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.generations import upgrade
-from flows.stages.label import LabelRequest
-from flows.tasks import batch_threads, in_tasks
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.maintenance.upgrade import upgrade
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from prefect.artifacts import create_table_artifact
 
 from db.watches import Bounds
-from flows.artifacts import cell
-from flows.form_flow import flow
-from flows.parameters import (
+from flows.artifacts.pages import cell
+from flows.flow_runs.form_flow import flow
+from flows.forms import (
     LeastAgreement,
     LeastUsual,
     MaxOneLabel,
@@ -16,9 +16,9 @@ from flows.parameters import (
     MostUsual,
     Prefix,
 )
-from flows.runtime import shared_runtime
-from flows.settings import Settings
-from flows.stages.watch import set_bounds
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.bounds import set_bounds
+from flows.pipeline.runtime.runtime import shared_runtime
 
 
 @flow(

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.orm import Session
 
-from db import embedded
 from db.bootstrap import ROLES, Role, bootstrap, role_name
-from db.embedded import EmbeddedServer
+from db.embedded import server as embedded
+from db.embedded.server import EmbeddedServer
 from db.engine import make_engine
 from migrations.upgrade import upgrade
 

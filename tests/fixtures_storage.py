@@ -6,9 +6,9 @@ from typing import Protocol
 
 import pytest
 
-from flows.settings import Settings
-from flows.storage import Storage, open_storage
-from flows.storage.location import file_uri
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import Storage, open_storage
+from flows.pipeline.storage.uris import file_uri
 from tests.fixtures_s3 import S3Bucket
 
 

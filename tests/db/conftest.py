@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
-from db.library import LibraryVersion
+from db.libraries import LibraryVersion
 from tests.db.rows import make_library, make_tokenized_clips
 
 

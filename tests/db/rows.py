@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips, link_contents
 from db.generated import NewAudio
-from db.library import Demonstration, LibraryVersion, import_library
-from db.listed import Listed
+from db.libraries import Demonstration, LibraryVersion, import_library
+from db.model_registry import ensure_codec, ensure_llm
 from db.models import Clip, Content, TokenSequence
+from db.object_version import Listed
 from db.predictions import NewPrediction
-from db.registry import ensure_codec, ensure_llm
 from db.runs import RecordedRun, RunClaim, start_run
 from db.tokens import TokenizedContent, _content_row, _sequence_row, save_tokens
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from db.base import Base
-from db.bulk import insert_new
+from db.bulk_insert import insert_new
 from db.engine import make_engine, session_scope
 from db.models import Clip, Codec, Llm, PooledLatent
 from tests.eventually import eventually

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from db.embedded import EmbeddedServer, EmbeddedServerError, start, stop
-from db.postgres_host import INSTALL, LIBRARIES, LONGEST_SOCKET_PATH, SOCKET
+from db.embedded.host import INSTALL, LIBRARIES, LONGEST_SOCKET_PATH, SOCKET
+from db.embedded.server import EmbeddedServer, EmbeddedServerError, start, stop
 
 START = """
 import os, sys
 from pathlib import Path
-from db.embedded import start
+from db.embedded.server import start
 if sys.argv[2:] == ["nobody"] and os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -8,8 +8,8 @@ from sqlalchemy.exc import OperationalError
 
 from db.engine import database_url as normalised
 from db.engine import make_engine, session_scope
+from db.model_registry import ensure_llm
 from db.models import Llm
-from db.registry import ensure_llm
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"])

@@ -6,10 +6,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.generated import existing_audio, get_audio, get_audio_codes, save_audio
-from db.library import LibraryVersion
+from db.libraries import LibraryVersion
 from db.models import GeneratedAudio
 from db.predictions import save_predictions
-from db.retraction import has_answers, restore_run, retract_run
+from db.retractions import has_answers, restore_run, retract_run
 from tests.db.rows import audio, make_llm, make_run, prediction, sha256
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.library import (
+from db.libraries import (
     Demonstration,
     LibraryNotFound,
     compared_with,

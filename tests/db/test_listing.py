@@ -9,9 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips
-from db.listed import UNLISTED, Listed
 from db.listing import ListingCounts, MostClipsLost
 from db.models import Clip
+from db.object_version import UNLISTED, Listed
 from tests.db.rows import FOLDER, listed
 
 

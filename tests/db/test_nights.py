@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.models import Run
 from db.nights import past_runs, run_before, unfinished_days
 from db.predictions import save_predictions
-from db.retraction import restore_run, retract_run
+from db.retractions import restore_run, retract_run
 from tests.db.rows import make_codec, make_library, make_llm, make_tokenized_clips, prediction
 
 BEGAN = datetime(2026, 11, 20, tzinfo=UTC)

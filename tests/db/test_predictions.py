@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips, link_contents
-from db.library import LibraryVersion
+from db.libraries import LibraryVersion
 from db.models import Prediction
 from db.predictions import (
     existing_work_keys,
@@ -16,7 +16,7 @@ from db.predictions import (
     save_predictions,
     set_min_margin,
 )
-from db.retraction import restore_run, retract_run
+from db.retractions import restore_run, retract_run
 from tests.db.rows import (
     FOLDER,
     clip_id,

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Session
 
-from db.library import LibraryVersion
+from db.libraries import LibraryVersion
 from db.predictions import save_predictions
 from db.promotions import (
     Generation,
@@ -14,7 +14,7 @@ from db.promotions import (
     promoted_codecs,
     side_by_side,
 )
-from db.retraction import retract_run
+from db.retractions import retract_run
 from tests.db.rows import FOLDER, make_llm, make_run, prediction
 
 

@@ -6,8 +6,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.engine import make_engine, session_scope
+from db.model_registry import ensure_codec, ensure_llm
 from db.models import CodebookWord, Codec
-from db.registry import ensure_codec, ensure_llm
 from tests.db.rows import CONFIG, make_codec, make_llm
 
 

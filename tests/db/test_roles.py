@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from db.base import Base
 from db.bootstrap import BOOTSTRAP_SQL, ROLES, Role, bootstrap, role_name
-from db.embedded import EmbeddedServer
-from db.postgres_host import Host
+from db.embedded.host import Host
+from db.embedded.server import EmbeddedServer
 from tests.fixtures_postgres import Database, migrated_database
 
 TABLES = sorted(Base.metadata.tables)

@@ -119,7 +119,7 @@ def test_redis_asks_for_a_password_that_no_worker_has() -> None:
 
 def test_the_server_refuses_forged_requests_foreign_pages_and_foreign_names() -> None:
     server = SERVICES["prefect-server"]
-    assert server["command"] == ["python", "-m", "flows.api_server", "--no-services"]
+    assert server["command"] == ["python", "-m", "flows.server.api_server", "--no-services"]
     assert server["environment"]["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
     assert "*" not in server["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]
     assert "http://prefect-server:4200" in server["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"]

@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from db import embedded
 from db.bootstrap import BOOTSTRAP_SQL
-from db.embedded import EmbeddedServer
+from db.embedded import server as embedded
+from db.embedded.host import Host
+from db.embedded.server import EmbeddedServer
 from db.engine import database_url
-from db.postgres_host import Host
-from flows.json_logs import PREFECT_ENVIRONMENT
+from flows.pipeline.runtime.json_logs import PREFECT_ENVIRONMENT
 from migrations.upgrade import check, upgrade
 from tests.docker.recipes import DOCKER, compose
 from tests.fixtures_postgres import administer

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.world import World
 from tests.fixtures_postgres import migrated_database
 from tests.fixtures_s3 import S3Bucket

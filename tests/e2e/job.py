@@ -11,12 +11,12 @@ from typing import Any
 # What takes seconds to import is loaded by the server of forked processes, once for all of them.
 import core.codec
 import core.in_context.labelers  # noqa: F401
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.counts import Counts
-from flows.stages.job import Batches, Step, run_night
-from flows.stages.label import LabelRequest
-from flows.stages.partition import partition_of
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.nights.jobs import Batches, Step, run_night
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import httpx
 
 from benchmarks.prefect_api import api_client
 from flows.deployments import DEPLOYMENT
-from flows.own_server import read_password
+from flows.flow_runs.own_server import read_password
 from tests.e2e.processes import descendants, lives
 from tests.e2e.world import tone
 

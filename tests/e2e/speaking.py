@@ -9,14 +9,14 @@ from typing import Any
 # What takes seconds to import is loaded by the server of forked processes, once for all of them.
 import core.codec
 import core.in_context.audio_generator  # noqa: F401
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages import generate
-from flows.stages.counts import Counts
-from flows.stages.generate import AudioRequest
-from flows.stages.generation_job import run_texts
-from flows.stages.job import Batches, Step
-from flows.stages.texts import given_texts
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation import generate
+from flows.pipeline.generation.generate import AudioRequest
+from flows.pipeline.generation.job import run_texts
+from flows.pipeline.generation.texts import given_texts
+from flows.pipeline.nights.jobs import Batches, Step
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.nights import Night
 from tests.e2e.world import World
 

@@ -68,8 +68,8 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
     told: tuple[str, list[dict[str, str]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows import automations
-    from flows.own_server import found_by_clients
+    from flows.flow_runs.own_server import found_by_clients
+    from flows.server import automations
 
     address, heard = told
     environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.processes import command, descendants, lives
 from tests.e2e.service import Service, serving
 from tests.e2e.tables import rows

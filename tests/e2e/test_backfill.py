@@ -5,13 +5,13 @@ from datetime import date
 
 import pytest
 
-from flows.runtime import Runtime
-from flows.stages.backfill import BackfillFailed, DayOutcome, backfill, raise_failures
-from flows.stages.ingest import ingest
-from flows.stages.job import run_night, tokenize_place, with_bar
-from flows.stages.label import Labelling
-from flows.stages.partition import Partition, partition_of, partitions_of
-from flows.stages.run import recorded_run
+from flows.pipeline.ingest import ingest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.nights.backfill import BackfillFailed, DayOutcome, backfill, raise_failures
+from flows.pipeline.nights.jobs import run_night, tokenize_place, with_bar
+from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import rows, tables
 from tests.e2e.test_changes import new_rows

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from db.embedded import EmbeddedServer
-from flows.parameters import FOLDER, LIBRARY
+from db.embedded.server import EmbeddedServer
+from flows.forms import FOLDER, LIBRARY
 from tests.e2e.browsing import open_place, sign_in
 from tests.e2e.conftest import new_page
 from tests.e2e.service import Service, import_library, serving

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from db import embedded
-from flows.storage.location import file_path, file_uri
+from db.embedded import server as embedded
+from flows.pipeline.storage.uris import file_path, file_uri
 from tests.e2e.world import tone
 from tests.flows.stages.test_label import write_llama
 
@@ -321,17 +321,21 @@ HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
 @pytest.mark.parametrize(
     ("statement", "may_load"),
     [
-        ("from flows.cli import wordwave; wordwave(['--help'], standalone_mode=False)", set()),
-        ("from flows.cli import wordwave; wordwave(['label', '--help'], standalone_mode=False)", set()),
-        ("from flows.cli import wordwave; wordwave(['speak', '--help'], standalone_mode=False)", set()),
-        ("from flows.cli import wordwave; wordwave(['evaluate', '--help'], standalone_mode=False)", set()),
-        ("import flows.parameters", set()),
+        ("from flows.cli.main import wordwave; wordwave(['--help'], standalone_mode=False)", set()),
+        ("from flows.cli.main import wordwave; wordwave(['label', '--help'], standalone_mode=False)", set()),
+        ("from flows.cli.main import wordwave; wordwave(['speak', '--help'], standalone_mode=False)", set()),
         (
-            "import db.clips, db.embedded, db.labels, db.library, db.predictions, db.quarantine, db.runs",
+            "from flows.cli.main import wordwave; wordwave(['evaluate', '--help'], standalone_mode=False)",
+            set(),
+        ),
+        ("import flows.forms", set()),
+        (
+            "import db.clips, db.embedded.server, db.labels, db.libraries, db.predictions, "
+            "db.quarantine, db.runs",
             set(),
         ),
         ("import migrations.upgrade", set()),
-        ("import flows.stages.job", {"numpy", "boto3"}),
+        ("import flows.pipeline.nights.jobs", {"numpy", "boto3"}),
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str, may_load: set[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.processes import command, descendants, lives
 from tests.e2e.service import PATIENCE, Service, serving
 from tests.e2e.tables import Row, rows

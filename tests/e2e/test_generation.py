@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from db.embedded import EmbeddedServer
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.generation_job import Generated, run_texts
-from flows.stages.job import import_manifest, with_bar
-from flows.stages.texts import given_texts
-from flows.stages.verify import verify_run
+from db.embedded.server import EmbeddedServer
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation.job import Generated, run_texts
+from flows.pipeline.generation.texts import given_texts
+from flows.pipeline.maintenance.verify import verify_run
+from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.conftest import NewBucket
 from tests.e2e.nights import wait_until_gone
 from tests.e2e.s3_log import Request, heard, recorded

@@ -16,7 +16,7 @@ import torch
 from core.audio.waveform import wav_bytes
 from core.training.data.named_sounds import NAMED_SOUNDS
 from core.training.data.sounds import add_noise
-from flows.generation_page import Item, Page, render_page
+from flows.pipeline.generation.page.page import Item, Page, render_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.clips import demonstrations, real_clips
 from tests.e2e.conftest import NewBucket
 from tests.e2e.nights import KIND, Course, Nights, Outcome, outcome, wait_until_gone
@@ -148,8 +148,8 @@ def test_a_write_to_a_folder_that_is_killed_leaves_nothing(tmp_path: Path) -> No
     fifo, results = tmp_path / "endless", tmp_path / "results"
     os.mkfifo(fifo)
     code = (
-        "import sys; from pathlib import Path; from flows.settings import Settings; "
-        "from flows.storage import open_storage; "
+        "import sys; from pathlib import Path; from flows.pipeline.configuration.settings import Settings; "
+        "from flows.pipeline.storage import open_storage; "
         "settings = Settings(home=sys.argv[1], storage_uri=sys.argv[2]); "
         "open_storage(sys.argv[2], settings).write('key', Path(sys.argv[3]))"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.processes import command, descendants
 from tests.e2e.service import ENDED, Service, make_library, serving
 from tests.e2e.tables import rows

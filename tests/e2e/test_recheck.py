@@ -13,10 +13,10 @@ from sqlalchemy import NullPool, create_engine, text
 
 from db.clips import add_clips
 from db.engine import session_scope
-from flows.runtime import Runtime
-from flows.stages.job import with_bar
-from flows.stages.recheck import recheck_place, suspects_of
-from flows.stages.undo import undo
+from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
+from flows.pipeline.maintenance.undo import undo
+from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import RATE, World, import_into, night, opened, tone
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.fleet import Fleet, fleet
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from tests.e2e.conftest import NewBucket
 from tests.e2e.processes import descendants
 from tests.e2e.s3_log import Request, heard, recorded

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from flows.deployments import DEPLOYED
-from flows.own_server import password_file
-from flows.places import deployment_name
+from flows.flow_runs.own_server import password_file
+from flows.server.places import deployment_name
 from tests.e2e.processes import children, command, descendants, lives
 from tests.e2e.service import free_port, make_library, serving, wait_until
 from tests.e2e.tables import rows

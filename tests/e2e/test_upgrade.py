@@ -9,11 +9,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from core.presets import preset_directory
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.generations import Comparison, promote_models, prune, upgrade
-from flows.stages.job import with_bar
-from flows.stages.label import LabelRequest
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.maintenance.upgrade import Comparison, promote_models, prune, upgrade
+from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import LIBRARY, REQUEST, World, import_into, night, opened, tone
 

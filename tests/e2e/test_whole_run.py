@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from db.embedded import EmbeddedServer
-from flows.stages.report import ClipAnswer, ClipAnswers
-from flows.stages.run import OpenRun
+from db.embedded.server import EmbeddedServer
+from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers
+from flows.pipeline.runs.run import OpenRun
 from tests.e2e.clips import SHOTS, demonstrations, real_clips
 from tests.e2e.conftest import NewBucket
 from tests.e2e.s3_log import Request, recorded

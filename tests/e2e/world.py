@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import Night, import_manifest, run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.partition import partition_of
-from flows.stages.report import ClipAnswers
-from flows.torture.sounds import wav
+from flows.cli.torture.sounds import wav
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.report import ClipAnswers
+from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from db.embedded import EmbeddedServer
-from flows.stages import outage
+from db.embedded.server import EmbeddedServer
+from flows.pipeline.runs import outage
 from tests.e2e.conftest import CREDENTIALS
 from tests.faults.proxy import Proxy, proxy_before
 from tests.faults.scene import Scene, Stage, Verdict, put_world, settings_of, shared_by_all

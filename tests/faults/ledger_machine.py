@@ -13,10 +13,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from flows.explain import explain
-from flows.torture.run import CLIPS, NUMBERS
-from flows.torture.sounds import broken_clip, clip
-from flows.torture.trial import SHOTS, Trial
+from flows.cli.torture.run import CLIPS, NUMBERS
+from flows.cli.torture.sounds import broken_clip, clip
+from flows.cli.torture.trial import SHOTS, Trial
+from flows.flow_runs.explain import explain
 
 FIRST_CLIP, MOST_CALLS = 100, 90
 NewTrial = Callable[[], AbstractContextManager[Trial]]

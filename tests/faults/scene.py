@@ -14,24 +14,24 @@ import numpy as np
 import soundfile
 from pydantic import SecretStr
 
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from db.engine import make_engine, session_scope
 from db.ledger import Ledger, read_ledger
-from flows.explain import explain
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.generations import generation
-from flows.stages.job import import_manifest, run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.ledger_check import (
+from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
+from flows.cli.torture.sounds import PITCHES, RATE, broken_clip, clip
+from flows.flow_runs.explain import explain
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.maintenance.ledger_check import (
     Finding,
     check_contents,
     check_ledger,
     check_settled,
 )
-from flows.stages.partition import partition_of
-from flows.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
-from flows.torture.sounds import PITCHES, RATE, broken_clip, clip
+from flows.pipeline.maintenance.upgrade import generation
+from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.nights import KIND
 from tests.e2e.tables import Row, rows
 from tests.e2e.world import LIBRARY

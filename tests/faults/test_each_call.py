@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from flows.torture.fuse import Fuse, Killed, watching_database
+from flows.cli.torture.fuse import Fuse, Killed, watching_database
 from tests.faults.scene import Scene, Verdict
 
 pytestmark = [

@@ -11,9 +11,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from core.codec import LLMCodec
 from core.presets import preset_directory
-from db.embedded import EmbeddedServer
-from flows.settings import MINI_CODEC, Settings
-from flows.torture.trial import Trial
+from db.embedded.server import EmbeddedServer
+from flows.cli.torture.trial import Trial
+from flows.pipeline.configuration.settings import MINI_CODEC, Settings
 from tests.faults.ledger_machine import LedgerMachine, NewTrial
 from tests.fixtures_postgres import migrated_database
 

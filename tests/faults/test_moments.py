@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.torture.sounds import PITCHES
+from flows.cli.torture.sounds import PITCHES
 from tests.e2e.nights import Course, Nights, wait_until_gone
 from tests.e2e.world import LIBRARY, World
 from tests.faults.conftest import SEED

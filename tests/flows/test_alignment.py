@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.alignment import Stretch, align
+from flows.pipeline.generation.page.alignment import Stretch, align
 
 WORDS = st.lists(st.sampled_from(["river", "about", "glass", "often"]), max_size=20)
 

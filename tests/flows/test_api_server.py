@@ -10,8 +10,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
-from flows.api_server import OwnOriginsOnly
-from flows.parameters import ON_DAY, PREFIX
+from flows.forms import ON_DAY, PREFIX
+from flows.server.api_server import OwnOriginsOnly
 
 OWN = ["http://127.0.0.1:4200", "http://localhost:4200"]
 FOREIGN_HOSTS = [
@@ -70,7 +70,7 @@ def test_a_second_host_or_origin_hides_nothing(client: TestClient) -> None:
 
 
 REFUSED = """
-from flows.api_server import refuse_in_sentences
+from flows.server.api_server import refuse_in_sentences
 refuse_in_sentences()
 from prefect.utilities.schema_tools.validation import validate
 from flows.deployments import NIGHTLY

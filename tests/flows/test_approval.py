@@ -74,7 +74,7 @@ def test_an_approved_night_goes_on_when_somebody_resumes_it_and_not_before(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows import approval
+    from flows.flow_runs import approval
     from flows.nightly_labeling import nightly_labeling
 
     monkeypatch.setattr(approval, "POLL_SECONDS", 1)
@@ -97,7 +97,7 @@ def test_a_night_that_nobody_approves_fails_and_does_nothing(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows import approval
+    from flows.flow_runs import approval
     from flows.nightly_labeling import nightly_labeling
 
     monkeypatch.setattr(approval, "POLL_SECONDS", 1)

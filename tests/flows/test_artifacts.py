@@ -15,10 +15,10 @@ from markdown_it import MarkdownIt
 from db.clips import Selection
 from db.predictions import Answer
 from db.runs import RunClaim
-from flows.artifacts import MAX_ROWS, answer_rows, cell, code, escape, summary
-from flows.stages.label import Labelling
-from flows.stages.report import ClipAnswer, ClipAnswers
-from flows.stages.run import OpenRun
+from flows.artifacts.pages import MAX_ROWS, answer_rows, cell, code, escape, summary
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers
+from flows.pipeline.runs.run import OpenRun
 
 EMPHASIS = {"em", "strong", "s", "br"}
 """What a name may do to itself in the older UI, which reads cells as markdown."""

@@ -6,9 +6,9 @@ from datetime import time
 import pytest
 from click.testing import CliRunner
 
-from flows import cli
-from flows.cli import wordwave
-from flows.places import Night
+from flows.cli import main as cli
+from flows.cli.main import wordwave
+from flows.server.places import Night
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"
 
 def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[Night]] = []
-    monkeypatch.setattr("flows.up.run_up", lambda port, nights: started.append(nights))
-    monkeypatch.setattr("flows.interruption.exit_when_interrupted", lambda: None)
+    monkeypatch.setattr("flows.server.up.run_up", lambda port, nights: started.append(nights))
+    monkeypatch.setattr("flows.server.interruption.exit_when_interrupted", lambda: None)
     at = ["--library", "sounds", "--library", "birds", "--at", "02:00", "--at", "23:30"]
     assert CliRunner().invoke(wordwave, [*NIGHTS, *at, "--timezone", "Asia/Tokyo"]).exit_code == 0
     assert CliRunner().invoke(wordwave, ["up"]).exit_code == 0
@@ -80,7 +80,7 @@ def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatc
 def test_options_that_fit_no_place_are_refused(
     monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
 ) -> None:
-    monkeypatch.setattr("flows.interruption.exit_when_interrupted", lambda: None)
+    monkeypatch.setattr("flows.server.interruption.exit_when_interrupted", lambda: None)
     refused = CliRunner().invoke(wordwave, [*NIGHTS, *options])
     assert refused.exit_code == 2
     assert said in refused.output

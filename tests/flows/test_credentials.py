@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.credentials import mask_url, refuse_credentials
+from flows.pipeline.configuration.credentials import mask_url, refuse_credentials
 
 CREDENTIALS = [
     "s3://bucket/AKIAIOSFODNN7EXAMPLE/a",

@@ -17,12 +17,12 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db.bootstrap import ROLES, bootstrap, role_name
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from db.engine import UnfitDatabase, make_engine, unfitness
-from flows.examination import examine
-from flows.explain import explain
-from flows.settings import Settings
-from flows.stages.check import Check
+from flows.flow_runs.explain import explain
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runs.check import Check
+from flows.server.health import examine_service
 from migrations.upgrade import upgrade
 from tests.eventually import eventually
 from tests.fixtures_postgres import Database, administer
@@ -42,7 +42,7 @@ auth_file = {users}
 
 
 def database_check(settings: Settings) -> Check:
-    return next(check for check in examine(settings) if check.name == "database")
+    return next(check for check in examine_service(settings) if check.name == "database")
 
 
 @pytest.fixture

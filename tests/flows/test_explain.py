@@ -6,9 +6,9 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import AudioRejected
 from db.engine import make_engine, session_scope
-from flows.explain import explain
-from flows.settings import Settings
-from flows.stages.halving import DeviceFailed
+from flows.flow_runs.explain import explain
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runs.halving import DeviceFailed
 from tests.fixtures_postgres import Database
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from core.llama.files import model_fingerprint
-from flows.fingerprints import codec_fingerprint, llm_fingerprint
+from flows.pipeline.runtime.fingerprints import codec_fingerprint, llm_fingerprint
 
 
 def test_the_kept_fingerprint_is_that_of_the_files_and_follows_them(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import PromptTooLong
 from core.presets import preset_directory
-from db.library import LibraryNotFound
-from flows.artifacts import cell, escape
+from db.libraries import LibraryNotFound
+from flows.artifacts.pages import cell, escape
 from flows.deployments import DEPLOYED, Deployed
-from flows.stages.check import ChecksFailed
-from flows.storage import StorageRefused
-from flows.storage.location import file_path, file_uri
+from flows.pipeline.runs.check import ChecksFailed
+from flows.pipeline.storage import StorageRefused
+from flows.pipeline.storage.uris import file_path, file_uri
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -111,8 +111,8 @@ def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
     day: Path, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.nightly_labeling import nightly_labeling
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_LLM", str(write_llama(tmp_path / "short", context=64)))
@@ -146,8 +146,8 @@ def test_names_from_outside_reach_artifacts_escaped(
     worker: Path, library: str, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.nightly_labeling import nightly_labeling
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")
@@ -188,9 +188,9 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
 @pytest.fixture
 def shuffled_canaries(worker: Path) -> str:
     """A library of two clips, each labelled as the other."""
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
-    from flows.stages.job import import_manifest
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     for name, hertz in {"deep.wav": 220, "shrill.wav": 2800}.items():
         (worker / name).write_bytes(tone(hertz))
@@ -203,7 +203,7 @@ def test_a_night_stops_where_its_canaries_are_answered_wrong(
     day: Path, library: str, shuffled_canaries: str, database: Database
 ) -> None:
     from flows.nightly_labeling import nightly_labeling
-    from flows.stages.canary import CanaryFailed
+    from flows.pipeline.labeling.canary import CanaryFailed
 
     state = nightly_labeling(
         str(day), library, day="any", canary_library=shuffled_canaries, return_state=True
@@ -222,10 +222,10 @@ def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
 ) -> None:
     from flows.backfill_labeling import backfill_labeling
     from flows.nightly_labeling import nightly_labeling
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
-    from flows.stages.backfill import BackfillFailed
-    from flows.stages.run import recorded_run
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.nights.backfill import BackfillFailed
+    from flows.pipeline.runs.run import recorded_run
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     for number in (22, 23):
         (worker / f"2026-11-{number}").mkdir()
@@ -282,10 +282,10 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
 def test_a_night_that_nobody_takes_shards_of_says_so(
     day: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from flows.flow_runs.sharding import ShardsFailed
     from flows.nightly_labeling import nightly_labeling
-    from flows.shards import ShardsFailed
 
-    monkeypatch.setattr("flows.shards.LABEL_SHARD", "label-shard/elsewhere")
+    monkeypatch.setattr("flows.flow_runs.sharding.LABEL_SHARD", "label-shard/elsewhere")
     with pytest.raises(ShardsFailed, match="no deployment label-shard/elsewhere: start wordwave up"):
         nightly_labeling(str(day), library, day="any", shards=2)
 
@@ -303,7 +303,7 @@ def test_a_shard_does_its_part_of_a_night_of_the_same_code(
     assert sum(one.get("tokenize.quarantined", 0) for one in done) == 1
     written = rows(database.url("writer"), "SELECT DISTINCT run_id FROM predictions")
     assert written == [{"run_id": night["id"]}]
-    monkeypatch.setattr("flows.stages.job.code_version", lambda: "0.0.9+other")
+    monkeypatch.setattr("flows.pipeline.nights.jobs.code_version", lambda: "0.0.9+other")
     with pytest.raises(ValueError, match="let all workers run the same version"):
         label_shard(str(day), library, night["id"], 1, 2, day="any")
 
@@ -334,9 +334,9 @@ def test_another_generation_answers_and_is_promoted(
     day: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.nightly_labeling import nightly_labeling
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
     from flows.promote_models import promote_models
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
     from flows.upgrade_models import upgrade_models
 
     nightly_labeling(str(day), library, day="any")
@@ -387,7 +387,7 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
     from prefect.client.schemas.actions import DeploymentUpdate
 
     from flows.deployments import NIGHTLY, served
-    from flows.served import ask, check_limits
+    from flows.server.health import ask, check_limits
 
     for deployment in served():
         deployment.apply()
@@ -403,9 +403,9 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
 def test_the_doctor_warns_where_nobody_would_be_told(worker: Path) -> None:
     from prefect.blocks.notifications import SlackWebhook
 
-    from flows.automations import set_up
-    from flows.served import ask, check_alerts
-    from flows.stages.check import check
+    from flows.pipeline.runs.check import check
+    from flows.server.automations import set_up
+    from flows.server.health import ask, check_alerts
 
     set_up(None)
     warned = check("alerts", lambda: ask(check_alerts, worker), "name a block")

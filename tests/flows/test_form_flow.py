@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flows.deployments import DEPLOYED, NIGHTLY, Deployed, served
-from flows.form_flow import FormRefused, check_values
+from flows.flow_runs.form_flow import FormRefused, check_values
 
 WRONG = {"prefix": "calls/{day}", "library": "sounds@0", "timezone": "Europe/Berln", "k_shot": 65}
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from core.errors import PromptError
-from flows.form_flow import FormRefused
-from flows.storage import StorageRefused
-from flows.storage.location import file_path
+from flows.flow_runs.form_flow import FormRefused
+from flows.pipeline.storage import StorageRefused
+from flows.pipeline.storage.uris import file_path
 from tests.e2e.tables import rows
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import hiss, tone, write_clip
@@ -28,8 +28,8 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def speaker(worker: Path, llm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A worker whose LLM answers with audio, with the libraries `spoken` and `street`."""
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_GENERATION_LLM", str(llm))
@@ -81,8 +81,8 @@ def test_a_second_run_leaves_the_page_and_all_else_as_it_is(speaker: Path, datab
 
 def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, database: Database) -> None:
     from flows.generate_sound import generate_sound
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     import_spoken(shared_runtime(Settings()), speaker / "spoken", "sound")
     bad = b'"two\nlines"\n' + b"a" * 10_000 + b"\n\x00\xff\n"

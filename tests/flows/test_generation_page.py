@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.audio.waveform import wav_bytes
 from core.prompts.generation import GenerationTask
-from flows.generation_page import MOST_ITEMS, MOST_WORDS, Item, Page, render_page, visible
+from flows.pipeline.generation.page.page import MOST_ITEMS, MOST_WORDS, Item, Page, render_page, visible
 from tests.flows.test_artifacts import MARKUP
 
 LONG_PROMPT = "Input: < lead >\n" * 60

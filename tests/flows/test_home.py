@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db.private import private_folder
-from flows.home import close_home
-from flows.settings import Settings
+from flows.pipeline.configuration.home import close_home
+from flows.pipeline.configuration.settings import Settings
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from flows.json_logs import JsonFormatter, secrets_of
-from flows.telemetry import Figures, work_on_batch
+from flows.pipeline.runtime.json_logs import JsonFormatter, secrets_of
+from flows.pipeline.runtime.telemetry import Figures, work_on_batch
 
 SIGNED = "https://s3/calls/a.wav?X-Amz-Signature=0f5e&X-Amz-Credential=AKIAABCDEFGHIJKLMNOP"
 TOLD = {
@@ -92,7 +92,7 @@ def logged(code: str, home: Path, **environment: str) -> list[str]:
 
 COMMAND = """
 import logging, sys
-from flows import cli
+from flows.cli import main as cli
 sys.argv = ["wordwave", "--version"]
 cli.wordwave = lambda: logging.getLogger("here").warning("told \\x1b[31m")
 cli.main()

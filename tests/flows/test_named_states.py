@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.stages.verdict import DoubtfulNight, NoClips
+from flows.pipeline.runs.verdict import DoubtfulNight, NoClips
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -27,8 +27,8 @@ def night(prefix: object, library: str, day: str = "2026-11-21", **options: Any)
 @pytest.fixture
 def bucket(worker: Path, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     """A bucket that the worker may read."""
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     shared_runtime.cache_clear()

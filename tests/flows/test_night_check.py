@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from flows.form_flow import FormRefused
-from flows.night_check import NothingYet, find_obstacle
-from flows.settings import Settings
-from flows.storage import StorageMissing, StorageRefused
+from flows.flow_runs.form_flow import FormRefused
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import StorageMissing, StorageRefused
+from flows.server.night_check import NothingYet, find_obstacle
 
 
 def values(worker: Path, **other: Any) -> dict[str, Any]:

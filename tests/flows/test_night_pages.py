@@ -14,13 +14,13 @@ from hypothesis import example, given
 from db.night_change import MovedLabel, NightChange
 from db.nights import CompletedRun
 from db.runs import RunClaim
-from flows.night_pages import night_page, plan_page, plan_rows
-from flows.stages.partition import partition_of
-from flows.stages.plan import NightPlan, State
-from flows.stages.preview import Pace, Preview, PromptPreview
-from flows.stages.run import OpenRun
-from flows.stages.summary import EarlierNight, NightSummary
-from flows.stages.watch import Figure
+from flows.artifacts.night_pages import night_page, plan_page, plan_rows
+from flows.pipeline.nights.bounds import Figure
+from flows.pipeline.nights.plan import NightPlan, State
+from flows.pipeline.nights.preview import Pace, Preview, PromptPreview
+from flows.pipeline.nights.summary import EarlierNight, NightSummary
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runs.run import OpenRun
 from tests.flows.test_artifacts import EMPHASIS, MARKUP, render
 
 PAGES = Path(__file__).with_name("pages")

@@ -11,15 +11,15 @@ from threading import Thread
 
 import pytest
 
-from flows import otlp
+from flows.pipeline.runtime import otlp
 from tests.fixtures_postgres import Database
 
 LOADED = """
 import sys
 from uuid import uuid4
-from flows.exporter import exporter
-from flows.otlp import send_traces
-from flows.telemetry import Figures, timed, work_on_batch
+from flows.pipeline.runtime.exporter import exporter
+from flows.pipeline.runtime.otlp import send_traces
+from flows.pipeline.runtime.telemetry import Figures, timed, work_on_batch
 send_traces()
 with exporter(sys.argv[1], 0):
     with work_on_batch(uuid4(), "tokenize", 1, Figures()), timed("encode"):

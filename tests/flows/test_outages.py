@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stages.outage import Away
+from flows.pipeline.runs.outage import Away
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.faults.proxy import Fault, Proxy, proxy_before
@@ -34,7 +34,7 @@ CLIPS = range(6)
 def test_a_flow_is_retried_after_an_outage_and_after_nothing_else(
     worker: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, retries: int, tries: int
 ) -> None:
-    from flows.form_flow import flow
+    from flows.flow_runs.form_flow import flow
 
     monkeypatch.setenv("WORDWAVE_OUTAGE_RETRIES", str(retries))
     monkeypatch.setenv("WORDWAVE_OUTAGE_RETRY_DELAY", "0")
@@ -76,8 +76,8 @@ def store(
     library: str, worker: Path, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Proxy, S3Bucket]]:
     """A bucket of two days' clips, results in it too, behind a proxy that can stop it."""
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     for day, hertz in DAYS.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.own_server import (
+from flows.flow_runs.own_server import (
     LOOPBACK,
     AlreadyRunning,
     announced,
@@ -17,8 +17,8 @@ from flows.own_server import (
     read_password,
     without_proxy,
 )
-from flows.server import prefect_environment, server_environment
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.server.process import prefect_environment, server_environment
 
 
 def mode(path: Path) -> int:

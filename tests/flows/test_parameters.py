@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from flows import parameters as p
+from flows import forms as p
 from tests.flows.test_credentials import CREDENTIALS
 
 TYPES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.audio.waveform import wav_bytes
-from flows.pictures import (
+from flows.pipeline.generation.page.pictures import (
     BANDS,
     LEVELS,
     RANGE,

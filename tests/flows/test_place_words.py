@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from flows.place_words import describe_place, describe_schedule, kept
-from flows.places import Night
+from flows.server.place_words import describe_place, describe_schedule, kept
+from flows.server.places import Night
 
 NIGHT = Night("s3://calls/{day}", "sounds", time(2), "Europe/Berlin")
 

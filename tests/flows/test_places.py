@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flows.deployments import DEPLOYMENT, NIGHTLY, served
-from flows.places import SLUG, Night, deployment_name, make_missing, read_places, serve_places, share_limit
+from flows.server.places import (
+    SLUG,
+    Night,
+    deployment_name,
+    make_missing,
+    read_places,
+    serve_places,
+    share_limit,
+)
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from flows.deployments import DEPLOYED, DEPLOYMENT, NIGHTLY
-from flows.form_flow import check_values
-from flows.places import deployment_name
+from flows.flow_runs.form_flow import check_values
+from flows.server.places import deployment_name
 from tests.flows.conftest import collect_sockets
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"

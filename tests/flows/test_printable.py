@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.artifacts import escape
-from flows.printable import PrintableFormatter, printable
+from flows.artifacts.pages import escape
+from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 HOSTILE = [
     "\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "a\nlabeled  forged", "\r", "\x7f", "\x00", "\x85",

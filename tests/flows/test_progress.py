@@ -7,8 +7,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from flows.progress import Progress, duration
-from flows.stages.counts import Counts, parts, sentence
+from flows.flow_runs.progress import Progress, duration
+from flows.pipeline.runs.counts import Counts, parts, sentence
 
 
 @pytest.fixture
@@ -20,11 +20,12 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
         seen.append((progress, description))
         return uuid4()
 
-    monkeypatch.setattr("flows.progress.create_progress_artifact", create)
+    monkeypatch.setattr("flows.flow_runs.progress.create_progress_artifact", create)
     monkeypatch.setattr(
-        "flows.progress.update_progress_artifact", lambda _, progress, line: seen.append((progress, line))
+        "flows.flow_runs.progress.update_progress_artifact",
+        lambda _, progress, line: seen.append((progress, line)),
     )
-    monkeypatch.setattr("flows.progress.get_run_logger", lambda: logging.getLogger("a run"))
+    monkeypatch.setattr("flows.flow_runs.progress.get_run_logger", lambda: logging.getLogger("a run"))
     return seen
 
 
@@ -74,7 +75,7 @@ def test_a_server_that_is_away_costs_no_stage(
     def away(*_: Any) -> Any:
         raise httpx.ConnectError("away")
 
-    monkeypatch.setattr("flows.progress.update_progress_artifact", away)
+    monkeypatch.setattr("flows.flow_runs.progress.update_progress_artifact", away)
     carry(200, 100, 60.0)
 
 

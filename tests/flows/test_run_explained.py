@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from flows.stages.summary import NightSummary, night_line
-from flows.storage import StorageRefused
+from flows.pipeline.nights.summary import NightSummary, night_line
+from flows.pipeline.storage import StorageRefused
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
@@ -107,11 +107,11 @@ def test_a_run_whose_process_is_gone_leaves_the_page_of_what_the_database_knows(
     from prefect.client.schemas.objects import State, StateType
     from prefect.runtime import flow_run
 
-    from flows.run_end import leave_page
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
-    from flows.stages.counts import Counts
-    from flows.stages.run import recorded_run
+    from flows.flow_runs.end import leave_page
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runs.counts import Counts
+    from flows.pipeline.runs.run import recorded_run
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     @flow(name="tokenize-clips")
     def killed() -> None:
@@ -135,7 +135,7 @@ def test_the_numbers_of_a_line_add_up_to_the_clips() -> None:
 
 
 def test_a_bug_keeps_its_traceback_and_a_known_error_has_it_at_debug() -> None:
-    from flows.run_log import Sentences
+    from flows.flow_runs.log import Sentences
 
     def record(error: Exception) -> logging.LogRecord:
         return logging.LogRecord("a flow", logging.ERROR, "", 1, "x", (), (type(error), error, None))

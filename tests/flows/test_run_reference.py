@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from db.runs import RunNotFound
-from flows.run_reference import find_run
-from flows.runtime import shared_runtime
-from flows.settings import Settings
+from flows.flow_runs.reference import find_run
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runtime.runtime import shared_runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 

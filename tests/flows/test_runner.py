@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from flows.runner import InterruptibleRunner
+from flows.server.runner import InterruptibleRunner
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(120)]
 

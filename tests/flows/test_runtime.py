@@ -12,8 +12,8 @@ import torch
 
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
-from flows.runtime import Runtime, computing_side_by_side
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runtime.runtime import Runtime, computing_side_by_side
 from tests.flows.stages.test_label import write_llama
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.server import DATABASE, ServerSettings, database_environment, prefect_environment
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
+from flows.server.process import DATABASE, ServerSettings, database_environment, prefect_environment
 
 URL = "postgresql://prefect:pass-word@host:5433/prefect?sslmode=require"
 

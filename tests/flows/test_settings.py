@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.decoding.in_process import AudioLimits
-from flows.settings import Settings
+from flows.pipeline.configuration.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,13 @@ def test_settings_do_not_change_and_a_place_is_added_to_a_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.settings", "flows.parameters", "flows.storage", "flows.stages.export"]
+    "module",
+    [
+        "flows.pipeline.configuration.settings",
+        "flows.forms",
+        "flows.pipeline.storage",
+        "flows.pipeline.labeling.export_files",
+    ],
 )
 def test_settings_forms_and_storage_load_no_model_no_prefect_and_no_s3_client(module: str) -> None:
     code = (

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from flows.stages.counts import Counts
-from flows.stages.outage import Away
-from flows.storage import Fetched, Storage, StorageRefused
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.outage import Away
+from flows.pipeline.storage import Fetched, Storage, StorageRefused
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
@@ -52,7 +52,7 @@ def run_flow(step: Callable[[Any], Counts], batches: list[list[Any]]) -> tuple[l
     from prefect import flow
     from prefect.runtime import flow_run
 
-    from flows.tasks import batch_threads, in_tasks
+    from flows.batches import batch_threads, in_tasks
 
     ids = []
 
@@ -75,12 +75,12 @@ def task_runs(flow_run_id: UUID) -> dict[str, int]:
 
 
 def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path, database: Database) -> None:
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
-    from flows.stages.ingest import ingest
-    from flows.stages.run import recorded_run
-    from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
-    from flows.storage import canonical
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.ingest import ingest
+    from flows.pipeline.runs.run import recorded_run
+    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.storage import canonical
+    from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 
     (worker / "good.wav").write_bytes(tone(210))
     (worker / "cut.wav").write_bytes(tone(400)[:-400])
@@ -138,8 +138,8 @@ def test_the_batches_of_a_stage_share_out_the_cores(
 ) -> None:
     import torch
 
-    from flows.runtime import Runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import Runtime
 
     runtime = Runtime(Settings(home=tmp_path, device="cpu"))
 
@@ -194,8 +194,8 @@ def test_after_a_batch_that_failed_the_next_run_does_that_batch_alone(
     read_again: list[str],
 ) -> None:
     from flows.nightly_labeling import nightly_labeling
-    from flows.runtime import shared_runtime
-    from flows.settings import Settings
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.runtime.runtime import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from flows import telemetry
-from flows.telemetry import Figures, add_audio, timed, work_on_batch
+from flows.pipeline.runtime import telemetry
+from flows.pipeline.runtime.telemetry import Figures, add_audio, timed, work_on_batch
 
 RUN = uuid4()
 

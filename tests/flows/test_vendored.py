@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.vendored import ADVISORIES, VENDORED, describe, installed, known_against
+from flows.pipeline.maintenance.vendored import ADVISORIES, VENDORED, describe, installed, known_against
 
 SECURITY = (Path(__file__).parents[2] / "SECURITY.md").read_text()
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from flows import watchdog
+from flows.pipeline.maintenance import analyst_watchdog as watchdog
 from tests.eventually import eventually
 from tests.fixtures_postgres import Database
 

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
 from db.generated import save_audio
-from db.library import Demonstration, LibraryVersion, import_library
+from db.libraries import Demonstration, LibraryVersion, import_library
 from db.predictions import save_predictions
 from db.promotions import Generation, promote
 from db.quarantine import Rejected, quarantine_clips, resolve
-from db.retraction import retract_run
+from db.retractions import retract_run
 from db.runs import RunClaim, finish_run, start_run
 from tests.db.rows import (
     FOLDER,

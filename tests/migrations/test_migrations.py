@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from db.base import Base
-from db.embedded import EmbeddedServer
+from db.embedded.server import EmbeddedServer
 from db.engine import make_engine, session_scope
 from db.generated import save_audio
-from db.library import Demonstration, get_library, import_library, library_names
+from db.libraries import Demonstration, get_library, import_library, library_names
 from db.tokens import save_tokens
 from migrations.upgrade import alembic_config, check, downgrade, upgrade
 from tests.db.rows import (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from flows.demo.audio_clips import NOISY, PAIRS, SNR_DB, TAKES, AudioClips, write_audio_clips
-from flows.demo.clips import SOUNDS
-from flows.demo.show_audio import MADE, SAID
+from flows.cli.demo.audio_clips import NOISY, PAIRS, SNR_DB, TAKES, AudioClips, write_audio_clips
+from flows.cli.demo.clips import SOUNDS
+from flows.cli.demo.show_audio import MADE, SAID
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +68,5 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_other_noise(
 
 
 def test_writing_the_clips_needs_no_model_library() -> None:
-    code = "import flows.demo.audio_clips, sys; assert not {'torch', 'prefect'} & set(sys.modules)"
+    code = "import flows.cli.demo.audio_clips, sys; assert not {'torch', 'prefect'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

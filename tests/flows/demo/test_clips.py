@@ -11,7 +11,7 @@ import soundfile
 
 from core.audio.waveform import read_waveform
 from core.errors import AudioRejected
-from flows.demo.clips import LIBRARY_TAKES, QUERY_TAKES, SOUNDS, SPEECH, DemoClips, write_demo_clips
+from flows.cli.demo.clips import LIBRARY_TAKES, QUERY_TAKES, SOUNDS, SPEECH, DemoClips, write_demo_clips
 
 LABELS = {*SOUNDS, SPEECH}
 
@@ -74,5 +74,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_other_clips(written: DemoC
 
 
 def test_writing_the_clips_needs_no_model_library() -> None:
-    code = "import flows.demo.clips, sys; assert 'torch' not in sys.modules and 'prefect' not in sys.modules"
+    code = (
+        "import flows.cli.demo.clips, sys; assert 'torch' not in sys.modules and 'prefect' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

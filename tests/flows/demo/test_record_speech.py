@@ -6,9 +6,9 @@ import pytest
 import soundfile
 
 from core.training.data.speech import VOICES
-from flows.demo.audio_clips import DIGIT_RECORDINGS, TAKES
-from flows.demo.clips import LIBRARY_TAKES, QUERY_TAKES, RECORDINGS
-from flows.demo.record_speech import DIGITS, SENTENCES, record
+from flows.cli.demo.audio_clips import DIGIT_RECORDINGS, TAKES
+from flows.cli.demo.clips import LIBRARY_TAKES, QUERY_TAKES, RECORDINGS
+from flows.cli.demo.record_speech import DIGITS, SENTENCES, record
 
 ROWS = [json.loads(line) for line in SENTENCES.read_text(encoding="utf-8").splitlines()]
 

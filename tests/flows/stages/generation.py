@@ -7,14 +7,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.generate import AudioRequest
-from flows.stages.generation_job import Generated, run_denoising, run_texts
-from flows.stages.job import import_manifest, with_bar
-from flows.stages.library import LibraryTask
-from flows.stages.partition import partition_of
-from flows.stages.texts import Texts, given_texts
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation.generate import AudioRequest
+from flows.pipeline.generation.job import Generated, run_denoising, run_texts
+from flows.pipeline.generation.texts import Texts, given_texts
+from flows.pipeline.libraries.library import LibraryTask
+from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 SPOKEN = {"one": 300.0, "two": 900.0}

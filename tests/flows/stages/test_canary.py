@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from core.errors import PromptError
-from db.library import LibraryNotFound
+from db.libraries import LibraryNotFound
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.canary import CanaryFailed, CanaryRequest
-from flows.stages.job import Night, run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
+from flows.pipeline.labeling.canary import CanaryFailed, CanaryRequest
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip, write_manifest
 
 HELD_OUT = {

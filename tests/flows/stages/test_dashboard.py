@@ -17,12 +17,12 @@ import yaml
 from prometheus_client.samples import Sample
 
 from db.runs import RunClaim
-from flows.exporter import DATABASE_UP, FAMILIES, exporter
-from flows.runtime import Runtime
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.exporter import DATABASE_UP, FAMILIES, exporter
+from flows.pipeline.runtime.runtime import Runtime
 from tests.docker.recipes import DOCKER, compose
 from tests.e2e.service import free_port
 from tests.fixtures_postgres import Database

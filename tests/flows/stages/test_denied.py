@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.counts import Counts
-from flows.stages.ingest import ingest
-from flows.stages.tokenize import batches_to_tokenize, tokenize_batch
-from flows.storage import CredentialsRejected, Fetched, Storage, StorageDenied, StorageError, canonical
+from flows.pipeline.ingest import ingest
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import (
+    CredentialsRejected,
+    Fetched,
+    Storage,
+    StorageDenied,
+    StorageError,
+    canonical,
+)
+from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import rows, tone, write_clip
 

@@ -11,17 +11,17 @@ from core.errors import PromptTooLong
 from db.engine import session_scope
 from db.quarantine import open_quarantine
 from db.tokens import TokensOfContent
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages import denoise as stage
-from flows.stages.denoise import Denoising
-from flows.stages.generate import Answered, Asked, AudioRequest
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
-from flows.stages.replay import replay_place
-from flows.storage.location import canonical, file_path
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation import denoise as stage
+from flows.pipeline.generation.denoise import Denoising
+from flows.pipeline.generation.generate import Answered, Asked, AudioRequest
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical, file_path
 from tests.flows.stages.conftest import hiss, new_run, rows, tone, write_clip
 from tests.flows.stages.generation import denoise, generating, import_pairs, objects, stored
 from tests.flows.stages.test_label import write_llama

@@ -10,12 +10,12 @@ import soundfile
 
 from core.errors import PromptError
 from core.evaluation.experiment import Experiment, Job
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.evaluate import EvaluationRequest, evaluate
-from flows.stages.job import with_bar
-from flows.stages.manifest import ManifestError
-from flows.storage.location import file_path
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import file_path
 from tests.flows.stages.conftest import RATE, hiss, rows, tone, write_clip
 from tests.flows.stages.test_label import write_llama
 

@@ -13,9 +13,9 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import pytest
 
-from flows.stages.export import ROWS_PER_GROUP, label_files, store_files
-from flows.stages.label_row import SCHEMA_VERSION, LabelRow
-from flows.storage import Storage
+from flows.pipeline.labeling.export_files import ROWS_PER_GROUP, label_files, store_files
+from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
+from flows.pipeline.storage import Storage
 from tests.fixtures_storage import Store
 
 RUN = UUID(int=7)

@@ -12,16 +12,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from sqlalchemy import event
 
-import flows.exporter
+import flows.pipeline.runtime.exporter
 from db.engine import make_engine
 from db.runs import RunClaim
-from flows.exporter import FAMILIES, RunFigures, exporter
-from flows.runtime import Runtime
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
-from flows.stages.run import recorded_run
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runtime.exporter import FAMILIES, RunFigures, exporter
+from flows.pipeline.runtime.runtime import Runtime
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
@@ -91,7 +91,7 @@ def test_a_night_is_scraped_as_the_analyst_may_read_it(night: str, database: Dat
 
 
 def test_what_waits_to_be_read_is_counted(runtime: Runtime, folder: Path, database: Database) -> None:
-    from flows.stages.job import ingest_place
+    from flows.pipeline.nights.jobs import ingest_place
 
     write_clip(folder / "a.wav", tone(500))
     with recorded_run(runtime, "ingest-clips", str(folder), {}) as run:
@@ -115,7 +115,7 @@ def test_many_who_ask_at_once_cost_one_query(database: Database, monkeypatch: py
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: len(list(figures.collect())), range(8)))) == 1
     assert sum("analytics.figures" in statement for statement in asked) == 1
-    monkeypatch.setattr(flows.exporter, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(flows.pipeline.runtime.exporter, "FRESH_SECONDS", 0)
     list(figures.collect())
     assert sum("analytics.figures" in statement for statement in asked) == 2
     engine.dispose()

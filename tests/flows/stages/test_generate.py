@@ -14,15 +14,16 @@ import torch
 from core.errors import PromptError, PromptTooLong
 from core.tokens.clip_codes import AudioCodes
 from db.generated import Audio
-from db.library import LibraryNotFound
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages import generate, generation_record
-from flows.stages.generate import AT_ONCE, Answered, Asked, AudioRequest, Speaking
-from flows.stages.texts import read_texts
-from flows.stages.undo import undo
-from flows.stages.verify import verify
-from flows.storage.location import file_path
+from db.libraries import LibraryNotFound
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation import generate
+from flows.pipeline.generation import record as generation_record
+from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, AudioRequest, Speaking
+from flows.pipeline.generation.texts import read_texts
+from flows.pipeline.maintenance.undo import undo
+from flows.pipeline.maintenance.verify import verify
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import file_path
 from tests.flows.stages.conftest import new_run, rows
 from tests.flows.stages.generation import (
     generating,

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioRejected
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages import denoise as denoise_stage
-from flows.stages import generation_record
-from flows.stages.generate import Speaking
-from flows.stages.generation_job import Generated
-from flows.stages.generation_report import copied_audio, json_rows, table_lines
-from flows.stages.job import with_bar
-from flows.stages.replay import replay_place
-from flows.stages.texts import Line, Refused, Texts
-from flows.storage.location import file_path, file_uri
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.generation import denoise as denoise_stage
+from flows.pipeline.generation import record as generation_record
+from flows.pipeline.generation.generate import Speaking
+from flows.pipeline.generation.job import Generated
+from flows.pipeline.generation.report import copied_audio, json_rows, table_lines
+from flows.pipeline.generation.texts import Line, Refused, Texts
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import file_path, file_uri
 from tests.flows.stages.conftest import hiss, tone, write_clip
 from tests.flows.stages.generation import (
     denoise,

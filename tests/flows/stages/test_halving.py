@@ -7,7 +7,7 @@ import torch
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AudioRejected
-from flows.stages.halving import DeviceFailed, ModelStep
+from flows.pipeline.runs.halving import DeviceFailed, ModelStep
 
 
 def step(work: Callable[[Sequence[int]], list[int]], limits: dict[str, int] | None = None) -> ModelStep:

@@ -21,18 +21,18 @@ from core.in_context.labelers import Labeler, Prediction
 from core.presets import preset_directory
 from core.tokens.clip_codes import ClipCodes
 from db.engine import make_engine, session_scope
-from db.library import LibraryNotFound
+from db.libraries import LibraryNotFound
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import Night, run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import Partition, partition_of
-from flows.stages.plan import Planner
-from flows.stages.replay import replay_place
-from flows.stages.report import json_rows
-from flows.storage import canonical
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.report import json_rows
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
+from flows.pipeline.nights.plan import Planner
+from flows.pipeline.runs.partition import Partition, partition_of
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import canonical
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 

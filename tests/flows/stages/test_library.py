@@ -8,10 +8,10 @@ import pytest
 
 from core.errors import PromptError
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.library import LibraryTask, build_library
-from flows.stages.manifest import ManifestError
-from flows.storage import StorageRefused
+from flows.pipeline.libraries.library import LibraryTask, build_library
+from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import StorageRefused
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip, write_manifest
 
 

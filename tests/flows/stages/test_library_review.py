@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from core.errors import PromptTooLong
-from db.library import LibraryNotFound, LibraryVersion
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.canary import CanaryRequest
-from flows.stages.job import Night, import_manifest, run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library_review import canary_line, difference_lines, named_library, put_into_use, review
-from flows.stages.partition import partition_of
-from flows.stages.report import review_lines
+from db.libraries import LibraryNotFound, LibraryVersion
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.canary import CanaryRequest
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.library_review import (
+    canary_line,
+    difference_lines,
+    named_library,
+    put_into_use,
+    review,
+)
+from flows.pipeline.labeling.report import review_lines
+from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip, write_manifest
 from tests.flows.stages.test_label import write_llama
 

@@ -9,10 +9,10 @@ from botocore.exceptions import EndpointConnectionError
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AudioRejected
-from flows.stages import outage
-from flows.stages.halving import DeviceFailed
-from flows.stages.outage import LONGEST_WAIT_SECONDS, PAUSES_SECONDS, Away, Breaker, can_pass
-from flows.storage import DamagedTransfer
+from flows.pipeline.runs import outage
+from flows.pipeline.runs.halving import DeviceFailed
+from flows.pipeline.runs.outage import LONGEST_WAIT_SECONDS, PAUSES_SECONDS, Away, Breaker, can_pass
+from flows.pipeline.storage import DamagedTransfer
 
 CUT = OperationalError("SELECT 1", None, Exception("server closed the connection unexpectedly"))
 NOBODY = EndpointConnectionError(endpoint_url="http://x")

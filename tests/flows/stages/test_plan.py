@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import Partition, partition_of, partitions_of
-from flows.stages.plan import NightPlan, Planner
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.nights.plan import NightPlan, Planner
+from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.tables import tables
 from tests.flows.stages.conftest import hiss, tone, write_clip
 

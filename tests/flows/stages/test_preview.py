@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.job import Night, run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import Partition, partition_of
-from flows.stages.preview import Preview, pace, preview
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
+from flows.pipeline.nights.preview import Preview, pace, preview
+from flows.pipeline.runs.partition import Partition, partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.tables import tables
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 from tests.flows.stages.test_label import write_llama

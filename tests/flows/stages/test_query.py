@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.stages.query import answer_lines
+from flows.cli.query import answer_lines
 from tests.fixtures_postgres import Database
 
 

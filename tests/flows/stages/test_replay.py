@@ -7,11 +7,11 @@ import pytest
 
 from db.listing import MostClipsLost
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.job import with_bar
-from flows.stages.replay import replay_place
-from flows.stages.report import quarantined
-from flows.storage import canonical
+from flows.pipeline.labeling.report import quarantined
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import canonical
 from tests.flows.stages.conftest import rows, tone, write_clip
 from tests.flows.stages.test_tokenize import tokenize_all
 

@@ -8,13 +8,13 @@ import pytest
 
 from db.predictions import Answer
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages import report
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
-from flows.stages.report import ClipAnswer, ClipAnswers, json_rows, table_lines
+from flows.pipeline.labeling import report
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers, json_rows, table_lines
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import hiss, tone, write_clip
 
 

@@ -7,17 +7,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages import export
-from flows.stages.job import run_night, with_bar
-from flows.stages.label import Labelling, LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
-from flows.stages.plan import Planner
-from flows.stages.run import OpenRun
-from flows.storage import StorageDenied, Stored
-from flows.storage.local import LocalStorage
-from flows.storage.location import file_path
+from flows.pipeline.labeling import export_files as export
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import run_night, with_bar
+from flows.pipeline.nights.plan import Planner
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runs.run import OpenRun
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import StorageDenied, Stored
+from flows.pipeline.storage.local import LocalStorage
+from flows.pipeline.storage.uris import file_path
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.engine import session_scope
-from db.library import get_library, import_library
+from db.libraries import get_library, import_library
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.labeled_manifest import LabeledManifest
-from flows.stages.library import build_library
-from flows.stages.manifest import LabeledClip, read_manifest
-from flows.stages.rows import ManifestError, Row, WrongRow, object_rows, table_rows
-from flows.stages.texts import read_texts
+from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
+from flows.pipeline.generation.texts import read_texts
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.libraries.manifest import LabeledClip, read_manifest
+from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 HEADER = "path,label\n"

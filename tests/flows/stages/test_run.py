@@ -12,12 +12,12 @@ from sqlalchemy.exc import OperationalError
 from db.engine import session_scope
 from db.locks import PartitionBusy, partition_lock
 from db.runs import RunClaim, RunLost, save_counts, start_run
-from flows.runtime import Runtime
-from flows.settings import Settings
-from flows.stages.counts import Counts
-from flows.stages.job import import_manifest, run_stage, with_bar
-from flows.stages.run import recorded_run, run_session
-from flows.stages.version import code_version
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.nights.jobs import import_manifest, run_stage, with_bar
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import recorded_run, run_session
+from flows.pipeline.runtime.code_version import code_version
+from flows.pipeline.runtime.runtime import Runtime
 from tests.db.test_locks import cut_connections
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import rows
@@ -48,7 +48,7 @@ def test_what_a_run_raised_is_told_where_the_database_does_not_let_it_be_closed(
     def fail(*_: object) -> None:
         raise OperationalError("UPDATE runs", {}, Exception("the server is away"))
 
-    monkeypatch.setattr("flows.stages.run.finish_run", fail)
+    monkeypatch.setattr("flows.pipeline.runs.run.finish_run", fail)
     with pytest.raises(KeyboardInterrupt), recorded_run(runtime, "label", "here", {}):
         raise KeyboardInterrupt
     assert rows(runtime.engine, RUNS) == [("running", 1, {})]

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.counts import Counts
-from flows.stages.job import Night, import_manifest, run_night, with_bar
-from flows.stages.label import LabelRequest
-from flows.stages.library import build_library
-from flows.stages.partition import partition_of
-from flows.stages.summary import NightSummary, clips_worked, night_before, shift
-from flows.storage import StorageRefused
+from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.libraries.library import build_library
+from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.nights.summary import NightSummary, clips_worked, night_before, shift
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.partition import partition_of
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import StorageRefused
 from tests.flows.stages.conftest import hiss, rows, tone, write_clip
 
 

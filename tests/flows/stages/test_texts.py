@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from core.errors import PromptError
 from core.prompts.generation import check_text
-from flows.runtime import Runtime
-from flows.stages.manifest import ManifestError
-from flows.stages.texts import Texts, given_texts, read_texts, refused_lines
-from flows.storage import StorageRefused
+from flows.pipeline.generation.texts import Texts, given_texts, read_texts, refused_lines
+from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import StorageRefused
 
 
 def read(runtime: Runtime, folder: Path, name: str, content: str) -> Texts:
@@ -121,7 +121,7 @@ def test_any_table_and_any_objects_give_the_texts_that_were_written(
         writer = csv.DictWriter(file, ["text", "more"])
         writer.writeheader()
         writer.writerows({"text": line, "more": ""} for line in lines)
-    from flows.stages.texts import READERS
+    from flows.pipeline.generation.texts import READERS
 
     for kind, content in {
         "csv": (folder / "texts.csv").read_text(encoding="utf-8"),

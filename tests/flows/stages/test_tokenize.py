@@ -16,12 +16,12 @@ from core.codec import EncodedClip
 from db.engine import session_scope
 from db.quarantine import open_quarantine, quarantine_contents
 from db.runs import RunClaim
-from flows.runtime import Runtime
-from flows.stages.counts import Counts
-from flows.stages.halving import DeviceFailed
-from flows.stages.ingest import ingest
-from flows.stages.tokenize import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
-from flows.storage import canonical
+from flows.pipeline.ingest import ingest
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.halving import DeviceFailed
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import canonical
+from flows.pipeline.tokenize_clips import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database
 from tests.flows.stages.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 

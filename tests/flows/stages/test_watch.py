@@ -11,11 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from db.engine import session_scope
 from db.models import Run
 from db.watches import Bounds
-from flows.runtime import Runtime
-from flows.stages.partition import Partition, partition_of
-from flows.stages.summary import NightSummary
-from flows.stages.verdict import DoubtfulNight
-from flows.stages.watch import bounds_of, doubts, judge, raise_doubts, set_bounds
+from flows.pipeline.nights.bounds import bounds_of, doubts, judge, raise_doubts, set_bounds
+from flows.pipeline.nights.summary import NightSummary
+from flows.pipeline.runs.partition import Partition, partition_of
+from flows.pipeline.runs.verdict import DoubtfulNight
+from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.stages.conftest import rows
 
 DAY = date(2026, 11, 28)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioRejected
-from flows.settings import Settings
-from flows.storage import Storage, open_storage
-from flows.storage.beneath import open_beneath
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import Storage, open_storage
+from flows.pipeline.storage.beneath import open_beneath
 
 
 def test_a_file_is_opened_at_any_depth_and_where_it_is_the_root_itself(tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_a_folder_that_is_swapped_between_check_and_opening_is_gone(
         folder.symlink_to(secrets)
         return open_beneath(root, path)
 
-    monkeypatch.setattr("flows.storage.local.open_beneath", swap)
+    monkeypatch.setattr("flows.pipeline.storage.local.open_beneath", swap)
     with pytest.raises(AudioRejected, match="gone"), storage.read(clip.uri, clip.version_token):
         pass

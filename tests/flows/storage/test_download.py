@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioRejected
-from flows.settings import Settings
-from flows.storage import (
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import (
     CredentialsRejected,
     DamagedTransfer,
     Storage,
@@ -94,7 +94,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 
 @pytest.fixture
 def storage(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setattr("flows.storage.download.PAUSES", (0.0, 1e-3, 2e-3))
+    monkeypatch.setattr("flows.pipeline.storage.s3.download.PAUSES", (0.0, 1e-3, 2e-3))
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     results = "s3://bucket/results"
     settings = Settings(

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from core.errors import AudioRejected
-from flows.settings import Settings
-from flows.storage import Listed, Storage, StorageDenied, StorageRefused, open_storage
-from flows.storage.location import file_path, file_uri
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import Listed, Storage, StorageDenied, StorageRefused, open_storage
+from flows.pipeline.storage.uris import file_path, file_uri
 
 
 @pytest.fixture
@@ -146,8 +146,8 @@ def test_a_writer_that_is_killed_leaves_no_torn_object(storage: Storage, tmp_pat
     pipe = tmp_path / "endless"
     os.mkfifo(pipe)
     code = (
-        "import sys; from pathlib import Path; from flows.settings import Settings; "
-        "from flows.storage import open_storage; "
+        "import sys; from pathlib import Path; from flows.pipeline.configuration.settings import Settings; "
+        "from flows.pipeline.storage import open_storage; "
         "open_storage(sys.argv[1], Settings(home=sys.argv[2], storage_uri=sys.argv[1]))"
         ".write('runs/1/big', Path(sys.argv[3]))"
     )
@@ -316,7 +316,7 @@ def test_a_file_that_the_disk_cannot_read_costs_itself_alone(
             raise OSError(EIO, os.strerror(EIO))
         return BadSector(path)
 
-    monkeypatch.setattr("flows.storage.local.FileIO", fail)
+    monkeypatch.setattr("flows.pipeline.storage.local.FileIO", fail)
     with pytest.raises(AudioRejected) as error, storage.read(clip.uri, clip.version_token):
         pass
     assert error.value.reason == "unreadable"
@@ -331,4 +331,4 @@ def break_path(monkeypatch: pytest.MonkeyPatch, name: str, broken: Path, code: i
             raise OSError(code, os.strerror(code), path)
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(f"flows.storage.local.os.{name}", fails)
+    monkeypatch.setattr(f"flows.pipeline.storage.local.os.{name}", fails)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from flows.storage import StorageRefused, below, canonical
-from flows.storage.location import file_path, file_uri, own_key, split_s3, within
+from flows.pipeline.storage import StorageRefused, below, canonical
+from flows.pipeline.storage.uris import file_path, file_uri, own_key, split_s3, within
 
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: not set(name) & set(b"/\0") and name not in {b".", b".."}

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from flows.settings import Settings
-from flows.storage import DamagedTransfer, Storage, is_transient, open_storage
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import DamagedTransfer, Storage, is_transient, open_storage
 
 VERSIONING = b"<VersioningConfiguration/>"
 VERSIONED = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"

@@ -20,9 +20,9 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from core.errors import AudioRejected
-from flows.settings import Settings
-from flows.storage import StorageDenied, StorageRefused, is_transient, open_storage
-from flows.storage.reader import Reader, _Child, _pickled
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.storage import StorageDenied, StorageRefused, is_transient, open_storage
+from flows.pipeline.storage.s3.process import Reader, _Child, _pickled
 from tests.eventually import eventually
 from tests.fixtures_s3 import S3Bucket
 
@@ -182,7 +182,7 @@ def test_a_child_that_is_still_dying_is_not_asked_again(
 def test_a_child_that_hangs_is_ended_at_the_objects_deadline_and_the_next_read_has_another(
     s3: S3Bucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.storage.reader._GRACE_SECONDS", 0)
+    monkeypatch.setattr("flows.pipeline.storage.s3.process._GRACE_SECONDS", 0)
     place = put(s3, settings, "a.wav", b"bytes")
     hurried = settings.model_copy(update={"download_timeout": 5.0})
     with closing(Reader(hurried)) as reader:
@@ -260,7 +260,8 @@ def test_closing_ends_the_child(s3: S3Bucket, settings: Settings, reader: Reader
 
 def test_the_child_ends_with_its_parent_however_that_dies(s3: S3Bucket, settings: Settings) -> None:
     program = (
-        "import os, sys; from flows.settings import Settings; from flows.storage.reader import Reader\n"
+        "import os, sys; from flows.pipeline.configuration.settings import Settings; "
+        "from flows.pipeline.storage.s3.process import Reader\n"
         "reader = Reader(Settings(home=sys.argv[1], storage_uri=sys.argv[2], read_roots=(sys.argv[2],)))\n"
         "with reader.read(*sys.argv[3:]): print(reader._child._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AudioRejected
-from flows.storage.spool import sha256_of, spool
+from flows.pipeline.storage.hashed_copy import sha256_of, spool
 
 
 @given(st.lists(st.binary(max_size=20), max_size=5), st.binary(max_size=200))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioRejected
-from flows.storage import Listed, StorageMissing, StorageRefused, below, canonical, open_storage
+from flows.pipeline.storage import Listed, StorageMissing, StorageRefused, below, canonical, open_storage
 from tests.fixtures_storage import Store
 
 HOSTILE_NAMES = [

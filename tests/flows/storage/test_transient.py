@@ -4,7 +4,7 @@ import botocore.exceptions as boto
 import pytest
 
 from core.errors import AudioRejected
-from flows.storage import StorageDenied, StorageRefused, is_transient
+from flows.pipeline.storage import StorageDenied, StorageRefused, is_transient
 
 
 def answer(code: str, status: int) -> boto.ClientError:

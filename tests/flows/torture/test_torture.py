@@ -10,11 +10,11 @@ from sqlalchemy import NullPool, create_engine
 
 from db.base import Base
 from db.engine import database_url
-from flows.cli import wordwave
-from flows.settings import Settings
-from flows.torture.run import own_trial, torture
-from flows.torture.sounds import clip
-from flows.torture.trial import Trial
+from flows.cli.main import wordwave
+from flows.cli.torture.run import own_trial, torture
+from flows.cli.torture.sounds import clip
+from flows.cli.torture.trial import Trial
+from flows.pipeline.configuration.settings import Settings
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 

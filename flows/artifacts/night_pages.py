@@ -1,0 +1,262 @@
+"""Pages about nights: what one came to beside the one before, and what a backfill did."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from db.night_change import NightChange
+from flows.artifacts.pages import MAX_ROWS, cell, escape, summary
+from flows.pipeline.labeling.canary import Canaries
+from flows.pipeline.nights.backfill import DayOutcome
+from flows.pipeline.nights.bounds import Figure
+from flows.pipeline.nights.jobs import Night
+from flows.pipeline.nights.plan import IDLE, STATES, NightPlan
+from flows.pipeline.nights.preview import Preview, PromptPreview
+from flows.pipeline.nights.summary import EarlierNight, NightSummary, clips_worked, share, shift
+from flows.pipeline.runs.run import OpenRun
+
+PROMPT_HEAD, PROMPT_TAIL = 2000, 600
+"""Characters of a prompt that are shown: where it begins, and the clip at its end."""
+MAX_MOVES = 20
+"""Pairs of labels that a page names, the most frequent first."""
+HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
+
+
+def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
+    """The page of a night: its figures, its labels beside those of the night before, what was set aside."""
+    figures = _figures(night)
+    labels, set_aside = _labels(night.summary, before), _set_aside(night)
+    return summary(place, night.run, _bounds(night.figures), _clips(night), figures, labels, set_aside)
+
+
+def _bounds(figures: Sequence[Figure]) -> list[str]:
+    """Each figure that has a bound beside it, those beyond first."""
+    if not figures:
+        return ["No bounds are set for this place: `wordwave watch` or the form of watch-place sets them."]
+    lines = ["| figure | is | bound | holds |", "| --- | ---: | ---: | --- |"]
+    for figure in sorted(figures, key=lambda figure: not figure.is_beyond):
+        holds = "" if figure.value is None else "NO" if figure.is_beyond else "yes"
+        lines.append(f"| {escape(figure.text)} | {figure.number} | {figure.limit} | {holds} |")
+    return lines
+
+
+def all_clips(place: str, night: Night) -> str:
+    """Return where every clip of a night is found, of which the table shows some."""
+    shown, total = min(MAX_ROWS, len(night.answers)), len(night.answers)
+    folder = place.replace("'", "''")
+    return (
+        f"The table shows {shown:,} of {total:,} clips: what cannot be used, then the least sure. All are in "
+        "the files of the export, and in SQL by `analytics.labels` and `analytics.quarantine` "
+        f"`WHERE starts_with(uri, '{escape(folder)}')`."
+    )
+
+
+def _figures(night: Night) -> list[str]:
+    run, now, bound = night.run, night.summary, night.labelling.request.min_margin
+    lines = [f"- {_throughput(run)}"]
+    if now.mean_margin is not None:
+        uncertain = f"{now.uncertain / now.answered:.0%} uncertain (margin under {bound:g})"
+        judged = uncertain if bound else "no least margin was asked for"
+        lines.append(f"- {now.answered} clips answered, mean margin {now.mean_margin:.3f}, {judged}")
+    for name, agreeing in now.agreement.items():
+        lines.append(f"- {agreeing:.0%} of the answers are what the nearest demonstration {HEARD[name]} says")
+    return lines
+
+
+def _throughput(run: OpenRun) -> str:
+    if not (worked := clips_worked(run.counts)):
+        return "nothing was left to work on"
+    pace = f"{worked / run.seconds:.1f} clips a second"
+    return f"worked on {worked} clips in {run.seconds / 60:.1f} minutes, {pace}"
+
+
+def _clips(night: Night) -> list[str]:
+    """Each clip once: the rows add up to the clips of the night."""
+    now, clips = night.summary, len(night.answers)
+    counts = {
+        "labeled": now.answered - now.uncertain,
+        "labeled, but uncertain": now.uncertain,
+        "quarantined": sum(now.quarantined.values()),
+        "without an answer yet": clips - now.clips,
+    }
+    rows = [f"| {number} | {state} |" for state, number in counts.items()]
+    return ["| clips | are |", "| ---: | --- |", *rows, f"| {clips} | in all |"]
+
+
+def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
+    """Counts by label beside those of the night before, and what changed since."""
+    if before is None:
+        lines = ["| label | clips | share |", "| --- | ---: | ---: |"]
+        lines += [
+            f"| {escape(name)} | {n} | {share(now.labels, name):.1%} |" for name, n in now.labels.items()
+        ]
+        return [*lines, "", "No night of this prefix and library was completed before."]
+    then = before.summary
+    lines = [f"| label | clips | share | {before.name} | share | shift of share |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in dict.fromkeys([*now.labels, *then.labels]):
+        shares = share(now.labels, name), share(then.labels, name)
+        lines.append(
+            f"| {escape(name)} | {now.labels.get(name, 0)} | {shares[0]:.1%} "
+            f"| {then.labels.get(name, 0)} | {shares[1]:.1%} | {100 * (shares[0] - shares[1]):+.1f} |"
+        )
+    lines.append(f"| all | {now.answered} | | {then.answered} | | |")
+    return [*lines, "", *_since(before)]
+
+
+def _since(before: EarlierNight) -> list[str]:
+    """Labels that moved, of clips that both nights have; for the others the shift of shares alone."""
+    then, name, change = before.summary, before.name, before.change
+    if then.mean_margin is None:
+        return [f"{name} had {then.answered} answers: nothing to compare."]
+    uncertain = then.uncertain / then.answered
+    lines = [f"The mean margin of {name} was {then.mean_margin:.3f}, {uncertain:.0%} were uncertain."]
+    if change is None:
+        return [
+            *lines,
+            f"The library version of {name} is not known: only the shares can be compared.",
+        ]
+    if change.library_before != change.library_now:
+        versions = f"{escape(change.library_before)}, this night by {escape(change.library_now)}"
+        lines.append(f"{name} was answered by {versions}: labels may differ by that alone.")
+    return [*lines, "", *_moved(change, name), *_other_clips(change, name)]
+
+
+def _moved(change: NightChange, name: str) -> list[str]:
+    if not change.shared:
+        return [f"No clip is in {name} and in this night, so no label moved."]
+    clips = sum(one.clips for one in change.moved)
+    lines = [
+        f"{change.shared} clips are in {name} and in this night, by name or by their bytes: the labels of "
+        f"{clips} of them ({clips / change.shared:.1%}) moved."
+    ]
+    if change.moved:
+        lines += ["", f"| label of {name} | label now | clips | such as |", "| --- | --- | ---: | --- |"]
+    for one in change.moved[:MAX_MOVES]:
+        examples = ", ".join(map(escape, one.examples))
+        lines.append(f"| {escape(one.before)} | {escape(one.now)} | {one.clips} | {examples} |")
+    return lines
+
+
+def _other_clips(change: NightChange, name: str) -> list[str]:
+    """Clips that one night alone has say nothing of a label that moved, only of what there was to hear."""
+    now, then = sum(change.only_now.values()), sum(change.only_before.values())
+    if not now and not then:
+        return []
+    line = f"{now} answered clips are in this night alone, {then} in {name} alone"
+    shifted = shift(change.only_now, change.only_before)
+    by = "" if shifted is None else f": a shift of shares by {shifted:.1%}, of other clips and not of answers"
+    return ["", f"{line}{by}."]
+
+
+def _set_aside(night: Night) -> list[str]:
+    """Why clips wait for replay, and how many of them are new."""
+    if not night.summary.quarantined:
+        return ["Nothing waits for replay."]
+    lines = ["| quarantined | waiting | of this run |", "| --- | ---: | ---: |"]
+    for reason, waiting in night.summary.quarantined.items():
+        new = night.run.counts[f"tokenize.quarantined:{reason}"]
+        lines.append(f"| {escape(reason)} | {waiting} | {new} |")
+    return lines
+
+
+def plan_page(seen: Preview, canaries: Canaries | None) -> str:
+    """What a run would do, for somebody who decides whether it may."""
+    plan = seen.plan
+    lines = [f"## {escape(plan.partition.place)}", "", "A plan: nothing has been done."]
+    lines += ["", "| clips | are |", "| ---: | --- |"]
+    lines += [f"| {plan.counts[state]} | {state}: {meaning} |" for state, meaning in STATES.items()]
+    lines += ["", *_outlook(seen)]
+    if canaries:
+        lines.append(
+            f"- {len(canaries.library.demonstrations)} canaries of {escape(canaries.name)} are asked first, "
+            f"{canaries.least_accuracy:.0%} have to be right"
+        )
+    if plan.reasons:
+        lines += ["", "| quarantined | waiting |", "| --- | ---: |"]
+        waiting = Counter(plan.reasons.values()).most_common()
+        lines += [f"| {escape(reason)} | {number} |" for reason, number in waiting]
+    return "\n".join([*lines, "", *_prompt(seen.prompt)])
+
+
+def _outlook(seen: Preview) -> list[str]:
+    plan, lengths, prompt = seen.plan, seen.lengths, seen.prompt
+    lines = [f"- {plan.due} clips to work on{_time(seen)}"]
+    if plan.relisted:
+        lines.append(f"- {plan.relisted} clips are gone, were replaced or are back")
+    if not plan.is_exported:
+        lines.append("- all is answered, and the answers are yet to be exported")
+    if lengths:
+        lines.append(
+            f"- {lengths[0]} to {lengths[-1]} semantic codes a clip, median {median(lengths):g}, for the "
+            f"{len(lengths)} contents that have tokens"
+        )
+    if prompt.text:
+        lines.append(
+            f"- {prompt.shared} token ids shown with every clip, at most {prompt.longest} with its own, "
+            f"of {prompt.context} that the LLM holds"
+        )
+    return [*lines, f"- {seen.over_limit} prompts over the limit"]
+
+
+def _time(seen: Preview) -> str:
+    if not seen.plan.due:
+        return ""
+    if seen.pace is None or seen.minutes is None:
+        return "; how long it takes is unknown before a first run with these models is completed"
+    pace = f"{seen.pace.clips_per_second:.2g} clips a second"
+    past = "run" if seen.pace.runs == 1 else f"{seen.pace.runs} runs"
+    return f", about {_minutes(seen.minutes)} ({pace} in the last {past} with these models)"
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.1f} minutes" if minutes >= 1 else "a minute"
+
+
+def _prompt(prompt: PromptPreview) -> list[str]:
+    """As an indented block, in which nothing is markup; the middle of a long one is left out."""
+    if not prompt.text:
+        return [f"No prompt to show: {escape(prompt.why_none)}."]
+    text = prompt.text
+    if len(text) > PROMPT_HEAD + PROMPT_TAIL:
+        left_out = len(text) - PROMPT_HEAD - PROMPT_TAIL
+        text = f"{text[:PROMPT_HEAD]}\n... {left_out} characters ...\n{text[-PROMPT_TAIL:]}"
+    whose = "a demonstration, since no clip has tokens yet" if prompt.of_demonstration else "the first clip"
+    lines = [
+        f"One prompt as the LLM reads it, of {whose}:",
+        "",
+        *(f"    {line}" for line in text.splitlines()),
+    ]
+    if prompt.words:
+        said = ", ".join(f"{escape(word)} for {escape(label)}" for label, word in prompt.words.items())
+        lines += ["", f"It says {said}: it was trained with words that stand for any label."]
+    return lines
+
+
+def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
+    """The clips that are not done, what there is to do first."""
+    rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE, clip[0]))
+    return [
+        {"clip": cell(uri), "state": state, "reason": cell(plan.reasons.get(uri, ""))} for uri, state in rows
+    ]
+
+
+def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
+    """Days in their order: what was missing of each before, and what became of it."""
+    return [
+        {"day": str(outcome.partition.day), "status": outcome.status}
+        | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
+        | {"error": cell(str(outcome.error)) if outcome.error else ""}
+        for outcome in outcomes
+    ]
+
+
+def backfill_page(prefix: str, outcomes: Sequence[DayOutcome]) -> str:
+    """How many days are how, and which ones failed."""
+    lines = [f"## {escape(prefix)}", "", f"{outcomes[0].partition.day} to {outcomes[-1].partition.day}"]
+    lines += ["", "| days | status |", "| ---: | --- |"]
+    counted = Counter(outcome.status for outcome in outcomes)
+    lines += [f"| {number} | {status} |" for status, number in counted.items()]
+    lines += [""]
+    lines += [f"- {one.partition.day}: {escape(str(one.error))}" for one in outcomes if one.error]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,312 @@
+"""What a run tells people: one page of what was done, skipped and quarantined, and one table.
+
+Names and messages come from outside and are escaped; nothing here holds a credential.
+"""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from db.libraries import LibraryVersion
+from db.promotions import TwoAnswers
+from db.quarantine import Quarantined
+from db.recheck import SuspectCount
+from flows.pipeline.generation.job import Generated
+from flows.pipeline.generation.record import AudioAnswer
+from flows.pipeline.generation.texts import Refused
+from flows.pipeline.labeling.library_review import LibraryReview, name_of
+from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers
+from flows.pipeline.runs.check import Check
+from flows.pipeline.runs.counts import parts
+from flows.pipeline.runs.run import OpenRun
+from flows.pipeline.runtime.printable import printable
+
+if TYPE_CHECKING:  # imports torch, which most flows need not wait for
+    from core.evaluation.tables import Table
+
+SPACES = {ord(sign): " " for sign in "\n\r"}
+NO_WIDTH = "\u200b"
+MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | SPACES
+"""What markdown would take for more than text."""
+ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
+MAX_ROWS = 200
+"""A table of more is slow to open; the rest is in the views of schema analytics."""
+MAX_REFUSED, MAX_SHOWN = 20, 80
+"""Refused lines that a page names, and characters of each in the table."""
+
+
+_pages: set[tuple[str, str]] = set()
+"""Flow runs and keys of the pages that this process has left."""
+
+
+@dataclass(frozen=True)
+class FlowRunRef:
+    """A flow run of Prefect as a page names it."""
+
+    id: str
+    name: str
+
+    @classmethod
+    def current(cls) -> "FlowRunRef | None":
+        """Return the flow run that this is in, None outside."""
+        return cls(flow_run.id, flow_run.name) if flow_run.id else None
+
+    def __str__(self) -> str:
+        return f"`{self.id}` ({escape(self.name)})"
+
+
+def has_page(flow_run_id: str, key: str) -> bool:
+    """Return whether this process has left a page of a flow run."""
+    return (flow_run_id, key) in _pages
+
+
+def _note_page(key: str, artifacts: str) -> None:
+    """Tell where a page of the running flow is."""
+    _pages.add((flow_run.id, key))
+    get_run_logger().info("what came of this run is under Artifacts: %s", artifacts)
+
+
+def publish(
+    key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]], total: int | None = None
+) -> None:
+    """The page of a run and its table."""
+    publish_page(key, place, summary(place, run), rows, total)
+
+
+def publish_page(
+    key: str, place: str, page: str, rows: Sequence[Mapping[str, str]], total: int | None = None
+) -> None:
+    """A page about a place, in markdown, and a table; `total` says of how many rows these are the first."""
+    create_markdown_artifact(markdown=page, key=f"{key}-summary", description=cell(place))
+    _note_page(key, f"{key}-summary and {key}-table")
+    create_table_artifact(
+        table=[dict(row) for row in rows[:MAX_ROWS]],
+        key=f"{key}-table",
+        description=f"{min(len(rows), MAX_ROWS)} of {len(rows) if total is None else total} rows",
+    )
+
+
+def publish_audio(key: str, place: str, done: Generated) -> None:
+    """The page of a run that answered with audio, with the place of what can be heard, and its table."""
+    record = done.record
+    sections = [refused_lines(record.refused)] if record.refused else []
+    page = summary(place, done.run, *sections, kept="To look at and listen to")
+    publish_page(key, place, page, [*refused_rows(record.refused), *audio_rows(record.answers)])
+
+
+def publish_checks(key: str, checks: Sequence[Check]) -> None:
+    """The table of what was examined, for flows that are no run of a partition."""
+    failed = sum(not check.passed for check in checks)
+    _note_page(key, f"{key}-table")
+    create_table_artifact(
+        table=check_rows(checks),
+        key=f"{key}-table",
+        description=f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed",
+    )
+
+
+def count_rows(run: OpenRun) -> list[dict[str, str]]:
+    """What was counted, for flows that treat no clip by itself."""
+    return [{"stage": stage, "what": name, "clips": str(n)} for stage, name, n in _counted(run.counts)]
+
+
+def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
+    """Clips that wait for replay, and why."""
+    return [{"clip": cell(row.uri), "reason": row.reason, "message": cell(row.message)} for row in rows]
+
+
+def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
+    """Return what a recheck reads again, by kind."""
+    return [
+        {"why": found.kind, "contents": str(found.contents), "MB": f"{found.size / 1e6:.1f}"}
+        for found in suspects
+    ]
+
+
+def refused_library_lines(libraries: Iterable[str]) -> list[str]:
+    """Name the libraries that show a clip which is refused today."""
+    return [
+        f"- `{code(library)}` shows a clip that is refused today: import it again without that clip."
+        for library in libraries
+    ]
+
+
+def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
+    """What was examined, what was found and, where it failed or warns, what to do."""
+    return [
+        {
+            "check": check.name,
+            "passed": {"ok": "yes", "warn": "yes, but", "FAIL": "NO"}[check.verdict],
+            "finding": cell(check.finding),
+            "remedy": cell(check.remedy),
+        }
+        for check in checks
+    ]
+
+
+def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
+    """Clips of which two generations say different things, the surest changes first."""
+    return [
+        {
+            "clip": cell(clip.uri),
+            "in use": f"{cell(clip.old_label)} ({clip.old_margin:.3f})",
+            "new": f"{cell(clip.new_label)} ({clip.new_margin:.3f})",
+        }
+        for clip in sorted(changed, key=lambda clip: -clip.new_margin)
+    ]
+
+
+def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) -> str:
+    """The page of a library version: what it would change, then its labels with their counts."""
+    sentences = [*reviewed.sentences, *([canaries] if canaries else [])]
+    labels = ["| answer | clips |", "| --- | ---: |"]
+    labels += [f"| {escape(label)} | {clips} |" for label, clips in reviewed.labels.most_common()]
+    return summary(name_of(reviewed.version), run, [f"- {escape(line)}" for line in sentences], labels)
+
+
+def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
+    """A library's demonstrations in their order: what each one answers with, and its clip."""
+    return [
+        {"answer": cell(row.target_uri or row.said), "clip": cell(row.uri)} for row in version.demonstrations
+    ]
+
+
+def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
+    """The page of an evaluation: who won in words, what the intervals mean, and what was taken for what."""
+    from core.evaluation.verdict import INTERVALS, confusion_rows
+
+    said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS]
+    if not table.confusion:
+        return summary(place, run, said, kept="Figures")
+    head, *rows = ([escape(text) for text in row] for row in confusion_rows(table.confusion))
+    matrix = [f"Answers of {escape(table.answering[0])}, {table.column_name(table.columns[0])}:", ""]
+    matrix += [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    matrix += [f"| {' | '.join(row)} |" for row in rows]
+    about = [f"- {escape(line)}" for line in table.about]
+    return summary(place, run, said, matrix, about, kept="Figures")
+
+
+def score_rows(table: "Table") -> list[dict[str, str]]:
+    """The paper's rows and ours, a cell for each column."""
+    from core.evaluation.tables import table_rows
+
+    return [row | {"method": cell(row["method"])} for row in table_rows(table)]
+
+
+def answer_rows(answers: ClipAnswers) -> list[dict[str, str]]:
+    """What a table shows of clips and their answers: what cannot be used, then the least sure ones."""
+    return [_row(clip) for clip in answers.least_sure(MAX_ROWS)]
+
+
+def refused_lines(refused: Sequence[Refused]) -> list[str]:
+    """The first of the lines that were set aside, and where all of them are."""
+    lines = [f"{len(refused)} lines were set aside, all are in `refused.jsonl` beside the page:", ""]
+    return lines + [f"- line {one.number}: {escape(one.reason)}" for one in refused[:MAX_REFUSED]]
+
+
+def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
+    """Lines that were set aside, for the table of answers."""
+    return [_audio_row(_visible(one.text), f"refused, line {one.number}: {one.reason}") for one in refused]
+
+
+def _visible(text: str) -> str:
+    """The beginning of a text, with a sign for what no store and no screen takes."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:MAX_SHOWN])
+
+
+def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
+    """What was asked and where its audio lies: what has none first."""
+    return [
+        _audio_row(
+            one.name,
+            f"{one.status}: {one.reason}" if one.reason else one.status,
+            one.audio.uri if one.audio else "",
+            one.audio.metrics if one.audio else {},
+        )
+        for one in sorted(answers, key=lambda one: one.audio is not None)
+    ]
+
+
+def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}) -> dict[str, str]:
+    measured = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
+    return {"asked": cell(asked), "status": cell(status), "audio": cell(uri), "metrics": measured}
+
+
+def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
+    """The page as markdown; sections stand before the counts, and behind them what was kept where."""
+    ends = [f"{kept}: `{code(run.manifest)}`"] if run.manifest else []
+    return count_page(place, run.id, FlowRunRef.current(), run.counts, *sections, ends=ends)
+
+
+def count_page(
+    place: str,
+    run_id: UUID,
+    flow_run: "FlowRunRef | None",
+    counts: Mapping[str, int],
+    *sections: Iterable[str],
+    ends: Sequence[str] = (),
+) -> str:
+    """Return the page of a run, under both of its ids."""
+    lines = [f"## {escape(place)}", "", f"Run `{run_id}`" + (f", flow run {flow_run}" if flow_run else "")]
+    for section in sections:
+        lines += ["", *section]
+    lines += ["", "| stage | what | count |", "| --- | --- | ---: |"]
+    lines += [f"| {stage} | {escape(name)} | {number} |" for stage, name, number in _counted(counts)]
+    for end in ends:
+        lines += ["", end]
+    return "\n".join([*lines, "", f"More: {_query('labels', run_id)}, {_query('generated', run_id)}."])
+
+
+def _query(view: str, run_id: UUID) -> str:
+    return f"`SELECT * FROM analytics.{view} WHERE run = '{run_id}'`"  # noqa: S608  is shown, not run
+
+
+def escape(text: str) -> str:
+    """Text as text: no markup, link, image, table cell, code span or terminal command of its own."""
+    return printable(html.escape(text).translate(MARKUP))
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table artifact, which one UI shows as it is and the older one reads as markdown.
+
+    Tags and links are broken by a space without width: HTML entities would be shown.
+    """
+    return printable(text.translate(SPACES)).replace("<", f"<{NO_WIDTH}").replace("]", f"]{NO_WIDTH}")
+
+
+def code(text: str) -> str:
+    """Text between backticks, where HTML entities would be shown."""
+    return printable(text.translate(SPACES)).replace("`", "'")
+
+
+def _counted(counts: Mapping[str, int]) -> Iterable[tuple[str, str, int]]:
+    for key, number in parts(counts).items():
+        stage, _, name = key.partition(".")
+        yield stage, name, number
+
+
+def _part(name: str) -> str:
+    """Name what is counted; a part of the count before it says so, since the rows do not add up."""
+    whole, _, reason = name.partition(":")
+    if whole == "quarantined" and reason:
+        return f"of these {reason}"
+    return "of these uncertain" if name == "uncertain" else name
+
+
+def _row(clip: ClipAnswer) -> dict[str, str]:
+    row = {"clip": cell(clip.uri), "status": clip.status} | dict.fromkeys(ANSWER_COLUMNS, "")
+    if clip.answer is None:
+        return row | {"status": f"{clip.status}: {clip.reason}" if clip.reason else clip.status}
+    said = clip.answer.baselines
+    return row | {
+        "label": cell(clip.answer.label),
+        "margin": f"{clip.answer.margin:.3f}",
+        "nearest": cell(str(said["nearest"])),
+        "nearest by latent": cell(str(said.get("nearest_latent", ""))),
+    }

@@ -1,0 +1,132 @@
+"""The demonstration: clips made here, labelled by nightly-labeling in Prefect, shown beside the truth.
+
+Where an LLM is set that answers with audio, it says, makes and cleans some too.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.demo.clips import DemoClips, write_demo_clips
+from flows.flow_runs.own_server import prefect_home, read_password
+from flows.pipeline.configuration.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.pipeline.labeling.report import ClipAnswer
+
+SEED = 1
+LIBRARY = "demo-sounds"
+SAYS = {
+    "nearest-neighbour": "The demonstration whose tokens are most alike gives the label; no LLM is set.",
+    "few-shot": "A frozen language model that sees the library's demonstrations in its prompt.",
+}
+FREE = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
+QUERIES = (
+    "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
+    "SELECT uri, reason, message FROM analytics.quarantine",
+)
+
+
+def run_demo() -> None:
+    """Makes the clips, imports the library, runs the flow and prints what came of it."""
+    settings = Settings()
+    folder = settings.home / "demo"
+    os.environ.setdefault("PREFECT_HOME", str(prefect_home(settings.home)))
+    if "PREFECT_API_URL" not in os.environ:  # the flow's own server, for as long as it runs
+        os.environ |= dict.fromkeys(
+            ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), read_password(settings.home)
+        )
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # the first start makes the server's database, for which 20 seconds are little on a busy machine
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    click.echo(f"1. Making clips by rule and from recorded espeak-ng speech in {folder}")
+    clips = write_demo_clips(folder, SEED)
+    answers, method, manifest = _run(settings.reading(str(folder)), clips)
+    click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, method, manifest)]))
+    if settings.generation_llm is not None:
+        _run_audio(folder)
+
+
+def _run_audio(folder: Path) -> None:
+    from flows.cli.demo.audio_clips import write_audio_clips
+    from flows.cli.demo.show_audio import import_audio, show_audio
+    from flows.pipeline.runtime.runtime import shared_runtime
+
+    click.echo("\n4. Speech, sounds and denoising: making libraries, running three flows")
+    runtime = shared_runtime(Settings())
+    clips = write_audio_clips(folder / "audio", SEED)
+    import_audio(runtime, clips)
+    for lines in show_audio(runtime, clips):
+        click.echo(lines)
+    runtime.close()
+
+
+def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str, str]:
+    """The same stages that a schedule would start; the flow runs in a Prefect server of its own."""
+    os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
+    click.echo("2. Starting Postgres, importing the library")
+    from flows.nightly_labeling import nightly_labeling
+    from flows.pipeline.labeling.label import Labelling, LabelRequest
+    from flows.pipeline.labeling.report import ClipAnswers
+    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.storage.uris import canonical
+
+    runtime = shared_runtime(Settings())
+    version, _ = import_manifest(runtime, LIBRARY, str(clips.library), "label")
+    click.echo(f"   {version.name}@{version.version}, {len(version.demonstrations)} demonstrations")
+    click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
+    manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
+    labelling = Labelling(runtime, LabelRequest(LIBRARY))
+    answers = list(ClipAnswers(labelling, canonical(str(clips.clips))))
+    return answers, labelling.method, str(manifest)
+
+
+def _truth(clips: DemoClips) -> dict[str, str]:
+    rows = map(json.loads, clips.truth.read_text().splitlines())
+    return {Path(row["path"]).name: row["label"] for row in rows}
+
+
+def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
+    lines = ["", f"{'clip':<16}{'label':<12}{'probability':>12}   truth"]
+    right = 0
+    for clip in answers:
+        name = clip.uri.rpartition("/")[2]
+        if clip.answer is None:
+            lines.append(f"{name:<16}{'-':<24}   quarantined: {clip.reason}")
+            continue
+        mark = "" if clip.answer.label == truth.get(name) else "  (wrong)"
+        right += not mark
+        lines.append(
+            f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth.get(name)}{mark}"
+        )
+    asked, chance = len(truth), 1 / len(set(truth.values()))
+    accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
+    said = (f"{name} {_right(answers, truth, key)}" for key, name in FREE.items())
+    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(said)} of {asked}"]
+
+
+def _right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:
+    """How many clips a free baseline names rightly."""
+    said = {clip.uri.rpartition("/")[2]: clip.answer.baselines for clip in answers if clip.answer}
+    return sum(said.get(name, {}).get(baseline) == label for name, label in truth.items())
+
+
+def _where(settings: Settings, method: str, manifest: str) -> list[str]:
+    rows = "the database that WORDWAVE_DATABASE_URL names"
+    if settings.database_url is None:
+        rows = f"the embedded Postgres in {settings.home} (wordwave down stops it)"
+    return [
+        "",
+        f"Answered by: {method}. {SAYS[method]}",
+        "",
+        f"Rows      schema analytics of {rows}",
+        f"Objects   {manifest}",
+        "Go on",
+        *(f'  {Path(sys.executable).parent}/wordwave sql "{query}"' for query in QUERIES),
+    ]

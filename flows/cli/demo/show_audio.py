@@ -1,0 +1,85 @@
+"""The demonstration of generation: digits said, sounds made, noise left out, by flows in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flows.cli.demo.audio_clips import AudioClips
+
+if TYPE_CHECKING:
+    from flows.pipeline.generation.generate import AudioRequest, TextTask
+    from flows.pipeline.runtime.runtime import Runtime
+
+DIGITS, SOUNDS, PAIRS = "demo-digits", "demo-audio-sounds", "demo-pairs"
+SAID = ("2", "5", "8")
+MADE = ("bell", "dog bark", "siren")
+SPEECH_SECONDS, SOUND_SECONDS, SLICE_SECONDS = 0.72, 0.96, 0.48
+NEAREST = "Nearest: the text of the demonstration whose tokens are most alike. How it sounds, hear yourself."
+CODEC = "Codec: the recording without noise, as its own tokens sound."
+
+
+def import_audio(runtime: Runtime, clips: AudioClips) -> None:
+    """The three libraries."""
+    from flows.pipeline.nights.jobs import import_manifest
+
+    import_manifest(runtime, DIGITS, str(clips.digits), "speech")
+    import_manifest(runtime, SOUNDS, str(clips.sounds), "sound")
+    import_manifest(runtime, PAIRS, str(clips.pairs), "denoise")
+
+
+def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
+    """Runs the three flows and says what came of each."""
+    from flows.denoise_clips import denoise_clips
+    from flows.generate_sound import generate_sound
+    from flows.generate_speech import generate_speech
+    from flows.pipeline.generation.generate import AudioRequest
+
+    said = generate_speech(DIGITS, list(SAID), duration=SPEECH_SECONDS)
+    yield f"\ngenerate-speech by {DIGITS}\n{'text':<12}{'nearest':<12}audio"
+    yield from _texts(runtime, "speech", AudioRequest(DIGITS, SPEECH_SECONDS), SAID)
+    made = generate_sound(SOUNDS, list(MADE), duration=SOUND_SECONDS)
+    yield f"\ngenerate-sound by {SOUNDS}\n{'text':<12}{'nearest':<12}audio"
+    yield from _texts(runtime, "sound", AudioRequest(SOUNDS, SOUND_SECONDS), MADE)
+    yield NEAREST
+    cleaned = denoise_clips(str(clips.noisy), PAIRS, slice_seconds=SLICE_SECONDS)
+    yield f"\ndenoise-clips by {PAIRS}: mel distance to the recording without noise, in dB"
+    yield f"{'clip':<12}{'noisy':>8}{'answer':>8}{'codec':>8}   audio"
+    yield from _clips(runtime, AudioRequest(PAIRS, SLICE_SECONDS), clips)
+    yield CODEC
+    yield f"\nPages to look at and listen to\n  {said['page']}\n  {made['page']}\n  {cleaned['page']}"
+
+
+def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
+    """For each text the demonstrated one that its answer is most like."""
+    from core.in_context.baselines import likenesses
+    from flows.pipeline.generation.generate import Asked, Speaking, as_clip
+
+    speaking = Speaking(runtime, task, request)
+    shown = [as_clip(example.answer.layers) for example in speaking.examples]
+    questions = [Asked(text=text) for text in texts]
+    codes = speaking.codes(questions)
+    for asked, audio in speaking.audio(questions).items():
+        alike = likenesses([as_clip(codes[asked])], shown)[0]
+        nearest = speaking.library.demonstrations[int(alike.argmax())].said
+        yield f"{asked.said:<12}{nearest:<12}{audio.uri}"
+
+
+def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:
+    """How far each noisy clip, its answer and the codec's own rendering are from the clip without noise."""
+    from core.audio.waveform import read_waveform
+    from core.evaluation.metrics import mel_distance
+    from flows.pipeline.generation.denoise import Denoising
+    from flows.pipeline.storage.uris import canonical, file_path
+
+    denoising, rate = Denoising(runtime, request), runtime.codec.config.sample_rate
+    questions = denoising.questions(canonical(str(clips.noisy)))
+    audio, codes = denoising.audio(questions.values()), denoising.codes(questions.values())
+    for uri, asked in questions.items():
+        clean, _ = read_waveform(clips.clean / file_path(uri).name, rate)
+        noisy, _ = read_waveform(file_path(uri), rate)
+        answer = denoising.decode(codes[asked], audio[asked].seed)
+        codec = runtime.codec.decode(runtime.codec.encode(clean))[0, 0]
+        heard = [one.flatten()[: clean.numel()] for one in (noisy, answer, codec)]
+        far = "".join(f"{mel_distance(clean.flatten(), one, rate):>8.1f}" for one in heard)
+        yield f"{file_path(uri).name:<12}{far}   {audio[asked].uri}"

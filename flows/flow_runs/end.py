@@ -1,0 +1,84 @@
+"""How a run ends: a line in its state where it completed, else a page of what it had done by then."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, cast
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed
+
+from db.engine import make_engine, session_scope
+from db.runs import RecordedRun, runs_of
+from flows.artifacts.pages import FlowRunRef, count_page, escape, has_page
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runs.counts import sentence
+from flows.pipeline.runtime.database import writer_url
+
+Outcome = TypeVar("Outcome")
+ENDS = {"FAILED": "failed", "CRASHED": "crashed", "CANCELLING": "was cancelled", "CANCELLED": "was cancelled"}
+
+
+class NamedFlow(Protocol):
+    """A flow, of which the name is asked."""
+
+    name: str
+
+
+def completed(outcome: Outcome, line: str) -> Outcome:
+    """Return a state with the run in a line; Prefect hands the outcome to whoever called the flow."""
+    return cast(Outcome, Completed(message=line, data=outcome))
+
+
+def completed_with(outcome: Outcome, counts: Mapping[str, int]) -> Outcome:
+    """Return a state with what was counted in a line."""
+    return completed(outcome, sentence(counts) or "nothing was left to do")
+
+
+def leave_page(flow: NamedFlow, flow_run: FlowRun, state: State[Any]) -> None:
+    """Leave the page of what a run had done, as a hook of one that failed, crashed or was cancelled.
+
+    The run's own process may be gone: what the database knows is shown.
+    """
+    if has_page(str(flow_run.id), flow.name):
+        return
+    page = _page(flow.name, flow_run, state)
+    key = f"{flow.name}-summary"
+    with get_client(sync_client=True) as client:
+        client.create_artifact(
+            ArtifactCreate(
+                type="markdown",
+                key=key,
+                description=escape(flow_run.name),
+                data=page,
+                flow_run_id=flow_run.id,
+            )
+        )
+
+
+def _page(flow: str, flow_run: FlowRun, state: State[Any]) -> str:
+    ended = f"This run {ENDS.get(state.type.value, 'ended')}: {escape(state.message or state.name or '')}"
+    ref = FlowRunRef(str(flow_run.id), flow_run.name)
+    runs = _runs(flow_run.id)
+    if not runs:
+        return "\n\n".join(
+            [f"## {flow}", f"Flow run {ref}", ended, "It had not begun to work: no run is recorded."]
+        )
+    kept = (
+        "What it had done by then is kept. Retry it, or start the same run again: only what is left is done."
+    )
+    return "\n\n".join(
+        count_page(one.partition_key.removeprefix(f"{one.kind} "), one.id, ref, one.counts, [ended, "", kept])
+        for one in runs
+    )
+
+
+def _runs(flow_run_id: UUID) -> list[RecordedRun]:
+    """Return the runs that the flow run did, by a connection of our own: the flow's may be gone or broken."""
+    engine = make_engine(writer_url(Settings()), "wordwave run page")
+    try:
+        with session_scope(engine) as session:
+            return runs_of(session, [flow_run_id])
+    finally:
+        engine.dispose()

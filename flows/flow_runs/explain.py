@@ -1,0 +1,68 @@
+"""What went wrong, in one line for people, with what to do; a bug stays a traceback."""
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import CoreError
+from db.embedded.server import EmbeddedServerError
+from db.libraries import LibraryNotFound
+from db.listing import MostClipsLost
+from db.locks import PartitionBusy
+from db.runs import RunLost, RunNotFound
+from db.sqlstate import OLD_SCHEMA, meaning
+from flows.pipeline.configuration.settings import ENV_PREFIX
+from flows.pipeline.labeling.canary import CanaryFailed
+from flows.pipeline.nights.backfill import BackfillFailed
+from flows.pipeline.runs.halving import DeviceFailed
+from flows.pipeline.runs.verdict import Distrusted
+from flows.pipeline.runtime.otlp import NoTelemetry
+from flows.pipeline.storage import StorageError
+
+ON_PURPOSE = (
+    CoreError,
+    NoTelemetry,
+    StorageError,
+    EmbeddedServerError,
+    LibraryNotFound,
+    MostClipsLost,
+    PartitionBusy,
+    RunLost,
+    RunNotFound,
+    BackfillFailed,
+    CanaryFailed,
+    DeviceFailed,
+    Distrusted,
+    ValueError,
+    OSError,
+)
+
+
+def explain(error: BaseException) -> str | None:
+    """The line to show, or None where only a traceback helps."""
+    if isinstance(error, ValidationError):
+        return _settings(error)
+    if isinstance(error, DBAPIError):
+        return _database(error)
+    if isinstance(error, BotoCoreError | ClientError):
+        return f"the object store: {error}; check its address and credentials"
+    return str(error) if isinstance(error, ON_PURPOSE) else None
+
+
+def _database(error: DBAPIError) -> str | None:
+    found = meaning(error)
+    if found is None:
+        return None
+    if found is OLD_SCHEMA:
+        return f"{found.finding}: {found.remedy}"
+    return f"{found.finding}: {_first_line(error.orig)}; {found.remedy}"
+
+
+def _settings(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"{ENV_PREFIX}{field.upper()}: {first['msg']}"
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]

@@ -1,0 +1,30 @@
+"""What every flow has in common, so that its runs explain themselves: a name, a log, a page at their end."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from flows.flow_runs.end import leave_page
+from flows.flow_runs.log import write_sentences
+from flows.flow_runs.names import named
+
+Hook = Callable[..., Any]
+
+
+class RunOptions(TypedDict):
+    """Some of the options of a flow."""
+
+    flow_run_name: Callable[[], str]
+    on_failure: list[Hook]
+    on_cancellation: list[Hook]
+    on_crashed: list[Hook]
+
+
+def explained(name: str, *, tells_nights_apart: bool = False) -> RunOptions:
+    """Return the options of a flow whose runs are called so."""
+    write_sentences()
+    return RunOptions(
+        flow_run_name=named(name, tells_nights_apart=tells_nights_apart),
+        on_failure=[leave_page],
+        on_cancellation=[leave_page],
+        on_crashed=[leave_page],
+    )

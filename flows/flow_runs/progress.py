@@ -1,0 +1,77 @@
+"""How far a stage of a run is: lines in its log, and an artifact that moves while it runs."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import cast
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
+
+from flows.pipeline.runs.counts import Counts, sentence
+
+LOG_SECONDS, ARTIFACT_SECONDS = 10.0, 2.0
+"""A line or an update of the artifact comes after at least so many."""
+LOGGED_PARTS = 10
+UNITS = {"ask": "questions", "generate": "answers"}
+"""What the parts of a batch are, where they are not clips."""
+
+
+class Progress:
+    """One stage under way. A server that cannot be reached costs an update, not the stage."""
+
+    def __init__(self, stage: str, clips: int, batches: int, clock: Callable[[], float] = monotonic) -> None:
+        self._stage, self._clips, self._batches, self._clock = stage, clips, batches, clock
+        self._done = self._batches_done = self._logged_part = 0
+        self._counts = Counts()
+        self._began = self._logged = self._shown = clock()
+        self._artifact: UUID | None = None
+        self._unit = UNITS.get(stage, "clips")
+        if batches > 1:
+            get_run_logger().info(self._line())
+            with suppress(httpx.HTTPError, PrefectException):
+                created = create_progress_artifact(0.0, f"{stage}-progress", self._line())
+                self._artifact = cast(UUID, created)  # a coroutine only where it is awaited
+
+    def add(self, clips: int, counts: Mapping[str, int]) -> None:
+        """Count a batch that is done."""
+        self._done, self._batches_done = self._done + clips, self._batches_done + 1
+        self._counts.update(counts)
+        now, part = self._clock(), self._done * LOGGED_PARTS // self._clips
+        if self._done < self._clips and part > self._logged_part and now - self._logged >= LOG_SECONDS:
+            self._logged, self._logged_part = now, part
+            get_run_logger().info(self._line())
+        if self._artifact and now - self._shown >= ARTIFACT_SECONDS:
+            self._shown = now
+            self._show()
+
+    def end(self) -> None:
+        """Say what the stage came to, also where some of its batches failed."""
+        said = sentence(self._counts) or "nothing done"
+        get_run_logger().info("%s: %s in %s", self._stage, said, duration(self._clock() - self._began))
+        if self._artifact:
+            self._show()
+
+    def _show(self) -> None:
+        assert self._artifact
+        with suppress(httpx.HTTPError, PrefectException):
+            update_progress_artifact(self._artifact, 100 * self._done / self._clips, self._line())
+
+    def _line(self) -> str:
+        far = f"{self._stage}: {self._done:,} of {self._clips:,} {self._unit}"
+        batches = f"{self._batches_done:,} of {self._batches:,} batches"
+        if not self._done:
+            return f"{far}, {batches}"
+        pace = self._done / max(self._clock() - self._began, 1e-3)
+        left = (self._clips - self._done) / pace
+        return f"{far}, {batches}, {pace:.3g} {self._unit} a second, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,139 @@
+"""A night shared out: each shard a run of label-shard, watched until it ends and started again if it dies.
+
+Prefect's work pool is the queue. A night that was killed itself finds the shards that it had started.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Cancelling
+
+from db.engine import session_scope
+from db.runs import shard_counts
+from flows.deployments import DEPLOYMENT
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.nights.jobs import SHARD, ShareOut
+from flows.pipeline.runs.partition import Partition
+from flows.pipeline.runs.run import OpenRun
+
+LABEL_SHARD = f"{SHARD}/{DEPLOYMENT}"
+TRIES = 2
+POLL_SECONDS = 2.0
+
+
+class ShardsFailed(RuntimeError):
+    """Some shards of a night did not end well."""
+
+
+@dataclass
+class _Shard:
+    """One shard on its way: what it is asked, and the flow run that works on it now."""
+
+    parameters: Mapping[str, Any]
+    flow_run: FlowRun | None = None
+    number: int = 0
+    tries: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"shard {self.parameters['shard']} of {self.parameters['shards']}"
+
+    @property
+    def state(self) -> State[Any]:
+        assert self.flow_run
+        assert self.flow_run.state
+        return self.flow_run.state
+
+    @property
+    def may_start_again(self) -> bool:
+        """Whether it died; a shard that a person cancelled did not."""
+        return (self.state.is_crashed() or self.state.is_failed()) and self.tries < TRIES
+
+    def start(self) -> None:
+        """Starts it, or joins a run of it that an earlier life of the night started and that did not die."""
+        self.tries += 1
+        while self.flow_run is None or (self.state.is_final() and not self.state.is_completed()):
+            self.number += 1
+            started = run_deployment(
+                LABEL_SHARD,
+                parameters=dict(self.parameters),
+                timeout=0,
+                idempotency_key=f"{self.parameters['night']} {self.name} {self.number}",
+            )
+            self.flow_run = cast(FlowRun, started)  # a coroutine only where it is awaited
+
+
+def shared_out(shards: int, prefix: str, timezone: str) -> ShareOut:
+    """Shares a night out to so many runs. Raises ShardsFailed when one of them failed twice."""
+
+    def share_out(partition: Partition, labelling: Labelling, run: OpenRun) -> None:
+        library = f"{labelling.library.name}@{labelling.library.version}"
+        asked = asdict(labelling.request) | {
+            "library": library,  # whatever is imported meanwhile
+            "night": str(run.id),
+            "prefix": prefix,
+            "day": str(partition.day or "any"),
+            "timezone": timezone,
+            "shards": shards,
+        }
+        _finish([_Shard(asked | {"shard": number}) for number in range(1, shards + 1)])
+        with session_scope(labelling.runtime.engine) as session:
+            run.shard_counts = shard_counts(session, run.id)
+
+    return share_out
+
+
+def _finish(shards: Sequence[_Shard]) -> None:
+    with get_client(sync_client=True) as client:
+        try:
+            _run(client, shards)
+        except ObjectNotFound as error:
+            raise ShardsFailed(
+                f"there is no deployment {LABEL_SHARD}: start wordwave up, or ask for one shard"
+            ) from error
+    if failed := [
+        f"{shard.name}: {shard.state.message}" for shard in shards if not shard.state.is_completed()
+    ]:
+        raise ShardsFailed(
+            f"{len(failed)} of {len(shards)} shards failed, what the others did is kept. "
+            f"{'; '.join(failed)}. Run the night again: only what is left is done"
+        )
+
+
+def _run(client: SyncPrefectClient, shards: Sequence[_Shard]) -> None:
+    """Starts all and waits, whatever becomes of one; a night that is cancelled takes them with it."""
+    try:
+        for shard in shards:
+            shard.start()
+        waiting = list(shards)
+        while waiting := [shard for shard in waiting if _is_under_way(client, shard)]:
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        for shard in shards:
+            if shard.flow_run and not shard.state.is_final():
+                client.set_flow_run_state(shard.flow_run.id, Cancelling())
+        raise
+
+
+def _is_under_way(client: SyncPrefectClient, shard: _Shard) -> bool:
+    assert shard.flow_run
+    before, shard.flow_run = shard.state.name, client.read_flow_run(shard.flow_run.id)
+    if shard.state.name != before:
+        _tell(shard)
+    if shard.may_start_again:
+        get_run_logger().warning("%s is started again: %s", shard.name, shard.state.message)
+        shard.start()
+    return not shard.state.is_final()
+
+
+def _tell(shard: _Shard) -> None:
+    get_run_logger().info("%s: %s", shard.name, shard.state.name)
+    if shard.state.name == "Late":
+        get_run_logger().warning("no worker takes %s: has its work pool a place left?", shard.name)

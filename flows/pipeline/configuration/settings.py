@@ -1,0 +1,146 @@
+"""What an operator sets: one frozen class, read from WORDWAVE_* in the environment.
+
+Where things are, which models, what may be read, and the limits that audio must keep. What a person asks
+for in one run is a flow's parameter (flows.forms), never a setting. boto3 reads its own variables.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.decoding.formats.codings import EXTRA_CODINGS
+from core.decoding.in_process import AudioLimits
+from flows.pipeline.configuration.credentials import mask_url, refuse_credentials
+
+ENV_PREFIX = "WORDWAVE_"
+RESULTS = "storage"
+"""The folder of results in the working folder."""
+MINI_CODEC, MINI_LLM, MINI_GENERATION_LLM = "mini-codec", "mini-llama", "mini-llama-audio"
+"""Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
+
+_LIMITS = AudioLimits()
+
+
+def _split(value: object) -> object:
+    """The entries of a comma separated list; a comma in a folder's name is written %2C in a file:// URI."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _none_word(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _answering_with_audio(codec: str, llm: str | None) -> str | None:
+    """The mini LLM answers with labels alone, another preset with audio; a large LLM does both."""
+    return MINI_GENERATION_LLM if (codec, llm) == (MINI_CODEC, MINI_LLM) else llm
+
+
+def _known_coding(name: str) -> str:
+    if name not in EXTRA_CODINGS:
+        raise ValueError(f"{name!r} is none of the codings that can be allowed: {', '.join(EXTRA_CODINGS)}")
+    return name
+
+
+ExtraCoding = Annotated[str, AfterValidator(_known_coding)]
+Place = Annotated[str, AfterValidator(refuse_credentials)]
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Field x is read from WORDWAVE_X; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, env_ignore_empty=True, hide_input_in_errors=True, extra="forbid"
+    )
+
+    home: Folder = Field(Path("~/.wordwave"), validate_default=True, description="working folder")
+    database_url: SecretStr | None = Field(None, description="Postgres of the flows; unset: embedded")
+    owner_database_url: SecretStr | None = Field(None, description="Postgres as owner, for migrations")
+    analyst_database_url: SecretStr | None = Field(
+        None, description="Postgres as analyst, for metrics; unset: as the flows, reading only"
+    )
+    storage_uri: Place = Field(
+        default_factory=lambda data: str(data["home"] / RESULTS), description="where results are written"
+    )
+    s3_endpoint_url: Place | None = Field(None, description="S3 server; unset: what boto3 finds")
+    read_roots: Annotated[tuple[Place, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="what may be read: s3://bucket[/folder] and local folders, comma separated"
+    )
+
+    codec: str = Field(MINI_CODEC, description="codec: a directory or the name of a preset")
+    llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
+        default_factory=lambda data: MINI_LLM if data["codec"] == MINI_CODEC else None,
+        description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens",
+    )
+    generation_llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
+        default_factory=lambda data: _answering_with_audio(data["codec"], data["llm"]),
+        description="LLM that answers with audio; unset: the same, beside mini-llama mini-llama-audio",
+    )
+    llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+
+    batch_size: int = Field(100, ge=1, le=1000, description="clips of one batch")
+    download_threads: int = Field(8, ge=1, le=64, description="objects read at once")
+    download_timeout: float = Field(120, gt=0, description="seconds to read an object, beside its size")
+    min_download_rate: float = Field(
+        65_536, gt=0, description="bytes a second: an object's size over it is added to its seconds"
+    )
+
+    outage_timeout: float = Field(
+        900, ge=0, description="seconds that a run waits for a store or database that is away"
+    )
+    outage_retries: int = Field(3, ge=0, le=100, description="how often a flow is retried after an outage")
+    outage_retry_delay: float = Field(600, ge=0, description="seconds before each of these retries")
+
+    max_bytes: int = Field(_LIMITS.max_bytes, gt=0, description="largest object that is read")
+    min_duration: float = Field(_LIMITS.min_duration, ge=0, description="seconds")
+    max_duration: float = Field(_LIMITS.max_duration, gt=0, description="seconds")
+    min_sample_rate: int = Field(_LIMITS.min_sample_rate, gt=0, description="Hz")
+    max_sample_rate: int = Field(_LIMITS.max_sample_rate, gt=0, description="Hz")
+    max_kernel_bytes: int = Field(_LIMITS.max_kernel_bytes, gt=0, description="largest resampling kernel")
+    max_channels: int = Field(_LIMITS.max_channels, ge=1, description="channels of a clip")
+    max_expansion: float = Field(_LIMITS.max_expansion, ge=1, description="decoded over encoded bytes")
+    min_bomb_bytes: int = Field(_LIMITS.min_bomb_bytes, ge=0, description="decoded bytes that are no bomb")
+    min_peak_dbfs: float = Field(_LIMITS.min_peak_dbfs, lt=0, description="dBFS; quieter clips are silent")
+    max_peak_dbfs: float = Field(_LIMITS.max_peak_dbfs, ge=0, description="dBFS; louder clips are refused")
+    extra_codings: Annotated[tuple[ExtraCoding, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="codings beside the usual ones: " + ", ".join(EXTRA_CODINGS)
+    )
+    allow_silent: bool = Field(_LIMITS.allow_silent, description="answer silent clips too")
+    decode_timeout: float = Field(_LIMITS.decode_timeout, gt=0, description="seconds to decode one clip")
+    stall_timeout: float = Field(_LIMITS.stall_timeout, gt=0, description="seconds to decode one block")
+
+    log_format: Literal["text", "json"] = Field("text", description="logs: text, or json, an object a line")
+
+    test_data: Folder | None = Field(None, description="real audio for the tests that need it")
+
+    @property
+    def audio_limits(self) -> AudioLimits:
+        """The bounds that every clip must keep; the fields have the names they have there."""
+        return AudioLimits(**{field.name: getattr(self, field.name) for field in fields(AudioLimits)})
+
+    def download_seconds(self, size: int | None) -> float:
+        """How long reading an object of a size may take; where it is unknown, that of the largest one."""
+        expected = self.max_bytes if size is None else min(size, self.max_bytes)
+        return self.download_timeout + expected / self.min_download_rate
+
+    def reading(self, *places: str) -> "Settings":
+        """These settings with more places that may be read: what a person named on the command line."""
+        return self.model_copy(update={"read_roots": (*self.read_roots, *map(refuse_credentials, places))})
+
+    def describe(self) -> dict[str, str]:
+        """Variable -> value as people may see it: passwords masked, `-` where unset."""
+        return {ENV_PREFIX + name.upper(): _shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, SecretStr):
+        return mask_url(value.get_secret_value())
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,189 @@
+"""How well clips of known labels are answered: few-shot episodes, baselines and controls, as the paper asks.
+
+Nothing is stored but the run and what came of it: the figures as JSON under the run's prefix.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+from core.evaluation.paper import Column, Layout, TaskName, columns
+from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
+from flows.pipeline.nights.jobs import Each, run_stage
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.halving import ModelStep
+from flows.pipeline.runs.run import OpenRun, recorded_run
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical
+
+if TYPE_CHECKING:
+    from core.evaluation.experiment import Asked, Experiment, Job
+    from core.evaluation.tables import Table
+    from core.prompts.template import Layers
+
+KIND = "evaluate-task"
+
+Protocol = Literal["service", "paper"]
+PROTOCOLS = {
+    "service": "whole clips are encoded and asked in windows, the most probable label answers",
+    "paper": "clips are cut or padded to 1 second before they are encoded, greedy decoding answers",
+}
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is asked of which clips.
+
+    The layouts `prompts` and `ways` bring columns of their own (core.evaluation.paper), and `prompts` both
+    kinds of layers; what they do not bring holds for each column. `layers` "auto", `window` 0 and `orders` 0
+    ask a model as it was trained to be asked.
+    """
+
+    manifest: str
+    n_way: int = 2
+    k_shot: int = 1
+    episodes: int = 600
+    layout: Layout = "single"
+    paper: TaskName = "none"
+    instruction: bool = True
+    repeats: int = 0
+    layers: Literal["auto"] | Layers = "auto"
+    window: int = 0
+    max_windows: int = 3
+    orders: int = 0
+    protocol: Protocol = "service"
+    seed: int = 0
+
+
+class Evaluation:
+    """A request made ready once per process: its clips are read, then episodes of them are asked."""
+
+    def __init__(self, runtime: Runtime, request: EvaluationRequest) -> None:
+        self.runtime, self.request = runtime, request
+        paper = request.protocol == "paper"
+        self.manifest = LabeledManifest(runtime, request.manifest, first_second=paper)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """What is asked of the clips once all are read. Raises ValueError where they are too few."""
+        from core.evaluation.experiment import Experiment
+
+        request, clips = self.request, self.manifest.clips()
+        asked = Column(request.n_way, request.k_shot, request.instruction, request.repeats)
+        shown = columns(request.layout, asked, len(set(clips.labels)))
+        return Experiment(clips, shown, self._models(), count=request.episodes, seed=request.seed)
+
+    def ask_part(self, part: Sequence[tuple[Job, int]]) -> Counts:
+        """Ask a part of the experiment, in smaller ones where memory is short; safe to repeat."""
+        step: ModelStep[tuple[Job, int], int] = ModelStep(
+            "ask", partial(_replies, self.experiment), self.runtime.batch_limits
+        )
+        with self.runtime.device_lock():
+            return Counts(replies=sum(one for one in step.run(part) if isinstance(one, int)))
+
+    @cached_property
+    def table(self) -> Table:
+        """The scores, once all is asked."""
+        from core.evaluation.tables import Table
+        from core.evaluation.verdict import confusion, verdicts
+
+        experiment, request = self.experiment, self.request
+        table = Table(
+            request.layout,
+            request.paper,
+            experiment.columns,
+            experiment.scores(),
+            experiment.answering,
+            tuple(self._about()),
+            confusion=confusion(experiment, 0),
+        )
+        names = list(map(table.column_name, table.columns))
+        return replace(table, verdicts=tuple(f"{names[at]}: {line}" for at, line in verdicts(experiment)))
+
+    def _models(self) -> dict[str, Asked]:
+        """A row for each kind of layers, none where no LLM is set."""
+        if self.runtime.settings.llm is None:
+            return {}
+        name = Path(self.runtime.settings.llm).name
+        if self.request.layout == "prompts":
+            kinds: tuple[Layers, ...] = ("semantic", "semantic+acoustic")
+            return {f"{name}, {layers}": self._asked(layers) for layers in kinds}
+        if self.request.layers == "auto":
+            return {name: self._asked(None)}
+        return {f"{name}, {self.request.layers}": self._asked(self.request.layers)}
+
+    def _asked(self, layers: Layers | None) -> Asked:
+        from core.evaluation.experiment import few_shot
+        from core.prompts.few_shot import FewShotSettings
+
+        request, llama = self.request, self.runtime.llama
+        assert llama is not None
+        settings = FewShotSettings(
+            layers=layers,
+            window=request.window or None,
+            max_windows=request.max_windows,
+            mode=request.protocol,
+            orders=request.orders or None,
+        )
+        return few_shot(llama, self.runtime.vocabulary, settings)
+
+    def _about(self) -> list[str]:
+        """What was asked here, in sentences."""
+        request, settings, read = self.request, self.runtime.settings, self.manifest.read.values()
+        labels, seconds = {clip.row.label for clip in read}, [clip.seconds for clip in read]
+        grouped, left_out = sum(bool(clip.row.group) for clip in read), len(self.manifest.left_out)
+        return [
+            f"Here: {request.episodes} episodes of {len(read)} clips of {len(labels)} labels, "
+            f"{min(seconds):.1f} to {max(seconds):.1f} s, median {median(seconds):.1f} s; {left_out} rows "
+            f"left out; {grouped} clips have a group, which no demonstration shares with the query.",
+            f"Protocol {request.protocol}: {PROTOCOLS[request.protocol]}.",
+            f"Codec {settings.codec}, LLM {settings.llm or 'none: nearest tokens answers'}.",
+            *dict.fromkeys(f"{job.row}: {error}" for job, error in self.experiment.too_long.items()),
+        ]
+
+
+def _replies(experiment: Experiment, part: Sequence[tuple[Job, int]]) -> list[int]:
+    """For each episode of a part 1 if it has a reply: all of them or none."""
+    return [experiment.ask(part) // len(part)] * len(part)
+
+
+def evaluate(
+    runtime: Runtime, request: EvaluationRequest, each: Each, *, flow_run_id: str | None = None
+) -> tuple[Evaluation, OpenRun]:
+    """Evaluates a manifest as one run and keeps its figures; `run.manifest` says where."""
+    partition = canonical(request.manifest)
+    recorded = recorded_run(runtime, KIND, partition, asdict(request), flow_run_id=flow_run_id)
+    with recorded as run:
+        evaluation = Evaluation(runtime, request)
+        run_stage(run, each, "read", evaluation.manifest.read_batch, evaluation.manifest.batches())
+        run_stage(run, each, "ask", evaluation.ask_part, evaluation.experiment.parts(), things="replies")
+        storage = runtime.storage(runtime.settings.storage_uri)
+        figures = figures_json(evaluation, run)
+        run.manifest = storage.write(f"runs/{run.id}/evaluation.json", figures).uri
+    return evaluation, run
+
+
+def figures_json(evaluation: Evaluation, run: OpenRun) -> bytes:
+    """All that was asked and measured, as it is kept."""
+    table, runtime = evaluation.table, evaluation.runtime
+    figures = {
+        "run": str(run.id),
+        "request": asdict(evaluation.request),
+        "codec": {"name": runtime.settings.codec, "fingerprint": runtime.codec.fingerprint},
+        "llm": {"name": runtime.settings.llm, "fingerprint": runtime.llm_fingerprint},
+        "columns": [asdict(column) for column in table.columns],
+        "scores": {name: [one and asdict(one) for one in row] for name, row in table.scores.items()},
+        "answering": table.answering,
+        "paper": {"table": table.paper_name, "rows": table.paper_rows},
+        "about": table.about,
+        "verdicts": table.verdicts,
+        "confusion": [[right, said, count] for (right, said), count in table.confusion.items()],
+        "left_out": [asdict(row) for row in evaluation.manifest.left_out],
+    }
+    return json.dumps(figures, ensure_ascii=False, indent=1).encode()

@@ -1,0 +1,459 @@
+"""From texts to audio: a library in the prompt of a frozen LLM, an object and a row for every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.errors import AudioRejected, PromptError
+from db.engine import session_scope
+from db.generated import (
+    Audio,
+    NewAudio,
+    existing_audio,
+    get_audio,
+    get_audio_codes,
+    move_audio,
+    save_audio,
+)
+from db.libraries import Demonstration, get_library
+from db.library_names import split_library_name
+from db.runs import RunClaim
+from flows.pipeline.ingest import GENERATED
+from flows.pipeline.labeling.label import clip_codes
+from flows.pipeline.libraries.demonstrations import stored_tokens, unseen
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.halving import ModelStep
+from flows.pipeline.runs.run import run_session
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.telemetry import add_audio, timed
+from flows.pipeline.storage.damage import is_intact
+from flows.pipeline.tokenize_clips import tokenize_uris
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.in_context.audio_generator import AudioGenerator
+    from core.prompts.generation import Example, GenerationTask
+    from core.tokens.clip_codes import AudioCodes, ClipCodes
+    from core.tokens.window import WindowCodes
+    from flows.pipeline.storage import Storage
+
+TextTask = Literal["speech", "sound"]
+AudioFormat = Literal["wav", "flac"]
+AT_ONCE = 16
+"""Answers of a batch: an answer takes a second or so where a label takes a hundredth."""
+QUIETEST_DB = -120.0
+NOT_DECODING = {"library", "repeats"}
+"""Fields of a request that stand in the key otherwise: the library's version, and the prompt's hash."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question: a text, or the content of a noisy clip."""
+
+    text: str | None = None
+    content_sha256: bytes | None = None
+
+    @property
+    def said(self) -> str:
+        assert self.text is not None
+        return self.text
+
+    @property
+    def content(self) -> bytes:
+        assert self.content_sha256 is not None
+        return self.content_sha256
+
+
+@dataclass(frozen=True)
+class AudioRequest:
+    """What decides the answers, beside the models: the library version, how it is shown and what is said.
+
+    `seconds` of audio answer a text, and so long are the demonstrations shown; noisy clips are answered in
+    slices of so many seconds, 0 for a clip at once. They are rounded to blocks of codes (0.24 s). The seed of
+    each answer comes of `seed`. Raises ValueError for what is no finite number.
+    """
+
+    library: str
+    seconds: float
+    repeats: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    format: AudioFormat = "wav"
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "temperature", "top_p"):
+            if not math.isfinite(value := getattr(self, name)):  # a command's bounds let nan pass
+                raise ValueError(f"{name} {value} is no number that audio can be asked with")
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """Codes, what they decode to, (T,) at the codec's rate, and what can be measured of it."""
+
+    codes: AudioCodes
+    waveform: Tensor
+    metrics: dict[str, float]
+
+
+class Generating(ABC):
+    """A request made ready once per process: library, prompt and models; then batch after batch.
+
+    Raises LibraryNotFound, and PromptError for a library of another task or where no LLM is set.
+    """
+
+    def __init__(self, runtime: Runtime, task: GenerationTask, request: AudioRequest) -> None:
+        self.runtime, self.task, self.request = runtime, task, request
+        with session_scope(runtime.engine) as session:
+            self.library = get_library(session, *split_library_name(request.library))
+        self.library_name = f"{self.library.name}@{self.library.version}"
+        if self.library.task != task:
+            raise PromptError(f"library {self.library_name} is for {self.library.task}, not for {task}")
+        if runtime.settings.generation_llm is None:
+            raise PromptError("no LLM is set that could answer: let WORDWAVE_GENERATION_LLM name one")
+
+    def prepare(self, run: RunClaim) -> None:
+        """Tokenizes demonstrations that this codec has not seen, and makes the prompt ready."""
+        waiting = unseen(self.runtime, self.library, with_latent=False)
+        tokenize_uris(self.runtime, waiting, run)
+        _ = self.generator
+
+    @cached_property
+    def generator(self) -> AudioGenerator:
+        """The LLM and its prompt. Raises PromptTooLong where the demonstrations alone pass its context."""
+        from core.in_context.audio_generator import AudioGenerator, Decoding
+        from core.prompts.generation import INSTRUCTIONS
+
+        request, llama = self.request, self.runtime.generation_llama
+        assert llama is not None
+        return AudioGenerator(
+            llama,
+            self.runtime.generation_vocabulary,
+            self.task,
+            self.examples,
+            instruction=self.library.instruction or INSTRUCTIONS[self.task],
+            repeats=request.repeats,
+            decoding=Decoding(request.temperature, request.top_p),
+        )
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """The demonstrations as they are shown, in library order."""
+        stored = stored_tokens(self.runtime, self.library, with_latent=False)
+        codes = {content: clip_codes(tokens) for content, tokens in stored.items()}
+        return [self._example(row, codes) for row in self.library.demonstrations]
+
+    @cached_property
+    def prompt_hash(self) -> str:
+        """Names the prompt, the question left out."""
+        return self.generator.prompt_hash
+
+    @property
+    def blocks(self) -> int:
+        """The asked seconds as blocks of codes, at least one; 0 for none."""
+        config, seconds = self.runtime.codec.config, self.request.seconds
+        return max(1, round(seconds * config.sample_rate / config.block_length)) if seconds else 0
+
+    def work_key(self, asked: Asked) -> bytes:
+        """Names the work of one answer: equal keys have equal answers (DESIGN: work key)."""
+        decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
+        parts = [
+            asked.said if asked.content_sha256 is None else asked.content.hex(),
+            self.runtime.codec.fingerprint,
+            str(self.runtime.generation_fingerprint),
+            self.library_name,
+            self.prompt_hash,
+            self.task,
+            json.dumps(decoding | {"seconds": self.blocks}, sort_keys=True),
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).digest()
+
+    def seed(self, asked: Asked) -> int:
+        """The seed of one answer, from the request's and its work key: below 2**62."""
+        drawn = hashlib.sha256(b"%d " % self.request.seed + self.work_key(asked)).digest()
+        return int.from_bytes(drawn[:8]) >> 2
+
+    def undone(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
+        """What of it has no standing answer to this request, each once, cut in batches."""
+        keys = {self.work_key(one): one for one in asked}
+        with session_scope(self.runtime.engine) as session:
+            done = existing_audio(session, keys)
+        return in_batches([one for key, one in keys.items() if key not in done])
+
+    def lost(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
+        """What has a standing answer whose object is missing or changed, cut in batches."""
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+
+        def is_there(audio: Audio) -> bool:
+            return is_intact(storage, {audio.uri: audio.sha256})
+
+        answers = self.audio(asked)
+        found = zip(answers, self.runtime.downloads.map(is_there, answers.values()), strict=True)
+        return in_batches([one for one, there in found if not there])
+
+    def restore_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
+        """Write the objects of answers again, decoded from the codes of their rows; safe to repeat.
+
+        Another machine may decode other bits, which have another name: the rows then say so.
+        """
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+        answers, codes = self.audio(batch), self.codes(batch)
+        written = {}
+        for one, audio in answers.items():
+            data = self._file(self.decode_again(audio, codes[one]))
+            written[audio.work_key] = storage.write(self._key(audio.work_key, data), data)
+        with run_session(self.runtime, run) as session:
+            move_audio(session, {key: (stored.uri, stored.sha256) for key, stored in written.items()})
+        return Counts(restored=len(written))
+
+    def decode_again(self, audio: Audio, codes: AudioCodes) -> Tensor:
+        """Return what the object of a row holds, decoded from its codes."""
+        length = round(audio.duration * self.runtime.codec.config.sample_rate)
+        with self.runtime.device_lock():
+            return self.decode(codes, audio.seed)[:length]
+
+    def codes(self, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
+        """The codes of the standing answers, which take more memory than all else of them."""
+        keys = {self.work_key(one): one for one in asked}
+        with session_scope(self.runtime.engine) as session:
+            return {keys[key]: codes for key, codes in get_audio_codes(session, keys).items()}
+
+    def audio(self, asked: Iterable[Asked]) -> dict[Asked, Audio]:
+        """The standing answers to this request, in the order of what is asked."""
+        keys = {self.work_key(one): one for one in asked}
+        with session_scope(self.runtime.engine) as session:
+            found = get_audio(session, keys)
+        return {one: found[key] for key, one in keys.items() if key in found}
+
+    def answer_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
+        """Answer a batch: each object first, then all rows in one transaction; safe to repeat.
+
+        What cannot be asked, or what the models fail on alone, is set aside.
+        """
+        rejected = self.unusable(batch)
+        asked = [one for one in batch if one not in rejected]
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+        answered = {}
+        for one, outcome in zip(asked, self.outcomes(asked), strict=True):
+            if isinstance(outcome, AudioRejected):
+                rejected[one] = outcome
+            else:
+                answered[one] = outcome
+        with timed("write"):
+            rows = [self._stored(storage, one, outcome) for one, outcome in answered.items()]
+            with run_session(self.runtime, run) as session:
+                written = Counts(generated=save_audio(session, run.writes_as, rows))
+                written += self.set_aside(session, run.writes_as, rejected)
+        add_audio(sum(row.duration for row in rows))
+        return written
+
+    def outcomes(self, batch: Sequence[Asked]) -> list[Answered | AudioRejected]:
+        """Compute the answers of a batch; what the models fail on alone is rejected as `failed`."""
+        step: ModelStep[Asked, Answered] = ModelStep(
+            self.task,
+            lambda some: _finite(self.answer(some)),
+            self.runtime.batch_limits,
+            lambda: self.answer([self.demonstrated_question]),
+        )
+        with self.runtime.device_lock(), timed("generate"):
+            return step.run(batch)
+
+    @property
+    @abstractmethod
+    def demonstrated_question(self) -> Asked:
+        """A short question of the library itself, which the models must be able to answer."""
+
+    @abstractmethod
+    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+        """What of a batch cannot be asked, and why."""
+
+    @abstractmethod
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+        """Record what was not answered, and why."""
+
+    @abstractmethod
+    def question(self, asked: Asked) -> str | WindowCodes:
+        """What stands in the brackets of a prompt: the text, or the first slice of the clip."""
+
+    @abstractmethod
+    def noisy(self, asked: Asked) -> AudioCodes | None:
+        """The codes that were asked with, None for a text."""
+
+    @abstractmethod
+    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
+        """The answers of a batch, computed on the device."""
+
+    @abstractmethod
+    def demonstrates(self, asked: Asked) -> bool:
+        """Whether the library shows what is asked."""
+
+    @abstractmethod
+    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example: ...
+
+    def decode(self, codes: AudioCodes, seed: int) -> Tensor:
+        """(T,) at the codec's rate: alone, so that no other answer can change a bit of it."""
+        import torch
+
+        layers = [torch.tensor([layer]) for layer in codes]
+        waveform: Tensor = self.runtime.codec.decode(layers, seeds=[seed])[0, 0].cpu()
+        return waveform
+
+    def _stored(self, storage: Storage, asked: Asked, answer: Answered) -> NewAudio:
+        """The row of an answer whose object is written."""
+        runtime, key = self.runtime, self.work_key(asked)
+        assert runtime.generation_llm_id is not None
+        data = self._file(answer.waveform)
+        stored = storage.write(self._key(key, data), data)
+        semantic, acoustic1, acoustic2 = (list(map(int, layer)) for layer in answer.codes)
+        return NewAudio(
+            work_key=key,
+            task=self.task,
+            text=asked.text,
+            content_sha256=asked.content_sha256,
+            demonstration_set_id=self.library.id,
+            codec_id=runtime.codec_id,
+            llm_id=runtime.generation_llm_id,
+            semantic=semantic,
+            acoustic1=acoustic1,
+            acoustic2=acoustic2,
+            duration=len(answer.waveform) / runtime.codec.config.sample_rate,
+            uri=stored.uri,
+            sha256=stored.sha256,
+            metrics=answer.metrics,
+            is_demonstration=self.demonstrates(asked),
+            provenance={"device": runtime.device, "prompt_hash": self.prompt_hash},
+            seed=self.seed(asked),
+        )
+
+    def _key(self, work_key: bytes, data: bytes) -> str:
+        """Name an object by its content too: other bits for the same work never replace what a row names."""
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        return f"{GENERATED}/{work_key.hex()}-{digest}.{self.request.format}"
+
+    def _file(self, waveform: Tensor) -> bytes:
+        from core.audio.waveform import flac_bytes, wav_bytes
+
+        write = wav_bytes if self.request.format == "wav" else flac_bytes
+        return write(waveform, self.runtime.codec.config.sample_rate)
+
+
+def _finite(answers: Sequence[Answered]) -> Sequence[Answered]:
+    """Raise ArithmeticError for audio that no file can hold."""
+    for answer in answers:
+        if not (answer.waveform.isfinite().all() and all(map(math.isfinite, answer.metrics.values()))):
+            raise ArithmeticError("the answer decodes to samples that are not finite")
+    return answers
+
+
+def in_batches(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
+    """Cut so that what is answered at once lies in memory together."""
+    return [asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE)]
+
+
+class Speaking(Generating):
+    """Answers texts with speech or sounds."""
+
+    def __init__(self, runtime: Runtime, task: TextTask, request: AudioRequest) -> None:
+        super().__init__(runtime, task, request)
+        self.texts = {row.said for row in self.library.demonstrations}
+        self.failed: dict[Asked, AudioRejected] = {}
+        """Texts that this process could not answer; the next run asks them again."""
+
+    @property
+    def demonstrated_question(self) -> Asked:
+        return Asked(text=min(self.texts, key=len))
+
+    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+        return {}
+
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+        self.failed |= rejected
+        return Counts(failed=len(rejected)) if rejected else Counts()
+
+    def prepare(self, run: RunClaim) -> None:
+        """Raises PromptTooLong where no text shown would fit, so that a file is not refused line by line."""
+        super().prepare(run)
+        self.check(self.demonstrated_question.said)
+
+    def check(self, text: str) -> None:
+        """Raises PromptError for a text that cannot be asked, PromptTooLong for one that does not fit."""
+        from core.in_context.audio_generator import AudioQuery
+
+        self.generator.check(AudioQuery(text, self.blocks))
+
+    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
+        from core.in_context.audio_generator import AudioQuery
+
+        queries = [AudioQuery(asked.said, self.blocks, self.seed(asked)) for asked in batch]
+        codes = self.generator.generate(queries)
+        return [self._answered(asked, said) for asked, said in zip(batch, codes, strict=True)]
+
+    def demonstrates(self, asked: Asked) -> bool:
+        return asked.text in self.texts
+
+    def question(self, asked: Asked) -> str:
+        return asked.said
+
+    def noisy(self, asked: Asked) -> None:
+        return None
+
+    def _answered(self, asked: Asked, codes: AudioCodes) -> Answered:
+        waveform = self.decode(codes, self.seed(asked))
+        return Answered(codes, waveform, loudness(waveform) | self._likeness(asked, codes))
+
+    def _likeness(self, asked: Asked, codes: AudioCodes) -> dict[str, float]:
+        """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
+        from core.in_context.baselines import likenesses
+
+        shown = [as_clip(example.answer.layers) for example in self.examples if example.asked == asked.text]
+        return {"likeness": float(likenesses([as_clip(codes)], shown).max())} if shown else {}
+
+    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
+        from core.prompts.generation import Example
+
+        clip = codes[row.content_sha256]
+        return Example(row.said, window(clip, loudest_start(clip, self.blocks), self.blocks))
+
+
+def loudest_start(clip: ClipCodes, blocks: int) -> int:
+    """The semantic code at which the loudest stretch of so many blocks begins; 0 blocks mean the whole."""
+    from core.tokens.clip_codes import CODES_PER_BLOCK
+    from core.tokens.window import loudest_window
+
+    return loudest_window(clip.levels, CODES_PER_BLOCK[0] * (blocks or clip.num_blocks))
+
+
+def window(clip: ClipCodes, start: int, blocks: int) -> WindowCodes:
+    """So many blocks of a clip from a semantic code on, fewer at its end; 0 blocks mean the whole."""
+    from core.tokens.clip_codes import CODES_PER_BLOCK
+    from core.tokens.window import cut_window
+
+    return cut_window(clip, start, CODES_PER_BLOCK[0] * (blocks or clip.num_blocks))
+
+
+def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
+    """Codes as a clip whose levels nobody asks for."""
+    import numpy as np
+
+    from core.tokens.clip_codes import ClipCodes
+
+    semantic, acoustic1, acoustic2 = (np.array(list(layer), np.int16) for layer in layers)
+    return ClipCodes(semantic, acoustic1, acoustic2, np.zeros(len(semantic), np.int16))
+
+
+def loudness(waveform: Tensor) -> dict[str, float]:
+    """The largest sample, 1.0 is full scale, and the RMS level in dB below it."""
+    power = float(waveform.double().square().mean())
+    level = 10 * math.log10(power) if power else QUIETEST_DB
+    return {"peak": float(waveform.abs().max()), "level_db": max(QUIETEST_DB, level)}

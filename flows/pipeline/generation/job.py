@@ -1,0 +1,151 @@
+"""Whole jobs that answer with audio: one recorded run each, which leaves a page to look at and listen to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from db.clips import READING, Selection, listed_uris
+from db.engine import session_scope
+from db.generated import Audio
+from db.quarantine import open_quarantine
+from flows.pipeline.generation.denoise import STAGE as DENOISE
+from flows.pipeline.generation.denoise import Denoising
+from flows.pipeline.generation.generate import Asked, AudioRequest, Generating, Speaking, TextTask
+from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
+from flows.pipeline.generation.texts import Texts
+from flows.pipeline.nights.jobs import Each, ingest_place, run_once, run_stage, tokenize_place
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.partition import Partition
+from flows.pipeline.runs.run import OpenRun, recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import Runtime
+
+KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-sound"}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished run and what it came to."""
+
+    run: OpenRun
+    record: Record
+
+
+def run_texts(
+    runtime: Runtime,
+    task: TextTask,
+    request: AudioRequest,
+    texts: Texts,
+    each: Each,
+    *,
+    flow_run_id: str | None = None,
+) -> Generated:
+    """Answers texts with speech or sounds. Raises PromptError for a text of a form that cannot be asked."""
+    partition = texts.place or f"texts {texts.sha256}"
+    parameters = asdict(request) | {"texts_uri": texts.place, "texts_sha256": texts.sha256}
+    recorded = recorded_run(
+        runtime, KINDS[task], partition, parameters, libraries=("library",), flow_run_id=flow_run_id
+    )
+    with recorded as run:
+        speaking = Speaking(runtime, task, replace(request, library=run.parameters["library"]))
+        run.breaker.run(lambda: speaking.prepare(run.claim))
+        accepted = texts.accepted(speaking.check)
+        run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
+        questions = {line.text: Asked(text=line.text) for line in accepted.lines}
+        batches = run.breaker.run(lambda: speaking.undone(questions.values()))
+        run_stage(
+            run,
+            each,
+            "generate",
+            lambda batch: speaking.answer_batch(batch, run.claim),
+            batches,
+            things="texts",
+        )
+        restore(speaking, questions.values(), run, each)
+        audio = speaking.audio(questions.values())
+        failed = {asked: why.message for asked, why in speaking.failed.items()}
+        answers = [audio_answer(text, asked, audio, failed.get(asked)) for text, asked in questions.items()]
+        record = Record(speaking, answers, accepted.refused)
+        keep_record(record, run, each)
+    return Generated(run, record)
+
+
+def run_denoising(
+    runtime: Runtime,
+    partition: Partition,
+    request: AudioRequest,
+    each: Each,
+    *,
+    flow_run_id: str | None = None,
+) -> Generated:
+    """Lists and tokenizes the clips of a partition, and answers each with itself without its noise."""
+    parameters = {"prefix": partition.prefix, **asdict(request)}
+    recorded = recorded_run(
+        runtime,
+        "denoise-clips",
+        partition.name,
+        parameters,
+        libraries=("library",),
+        day=partition.day,
+        flow_run_id=flow_run_id,
+    )
+    with recorded as run:
+        denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
+        ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
+        selection = run.breaker.run(lambda: partition.selection(runtime))
+        require_clips(runtime, partition.where, selection)
+        tokenize_place(runtime, partition.place, selection, run, each)
+        run.breaker.run(lambda: denoising.prepare(run.claim))
+        batches = denoising.batches(selection)
+        run_stage(
+            run,
+            each,
+            DENOISE,
+            lambda batch: denoising.answer_batch(batch, run.claim),
+            batches,
+        )
+        restore(denoising, denoising.questions(selection).values(), run, each)
+        record = Record(denoising, clip_answers(denoising, selection))
+        keep_record(record, run, each)
+    return Generated(run, record)
+
+
+def restore(generating: Generating, asked: Iterable[Asked], run: OpenRun, each: Each) -> None:
+    """Writes audio again whose object was lost."""
+    batches = run.breaker.run(lambda: generating.lost(asked))
+    run_stage(
+        run,
+        each,
+        "restore",
+        lambda batch: generating.restore_batch(batch, run.claim),
+        batches,
+        things="answers",
+    )
+
+
+def keep_record(record: Record, run: OpenRun, each: Each) -> None:
+    """Writes the page of a run."""
+    run_once(run, each, "page", lambda: keep_page(record, run))
+
+
+def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:
+    """Every selected current clip: answered, quarantined, or waiting for its tokens."""
+    questions = denoising.questions(selection)
+    audio = denoising.audio(questions.values())
+    with session_scope(denoising.runtime.engine) as session:
+        uris = listed_uris(session, selection)
+        rejected = open_quarantine(session, selection, READING, DENOISE)
+    reasons = {row.uri: row.reason for row in rejected}
+    return [audio_answer(uri, questions.get(uri), audio, reasons.get(uri)) for uri in uris]
+
+
+def audio_answer(
+    name: str, asked: Asked | None, audio: Mapping[Asked, Audio], reason: str | None = None
+) -> AudioAnswer:
+    """What became of a question, given the audio that there is."""
+    if asked is not None and asked in audio:
+        return AudioAnswer(asked, name, "generated", audio[asked])
+    if reason is None:
+        return AudioAnswer(asked, name, "pending")
+    status: Literal["failed", "quarantined"] = "failed" if asked and asked.text else "quarantined"
+    return AudioAnswer(asked, name, status, reason=reason)

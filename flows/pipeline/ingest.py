@@ -1,0 +1,66 @@
+"""Which clips there are: one complete listing of a place, recorded in Postgres. No object is read."""
+
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from tempfile import SpooledTemporaryFile
+
+from db.clips import add_clips
+from db.engine import session_scope
+from db.runs import RunClaim, hold_run
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.telemetry import timed
+from flows.pipeline.storage import Listed
+from flows.pipeline.storage.uris import below, canonical
+
+GENERATED = "generated"
+"""The folder of the storage in which audio lies that was made here."""
+
+_PART_OBJECTS = 1_000
+_MAX_HELD_BYTES = 16 * 2**20
+
+
+def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_loss: bool = False) -> Counts:
+    """List a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted.
+
+    Raises MostClipsLost where most known clips are not listed, unless that is allowed, and RunLost where
+    another process has taken up the run that lists.
+    """
+    with (
+        _to_its_end(listed_clips(runtime, place)) as listed,
+        timed("write"),
+        session_scope(runtime.engine) as session,
+    ):
+        if run:
+            hold_run(session, run)
+        counts = add_clips(session, listed, canonical(place), allow_loss=allow_loss)
+    unlisted = Counts(unlisted=counts.unlisted) if counts.unlisted else Counts()
+    return Counts(new=counts.new, known=counts.known, gone=counts.gone, **unlisted)
+
+
+@contextmanager
+def _to_its_end(listed: Iterator[Listed]) -> Iterator[Iterator[Listed]]:
+    """Take a listing over before it is used, so that no transaction waits for the storage."""
+    with SpooledTemporaryFile(_MAX_HELD_BYTES) as file:
+        with timed("list"):
+            while part := list(islice(listed, _PART_OBJECTS)):
+                pickle.dump(part, file)
+        file.seek(0)
+        yield chain.from_iterable(_parts(file))
+
+
+def _parts(file: "SpooledTemporaryFile[bytes]") -> Iterator[list[Listed]]:
+    with suppress(EOFError):
+        while True:
+            yield pickle.load(file)  # noqa: S301  written above, into a file without a name
+
+
+def listed_clips(runtime: Runtime, place: str) -> Iterator[Listed]:
+    """What lies there, but for audio that was generated: in a bucket that also keeps results, a run would
+    take the answers of the last one for clips. Named as the place itself, it is taken."""
+    generated = below(canonical(f"{runtime.settings.storage_uri}/{GENERATED}"))
+    asked_for = below(canonical(place)).startswith(generated)
+    listed = runtime.storage(place).list(place)
+    return (one for one in listed if asked_for or not one.uri.startswith(generated))

@@ -1,0 +1,119 @@
+"""Labels as files for people without a database: Parquet and JSON lines, and a manifest that comes last.
+
+Files are named by their content: no later write changes one that a manifest names, and an export that was
+cut off is repeated over what it left, since equal rows give equal bytes.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from tempfile import TemporaryFile
+from types import UnionType
+from typing import IO, Any, get_type_hints
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
+from flows.pipeline.storage import Storage, Stored
+from flows.pipeline.storage.hashed_copy import path_of, sha256_of
+
+MANIFEST = "manifest.json"
+NAME_DIGITS = 12  # of the sha256, in hex
+ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
+
+
+_TYPES = {
+    str: pa.string(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    int: pa.int32(),
+    datetime: pa.timestamp("us", "UTC"),
+    Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
+}
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """Rows as files without a name, so that no kill leaves them behind."""
+
+    num_rows: int
+    files: Mapping[str, IO[bytes]]
+
+
+@contextmanager
+def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
+    """Write rows, read once and in the order they come in, to local files that last as long as the block.
+
+    Raises ValueError for a number that is not finite.
+    """
+    with TemporaryFile() as parquet, TemporaryFile() as jsonl:
+        yield LabelFiles(_write_files(rows, parquet, jsonl), {"parquet": parquet, "jsonl": jsonl})
+
+
+def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> dict[str, str]:
+    """Copy labels-<sha256>.parquet and labels-<sha256>.jsonl, then manifest.json, below runs/<run id>/.
+
+    `storage` is open where results go. Return the hex sha256 of each by its name.
+    """
+    folder, stored = f"runs/{run_id}", {}
+    for kind, file in local.files.items():
+        name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_DIGITS]}.{kind}"
+        stored[name] = storage.write(f"{folder}/{name}", path_of(file))
+    stored[MANIFEST] = storage.write(f"{folder}/{MANIFEST}", _manifest(run_id, local.num_rows, stored))
+    return {name: file.sha256.hex() for name, file in stored.items()}
+
+
+def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:
+    num_rows, schema = 0, _schema()
+    with pq.ParquetWriter(parquet, schema, compression="zstd") as table:
+        for group in _groups(rows):
+            records = [_record(row) for row in group]
+            jsonl.writelines(_line(record) for record in records)
+            table.write_table(pa.Table.from_pylist([_columns(record) for record in records], schema=schema))
+            num_rows += len(records)
+    return num_rows
+
+
+def _schema() -> pa.Schema:
+    """A column for each field of LabelRow; only those that may be None are nullable."""
+    hints = get_type_hints(LabelRow)
+    kinds = {name: hint.__args__[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
+    return pa.schema([pa.field(name, _TYPES[kinds[name]], kinds[name] is not hints[name]) for name in hints])
+
+
+def _groups(rows: Iterable[LabelRow]) -> Iterator[list[LabelRow]]:
+    iterator = iter(rows)
+    while group := list(islice(iterator, ROWS_PER_GROUP)):
+        yield group
+
+
+def _record(row: LabelRow) -> dict[str, Any]:
+    """The row with everything that has several spellings in one of them."""
+    probabilities = dict(sorted(row.probabilities.items()))
+    return {**vars(row), "probabilities": probabilities, "created_at": row.created_at.astimezone(UTC)}
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=datetime.isoformat)
+    return line.encode() + b"\n"
+
+
+def _columns(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "probabilities": list(record["probabilities"].items())}
+
+
+def _manifest(run_id: UUID, num_rows: int, files: Mapping[str, Stored]) -> bytes:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "run": str(run_id),
+        "num_rows": num_rows,
+        "files": [
+            {"name": name, "size": file.size, "sha256": file.sha256.hex()} for name, file in files.items()
+        ],
+    }
+    return json.dumps(manifest, indent=2).encode() + b"\n"

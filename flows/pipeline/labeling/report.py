@@ -1,0 +1,132 @@
+"""What a person or a program reads of a labelled place: one row per clip, in listing order."""
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from db.clips import READING, Selection, listed_uris
+from db.engine import session_scope
+from db.libraries import ListedVersion
+from db.predictions import Answer
+from db.quarantine import Quarantined, open_quarantine
+from db.recheck import SuspectCount
+from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.library_review import LibraryReview
+from flows.pipeline.runtime.printable import printable
+from flows.pipeline.runtime.runtime import Runtime
+
+AT_A_TIME = 1_000
+"""Clips whose answers are read together."""
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """A clip's answer, or why it has none."""
+
+    uri: str
+    status: Literal["labeled", "uncertain", "quarantined", "pending"]
+    answer: Answer | None = None
+    reason: str | None = None
+
+
+class ClipAnswers:
+    """Every selected current clip: answered by this request, quarantined, or waiting for its tokens.
+
+    In listing order, a few read at a time: there may be more answers than memory should hold.
+    """
+
+    def __init__(self, labelling: Labelling, selection: Selection) -> None:
+        self._labelling, self._selection = labelling, selection
+        with session_scope(labelling.runtime.engine) as session:
+            self._uris = listed_uris(session, selection)
+            waiting = open_quarantine(session, selection, READING, TASK)
+        self._reasons = {row.uri: row.reason for row in waiting}
+
+    def __len__(self) -> int:
+        return len(self._uris)
+
+    def __iter__(self) -> Iterator[ClipAnswer]:
+        return self._read(self._uris)
+
+    def least_sure(self, count: int) -> list[ClipAnswer]:
+        """At most so many: clips without an answer, then those of the smallest margins."""
+        margins = self._labelling.margins(self._selection)
+        return list(self._read(heapq.nsmallest(count, self._uris, lambda uri: margins.get(uri, -math.inf))))
+
+    def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
+        for start in range(0, len(uris), AT_A_TIME):
+            some = uris[start : start + AT_A_TIME]
+            answers = {answer.uri: answer for answer in self._labelling.answers(set(some))}
+            for uri in some:
+                yield _clip_answer(self._labelling, uri, answers.get(uri), self._reasons.get(uri))
+
+
+def quarantined(runtime: Runtime, selection: Selection) -> list[Quarantined]:
+    """The selected clips that wait for replay."""
+    with session_scope(runtime.engine) as session:
+        return open_quarantine(session, selection)
+
+
+def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: str | None) -> ClipAnswer:
+    if answer is None:
+        return ClipAnswer(uri, "quarantined" if reason else "pending", reason=reason)
+    uncertain = answer.margin < labelling.request.min_margin
+    return ClipAnswer(uri, "uncertain" if uncertain else "labeled", answer)
+
+
+def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
+    """Rows of the JSON form: uri, label, probability, margin, status, then what explains them."""
+    for clip in answers:
+        row: dict[str, object] = {"uri": clip.uri, "label": None, "probability": None, "margin": None}
+        if clip.answer:
+            row |= {
+                "label": clip.answer.label,
+                "probability": clip.answer.probability,
+                "margin": clip.answer.margin,
+            }
+        row["status"] = clip.status
+        if clip.answer:
+            row |= {"labeler": clip.answer.labeler, "baselines": dict(clip.answer.baselines)}
+        if clip.reason:
+            row["reason"] = clip.reason
+        yield row
+
+
+def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
+    """The same for people: columns, the clip's name last since it may be long."""
+    yield f"{'label':<16}{'probability':>11}{'margin':>8}  {'status':<12} clip"
+    for clip in answers:
+        shown = f"{clip.answer.probability:>11.3f}{clip.answer.margin:>8.3f}" if clip.answer else f"{'':>19}"
+        label = clip.answer.label if clip.answer else "-"
+        status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
+        yield printable(f"{label:<16}{shown}  {status:<12} {clip.uri}")
+
+
+def library_lines(versions: Iterable[ListedVersion]) -> Iterator[str]:
+    """Yield a table of the libraries; the version in use is the one that the bare name means."""
+    yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
+    for one in versions:
+        used = "in use" if one.is_in_use else ""
+        name = f"{one.name}@{one.version}"
+        yield f"{name:<32}{used:<8}{one.task:<10}{one.demonstrations:>6}  {one.created_at:%Y-%m-%d %H:%M}"
+
+
+def review_lines(reviewed: LibraryReview) -> Iterator[str]:
+    """Yield what there is to know of a version, then its clips in prompt order."""
+    yield from reviewed.sentences
+    yield ""
+    for label, clips in reviewed.labels.most_common():
+        yield f"{clips:>6}  {label}"
+    yield ""
+    for row in reviewed.version.demonstrations:
+        yield f"{row.label or row.target_uri:<16} {row.uri}"
+
+
+def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:
+    """Say what a recheck will read again, before it begins."""
+    contents, size = sum(found.contents for found in suspects), sum(found.size for found in suspects)
+    yield f"{contents} contents ({size / 1e6:.1f} MB) are suspect and will be read again"
+    for found in suspects:
+        yield f"{found.contents:>9}  {found.kind}"

@@ -1,0 +1,163 @@
+"""Libraries of demonstrations: a manifest of clips and their answers becomes the next frozen version."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from core.prompts.demonstrations import label_set
+from db.clips import READING, add_clips, clips_with_tokens
+from db.engine import session_scope
+from db.libraries import Demonstration, LibraryVersion, import_library
+from db.quarantine import open_quarantine
+from db.runs import RunClaim
+from db.tokens import get_token_sequences
+from flows.pipeline.libraries.manifest import (
+    ClipRow,
+    LabeledClip,
+    NoisyClip,
+    TextClip,
+    read_manifest,
+    resolve,
+    warn_of_labels_alike,
+)
+from flows.pipeline.libraries.rows import ManifestError
+from flows.pipeline.runs.run import run_session
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical
+from flows.pipeline.tokenize_clips import tokenize_uris
+
+LibraryTask = Literal["label", "speech", "sound", "denoise"]
+ROWS: Mapping[LibraryTask, type[ClipRow]] = {
+    "label": LabeledClip,
+    "speech": TextClip,
+    "sound": TextClip,
+    "denoise": NoisyClip,
+}
+"""What a row of a manifest is."""
+
+SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
+"""One recording may have several captions, but only one label, one text that it says and one clean form."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+LONGEST_INSTRUCTION = 500
+
+
+def build_library(
+    runtime: Runtime,
+    name: str,
+    manifest: str,
+    task: LibraryTask,
+    run: RunClaim,
+    instruction: str | None = None,
+    *,
+    promote: bool = False,
+) -> LibraryVersion:
+    """Tokenize the clips of a manifest (JSONL or CSV) and freeze them, in its order, as a version.
+
+    The first version of a library is in use at once, a later one where it is promoted.
+
+    Raises ManifestError when a row is wrong or a clip is missing or quarantined, and PromptError for labels
+    that no prompt can ask for: a library is whole or not. A row that is there twice counts once.
+    """
+    if not NAME.fullmatch(name):
+        raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
+    check_instruction(task, instruction)
+    rows = read_manifest(runtime, manifest, ROWS[task])
+    uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
+    _ingest_rows(runtime, list(uris), run)
+    tokenize_uris(runtime, set(uris), run)
+    contents = _contents(runtime, list(uris))
+    shown = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
+    demonstrations = _distinct(task, shown)
+    _check(runtime, task, demonstrations)
+    with run_session(runtime, run) as session:
+        return import_library(session, name, task, instruction, demonstrations, promote=promote)
+
+
+def check_instruction(task: LibraryTask, instruction: str | None) -> None:
+    """Raises ManifestError for a sentence that cannot begin the prompts of a task."""
+    if instruction is None:
+        return
+    if task == "label":
+        raise ManifestError("a prompt for labels begins by naming them: give no instruction")
+    if "###" in instruction or not instruction.strip() or not instruction.isprintable():
+        raise ManifestError("an instruction is one line of text without '###'")
+    if len(instruction) > LONGEST_INSTRUCTION:
+        raise ManifestError(
+            f"the instruction has {len(instruction)} characters, the limit is {LONGEST_INSTRUCTION}"
+        )
+
+
+def _uris(manifest: str, row: ClipRow) -> list[str]:
+    paths = [row.path, row.target] if isinstance(row, NoisyClip) else [row.path]
+    return [resolve(manifest, path) for path in paths]
+
+
+def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -> Demonstration:
+    uri = resolve(manifest, row.path)
+    if isinstance(row, NoisyClip):
+        target = resolve(manifest, row.target)
+        return Demonstration(contents[uri], None, uri, contents[target], target)
+    assert isinstance(row, LabeledClip | TextClip)
+    return Demonstration(contents[uri], row.label if isinstance(row, LabeledClip) else row.text, uri)
+
+
+def _distinct(task: LibraryTask, shown: Mapping[int, Demonstration]) -> list[Demonstration]:
+    """Return what is shown by line, each once. Raises ManifestError for one recording with two answers."""
+    first: dict[bytes, int] = {}
+    distinct: dict[tuple[bytes, str], Demonstration] = {}
+    for line, row in shown.items():
+        before = first.setdefault(row.content_sha256, line)
+        if row.answer != shown[before].answer and task not in SEVERAL_ANSWERS:
+            raise ManifestError(_contradiction(before, line, shown))
+        distinct.setdefault((row.content_sha256, row.answer), row)
+    return list(distinct.values())
+
+
+def _contradiction(first: int, second: int, shown: Mapping[int, Demonstration]) -> str:
+    said = " and ".join(
+        f"{shown[line].label or shown[line].target_uri!r} ({shown[line].uri})" for line in (first, second)
+    )
+    return f"lines {first} and {second} give one recording two answers, {said}: keep the row that is right"
+
+
+def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[Demonstration]) -> None:
+    if task == "label":
+        labels = label_set(sorted({row.said for row in demonstrations}))
+        warn_of_labels_alike(labels)
+    elif task == "denoise":
+        _check_lengths(runtime, demonstrations)
+
+
+def _check_lengths(runtime: Runtime, pairs: Sequence[Demonstration]) -> None:
+    """A noisy clip and its clean one are shown in the same window, so they last equally long."""
+    wanted = {content for pair in pairs for content in pair.contents.values()}
+    with session_scope(runtime.engine) as session:
+        stored = get_token_sequences(session, runtime.codec_id, wanted)
+    for pair in pairs:
+        assert pair.target_content_sha256
+        noisy, clean = stored[pair.content_sha256], stored[pair.target_content_sha256]
+        if len(noisy.levels) != len(clean.levels):
+            raise ManifestError(
+                f"{pair.uri} lasts {noisy.duration:.2f} s and its target {pair.target_uri} "
+                f"{clean.duration:.2f} s: they have to be the same recording, with its noise and without"
+            )
+
+
+def _ingest_rows(runtime: Runtime, uris: Sequence[str], run: RunClaim) -> None:
+    """Records the clips of the rows; a uri that is not there is an error of the manifest."""
+    found = {uri: runtime.storage(uri).find(uri) for uri in sorted(set(uris))}
+    if missing := [uri for uri, listed in found.items() if listed is None]:
+        raise ManifestError(f"{len(missing)} clips of the manifest are not there: {', '.join(missing[:5])}")
+    with run_session(runtime, run) as session:
+        add_clips(session, [listed for listed in found.values() if listed], set(uris))
+
+
+def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:
+    with session_scope(runtime.engine) as session:
+        rejected = open_quarantine(session, set(uris), READING)
+        clips = clips_with_tokens(session, set(uris), runtime.codec_id)
+    if rejected:
+        reasons = "; ".join(f"{row.uri}: {row.reason}, {row.message}" for row in rejected[:5])
+        raise ManifestError(f"{len(rejected)} clips of the manifest cannot be used: {reasons}")
+    return {clip.uri: clip.content_sha256 for clip in clips}

@@ -1,0 +1,150 @@
+"""Manifests of clips: JSONL or CSV files on either kind of storage, one row a clip and what answers it."""
+
+import codecs
+import logging
+import posixpath
+import reprlib
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from core.errors import PromptError
+from core.prompts.generation import check_text
+from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, names, object_rows, table_rows
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical, file_path
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS = 10_000
+MAX_BYTES = 16 * 2**20
+NAMED = 5
+"""So many wrong lines are named."""
+
+
+def _check_text(text: str) -> str:
+    try:
+        check_text(text)
+    except PromptError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _compose(text: str) -> str:
+    """Return the spelling in which letters and their accents are one character: two look alike otherwise."""
+    return unicodedata.normalize("NFC", text)
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_compose)]
+
+
+class ClipRow(BaseModel):
+    """A clip of a manifest; it may have more columns than those of its kind, and numbers are text."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+    path: str = Field(min_length=1)
+
+
+class LabeledClip(ClipRow):
+    """A clip and what it is."""
+
+    label: Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class TextClip(ClipRow):
+    """A clip and the text that it says, or what is heard in it."""
+
+    text: Annotated[Text, AfterValidator(_check_text)]
+
+
+class NoisyClip(ClipRow):
+    """A noisy clip and the clean one, `target`."""
+
+    target: str = Field(min_length=1)
+
+
+AnyRow = TypeVar("AnyRow", bound=ClipRow)
+
+
+def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[int, AnyRow]:
+    """Return the rows of a JSONL or CSV file on either kind of storage by the number of their line.
+
+    Raises ManifestError, naming the lines.
+    """
+    text = read_text(runtime, manifest)
+    rows = _valid_rows(text, kind, is_csv=manifest.lower().endswith(".csv"))
+    if not 0 < len(rows) <= MAX_ROWS:
+        raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
+    return rows
+
+
+def warn_of_labels_alike(labels: Iterable[str]) -> None:
+    """Log labels that differ only in case, which a prompt tells apart and people seldom mean to."""
+    spellings: dict[str, set[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), set()).add(label)
+    for alike in spellings.values():
+        if len(alike) > 1:
+            logger.warning("labels that differ only in case are different labels: %s", names(sorted(alike)))
+
+
+def read_text(runtime: Runtime, place: str) -> str:
+    """A small text file, bytes that are no UTF-8 as what is not printable. Raises ManifestError."""
+    storage = runtime.storage(place)
+    listed = storage.find(canonical(place))
+    if listed is None:
+        raise ManifestError(f"{place} is not there: it has to be one file")
+    if listed.size > MAX_BYTES:
+        raise ManifestError(f"{place} has {listed.size} bytes, the limit is {MAX_BYTES}")
+    with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
+        content = fetched.path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ManifestError(f"{place} is UTF-16: save it as UTF-8")
+    return content.decode("utf-8-sig", errors="surrogateescape")
+
+
+def resolve(manifest: str, path: str) -> str:
+    """A row's uri: a place of its own, or relative to the manifest's folder, which it may not leave."""
+    if "://" in path or path.startswith("/"):
+        return canonical(path)
+    folder = manifest.rpartition("/")[0]
+    if manifest.startswith("s3://"):
+        return canonical(f"{folder}/{posixpath.normpath(path)}")
+    return canonical(str(file_path(folder) / path))
+
+
+def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, AnyRow]:
+    fields = kind.model_fields
+    required = [name for name, field in fields.items() if field.is_required()]
+    valid: dict[int, AnyRow] = {}
+    wrong: list[str] = []
+    for row in table_rows(text, required) if is_csv else object_rows(text):
+        try:
+            valid[row.number] = _valid(row, kind)
+        except ManifestError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise ManifestError(f"{'; '.join(wrong[:NAMED])}{more}; a row is {' and '.join(fields)}")
+    return valid
+
+
+def _valid(row: Row | WrongRow, kind: type[AnyRow]) -> AnyRow:
+    if isinstance(row, WrongRow):
+        raise ManifestError(f"line {row.number} {row.reason}")
+    try:
+        return kind.model_validate(row.values)
+    except ValidationError as error:
+        raise ManifestError(f"line {row.number}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """Return the column, what is wrong with it and what was found there."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or "the row"
+    is_missing = first["type"] == "missing"
+    found = f"the row has {names(first['input'])}" if is_missing else f"found {reprlib.repr(first['input'])}"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}; {found}"

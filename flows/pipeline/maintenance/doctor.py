@@ -1,0 +1,210 @@
+"""Is everything in place? Each check says what it found and, where it failed, what to do."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import requires, version
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from packaging.requirements import Requirement
+from sqlalchemy import func, select, text
+
+from core.confinement.sandbox import confinement
+from core.decoding.child_process.decoder import Decoder
+from core.decoding.pyav.sound import find_av
+from db.analysts import open_gaps
+from db.engine import UnfitDatabase, session_scope, unfitness
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.vendored import describe as describe_vendored
+from flows.pipeline.runs.check import Check, check
+from flows.pipeline.runtime.code_version import code_version
+from flows.pipeline.runtime.runtime import Runtime
+from migrations.upgrade import head
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from core.llama.model import FrozenLlama
+
+Examination = Callable[[Runtime], str]
+CLOCK_SECONDS = 5
+PROBE = "doctor/probe"
+
+
+def examine(settings: Settings, further: Mapping[str, tuple[Examination, str]]) -> Iterator[Check]:
+    """Examine versions, database, storage, models, device and whatever is further given, each by itself."""
+    runtime = Runtime(settings)
+    try:
+        for name, (examination, remedy) in {**EXAMINATIONS, **further}.items():
+            yield check(name, partial(examination, runtime), remedy)
+    finally:
+        runtime.close()
+
+
+def _versions(runtime: Runtime) -> str:
+    """What is installed is what the package asks for."""
+    asked = [Requirement(line) for line in requires("wordwave") or ()]
+    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wrong = [
+        f"{one} is {version(one.name)}" for one in needed if not one.specifier.contains(version(one.name))
+    ]
+    if wrong:
+        raise ValueError(f"{len(wrong)} packages are not of the asked version: {', '.join(wrong)}")
+    return f"wordwave {code_version()} on Python {platform.python_version()}, {len(needed)} packages as asked"
+
+
+def _database(runtime: Runtime) -> str:
+    with session_scope(runtime.engine) as session:
+        version = session.scalar(text("SHOW server_version"))
+    if reason := unfitness(runtime.engine):
+        raise UnfitDatabase(reason)
+    where = "set" if runtime.settings.database_url else "embedded"
+    return f"Postgres {version} ({where})"
+
+
+def _clock(runtime: Runtime) -> str:
+    """Days and leases are wrong where machines disagree about the time."""
+    with session_scope(runtime.engine) as session:
+        there = session.scalars(select(func.clock_timestamp())).one()
+    apart = abs((datetime.now(UTC) - there).total_seconds())
+    if apart > CLOCK_SECONDS:
+        raise ValueError(f"the database's clock is {apart:.0f} s away, more than {CLOCK_SECONDS}")
+    return f"within {max(apart, 0.1):.1f} s of the database's"
+
+
+def _schema(runtime: Runtime) -> str:
+    with session_scope(runtime.engine) as session:
+        revision = session.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision != head():
+        raise ValueError(f"the schema is at {revision}, this version needs {head()}")
+    return f"at {revision}"
+
+
+def _roles(runtime: Runtime) -> str:
+    with session_scope(runtime.engine) as session:
+        role = session.scalar(text("SELECT current_user"))
+        privileged = session.scalar(text("SELECT has_schema_privilege(current_user, 'public', 'CREATE')"))
+    if privileged:
+        raise ValueError(f"the flows write as {role}, which may change the schema")
+    return f"the flows write as {role}"
+
+
+def _analysts(runtime: Runtime) -> str:
+    with session_scope(runtime.engine) as session:
+        gaps = open_gaps(session)
+    if gaps:
+        raise ValueError("; ".join(gaps))
+    return "they read the views, and hold no locks, files or connections against others"
+
+
+def _storage(runtime: Runtime) -> str:
+    place = runtime.settings.storage_uri
+    storage = runtime.storage(place)
+    stored = storage.write(PROBE, os.urandom(16))  # one object, written over each time
+    listed = next(iter(storage.list(stored.uri)))
+    with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
+        if fetched.sha256 != stored.sha256:
+            raise ValueError(f"{place} gave other bytes than were written")
+    ignored = " and ".join(storage.ignored(PROBE))
+    return f"{place} written, listed and read back{f'; the store ignores {ignored}' if ignored else ''}"
+
+
+def _readable(runtime: Runtime) -> str:
+    """Each place that flows may read can be listed."""
+    roots = runtime.settings.read_roots
+    for root in roots:
+        try:
+            next(runtime.storage(root).list(root), None)
+        except Exception as error:
+            raise ValueError(f"{root}: {error}") from error
+    return f"{len(roots)} places can be listed" if roots else "nothing may be read: set WORDWAVE_READ_ROOTS"
+
+
+def _codec(runtime: Runtime) -> str:
+    codec = runtime.codec
+    return f"{runtime.settings.codec}, fingerprint {codec.fingerprint[:12]}, {len(codec.words)} words"
+
+
+def _llm(runtime: Runtime) -> str:
+    if runtime.llama is None:
+        return "none: labels come from nearest neighbour on tokens"
+    return _hashed(runtime, str(runtime.settings.llm), runtime.llama, runtime.llm_fingerprint)
+
+
+def _audio_llm(runtime: Runtime) -> str:
+    if runtime.generation_llama is None:
+        return "none: nothing is answered with audio"
+    if runtime.generation_llama is runtime.llama:
+        return "the same"
+    name = str(runtime.settings.generation_llm)
+    return _hashed(runtime, name, runtime.generation_llama, runtime.generation_fingerprint)
+
+
+def _hashed(runtime: Runtime, name: str, llama: "FrozenLlama", kept: str | None) -> str:
+    """Hashed anew: a file may change and keep its size and time."""
+    found = llama.fingerprint
+    if found != kept:
+        raise ValueError(f"its files are {found[:12]}, not the {str(kept)[:12]} that was kept")
+    return f"{name}, fingerprint {found[:12]}, {runtime.llm_dtype}"
+
+
+def _device(runtime: Runtime) -> str:
+    import torch
+
+    if runtime.device.startswith("cuda"):
+        return f"{runtime.device}, {torch.cuda.get_device_name(runtime.device)}"
+    return f"{runtime.device}, {torch.get_num_threads()} threads"
+
+
+def _decoder(_: Runtime) -> str:
+    """One clip decodes, behind the walls that this kernel has."""
+    with NamedTemporaryFile(suffix=".wav") as file, Decoder() as decoder:
+        soundfile.write(file.name, np.sin(np.arange(16_000)), 16_000)
+        for _block in decoder.open(file.name):
+            pass
+        assert decoder.pid
+        walls = confinement(decoder.pid)
+    states = ", ".join(
+        f"{wall} {'on' if on else 'off (refused by this system)'}" for wall, on in walls.items()
+    )
+    av = find_av()
+    libav = f"PyAV {av.__version__} (FFmpeg {av.ffmpeg_version_info})" if av else "no PyAV (wordwave[av])"
+    return f"libsndfile {soundfile.__libsndfile_version__}, {libav} in a process of its own, {states}"
+
+
+def _libraries(_: Runtime) -> str:
+    """What is compiled into wheels, which no audit of packages sees."""
+    return describe_vendored()
+
+
+EXAMINATIONS: dict[str, tuple[Examination, str]] = {
+    "versions": (_versions, "install with requirements.lock, as make install does"),
+    "database": (
+        _database,
+        "start it, or let WORDWAVE_DATABASE_URL name a UTF8 database of the primary server, itself or "
+        "through a pool of sessions (unset: the embedded one)",
+    ),
+    "clock": (_clock, "let both machines follow a time server"),
+    "schema": (_schema, "run wordwave migrate as the owner"),
+    "roles": (_roles, "let WORDWAVE_DATABASE_URL name wordwave_writer (db/bootstrap.sql makes it)"),
+    "analysts": (
+        _analysts,
+        "run db/bootstrap.sql again as an administrator, and REVOKE CONNECT FROM PUBLIC on other databases; "
+        "what a managed Postgres refuses stays open to whoever has the analyst's password",
+    ),
+    "storage": (_storage, "check WORDWAVE_STORAGE_URI, its credentials and WORDWAVE_S3_ENDPOINT_URL"),
+    "readable": (_readable, "check WORDWAVE_READ_ROOTS, and that these credentials may list and get there"),
+    "decoder": (_decoder, "check that this user may start processes, and that 2 GiB of memory are free"),
+    "libraries": (_libraries, "install with requirements.lock, as make install does"),
+    "codec": (_codec, "let WORDWAVE_CODEC name a preset or a directory made by wordwave models convert"),
+    "llm": (
+        _llm,
+        "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer.model; if "
+        "its files were changed in place, remove fingerprints/ in WORDWAVE_HOME",
+    ),
+    "audio llm": (_audio_llm, "let WORDWAVE_GENERATION_LLM name such a directory, or none"),
+    "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
+}

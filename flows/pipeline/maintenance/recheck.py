@@ -1,0 +1,177 @@
+"""Contents that were read before today's checks are read again; what came of wrong audio is redone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.decoding.in_process import AudioInfo
+from core.errors import AudioRejected
+from db.clips import READING
+from db.engine import session_scope
+from db.recheck import (
+    POISONED,
+    PastAnswer,
+    Suspect,
+    SuspectCount,
+    answers_retracted_by,
+    confirm_contents,
+    count_suspects,
+    discard_tokens,
+    libraries_showing,
+    restate_content,
+    suspect_contents,
+    unlink_contents,
+)
+from db.retractions import RECHECK, retract_about, retract_shown
+from db.retries import PASSING
+from flows.pipeline.labeling.label import Labelling, LabelRequest, quarantine
+from flows.pipeline.nights.jobs import Each, label_selection, run_stage, tokenize_place
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage import Readable, StorageDenied
+from flows.pipeline.storage.uris import canonical
+
+Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A suspect and what reading it again gave: `info`, or why it was rejected."""
+
+    suspect: Suspect
+    sha256: bytes | None = None
+    info: AudioInfo | None = None
+    rejected: AudioRejected | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Decoding is exact: audio that has the length and peak it had is the audio it was.
+
+        A reason that the outside decides says nothing about the bytes: the clip is left for the next recheck.
+        """
+        if self.sha256 is None or (self.rejected and self.rejected.reason in PASSING):
+            return "left"
+        if self.sha256 != self.suspect.content_sha256:
+            return "damaged"
+        if self.info is None:
+            return "refused"
+        same = (self.info.num_samples, self.info.peak) == (self.suspect.num_samples, self.suspect.peak)
+        return "unchanged" if same and self.suspect.kind != POISONED else "changed"
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """A recheck: what its retracted answers had been asked, and the libraries that show a refused clip."""
+
+    run: OpenRun
+    past_answers: set[PastAnswer] = field(default_factory=set)
+    libraries: set[str] = field(default_factory=set)
+
+
+def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
+    """Return how many contents of a place a recheck would read, by kind."""
+    with session_scope(runtime.engine) as session:
+        return count_suspects(session, canonical(prefix), runtime.codec_id)
+
+
+def recheck_place(runtime: Runtime, prefix: str, each: Each, *, flow_run_id: str | None = None) -> Recheck:
+    """Read the suspect contents of a place again, retract what came of wrong audio and redo it.
+
+    Each content is settled in its batch's transaction: after a kill, the next recheck goes on where it was.
+    """
+    place = canonical(prefix)
+    with recorded_run(runtime, RECHECK, place, {}, flow_run_id=flow_run_id) as run:
+        with session_scope(runtime.engine) as session:
+            suspects = suspect_contents(session, place, runtime.codec_id)
+        storage, size = runtime.readable(place), runtime.settings.batch_size
+        batches = [suspects[start : start + size] for start in range(0, len(suspects), size)]
+        recheck = Recheck(run)
+        step = partial(_recheck_batch, runtime, storage, recheck)
+        run_stage(run, each, "recheck", step, batches)
+        tokenize_place(runtime, place, place, run, each)
+        _answer_anew(runtime, recheck, each)
+    return recheck
+
+
+def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch: Sequence[Suspect]) -> Counts:
+    findings = list(runtime.decoding.map(lambda suspect: _read_again(runtime, storage, suspect), batch))
+    by_verdict: defaultdict[Verdict, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_verdict[finding.verdict].append(finding)
+    with run_session(runtime, recheck.run.claim) as session:
+        confirm_contents(session, _contents(by_verdict["unchanged"]))
+        retracted = _retract(session, by_verdict, recheck)
+        past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, runtime.llm_id)
+        _restate(session, by_verdict["changed"])
+        shown = _take_away(session, by_verdict, recheck.run.id)
+    recheck.past_answers.update(past)
+    recheck.libraries.update(shown)
+    return Counts(finding.verdict for finding in findings) + Counts(retracted=retracted)
+
+
+def _read_again(runtime: Runtime, storage: Readable, suspect: Suspect) -> Finding:
+    clip, sha256 = suspect.clip, None
+    try:
+        with storage.read(clip.uri, clip.version_token, clip.size) as fetched:
+            sha256 = fetched.sha256
+            stream = runtime.decoder.open(fetched.path)
+            for _ in stream:
+                pass
+            return Finding(suspect, sha256, stream.info)
+    except AudioRejected as rejected:
+        return Finding(suspect, sha256, rejected=rejected)
+    except StorageDenied as denied:
+        return Finding(suspect, rejected=AudioRejected("denied", str(denied)))
+
+
+def _retract(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], recheck: Recheck) -> int:
+    """Retract answers about wrong audio, and of libraries that show audio which was read in part."""
+    changed, run_id = _contents(by_verdict["changed"]), recheck.run.id
+    wrong = changed | _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
+    return retract_about(session, wrong, run_id) + retract_shown(session, changed, run_id)
+
+
+def _restate(session: Session, changed: Iterable[Finding]) -> None:
+    for finding in changed:
+        assert finding.info
+        restate_content(session, finding.suspect.content_sha256, finding.info)
+
+
+def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], run_id: UUID) -> set[str]:
+    """Take contents that are refused or never were theirs from their clips; return libraries that show one.
+
+    Those keep the tokens: a frozen library cannot do without, and a person has to import it again.
+    """
+    why = {one.suspect.content_sha256: one.rejected for one in by_verdict["refused"] if one.rejected}
+    quarantine(session, READING, run_id, why)
+    unusable = _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
+    shown = libraries_showing(session, unusable)
+    unlink_contents(session, unusable)
+    discard_tokens(session, unusable - shown.keys())
+    return {library for libraries in shown.values() for library in libraries}
+
+
+def _contents(findings: Iterable[Finding]) -> set[bytes]:
+    return {finding.suspect.content_sha256 for finding in findings}
+
+
+def _answer_anew(runtime: Runtime, recheck: Recheck, each: Each) -> None:
+    """Ask again what the retracted answers by the models of the settings had been asked."""
+    asked: defaultdict[LabelRequest, set[str]] = defaultdict(set)
+    for answer in recheck.past_answers:
+        asked[_request(answer)].add(answer.uri)
+    for request, uris in asked.items():
+        label_selection(Labelling(runtime, request), uris, recheck.run, each)
+
+
+def _request(answer: PastAnswer) -> LabelRequest:
+    """Return what the run asked, of the library version that answered."""
+    names = {one.name for one in fields(LabelRequest)}
+    known: dict[str, Any] = {name: value for name, value in answer.parameters if name in names}
+    return LabelRequest(**(known | {"library": answer.library}))

@@ -1,0 +1,62 @@
+"""Quarantined clips get another try: after a fix outside, or with other limits."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from db.engine import session_scope
+from db.quarantine import Quarantined, open_quarantine, resolve
+from db.runs import RunClaim
+from flows.pipeline.nights.jobs import Each, ingest_place, tokenize_place
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical
+
+KIND = "replay-quarantine"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A finished run and the clips that it tried again."""
+
+    run: OpenRun
+    uris: set[str]
+
+
+def replay_place(
+    runtime: Runtime,
+    prefix: str,
+    reasons: Collection[str],
+    each: Each,
+    *,
+    allow_loss: bool = False,
+    flow_run_id: str | None = None,
+) -> Replay:
+    """Tokenize the quarantined clips of a place again, those of some reasons or all.
+
+    The place is listed first, so that what was repaired since is read as it is now. Open rows are closed and
+    stay as history; a clip that still cannot be used gets a new one. Raises MostClipsLost as a night does.
+    """
+    place = canonical(prefix)
+    parameters = {"reasons": sorted(reasons)}
+    with recorded_run(runtime, KIND, place, parameters, flow_run_id=flow_run_id) as run:
+        waiting = {row.uri for row in _chosen(runtime, place, reasons)}
+        ingest_place(runtime, place, run, each, allow_loss=allow_loss)
+        reopen(runtime, place, reasons, run.claim)
+        run.count("replay", [Counts(replayed=len(waiting))])
+        tokenize_place(runtime, place, waiting, run, each)
+    return Replay(run, waiting)
+
+
+def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim) -> None:
+    """Close the open rows of a place, for some reasons or all, which lets their stages try again."""
+    chosen = _chosen(runtime, place, reasons)
+    with run_session(runtime, run) as session:
+        for stage in {row.stage for row in chosen}:
+            resolve(session, stage, [row.clip_id for row in chosen if row.stage == stage])
+
+
+def _chosen(runtime: Runtime, place: str, reasons: Collection[str]) -> list[Quarantined]:
+    with session_scope(runtime.engine) as session:
+        rows = open_quarantine(session, place)
+    return [row for row in rows if not reasons or row.reason in reasons]

@@ -1,0 +1,162 @@
+"""From one codec or LLM to the next: both answer side by side, one step switches, another prunes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from db.engine import make_engine, session_scope
+from db.libraries import use_library
+from db.model_registry import find_codec
+from db.promotions import (
+    Generation,
+    TwoAnswers,
+    describe,
+    has_standing_answers,
+    latest_generation,
+    promote,
+    promoted,
+    promoted_codecs,
+    side_by_side,
+)
+from db.tokens import prune_tokens
+from flows.pipeline.labeling.label import TASK, Labelling, LabelRequest
+from flows.pipeline.nights.jobs import Each, label_selection, tokenize_place
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.database import owner_url
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the generation in use and the new one say of the clips that both answered."""
+
+    old: str
+    new: str
+    answers: Sequence[TwoAnswers]
+
+    @property
+    def changed(self) -> list[TwoAnswers]:
+        return [clip for clip in self.answers if clip.old_label != clip.new_label]
+
+
+def upgrade(
+    runtime: Runtime, prefix: str, request: LabelRequest, each: Each, *, flow_run_id: str | None = None
+) -> tuple[Comparison | None, OpenRun]:
+    """Answers the listed clips of a place by the models of the settings, while the current answers stay so.
+
+    Demonstrations are tokenized first, then the clips. The generation in use is promoted, where none was, so
+    that nothing switches by itself. None where no other generation ever answered for the library.
+    """
+    place = canonical(prefix)
+    recorded = recorded_run(
+        runtime,
+        "upgrade-models",
+        place,
+        asdict(request),
+        libraries=("library",),
+        flow_run_id=flow_run_id,
+    )
+    with recorded as run:
+        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
+        old = _keep_current(runtime, labelling)
+        labelling.prepare(run.claim)
+        require_clips(runtime, place, place)
+        tokenize_place(runtime, place, place, run, each)
+        label_selection(labelling, place, run, each)
+        compared = _compare(runtime, labelling, place, old) if old else None
+        if compared:
+            run.count("compare", [Counts(answered=len(compared.answers), changed=len(compared.changed))])
+    return compared, run
+
+
+def generation(labelling: Labelling) -> Generation:
+    """The library version and the models of the settings."""
+    return Generation(labelling.library.id, labelling.runtime.codec_id, labelling.runtime.llm_id)
+
+
+def _keep_current(runtime: Runtime, labelling: Labelling) -> Generation | None:
+    """The generation whose answers are current, promoted if it was not yet."""
+    new, name = generation(labelling), labelling.library.name
+    with session_scope(runtime.engine) as session:
+        current = promoted(session, TASK, name)
+        if current == new:
+            raise ValueError(
+                f"{describe(session, new)} is in use already: set WORDWAVE_CODEC or WORDWAVE_LLM"
+            )
+        if current is None and (current := latest_generation(session, TASK, name, besides=new)):
+            promote(session, TASK, current)
+    return current
+
+
+def _compare(runtime: Runtime, labelling: Labelling, place: str, old: Generation) -> Comparison:
+    new = generation(labelling)
+    with session_scope(runtime.engine) as session:
+        answers = side_by_side(session, TASK, place, old, new)
+        return Comparison(describe(session, old), describe(session, new), answers)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Which generation's answers were the current ones, and which are now."""
+
+    before: str
+    now: str
+
+
+def promote_models(
+    runtime: Runtime, library: str, *, flow_run_id: str | None = None
+) -> tuple[Switch, OpenRun]:
+    """Make the answers of the library version by the models of the settings the current ones.
+
+    The version is in use from then on, too. Raises ValueError where there is no such answer: analysts would
+    see none.
+    """
+    labelling = Labelling(runtime, LabelRequest(library))
+    name = f"{labelling.library.name}@{labelling.library.version}"
+    recorded = recorded_run(runtime, "promote-models", name, {"library": name}, flow_run_id=flow_run_id)
+    with recorded as run:
+        with run_session(runtime, run.claim) as session:
+            switch = _switch(session, labelling)
+        run.count("promote", [Counts(changed=switch.before != switch.now)])
+    return switch, run
+
+
+def _switch(session: Session, labelling: Labelling) -> Switch:
+    new = generation(labelling)
+    if not has_standing_answers(session, TASK, new):
+        raise ValueError(f"{describe(session, new)} has answered nothing yet: run upgrade-models first")
+    old = promoted(session, TASK, labelling.library.name)
+    promote(session, TASK, new)
+    use_library(session, labelling.library.name, labelling.library.version)
+    return Switch(describe(session, old) if old else "the latest answers", describe(session, new))
+
+
+def prune(runtime: Runtime, codec: str) -> OpenRun:
+    """Deletes the codes and latents of a codec, given by the beginning of its fingerprint; answers stay.
+
+    Done as the database's owner: the flows' role deletes nothing. Raises ValueError for the codec of the
+    settings, for one whose answers are promoted, and where not exactly one codec is meant.
+    """
+    with recorded_run(runtime, "prune-tokens", codec, {"codec": codec}) as run:
+        codec_id = _unused_codec(runtime, codec)
+        owner = make_engine(owner_url(runtime.settings))
+        try:
+            with session_scope(owner) as session:
+                run.count("prune", [Counts(contents=prune_tokens(session, codec_id))])
+        finally:
+            owner.dispose()
+    return run
+
+
+def _unused_codec(runtime: Runtime, codec: str) -> int:
+    with session_scope(runtime.engine) as session:
+        codec_id = find_codec(session, codec)
+        if codec_id in promoted_codecs(session):
+            raise ValueError(f"answers by codec {codec} are promoted: promote the new models first")
+    if codec_id == runtime.codec_id:
+        raise ValueError(f"codec {codec} is the one in use: let WORDWAVE_CODEC name the new one first")
+    return codec_id

@@ -1,0 +1,235 @@
+"""Does what a run wrote come out again? Its codes, answers and files, looked at anew; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar, get_args
+from uuid import UUID
+
+from core.errors import AudioRejected
+from db.clips import ClipToTokenize
+from db.engine import session_scope
+from db.exports import Digests
+from db.run_outputs import (
+    WrittenAnswer,
+    WrittenAudio,
+    WrittenTokens,
+    written_answers,
+    written_audio,
+    written_files,
+    written_tokens,
+)
+from db.runs import RecordedRun, get_run
+from db.tokens import get_token_sequences
+from flows.pipeline.generation.denoise import generating_of
+from flows.pipeline.generation.generate import Asked, AudioRequest, in_batches
+from flows.pipeline.labeling.label import Labelling, LabelRequest, clip_codes
+from flows.pipeline.runs.check import Check, check
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run
+from flows.pipeline.runtime.runtime import Runtime, model_directory
+from flows.pipeline.storage import Storage, Stored
+from flows.pipeline.storage.damage import Damage, damage
+from flows.pipeline.storage.uris import is_s3
+from flows.pipeline.tokenize_clips import Work, encode_again
+
+if TYPE_CHECKING:
+    from core.in_context.labelers import Prediction
+    from core.tokens.clip_codes import AudioCodes
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
+"""How far a probability may be from the stored one: other batches round otherwise."""
+NAMED = 3
+"""So many of what differs are named in a finding."""
+
+
+KIND = "verify-run"
+
+
+def verify_run(
+    runtime: Runtime, run_id: UUID, sample: int, *, flow_run_id: str | None = None
+) -> tuple[list[Check], OpenRun]:
+    """Verifies a run as a run of its own; raises RunNotFound, and ValueError for a run that wrote nothing."""
+    parameters = {"run": str(run_id), "sample": sample}
+    with recorded_run(runtime, KIND, str(run_id), parameters, flow_run_id=flow_run_id) as run:
+        checks = list(verify(runtime, run_id, sample))
+        run.count("verify", [Counts("passed" if found.passed else "failed" for found in checks)])
+    return checks, run
+
+
+def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
+    """Models, then up to `sample` clips encoded and answered again, then every written file, read again."""
+    with session_scope(runtime.engine) as session:
+        run = get_run(session, run_id)
+        tokens = written_tokens(session, run_id, sample)
+        answers = written_answers(session, run_id, sample)
+        audio = written_audio(session, run_id, sample)
+        files = written_files(session, run_id)
+    if not (tokens or answers or audio or files):
+        raise ValueError(f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there")
+    models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
+    yield models
+    if models.passed and tokens:
+        yield check("codes", partial(_codes, runtime, tokens), CODES_REMEDY)
+    if models.passed and answers:
+        yield check("answers", partial(_answers, runtime, run, answers), ANSWERS_REMEDY)
+    if models.passed and audio:
+        yield check("audio", partial(_audio, runtime, run, audio), AUDIO_REMEDY)
+    if files:
+        yield check("files", partial(_files, runtime, files), FILES_REMEDY.format(kind=run.kind))
+
+
+MODELS_REMEDY = (
+    "let WORDWAVE_CODEC, WORDWAVE_LLM and WORDWAVE_GENERATION_LLM name the models that the run used"
+)
+CODES_REMEDY = "check that this machine computes as the other did (WORDWAVE_DEVICE, versions of torch)"
+ANSWERS_REMEDY = (
+    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run takes back"
+)
+AUDIO_REMEDY = (
+    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE (in half precision another "
+    "batch may be said otherwise); undo-run takes back"
+)
+FILES_REMEDY = (
+    "somebody removed or replaced them: run {kind} again with the same parameters, which writes them again"
+)
+
+
+def _models(
+    runtime: Runtime,
+    tokens: Sequence[WrittenTokens],
+    answers: Sequence[WrittenAnswer],
+    audio: Sequence[WrittenAudio],
+) -> str:
+    """The models of the settings, hashed from their files, are the ones of the rows."""
+    codec, settings = runtime.codec.fingerprint, runtime.settings
+    used = {row.codec for row in tokens} | {row.codec for row in answers} | {row.codec for row in audio}
+    if others := used - {codec}:
+        raise ValueError(f"the run used codec {_short(others)}, {settings.codec} is {codec[:12]}")
+    said = [f"codec {codec[:12]}"]
+    if answers or not audio:
+        said.append(_llm(runtime, settings.llm, {str(row.llm) for row in answers}))
+    if audio:
+        said.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
+    return ", ".join(said)
+
+
+def _llm(runtime: Runtime, name: str | None, asked: set[str]) -> str:
+    """Hashed from its files, it is the one that was asked."""
+    found = None
+    if name is not None:
+        from core.llama.files import model_fingerprint
+
+        found = model_fingerprint(model_directory(name), runtime.llm_dtype)
+    if others := asked - {str(found)}:
+        raise ValueError(f"the run asked LLM {_short(others)}, {name} is {str(found)[:12]}")
+    return f"LLM {found[:12]}" if found else "no LLM"
+
+
+def _short(fingerprints: Iterable[str]) -> str:
+    return ", ".join(sorted(fingerprint[:12] for fingerprint in fingerprints))
+
+
+def _codes(runtime: Runtime, tokens: Sequence[WrittenTokens]) -> str:
+    again: list[Work] = []
+    for _, together in groupby(sorted((row.clip for row in tokens), key=lambda clip: clip.uri), _in_s3):
+        clips = list(together)
+        again += encode_again(runtime, runtime.readable(clips[0].uri), clips)
+    found = {work.clip.uri: work.tokenized for work in again}
+    wrong = [
+        row.clip.uri
+        for row in tokens
+        if (now := found[row.clip.uri]) is None or tuple(map(list, now.codes)) != row.codes
+    ]
+    return _finding(len(tokens), "clips have the codes they had", wrong)
+
+
+def _in_s3(clip: ClipToTokenize) -> bool:
+    return is_s3(clip.uri)
+
+
+def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer]) -> str:
+    labelling = Labelling(runtime, _request(LabelRequest, run, answers[0].library))
+    with session_scope(runtime.engine) as session:
+        stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
+    said = labelling.predict([clip_codes(stored[row.content_sha256]) for row in answers])
+    keys = [labelling.work_key(row.content_sha256) for row in answers]
+    if keys != [row.work_key for row in answers]:
+        raise ValueError("the same request is other work today: the prompt is put together otherwise")
+    tolerance = TOLERANCE[runtime.llm_dtype]
+    wrong = [
+        row.content_sha256.hex()[:12]
+        for row, now in zip(answers, said, strict=True)
+        if not _same(row, now, tolerance)
+    ]
+    return _finding(len(answers), f"clips are answered as they were, within {tolerance:g}", wrong)
+
+
+def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[WrittenAudio]) -> str:
+    request = _request(AudioRequest, run, audio[0].library)
+    generating = generating_of(runtime, audio[0].task, request)
+    asked = [Asked(row.text, row.content_sha256) for row in audio]
+    if [generating.work_key(one) for one in asked] != [row.work_key for row in audio]:
+        raise ValueError("the same request is other work today: the prompt is put together otherwise")
+    said: list[AudioCodes | None] = []
+    for batch in in_batches(asked):
+        outcomes = generating.outcomes(batch)
+        said += [None if isinstance(one, AudioRejected) else one.codes for one in outcomes]
+    wrong = [
+        row.work_key.hex()[:12]
+        for row, now in zip(audio, said, strict=True)
+        if now is None or tuple(map(list, now)) != row.codes
+    ]
+    return _finding(len(audio), "answers have the codes they had", wrong)
+
+
+Request = TypeVar("Request", LabelRequest, AudioRequest)
+
+
+def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
+    """What the run asked, of the library version that answered: a bare name may mean a newer one today."""
+    names = {field.name for field in fields(kind)}
+    asked = {name: value for name, value in run.parameters.items() if name in names}
+    return kind(**(asked | {"library": library}))
+
+
+def _same(stored: WrittenAnswer, now: Prediction | AudioRejected, tolerance: float) -> bool:
+    if isinstance(now, AudioRejected) or stored.probabilities.keys() != now.probabilities.keys():
+        return False
+    far = max(abs(stored.probabilities[label] - p) for label, p in now.probabilities.items())
+    return far <= tolerance and (stored.label == now.label or now.margin <= tolerance)
+
+
+def _files(runtime: Runtime, files: Digests) -> str:
+    storage = runtime.storage(runtime.settings.storage_uri)
+    wrong = damage(files, partial(_read_again, storage))
+    if not wrong:
+        return f"{len(files)} files have the bytes they had"
+    kinds = {kind: [uri for uri in wrong if wrong[uri] == kind] for kind in get_args(Damage)}
+    raise ValueError(
+        "; ".join(
+            f"{len(uris)} of {len(files)} are {kind}: {_named(uris)}" for kind, uris in kinds.items() if uris
+        )
+    )
+
+
+def _read_again(storage: Storage, uri: str) -> Stored | None:
+    """Read an object whatever the store says of its checksum."""
+    if (listed := storage.find(uri)) is None:
+        return None
+    with storage.read(uri, listed.version_token, listed.size) as fetched:
+        return Stored(uri, fetched.sha256, fetched.size)
+
+
+def _finding(count: int, passed: str, wrong: Sequence[str]) -> str:
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {count} differ: {_named(wrong)}")
+    return f"{count} {passed}"
+
+
+def _named(some: Sequence[str]) -> str:
+    more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+    return f"{', '.join(some[:NAMED])}{more}"

@@ -1,0 +1,157 @@
+"""A night's figures beside the bounds of its place, which a team sets once."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from statistics import median
+from uuid import UUID
+
+from db.engine import session_scope
+from db.nights import weekday_summaries
+from db.watches import Bounds, add_watch, current_bounds
+from flows.pipeline.configuration.credentials import refuse_credentials
+from flows.pipeline.nights.summary import NightSummary
+from flows.pipeline.runs.partition import Partition
+from flows.pipeline.runs.verdict import DoubtfulNight
+from flows.pipeline.runtime.printable import printable
+from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.storage.uris import canonical
+
+USUAL_NIGHTS = 4
+"""Earlier nights of a weekday whose median is the usual number of clips."""
+NEIGHBORS = {"nearest": "tokens", "nearest_latent": "pooled latent"}
+_NO_BOUNDS = Bounds()
+_DAY_IN_PATTERN = re.compile(r"\\{day\\}|%7Bday%7D")
+"""{day} in an escaped place, where a local one is percent-encoded."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a night and its bound. `value` is None where the night has nothing to tell it by."""
+
+    text: str
+    value: float | None
+    bound: float
+    is_least: bool = False
+    is_share: bool = True
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the bound does not hold."""
+        if self.value is None:
+            return False
+        return self.value < self.bound if self.is_least else self.value > self.bound
+
+    @property
+    def limit(self) -> str:
+        """The bound in words."""
+        return f"at {'least' if self.is_least else 'most'} {self._number(self.bound)}"
+
+    @property
+    def number(self) -> str:
+        """The value as its bound is written, empty where it is unknown."""
+        return "" if self.value is None else self._number(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.number}, {self.limit})"
+
+    def _number(self, value: float) -> str:
+        return f"{100 * value:.4g}%" if self.is_share else f"{value:g}"
+
+
+def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, float]) -> Bounds:
+    """Change some bounds of a place, which are kept with their history, and return all that hold now."""
+    refuse_credentials(place)
+    place = canonical(place)
+    with session_scope(runtime.engine) as session:
+        bounds = replace(current_bounds(session).get(place, _NO_BOUNDS), **changes)
+        add_watch(session, place, bounds)
+    return bounds
+
+
+def bounds_of(runtime: Runtime, partition: Partition) -> Bounds:
+    """Return the bounds of the nearest watched place that holds a partition."""
+    with session_scope(runtime.engine) as session:
+        watched = current_bounds(session)
+    around = [place for place in watched if _holds(place, partition)]
+    return watched[max(around, key=len)] if around else _NO_BOUNDS
+
+
+def _holds(place: str, partition: Partition) -> bool:
+    """Whether a watched place is around a partition; {day} in it is any day."""
+    inside = re.compile(
+        re.sub(_DAY_IN_PATTERN, r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|\g<0>)", re.escape(place)) + "(?:/|$)"
+    )
+    return any(inside.match(one) for one in (partition.place, canonical(partition.prefix)))
+
+
+def judge(
+    runtime: Runtime, run_id: UUID, partition: Partition, night: NightSummary, least_clips: int
+) -> list[Figure]:
+    """Return the figures of a night that have a bound."""
+    bounds = bounds_of(runtime, partition)
+    with session_scope(runtime.engine) as session:
+        earlier = weekday_summaries(session, run_id, USUAL_NIGHTS)
+    usual = median(NightSummary(**summary).clips for summary in earlier) if earlier else None
+    enough = Figure(f"{night.clips} clips", night.clips, least_clips, is_least=True, is_share=False)
+    figures = {
+        "max_quarantined": _quarantined(night, bounds.max_quarantined),
+        "max_uncertain": _uncertain(night, bounds.max_uncertain),
+        "max_one_label": _one_label(night, bounds.max_one_label),
+        "least_agreement": _agreement(night, bounds.least_agreement),
+        "least_usual": _usual(night, usual, partition.day, bounds.least_usual, is_least=True),
+        "most_usual": _usual(night, usual, partition.day, bounds.most_usual, is_least=False),
+    }
+    bounded = [figures[name] for name, bound in asdict(bounds).items() if bound != getattr(_NO_BOUNDS, name)]
+    return [enough, *bounded] if least_clips > 1 else bounded
+
+
+def doubts(figures: Iterable[Figure]) -> list[str]:
+    """Say which figures are beyond their bounds."""
+    return [str(figure) for figure in figures if figure.is_beyond]
+
+
+def raise_doubts(figures: Iterable[Figure]) -> None:
+    """Raise DoubtfulNight where figures are beyond their bounds."""
+    if beyond := doubts(figures):
+        raise DoubtfulNight("; ".join(beyond))
+
+
+def _quarantined(night: NightSummary, bound: float) -> Figure:
+    count = sum(night.quarantined.values())
+    text = f"{count} of {night.clips} clips are quarantined"
+    return Figure(text, _part(count, night.clips), bound)
+
+
+def _uncertain(night: NightSummary, bound: float) -> Figure:
+    text = f"{night.uncertain} of {night.answered} answers are uncertain"
+    return Figure(text, _part(night.uncertain, night.answered), bound)
+
+
+def _one_label(night: NightSummary, bound: float) -> Figure:
+    label, count = next(iter(night.labels.items()), ("", 0))
+    text = f"{count} of {night.answered} answers are {printable(label)}" if count else "no answers"
+    return Figure(text, _part(count, night.answered), bound)
+
+
+def _agreement(night: NightSummary, bound: float) -> Figure:
+    """The neighbor that agrees least."""
+    if not night.agreement:
+        return Figure("agreement with the nearest demonstration", None, bound, is_least=True)
+    name, agreeing = min(night.agreement.items(), key=lambda pair: pair[1])
+    text = f"agreement with the nearest demonstration by {NEIGHBORS[name]}"
+    return Figure(text, agreeing, bound, is_least=True)
+
+
+def _usual(
+    night: NightSummary, usual: float | None, day: date | None, bound: float, *, is_least: bool
+) -> Figure:
+    if not usual or day is None:
+        return Figure("clips, of which no usual number is known yet", None, bound, is_least)
+    text = f"{night.clips} clips, where {usual:g} are usual on a {day:%A}"
+    return Figure(text, night.clips / usual, bound, is_least)
+
+
+def _part(count: int, total: int) -> float | None:
+    return count / total if total else None

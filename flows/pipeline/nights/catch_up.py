@@ -1,0 +1,20 @@
+"""Which earlier days of its place a night makes up for."""
+
+from datetime import date
+
+from db.engine import session_scope
+from db.library_names import split_library_name
+from db.nights import unfinished_days
+from flows.pipeline.runs.partition import Partition
+from flows.pipeline.runtime.runtime import Runtime
+
+
+def days_to_make_up(
+    runtime: Runtime, kind: str, partition: Partition, library: str, most_days: int
+) -> list[date]:
+    """Return the days of a series of nights that none completed; none for a night that is not about a day."""
+    if partition.day is None:
+        return []
+    name, _ = split_library_name(library)
+    with session_scope(runtime.engine) as session:
+        return unfinished_days(session, kind, partition.prefix, name, partition.day, most_days)

@@ -1,0 +1,165 @@
+"""What a night would do, found out without doing it: places are listed, no object is read, nothing is
+written.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from core.errors import PromptTooLong
+from db.clips import StoredVersion, stored_versions
+from db.engine import session_scope
+from db.object_version import Listed
+from flows.pipeline.ingest import listed_clips
+from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.results import is_exported
+from flows.pipeline.runs.partition import Partition
+from flows.pipeline.runtime.runtime import Runtime
+
+State = Literal["new", "changed", "to tokenize", "to label", "done", "quarantined"]
+STATES: Mapping[State, str] = {
+    "new": "first seen in this listing",
+    "changed": "another version of a known uri",
+    "to tokenize": "listed before, without tokens of this codec",
+    "to label": "tokenized, without an answer to this request",
+    "done": "answered",
+    "quarantined": "waiting for replay",
+}
+IDLE = {"done", "quarantined"}
+"""States in which a clip is left alone."""
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """How many listed clips are in each state, and which: by uri those that are not done.
+
+    `reasons` says why the quarantined ones wait. `relisted` counts versions that are gone, replaced, or back
+    as they were; `is_exported` is false where answers are complete and no export has them.
+    """
+
+    partition: Partition
+    counts: Counter[State]
+    clips: Mapping[str, State]
+    reasons: Mapping[str, str]
+    relisted: int
+    is_exported: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no clip is listed."""
+        return not self.counts.total()
+
+    @property
+    def due(self) -> int:
+        """How many clips there is work for."""
+        return sum(number for state, number in self.counts.items() if state not in IDLE)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a run would find all as it has to be."""
+        return not self.due and not self.relisted and self.is_exported
+
+
+class Planner:
+    """Plans nights of one request; the days of one place share its listing."""
+
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
+        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labelling.runtime, place))
+
+    def plan(self, partition: Partition) -> NightPlan:
+        """What a run of the partition would do now."""
+        place = self._place(partition.place)
+        listed = [clip for clip in place.listed if partition.holds(clip.last_modified)]
+        stored = [place.stored_version(clip) for clip in listed]
+        answered = self._answered(stored)
+        states = [
+            _state(version, answered, clip.uri in place.uris)
+            for clip, version in zip(listed, stored, strict=True)
+        ]
+        plan = NightPlan(
+            partition,
+            Counter(states),
+            {clip.uri: state for clip, state in zip(listed, states, strict=True) if state != "done"},
+            {
+                version.uri: version.reason
+                for version, state in zip(stored, states, strict=True)
+                if version and version.reason and state == "quarantined"
+            },
+            place.relisted(partition),
+        )
+        if plan.is_done and plan.counts["done"]:
+            return replace(plan, is_exported=self._is_exported(partition))
+        return plan
+
+    def contents(self, partition: Partition) -> list[bytes]:
+        """The contents of its listed clips that have tokens."""
+        stored = self._place(partition.place).stored.values()
+        found = (version.content_sha256 for version in stored if _is_here(version, partition))
+        return list(dict.fromkeys(content for content in found if content))
+
+    def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
+        """No answer can stand where the prompt cannot be made, or never was with this codec."""
+        if not self._labelling.is_prepared():
+            return set()
+        try:
+            return self._labelling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+        except PromptTooLong:
+            return set()
+
+    def _is_exported(self, partition: Partition) -> bool:
+        labelling = self._labelling
+        selection = partition.selection(labelling.runtime)
+        return is_exported(labelling.runtime, lambda session: labelling.rows(session, selection))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A listing, and what is stored of the same place."""
+
+    listed: list[Listed]
+    stored: Mapping[tuple[str, str], StoredVersion]
+
+    @classmethod
+    def read(cls, runtime: Runtime, place: str) -> "_Place":
+        listed = list(listed_clips(runtime, place))
+        with session_scope(runtime.engine) as session:
+            versions = stored_versions(session, place, runtime.codec_id, TASK)
+        return cls(listed, {(version.uri, version.version_token): version for version in versions})
+
+    @cached_property
+    def uris(self) -> set[str]:
+        return {uri for uri, _ in self.stored}
+
+    @cached_property
+    def versions(self) -> set[tuple[str, str]]:
+        return {(clip.uri, token) for clip in self.listed for token in clip.tokens}
+
+    def stored_version(self, clip: Listed) -> StoredVersion | None:
+        """What is stored of a listed version, under the token of today or one that it had before."""
+        found = (self.stored.get((clip.uri, token)) for token in clip.tokens)
+        return next((version for version in found if version), None)
+
+    def relisted(self, partition: Partition) -> int:
+        """Versions whose place in the listing is not what the database says of it."""
+        return sum(
+            version.is_current != (key in self.versions)
+            for key, version in self.stored.items()
+            if partition.holds(version.last_modified)
+        )
+
+
+def _is_here(version: StoredVersion, partition: Partition) -> bool:
+    return version.is_current and version.is_tokenized and partition.holds(version.last_modified)
+
+
+def _state(version: StoredVersion | None, answered: set[bytes], is_known: bool) -> State:
+    if version is None:
+        return "changed" if is_known else "new"
+    if version.reason and version.content_sha256 not in answered:
+        return "quarantined"
+    if not version.is_tokenized:
+        return "to tokenize"
+    return "done" if version.content_sha256 in answered else "to label"

@@ -1,0 +1,36 @@
+"""Where clips are read and results are written: S3 or local folders, with the same behaviour."""
+
+from db.object_version import Listed
+from flows.pipeline.storage.interface import (
+    CredentialsRejected,
+    DamagedTransfer,
+    Fetched,
+    Readable,
+    Storage,
+    StorageDenied,
+    StorageError,
+    StorageMissing,
+    StorageRefused,
+    Stored,
+)
+from flows.pipeline.storage.retryable import is_transient
+from flows.pipeline.storage.select import open_storage
+from flows.pipeline.storage.uris import below, canonical
+
+__all__ = [
+    "CredentialsRejected",
+    "DamagedTransfer",
+    "Fetched",
+    "Listed",
+    "Readable",
+    "Storage",
+    "StorageDenied",
+    "StorageError",
+    "StorageMissing",
+    "StorageRefused",
+    "Stored",
+    "below",
+    "canonical",
+    "is_transient",
+    "open_storage",
+]

@@ -1,0 +1,91 @@
+"""How a place is written: one canonical URI per object, on both kinds of storage.
+
+`s3://bucket/key` holds the key verbatim: keys are opaque, so quoting would give one key two names.
+`file:///path` is percent-encoded byte by byte, since a Linux name is any bytes; order and uniqueness survive.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+from flows.pipeline.storage.interface import StorageRefused
+
+S3 = "s3://"
+FILE = "file://"
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]+){3}|::1")
+_OWN_KEY = re.compile(r"[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*(/[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*)*")
+
+
+def is_s3(place: str) -> bool:
+    return place.startswith(S3)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a URL is of a server on this machine."""
+    return bool(_LOOPBACK.fullmatch(urlsplit(address).hostname or ""))
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """(bucket, key) of s3://bucket/key; the key may be empty. StorageRefused when it is not such a URI."""
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    if not is_s3(uri) or not _BUCKET.fullmatch(bucket):
+        raise StorageRefused(f"{uri!r} is not a place: write s3://bucket/folder, with a plain bucket name")
+    return bucket, key
+
+
+def file_uri(path: str | Path) -> str:
+    """The URI of an absolute path, as it is spelled."""
+    return FILE + quote_from_bytes(os.fsencode(path))
+
+
+def file_path(uri: str) -> Path:
+    """The path of a file:// URI. StorageRefused when it is not one, or holds a zero byte."""
+    encoded = uri.removeprefix(FILE)
+    name = unquote_to_bytes(encoded)
+    if not uri.startswith(FILE + "/") or b"\0" in name:
+        raise StorageRefused(f"{uri!r} is not a local file: write file:///folder/name or a plain path")
+    return Path(os.fsdecode(name))
+
+
+def canonical(place: str) -> str:
+    """The one URI of a place that people may write in several ways, without a slash at its end.
+
+    Local paths may be relative or start with ~, and are resolved through symbolic links.
+    StorageRefused for other schemes, and for S3 places with ".", ".." or nothing as a folder's name.
+    """
+    if is_s3(place):
+        _, key = split_s3(place)
+        if has_dot_segment(key):
+            raise StorageRefused(f'{place!r} has "." or ".." as a folder: name the place itself')
+        if key.endswith("//"):
+            raise StorageRefused(f"{place!r} ends in a folder without a name: name the folder itself")
+        return place.removesuffix("/")
+    if place.startswith(FILE):
+        place = str(file_path(place))
+    elif "://" in place or not place or "\0" in place:
+        raise StorageRefused(f"{place!r} is not a place: only s3:// and local folders are read or written")
+    return file_uri(os.path.realpath(os.path.expanduser(place)))
+
+
+def below(place: str) -> str:
+    """What the URIs of all objects below a canonical place, and of no others, start with."""
+    return place if place == FILE + "/" else place + "/"
+
+
+def has_dot_segment(key: str) -> bool:
+    """Whether a gateway that keeps its objects as files might take the key for another one."""
+    return any(segment in {".", ".."} for segment in key.split("/"))
+
+
+def within(uri: str, root: str) -> bool:
+    """Whether a canonical URI is `root` or lies in it: s3://a/b does not hold s3://a/bc."""
+    return uri == root or uri.startswith(below(root))
+
+
+def own_key(key: str) -> str:
+    """A key that we write: plain names joined by slashes. ValueError for anything else."""
+    if not _OWN_KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key: use letters, digits and = @ . _ - joined by single slashes")
+    return key

@@ -1,0 +1,105 @@
+"""The doctor's checks of Prefect: is there a server, and does it serve the flows as it should?"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.deployments import DEPLOYED, Deployed
+from flows.flow_runs.own_server import found_by_clients
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.doctor import Examination, examine
+from flows.pipeline.runs.check import Check, Concern
+from flows.server.automations import ALERTS
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+Question = Callable[["SyncPrefectClient"], str]
+"""What is found at a server; it fails by raising."""
+
+
+def examine_service(settings: Settings) -> Iterator[Check]:
+    """Run every check of the doctor: first what the pipeline needs, then Prefect."""
+    return examine(settings, PREFECT_EXAMINATIONS)
+
+
+def ask(question: Question, home: Path) -> str:
+    """Asks the server that is named, else the one of this home. Where none is, Prefect would start one."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    with found_by_clients(home):
+        if get_current_settings().api.url is None:
+            return "no server is named by PREFECT_API_URL: flows run where they are called"
+        with get_client(sync_client=True) as client:
+            return question(client)
+
+
+def check_server(client: "SyncPrefectClient") -> str:
+    """The server answers, and is of the version that this process talks."""
+    if (found := client.api_version()) != (here := version("prefect")):
+        raise ValueError(f"the server is Prefect {found}, this process has {here}")
+    return f"Prefect {here} at {client.api_url}"
+
+
+def check_workers(client: "SyncPrefectClient") -> str:
+    """Every flow has a deployment that somebody works for."""
+    known = _deployments(client)
+    if missing := [deployed.name for deployed in DEPLOYED if deployed not in known]:
+        raise ValueError(
+            f"{len(missing)} of {len(DEPLOYED)} flows are not deployed: {', '.join(missing[:3])}"
+        )
+    idle = [deployed.name for deployed, found in known.items() if found.status != "READY"]
+    if idle:
+        raise ValueError(f"nobody works for {len(idle)} of {len(DEPLOYED)} flows: {', '.join(idle[:3])}")
+    return f"{len(known)} flows are deployed, and somebody works for each"
+
+
+def check_limits(client: "SyncPrefectClient") -> str:
+    """As many runs at once as the list of deployments says."""
+    known = _deployments(client)
+    for deployed, found in known.items():
+        limit = found.global_concurrency_limit
+        if (at_once := limit and limit.limit) != deployed.at_once:
+            said, wanted = at_once or "no limit", deployed.at_once or "no limit"
+            raise ValueError(f"{deployed.name} has {said} at once where {wanted} is meant")
+    held = [f"{deployed.name} {deployed.at_once}" for deployed in known if deployed.at_once]
+    return f"at once: {', '.join(held)}" if held else "no flow with a limit is deployed"
+
+
+def check_alerts(client: "SyncPrefectClient") -> str:
+    """Somebody is told of what goes wrong."""
+    found = [one for name in ALERTS for one in client.read_automations_by_name(name) if one.enabled]
+    if silent := sorted(ALERTS - {one.name for one in found}):
+        raise Concern(f"nobody would be told of a failure: {' and '.join(silent)}: not switched on")
+    return "a block is told of runs that fail and of nights that do not come"
+
+
+def _deployments(client: "SyncPrefectClient") -> "dict[Deployed, DeploymentResponse]":
+    """Those of our deployments that the server has."""
+    from prefect.exceptions import ObjectNotFound
+
+    found = {}
+    for deployed in DEPLOYED:
+        with suppress(ObjectNotFound):
+            found[deployed] = client.read_deployment_by_name(deployed.name)
+    return found
+
+
+def _of_prefect(question: Question) -> Examination:
+    return lambda runtime: ask(question, runtime.settings.home)
+
+
+PREFECT_EXAMINATIONS: dict[str, tuple[Examination, str]] = {
+    "server": (_of_prefect(check_server), "start it with wordwave up, or check PREFECT_API_URL"),
+    "workers": (_of_prefect(check_workers), "run wordwave up, or prefect deploy --all and a worker per pool"),
+    "limits": (_of_prefect(check_limits), "deploy again: wordwave up, or prefect deploy --all"),
+    "alerts": (
+        _of_prefect(check_alerts),
+        "make a notification block in the UI, name it by WORDWAVE_NOTIFICATION_BLOCK and run wordwave "
+        "automations; one that was switched off in the UI is switched on there",
+    ),
+}

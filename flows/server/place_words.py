@@ -1,0 +1,66 @@
+"""What is labeled every night, in words for whoever starts the service."""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cronsim import CronSim, CronSimError
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from flows.server.places import Night
+
+NEXT_TIMES = 3
+NO_SCHEDULE = "without a schedule: add one in the UI"
+
+
+def describe_place(place: "DeploymentResponse") -> list[str]:
+    """Return what is labeled by what, s3://calls/{day} by sounds, and a line for each of its schedules."""
+    what = f"{place.parameters.get('prefix')} by {place.parameters.get('library')}"
+    if place.paused:
+        return [what, "paused until somebody resumes it in the UI"]
+    return [what, *(map(describe_schedule, place.schedules) if place.schedules else [NO_SCHEDULE])]
+
+
+def kept(night: "Night", place: "DeploymentResponse") -> list[str]:
+    """Return what the command line says and the place's deployment does not, which is the one that counts."""
+    differing = [
+        f"{name} is {place.parameters.get(name)}, not {value}"
+        for name, value in night.parameters.items()
+        if place.parameters.get(name) != value
+    ]
+    if place.schedules and night.schedule not in [one.schedule for one in place.schedules]:
+        differing.append(f"it is not scheduled for {night.at:%H:%M} in {night.timezone}")
+    return differing
+
+
+def describe_schedule(schedule: "DeploymentSchedule") -> str:
+    """Return when a schedule runs: at 02:00 every day in Europe/Berlin; next Mon 2026-11-30 02:00, ..."""
+    rule = schedule.schedule
+    zone = getattr(rule, "timezone", None) or "UTC"
+    words = f"{_rule(rule)} in {zone}"
+    if not schedule.active:
+        return f"{words}; paused until somebody resumes it in the UI"
+    times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in _next_times(rule))
+    return f"{words}; next {times or 'never'}"
+
+
+def _rule(rule: Any) -> str:
+    if cron := getattr(rule, "cron", None):
+        with suppress(CronSimError):
+            explained = CronSim(cron, datetime.now()).explain()
+            return explained[:1].lower() + explained[1:]
+        return f"by cron {cron}"
+    return f"every {rule.interval}" if hasattr(rule, "interval") else f"by the rule {rule.rrule}"
+
+
+def _next_times(rule: Any) -> list[datetime]:
+    """Return the times that Prefect's server comes to, which knows where clocks jump."""
+    from prefect.server.schemas.schedules import SCHEDULE_TYPES
+    from pydantic import TypeAdapter
+
+    theirs: Any = TypeAdapter(SCHEDULE_TYPES).validate_python(rule.model_dump())
+    return list(asyncio.run(theirs.get_dates(NEXT_TIMES)))

@@ -1,0 +1,174 @@
+"""The places that are labeled every night: a deployment of nightly-labeling for each.
+
+What a place is labeled by are the default parameters of its deployment. Its schedules hold none: Prefect
+empties the parameters of a schedule that is paused in the UI. What a deployment holds is changed in the UI
+and never here.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import time
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flows.deployments import DEPLOYMENT, NIGHTLY, serve
+from flows.pipeline.storage.uris import canonical
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.deployments.runner import RunnerDeployment
+
+SLUG = "nightly"
+_PER_PLACE = replace(NIGHTLY, at_once=None)
+"""All places share the limit of NIGHTLY."""
+_PLAIN = re.compile(r"s3://([A-Za-z0-9._-]+)/\{day\}")
+_READABLE_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Night:
+    """What is labeled every night, by which library and when."""
+
+    prefix: str
+    library: str
+    at: time
+    timezone: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The day before, with days as they are in the time zone.
+
+        A schedule after noon says its time, so that no jump of the clocks takes it for one after midnight.
+        """
+        return {
+            "prefix": self.prefix,
+            "library": self.library,
+            "day": "yesterday" if self.at.hour < 12 else f"yesterday@{self.at:%H:%M}",
+            "timezone": self.timezone,
+        }
+
+    @property
+    def schedule(self) -> "CronSchedule":
+        """Every night at its time."""
+        from prefect.client.schemas.schedules import CronSchedule
+
+        return CronSchedule(cron=f"{self.at.minute} {self.at.hour} * * *", timezone=self.timezone)
+
+    def deployment(self) -> "RunnerDeployment":
+        """Return the deployment that is made where the place has none."""
+        return _new_place(self.parameters, self.schedule)
+
+
+def deployment_name(prefix: str) -> str:
+    """Return the name of a place's deployment; two places never share one."""
+    place = prefix.removesuffix("/")
+    if (plain := _PLAIN.fullmatch(place)) and plain[1] != DEPLOYMENT:
+        return plain[1]
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", re.sub(r"^\w+://|\{day\}", "", place)).strip("-")
+    digest = sha256(canonical(prefix).encode()).hexdigest()
+    return f"{readable[-_READABLE_LENGTH:].lstrip('-')}-{digest[:6]}"
+
+
+def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
+    """Return the deployments of places, by name; those of work pools are served by their workers."""
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    nightly = FlowFilter(name=FlowFilterName(any_=[NIGHTLY.flow]))
+    found = client.read_deployments(flow_filter=nightly)
+    places = [one for one in found if one.name != DEPLOYMENT and one.work_pool_name is None]
+    return sorted(places, key=lambda one: one.name)
+
+
+def make_missing(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:
+    """Make a deployment for each place that has none yet, and return what a person has to know.
+
+    A schedule of the form before, with its values in it, becomes a deployment of its own first.
+    """
+    notes = list(_take_over(client, nights))
+    known = {place.name for place in read_places(client)}
+    for night in nights:
+        if deployment_name(night.prefix) not in known:
+            night.deployment().apply()
+    return notes
+
+
+def serve_places(client: "SyncPrefectClient", libraries: Sequence[str] = ()) -> "Iterator[RunnerDeployment]":
+    """Yield the deployments of places, so that one process serves them as they are."""
+    for place in read_places(client):
+        yield serve_place(place.name, libraries=libraries)
+
+
+def serve_place(name: str, **new: Any) -> "RunnerDeployment":
+    """Return a place's deployment; its limit is left alone, since it is shared."""
+    deployment = serve(_PER_PLACE, name, **new)
+    deployment.model_fields_set.difference_update({"concurrency_limit", "concurrency_options"})
+    return deployment
+
+
+def share_limit(client: "SyncPrefectClient", deployment_ids: Sequence[UUID]) -> None:
+    """Let one night work at a time, whatever its place: the next one waits."""
+    limit = client.read_deployment_by_name(NIGHTLY.name).global_concurrency_limit
+    assert limit
+    for deployment_id in deployment_ids:
+        client.request(
+            "PATCH",
+            "/deployments/{id}",
+            path_params={"id": deployment_id},
+            json={
+                "global_concurrency_limit_id": str(limit.id),
+                "concurrency_options": {"collision_strategy": "ENQUEUE"},
+            },
+        )
+
+
+def _take_over(client: "SyncPrefectClient", nights: Sequence[Night]) -> Iterator[str]:
+    generic = client.read_deployment_by_name(NIGHTLY.name)
+    for schedule in generic.schedules:
+        if schedule.slug != SLUG:
+            continue
+        values = _values(client, generic.id, schedule) or (nights[0].parameters if nights else {})
+        if not values:
+            yield (
+                f"the schedule of {NIGHTLY.name} has lost its values, so its runs fail: start once with "
+                "--nightly and --library, or remove it in the UI"
+            )
+            continue
+        _replace(client, generic.id, schedule, values)
+        name = deployment_name(values["prefix"])
+        yield f"the schedule of {NIGHTLY.name} is now that of {NIGHTLY.flow}/{name}"
+
+
+def _replace(
+    client: "SyncPrefectClient", deployment_id: UUID, old: "DeploymentSchedule", values: dict[str, Any]
+) -> None:
+    known = {place.name for place in read_places(client)}
+    if deployment_name(values["prefix"]) not in known:
+        _new_place(values, old.schedule, active=old.active).apply()
+    client.delete_deployment_schedule(deployment_id, old.id)
+
+
+def _values(client: "SyncPrefectClient", deployment_id: UUID, old: "DeploymentSchedule") -> dict[str, Any]:
+    """Return what a schedule hands to its runs, from an earlier run where a pause has emptied it."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    if "prefix" in old.parameters:
+        return old.parameters
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+    )
+    of_schedule = (run.parameters for run in runs if run.created_by and run.created_by.id == old.id)
+    return next((values for values in of_schedule if "prefix" in values), {})
+
+
+def _new_place(values: dict[str, Any], schedule: Any, *, active: bool = True) -> "RunnerDeployment":
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+    made = DeploymentScheduleCreate(schedule=schedule, active=active, slug=SLUG)
+    return serve_place(deployment_name(values["prefix"]), parameters=values, schedules=[made])
