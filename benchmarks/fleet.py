@@ -25,7 +25,7 @@ shard.apply()
 """
 NIGHT = """
 import json, sys
-from flows.nightly_labeling import nightly_labeling
+from flows.nightly import nightly_labeling
 print(json.dumps(nightly_labeling(**json.loads(sys.argv[1]))))
 """
 

@@ -142,11 +142,9 @@ def stolen_seconds() -> float:
 
 def whole(place: str) -> dict[str, Any]:
     """The flows over a place: seconds, processor seconds, peak memory of this process in MiB."""
-    from flows.ingest_clips import ingest_clips
-    from flows.label_clips import label_clips
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
-    from flows.tokenize_clips import tokenize_clips
+    from flows.steps import ingest_clips, label_clips, tokenize_clips
 
     runtime = shared_runtime(Settings())
     _prepare(runtime)

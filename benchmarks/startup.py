@@ -26,7 +26,7 @@ CLIPS = 8
 HELP = (str(Path(sys.executable).with_name("wordwave")), "--help")
 LIGHT = ("db", "flows.forms")
 """What must not wait for torch."""
-FLOW = "flows.label_clips"
+FLOW = "flows.steps"
 WITHOUT_TORCH = "import sys, {module}; sys.exit('torch' in sys.modules)"
 FIRST_BATCH = """
 import sys

@@ -59,11 +59,11 @@ def night_in_child(name: str, folder: Path) -> dict[str, float | str | None]:
 def night(name: str, folder: Path) -> dict[str, float | str | None]:
     """Imports a library and runs the flow over the set twice."""
     from db.embedded.server import stop
-    from flows.ingest_clips import ingest_clips
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.jobs import import_manifest
     from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.steps import ingest_clips
 
     root, settings = data_root(), Settings()
     clips, empty = root / name / "dev", folder / "empty"

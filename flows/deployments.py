@@ -27,6 +27,7 @@ class Deployed:
     """One flow as it is offered. The flow's own description is the deployment's."""
 
     flow: str
+    module: str
     tags: tuple[str, ...]
     pool: Pool = "wordwave-cpu"
     at_once: int | None = None
@@ -39,8 +40,7 @@ class Deployed:
     @property
     def entrypoint(self) -> str:
         """By module: by file, flows/ would stand first on the path of the run's process."""
-        module = self.flow.replace("-", "_")
-        return f"flows.{module}.{module}"
+        return f"flows.{self.module}.{self.flow.replace('-', '_')}"
 
     def load(self) -> "Flow[..., Any]":
         """The flow itself."""
@@ -48,28 +48,28 @@ class Deployed:
         return cast("Flow[..., Any]", getattr(import_module(module), name))
 
 
-NIGHTLY = Deployed("nightly-labeling", ("nightly",), pool="wordwave-gpu", at_once=1)
+NIGHTLY = Deployed("nightly-labeling", "nightly", ("nightly",), pool="wordwave-gpu", at_once=1)
 DEPLOYED = (
-    Deployed("ingest-clips", ("step",)),
-    Deployed("tokenize-clips", ("step",), pool="wordwave-gpu"),
-    Deployed("build-library", ("library",), pool="wordwave-gpu"),
-    Deployed("label-clips", ("step",), pool="wordwave-gpu"),
-    Deployed("export-results", ("step",)),
+    Deployed("ingest-clips", "steps", ("step",)),
+    Deployed("tokenize-clips", "steps", ("step",), pool="wordwave-gpu"),
+    Deployed("build-library", "steps", ("library",), pool="wordwave-gpu"),
+    Deployed("label-clips", "steps", ("step",), pool="wordwave-gpu"),
+    Deployed("export-results", "steps", ("step",)),
     NIGHTLY,
-    Deployed("label-shard", ("helper",), pool="wordwave-gpu"),
-    Deployed("backfill-labeling", ("nightly",), pool="wordwave-gpu"),
-    Deployed("generate-speech", ("audio",), pool="wordwave-gpu"),
-    Deployed("generate-sound", ("audio",), pool="wordwave-gpu"),
-    Deployed("denoise-clips", ("audio",), pool="wordwave-gpu"),
-    Deployed("evaluate-task", ("quality",), pool="wordwave-gpu"),
-    Deployed("watch-place", ("quality",)),
-    Deployed("replay-quarantine", ("repair",), pool="wordwave-gpu"),
-    Deployed("recheck", ("repair",), pool="wordwave-gpu"),
-    Deployed("undo-run", ("repair",)),
-    Deployed("verify-run", ("check",), pool="wordwave-gpu"),
-    Deployed("upgrade-models", ("models",), pool="wordwave-gpu"),
-    Deployed("promote-models", ("models",)),
-    Deployed("doctor", ("check",), pool="wordwave-gpu"),
+    Deployed("label-shard", "nightly", ("helper",), pool="wordwave-gpu"),
+    Deployed("backfill-labeling", "nightly", ("nightly",), pool="wordwave-gpu"),
+    Deployed("generate-speech", "generation", ("audio",), pool="wordwave-gpu"),
+    Deployed("generate-sound", "generation", ("audio",), pool="wordwave-gpu"),
+    Deployed("denoise-clips", "generation", ("audio",), pool="wordwave-gpu"),
+    Deployed("evaluate-task", "quality", ("quality",), pool="wordwave-gpu"),
+    Deployed("watch-place", "quality", ("quality",)),
+    Deployed("replay-quarantine", "repair", ("repair",), pool="wordwave-gpu"),
+    Deployed("recheck", "repair", ("repair",), pool="wordwave-gpu"),
+    Deployed("undo-run", "repair", ("repair",)),
+    Deployed("verify-run", "quality", ("check",), pool="wordwave-gpu"),
+    Deployed("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
+    Deployed("promote-models", "models", ("models",)),
+    Deployed("doctor", "quality", ("check",), pool="wordwave-gpu"),
 )
 
 

@@ -24,7 +24,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
     library: str,
     database: Database,
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     before = tables(database.url("writer"))
     counts = nightly_labeling(str(day), library, day="any", dry_run=True)
@@ -75,7 +75,7 @@ def test_an_approved_night_goes_on_when_somebody_resumes_it_and_not_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.flow_runs import approval
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     monkeypatch.setattr(approval, "POLL_SECONDS", 1)
     before, while_waiting = tables(database.url("writer")), []
@@ -98,7 +98,7 @@ def test_a_night_that_nobody_approves_fails_and_does_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.flow_runs import approval
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     monkeypatch.setattr(approval, "POLL_SECONDS", 1)
     monkeypatch.setattr(approval, "APPROVAL_SECONDS", 2)

@@ -1,5 +1,6 @@
 """Every flow is offered once, and the nightly run alone waits for its like."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,19 @@ import pytest
 
 import flows
 from flows.deployments import DEPLOYED, NIGHTLY, served
+from flows.flow_runs.form_flow import FormFlow
 
 
 def test_every_flow_is_offered() -> None:
-    files = Path(flows.__file__).parent.glob("*.py")
-    written = {file.stem.replace("_", "-") for file in files if "\n@flow(" in file.read_text()}
+    modules = {deployed.module for deployed in DEPLOYED}
+    files = {file.stem for file in Path(flows.__file__).parent.glob("*.py") if "\n@flow(" in file.read_text()}
+    assert modules == files
+    written = {
+        value.name
+        for module in modules
+        for value in vars(import_module(f"flows.{module}")).values()
+        if isinstance(value, FormFlow)
+    }
     assert {deployed.flow for deployed in DEPLOYED} == written
     assert len(DEPLOYED) == len(written)
 

@@ -38,7 +38,7 @@ def artifact(key: str) -> Any:
 def test_a_night_counts_what_it_did_and_shows_it(
     day: Path, library: str, worker: Path, database: Database
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     counts = nightly_labeling(f"{worker}/{{day}}", library, day="2026-11-21", timezone="Europe/Berlin")
     run_id, manifest = counts.pop("run"), counts.pop("manifest")
@@ -65,7 +65,7 @@ def test_a_night_counts_what_it_did_and_shows_it(
 
 
 def test_a_second_night_does_nothing(day: Path, library: str) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     first = nightly_labeling(str(day), library, day="any")
     second = nightly_labeling(str(day), library, day="any")
@@ -76,11 +76,7 @@ def test_a_second_night_does_nothing(day: Path, library: str) -> None:
 
 
 def test_the_flows_of_a_night_do_the_same_one_by_one(day: Path, manifest: str) -> None:
-    from flows.build_library import build_library
-    from flows.export_results import export_results
-    from flows.ingest_clips import ingest_clips
-    from flows.label_clips import label_clips
-    from flows.tokenize_clips import tokenize_clips
+    from flows.steps import build_library, export_results, ingest_clips, label_clips, tokenize_clips
 
     assert build_library("sounds", manifest) == {"version": 1, "library.demonstrations": 2}
     assert ingest_clips(str(day))["ingest.new"] == 3
@@ -94,7 +90,7 @@ def test_the_flows_of_a_night_do_the_same_one_by_one(day: Path, manifest: str) -
 
 
 def test_a_new_version_of_a_library_shows_what_it_would_change(manifest: str, library: str) -> None:
-    from flows.build_library import build_library
+    from flows.steps import build_library
 
     path = Path(manifest)
     path.write_text(path.read_text().replace('"low"', '"deep|*"'))
@@ -110,7 +106,7 @@ def test_a_new_version_of_a_library_shows_what_it_would_change(manifest: str, li
 def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
     day: Path, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
 
@@ -124,7 +120,7 @@ def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
 def test_an_unknown_library_fails_before_anything_is_listed(
     day: Path, library: str, database: Database
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     with pytest.raises(LibraryNotFound, match="no library sonds: did you mean sounds"):
         nightly_labeling(str(day), "sonds", day="any")
@@ -135,7 +131,7 @@ def test_an_unknown_library_fails_before_anything_is_listed(
 
 
 def test_a_prefix_outside_of_the_allow_list_is_refused(library: str, tmp_path: Path) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(StorageRefused, match=r"elsewhere' may not be read; allowed: .*WORDWAVE_READ_ROOTS"):
@@ -145,7 +141,7 @@ def test_a_prefix_outside_of_the_allow_list_is_refused(library: str, tmp_path: P
 def test_names_from_outside_reach_artifacts_escaped(
     worker: Path, library: str, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
 
@@ -165,7 +161,7 @@ def test_names_from_outside_reach_artifacts_escaped(
 
 
 def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: str, worker: Path) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     prefix = f"{worker}/{{day}}"
     nightly_labeling(prefix, library, day="2026-11-21")
@@ -202,7 +198,7 @@ def shuffled_canaries(worker: Path) -> str:
 def test_a_night_stops_where_its_canaries_are_answered_wrong(
     day: Path, library: str, shuffled_canaries: str, database: Database
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.labeling.canary import CanaryFailed
 
     state = nightly_labeling(
@@ -220,8 +216,7 @@ def test_a_night_stops_where_its_canaries_are_answered_wrong(
 def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
     day: Path, library: str, worker: Path, database: Database
 ) -> None:
-    from flows.backfill_labeling import backfill_labeling
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import backfill_labeling, nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.backfill import BackfillFailed
     from flows.pipeline.runs.run import recorded_run
@@ -254,7 +249,7 @@ def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
 
 
 def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
-    from flows.evaluate_task import evaluate_task
+    from flows.quality import evaluate_task
 
     rows = []
     for number in range(4):
@@ -282,10 +277,10 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
 def test_a_night_that_nobody_takes_shards_of_says_so(
     day: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.flow_runs.sharding import ShardsFailed
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
+    from flows.sharding import ShardsFailed
 
-    monkeypatch.setattr("flows.flow_runs.sharding.LABEL_SHARD", "label-shard/elsewhere")
+    monkeypatch.setattr("flows.sharding.LABEL_SHARD", "label-shard/elsewhere")
     with pytest.raises(ShardsFailed, match="no deployment label-shard/elsewhere: start wordwave up"):
         nightly_labeling(str(day), library, day="any", shards=2)
 
@@ -293,8 +288,8 @@ def test_a_night_that_nobody_takes_shards_of_says_so(
 def test_a_shard_does_its_part_of_a_night_of_the_same_code(
     day: Path, library: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.ingest_clips import ingest_clips
-    from flows.label_shard import label_shard
+    from flows.nightly import label_shard
+    from flows.steps import ingest_clips
 
     ingest_clips(str(day))
     [night] = rows(database.url("writer"), "SELECT id FROM runs WHERE kind = 'ingest-clips'")
@@ -313,10 +308,9 @@ def test_a_night_is_verified_undone_and_its_bad_clip_tried_again(
 ) -> None:
     from uuid import UUID
 
-    from flows.nightly_labeling import nightly_labeling
-    from flows.replay_quarantine import replay_quarantine
-    from flows.undo_run import undo_run
-    from flows.verify_run import verify_run
+    from flows.nightly import nightly_labeling
+    from flows.quality import verify_run
+    from flows.repair import replay_quarantine, undo_run
 
     run_id = UUID(str(nightly_labeling(str(day), library, day="any")["run"]))
     assert verify_run(run_id)["verify.passed"] == 4
@@ -333,11 +327,10 @@ def test_a_night_is_verified_undone_and_its_bad_clip_tried_again(
 def test_another_generation_answers_and_is_promoted(
     day: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.models import promote_models, upgrade_models
+    from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
-    from flows.promote_models import promote_models
-    from flows.upgrade_models import upgrade_models
 
     nightly_labeling(str(day), library, day="any")
     promote_models(library)
@@ -360,7 +353,7 @@ def test_the_doctor_looks_for_those_who_work(worker: Path) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.deployments import DEPLOYED, served
-    from flows.doctor import doctor
+    from flows.quality import doctor
 
     def failed() -> list[str]:
         return [row["check"] for row in json.loads(artifact("doctor-table").data) if row["passed"] == "NO"]

@@ -44,7 +44,7 @@ def generated(database: Database) -> list[dict[str, Any]]:
 
 
 def test_texts_become_speech_and_the_run_says_where_it_is_heard(speaker: Path, database: Database) -> None:
-    from flows.generate_speech import generate_speech
+    from flows.generation import generate_speech
 
     counts = generate_speech("spoken", ["one", "three"])
     assert counts["generate.generated"] == 2
@@ -65,7 +65,7 @@ def test_texts_become_speech_and_the_run_says_where_it_is_heard(speaker: Path, d
 
 
 def test_a_second_run_leaves_the_page_and_all_else_as_it_is(speaker: Path, database: Database) -> None:
-    from flows.generate_speech import generate_speech
+    from flows.generation import generate_speech
 
     first = generate_speech("spoken", ["one"])
     before = generated(database)
@@ -80,7 +80,7 @@ def test_a_second_run_leaves_the_page_and_all_else_as_it_is(speaker: Path, datab
 
 
 def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, database: Database) -> None:
-    from flows.generate_sound import generate_sound
+    from flows.generation import generate_sound
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
 
@@ -111,7 +111,7 @@ def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, da
 
 
 def test_a_file_of_bad_lines_alone_leaves_a_page_that_says_so(speaker: Path, database: Database) -> None:
-    from flows.generate_speech import generate_speech
+    from flows.generation import generate_speech
 
     (speaker / "texts.txt").write_text("###\n\n")
     counts = generate_speech("spoken", texts_uri=str(speaker / "texts.txt"))
@@ -121,7 +121,7 @@ def test_a_file_of_bad_lines_alone_leaves_a_page_that_says_so(speaker: Path, dat
 
 
 def test_clips_are_denoised_and_those_that_cannot_be_are_set_aside(speaker: Path, database: Database) -> None:
-    from flows.denoise_clips import denoise_clips
+    from flows.generation import denoise_clips
 
     day = speaker / "2026-11-21"
     write_clip(day / "a.wav", tone(500, 0.8) + hiss(0.8))
@@ -146,8 +146,7 @@ def test_clips_are_denoised_and_those_that_cannot_be_are_set_aside(speaker: Path
 
 
 def test_bad_requests_fail_before_anything_is_made(speaker: Path, database: Database, tmp_path: Path) -> None:
-    from flows.denoise_clips import denoise_clips
-    from flows.generate_speech import generate_speech
+    from flows.generation import denoise_clips, generate_speech
 
     for texts in ([""], ["a" * 10_000], ["one\ntwo"], ["###"]):
         with pytest.raises(FormRefused, match="texts"):
@@ -167,9 +166,9 @@ def test_bad_requests_fail_before_anything_is_made(speaker: Path, database: Data
 def test_a_generation_is_verified_and_undone(speaker: Path, database: Database) -> None:
     from uuid import UUID
 
-    from flows.generate_speech import generate_speech
-    from flows.undo_run import undo_run
-    from flows.verify_run import verify_run
+    from flows.generation import generate_speech
+    from flows.quality import verify_run
+    from flows.repair import undo_run
 
     made = generate_speech("spoken", ["one", "two", "three"], temperature=1.0)
     run = UUID(str(made["run"]))

@@ -1,12 +1,12 @@
 """A night that is not as it should be is never green: its state says so by name, and its message why."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.deployments import DEPLOYED
 from flows.pipeline.runs.verdict import DoubtfulNight, NoClips
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:Resource
 
 def night(prefix: object, library: str, day: str = "2026-11-21", **options: Any) -> Any:
     """The final state of a night."""
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     return nightly_labeling(str(prefix), library, day=day, return_state=True, **options)
 
@@ -90,7 +90,7 @@ def test_a_plan_of_no_clips_is_empty_too(library: str, worker: Path, database: D
 
 
 def test_an_empty_night_is_not_tried_again_by_itself(library: str, worker: Path) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     retried = nightly_labeling.with_options(retries=2, retry_delay_seconds=0)
     state = retried(f"{worker}/dayz", library, day="any", return_state=True)
@@ -98,7 +98,7 @@ def test_an_empty_night_is_not_tried_again_by_itself(library: str, worker: Path)
 
 
 def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker: Path) -> None:
-    from flows.backfill_labeling import backfill_labeling
+    from flows.nightly import backfill_labeling
 
     days = (f"{worker}/{{day}}", library, "2026-11-20", "2026-11-22")
     state = backfill_labeling(*days, return_state=True)
@@ -115,11 +115,12 @@ def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker
 
 
 @pytest.mark.parametrize(
-    "flow", ["ingest_clips", "tokenize_clips", "label_clips", "export_results", "upgrade_models"]
+    "flow", ["ingest-clips", "tokenize-clips", "label-clips", "export-results", "upgrade-models"]
 )
 def test_a_step_over_a_place_without_clips_is_empty(library: str, worker: Path, flow: str) -> None:
-    named = {} if flow in ("ingest_clips", "tokenize_clips") else {"library": library}
-    state = getattr(import_module(f"flows.{flow}"), flow)(f"{worker}/dayz", **named, return_state=True)
+    named = {} if flow in ("ingest-clips", "tokenize-clips") else {"library": library}
+    step = next(deployed for deployed in DEPLOYED if deployed.flow == flow).load()
+    state = step(f"{worker}/dayz", **named, return_state=True)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
 
 
@@ -144,7 +145,7 @@ def twelve(worker: Path) -> Path:
 def test_a_night_beyond_a_bound_is_doubtful_and_its_results_are_written(
     twelve: Path, library: str, worker: Path, database: Database, bounds: dict[str, float], said: str
 ) -> None:
-    from flows.watch_place import watch_place
+    from flows.quality import watch_place
 
     assert watch_place(f"{worker}/{{day}}", **bounds).items() >= bounds.items()
     state = night(f"{worker}/{{day}}", library, day="2026-11-22")
@@ -161,8 +162,8 @@ def test_a_night_beyond_a_bound_is_doubtful_and_its_results_are_written(
 
 
 def test_a_doubtful_day_is_done_for_a_backfill(twelve: Path, library: str, worker: Path) -> None:
-    from flows.backfill_labeling import backfill_labeling
-    from flows.watch_place import watch_place
+    from flows.nightly import backfill_labeling
+    from flows.quality import watch_place
 
     prefix = f"{worker}/{{day}}"
     watch_place(prefix, max_quarantined=0.2)

@@ -117,7 +117,7 @@ def answers(database: Database) -> Counter[str]:
 def test_a_store_that_is_away_for_a_third_of_the_bound_costs_no_night(
     store: tuple[Proxy, S3Bucket], library: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     proxy, s3 = store
     proxy.fault = Stopped("GET", "reset before", first=2, seconds=WAITED_SECONDS / 3)
@@ -132,7 +132,7 @@ def test_a_store_that_is_away_for_a_third_of_the_bound_costs_no_night(
 def test_after_an_outage_past_the_bound_the_next_night_makes_up_for_the_day(
     store: tuple[Proxy, S3Bucket], library: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     proxy, s3 = store
     proxy.fault = Stopped("GET", "reset before", first=2, seconds=10_000)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from db.library_names import split_library_name
 from flows import forms as p
+from flows.pipeline.runs.days import render_day, resolve_day
 from tests.flows.test_credentials import CREDENTIALS
 
 TYPES: dict[str, Any] = {
@@ -123,8 +125,8 @@ def test_other_library_names_are_refused(name: str) -> None:
 
 
 def test_a_library_name_falls_into_name_and_version() -> None:
-    assert p.split_library_name("calls@12") == ("calls", 12)
-    assert p.split_library_name("calls") == ("calls", None)
+    assert split_library_name("calls@12") == ("calls", 12)
+    assert split_library_name("calls") == ("calls", None)
 
 
 @pytest.mark.parametrize(
@@ -193,17 +195,17 @@ def test_the_nearest_time_zone_is_suggested() -> None:
 
 def test_the_day_is_that_of_the_time_zone_when_the_run_was_due() -> None:
     due = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
-    assert p.resolve_day("today", "UTC", due) == date(2026, 11, 21)
-    assert p.resolve_day("today", "Europe/Berlin", due) == date(2026, 11, 22)
-    assert p.resolve_day("yesterday", "America/Los_Angeles", due) == date(2026, 11, 20)
-    assert p.resolve_day("2024-02-29", "UTC", due) == date(2024, 2, 29)
+    assert resolve_day("today", "UTC", due) == date(2026, 11, 21)
+    assert resolve_day("today", "Europe/Berlin", due) == date(2026, 11, 22)
+    assert resolve_day("yesterday", "America/Los_Angeles", due) == date(2026, 11, 20)
+    assert resolve_day("2024-02-29", "UTC", due) == date(2024, 2, 29)
 
 
 def test_each_day_of_a_prefix_is_filled_in_and_nothing_else_is_touched() -> None:
     due = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
-    rendered = p.render_day("s3://calls/{day}/x%7Bday%7D/{day}", "yesterday", "UTC", due)
+    rendered = render_day("s3://calls/{day}/x%7Bday%7D/{day}", "yesterday", "UTC", due)
     assert rendered == "s3://calls/2026-11-21/x%7Bday%7D/2026-11-21"
-    assert p.render_day("s3://calls", "today", "UTC", due) == "s3://calls"
+    assert render_day("s3://calls", "today", "UTC", due) == "s3://calls"
 
 
 def test_every_form_field_has_a_title_help_and_one_plain_type() -> None:

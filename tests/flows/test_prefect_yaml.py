@@ -12,6 +12,7 @@ import yaml
 from flows.deployments import DEPLOYED, DEPLOYMENT, NIGHTLY
 from flows.flow_runs.form_flow import check_values
 from flows.server.places import deployment_name
+from flows.server.prefect_yaml import render
 from tests.flows.conftest import collect_sockets
 
 FILE = Path(__file__).parents[2] / "prefect.yaml"
@@ -26,6 +27,10 @@ def run(command: list[str], environment: dict[str, str]) -> None:
 def in_file() -> list[dict[str, Any]]:
     deployments: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["deployments"]
     return deployments
+
+
+def test_the_file_is_what_the_list_of_deployments_gives() -> None:
+    assert FILE.read_text() == render(), "write it again: python -m flows.server.prefect_yaml > prefect.yaml"
 
 
 def test_the_file_and_the_list_say_the_same() -> None:

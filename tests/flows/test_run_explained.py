@@ -45,7 +45,7 @@ def lines() -> Iterator[list[logging.LogRecord]]:
 
 
 def test_a_night_is_called_what_it_does_and_its_state_says_what_it_came_to(day: Path, library: str) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
 
     asked = {"prefix": f"{day.parent}/{{day}}", "library": library, "day": day.name}
     dry, first, again = (
@@ -68,7 +68,7 @@ def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-    from flows.backfill_labeling import backfill_labeling
+    from flows.nightly import backfill_labeling
 
     state = backfill_labeling(f"{day.parent}/{{day}}", library, day.name, day.name, return_state=True)
     assert flow_run_of(state).name == f"backfill {day.parent}/* by {library}, {day.name} to {day.name}"
@@ -82,8 +82,8 @@ def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None
 def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     day: Path, library: str, lines: list[logging.LogRecord]
 ) -> None:
-    from flows.ingest_clips import ingest_clips
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
+    from flows.steps import ingest_clips
 
     state = ingest_clips("s3://elsewhere/x", return_state=True)
     with pytest.raises(StorageRefused):

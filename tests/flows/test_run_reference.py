@@ -16,10 +16,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:Resource
 def test_undo_and_verify_take_the_id_and_the_name_that_a_page_shows(day: Path, library: str) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.nightly_labeling import nightly_labeling
-    from flows.replay_quarantine import replay_quarantine
-    from flows.undo_run import undo_run
-    from flows.verify_run import verify_run
+    from flows.nightly import nightly_labeling
+    from flows.quality import verify_run
+    from flows.repair import replay_quarantine, undo_run
 
     state = nightly_labeling(str(day), library, day="any", return_state=True)
     run = str(state.result()["run"])
@@ -39,7 +38,7 @@ def test_undo_and_verify_take_the_id_and_the_name_that_a_page_shows(day: Path, l
 
 
 def test_a_name_of_several_runs_means_none_of_them(day: Path, library: str) -> None:
-    from flows.ingest_clips import ingest_clips
+    from flows.steps import ingest_clips
 
     named = ingest_clips.with_options(flow_run_name="the same")
     named(str(day))

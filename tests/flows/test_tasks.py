@@ -193,7 +193,7 @@ def test_after_a_batch_that_failed_the_next_run_does_that_batch_alone(
     left: dict[str, int],
     read_again: list[str],
 ) -> None:
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.runtime import shared_runtime
 

@@ -70,7 +70,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     """The same stages that a schedule would start; the flow runs in a Prefect server of its own."""
     os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
     click.echo("2. Starting Postgres, importing the library")
-    from flows.nightly_labeling import nightly_labeling
+    from flows.nightly import nightly_labeling
     from flows.pipeline.labeling.label import Labelling, LabelRequest
     from flows.pipeline.labeling.report import ClipAnswers
     from flows.pipeline.nights.jobs import import_manifest

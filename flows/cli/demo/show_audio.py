@@ -30,9 +30,7 @@ def import_audio(runtime: Runtime, clips: AudioClips) -> None:
 
 def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
     """Runs the three flows and says what came of each."""
-    from flows.denoise_clips import denoise_clips
-    from flows.generate_sound import generate_sound
-    from flows.generate_speech import generate_speech
+    from flows.generation import denoise_clips, generate_sound, generate_speech
     from flows.pipeline.generation.generate import AudioRequest
 
     said = generate_speech(DIGITS, list(SAID), duration=SPEECH_SECONDS)

@@ -1,20 +1,24 @@
-"""nightly-labeling: the whole job for one day's folder, as it is scheduled."""
+"""nightly-labeling and its relatives: one day of a place, a range of days, and a part of a day."""
 
-from datetime import UTC, datetime
-from typing import cast
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any, cast
 
+from prefect import Flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.artifacts.night_pages import all_clips, night_page, plan_page, plan_rows
+from flows.artifacts.night_pages import all_clips, backfill_page, day_rows, night_page, plan_page, plan_rows
 from flows.artifacts.pages import answer_rows, publish_page
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.approval import wait_for_approval
-from flows.flow_runs.catch_up import make_up
-from flows.flow_runs.end import completed
+from flows.flow_runs.end import completed, completed_with
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import explained
-from flows.flow_runs.sharding import shared_out
 from flows.flow_runs.states import completed_empty, names_states
 from flows.forms import (
     AllowLoss,
@@ -23,7 +27,9 @@ from flows.forms import (
     CatchUpDays,
     Day,
     DryRun,
+    FirstDay,
     KShot,
+    LastDay,
     Layers,
     LeastCanaryAccuracy,
     LeastClips,
@@ -31,24 +37,29 @@ from flows.forms import (
     MaxWindows,
     MinMargin,
     NearestShots,
+    NightRun,
     Orders,
     Prefix,
     Repeats,
+    ShardNumber,
     Shards,
     Timezone,
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.nights.backfill import backfill, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
 from flows.pipeline.nights.catch_up import days_to_make_up
-from flows.pipeline.nights.jobs import run_night
+from flows.pipeline.nights.jobs import Shard, run_night, run_shard
 from flows.pipeline.nights.plan import STATES, NightPlan
 from flows.pipeline.nights.preview import preview
 from flows.pipeline.nights.summary import night_before, night_line
-from flows.pipeline.runs.partition import Partition, partition_of
+from flows.pipeline.runs.outage import Away
+from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.verdict import no_clips
 from flows.pipeline.runtime.runtime import Runtime, shared_runtime
+from flows.sharding import shared_out
 
 KIND = "nightly-labeling"
 Outcome = dict[str, str | int | None]
@@ -140,3 +151,102 @@ def _show_plan(
     if seen.prompt.over_limit:
         _ = labelling.prompt_hash  # raises what the night would fail with
     return seen.plan
+
+
+def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:
+    """Run the nights of these days with the values of this run; one that fails stops no other.
+
+    It fails by itself, in its own state. Where a store or database is away, the days after it wait too.
+    """
+    logger = get_run_logger()
+    for day in days:
+        logger.info("no night of %s was completed: it is made up for now", day)
+        values = flow_run.parameters | {"day": day.isoformat(), "catch_up_days": 0}
+        state = cast("State[Any]", night(**values, return_state=True))
+        if not state.is_completed():
+            logger.warning("%s is still not done: %s", day, state.message)
+        if isinstance(state.result(raise_on_failure=False), Away):
+            return
+
+
+@flow(
+    name="backfill-labeling",
+    **explained("backfill {prefix} by {library}, {first_day} to {last_day}"),
+    description="Run nightly-labeling for each day of a range that misses something, and for no other.",
+)
+@names_states
+def backfill_labeling(
+    prefix: Prefix,
+    library: LibraryName,
+    first_day: FirstDay,
+    last_day: LastDay,
+    timezone: Timezone = "UTC",
+    least_clips: LeastClips = 1,
+    canary_library: CanaryLibrary = "",
+    least_canary_accuracy: LeastCanaryAccuracy = 0.8,
+    min_margin: MinMargin = 0.0,
+    allow_loss: AllowLoss = False,
+    k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
+    layers: Layers = "auto",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+) -> dict[str, str]:
+    """Each day is a run of its own, with its own page; one that fails stops no other."""
+    days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
+
+    def run_day(partition: Partition) -> None:
+        nightly_labeling(
+            prefix,
+            day=str(partition.day),
+            timezone=timezone,
+            canary_library=canary_library,
+            least_canary_accuracy=least_canary_accuracy,
+            allow_loss=allow_loss,
+            least_clips=least_clips,
+            catch_up_days=0,
+            **asdict(request),
+        )
+
+    outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
+    publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
+    raise_failures(outcomes, least_clips)
+    statuses = {str(outcome.partition.day): outcome.status for outcome in outcomes}
+    counted = Counter(statuses.values())
+    return completed(statuses, ", ".join(f"{number} days {status}" for status, number in counted.items()))
+
+
+@flow(
+    name="label-shard",
+    **explained("shard {shard} of {shards} of {prefix} by {library}, {day}"),
+    description="Tokenize and label one part of a night. nightly-labeling starts these, a person need not.",
+    task_runner=batch_threads(),
+)
+def label_shard(
+    prefix: Prefix,
+    library: LibraryName,
+    night: NightRun,
+    shard: ShardNumber,
+    shards: Shards,
+    day: Day = "today",
+    timezone: Timezone = "UTC",
+    min_margin: MinMargin = 0.0,
+    k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
+    layers: Layers = "auto",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+) -> dict[str, int]:
+    """The clips that fall to this shard; those that have tokens and an answer already are left alone."""
+    run = run_shard(
+        shared_runtime(Settings()),
+        partition_of(prefix, day, timezone, flow_run.scheduled_start_time),
+        Shard(night, shard, shards),
+        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin),
+        in_tasks,
+        flow_run_id=flow_run.id,
+    )
+    return completed_with(dict(run.counts), run.counts)

@@ -1,10 +1,10 @@
-"""upgrade-models: a new codec or LLM answers beside the one in use."""
+"""Flows that change the models in use: answer beside the current ones, then switch."""
 
 from prefect.runtime import flow_run
 
-from flows.artifacts.pages import changed_rows, publish
+from flows.artifacts.pages import cell, changed_rows, publish
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed_with
+from flows.flow_runs.end import completed, completed_with
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import explained
 from flows.flow_runs.states import names_states
@@ -21,6 +21,7 @@ from flows.forms import (
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
 from flows.pipeline.runtime.runtime import shared_runtime
 
@@ -49,3 +50,15 @@ def upgrade_models(
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
     publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
     return completed_with({"run": str(run.id), **run.counts}, run.counts)
+
+
+@flow(
+    name="promote-models",
+    **explained("promote {library}"),
+    description="Make the answers of a library version by the models of the settings the current ones.",
+)
+def promote_models(library: LibraryName) -> dict[str, str]:
+    """They stay current until others are promoted; with the old models set, it switches back."""
+    switch, run = promote(shared_runtime(Settings()), library, flow_run_id=flow_run.id)
+    publish("promote-models", switch.now, run, [{name: cell(said) for name, said in vars(switch).items()}])
+    return completed({"run": str(run.id), **vars(switch)}, f"in use: {switch.now}")

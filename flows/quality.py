@@ -1,0 +1,151 @@
+"""Flows that measure and watch: evaluations, bounds of a place, checks of a run and of the service."""
+
+from dataclasses import asdict
+
+from prefect.artifacts import create_table_artifact
+from prefect.runtime import flow_run
+
+from db.watches import Bounds
+from flows.artifacts.pages import (
+    cell,
+    check_rows,
+    evaluation_page,
+    publish,
+    publish_checks,
+    publish_page,
+    score_rows,
+)
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.reference import find_run
+from flows.forms import (
+    Episodes,
+    EpisodeSeed,
+    LabeledManifestUri,
+    Layers,
+    LeastAgreement,
+    LeastUsual,
+    MaxOneLabel,
+    MaxQuarantined,
+    MaxUncertain,
+    MaxWindows,
+    MostUsual,
+    NWay,
+    Orders,
+    PaperTask,
+    Prefix,
+    Protocol,
+    Repeats,
+    RunId,
+    Sample,
+    Shots,
+    ShownInstruction,
+    TableLayout,
+    Window,
+)
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.maintenance.verify import verify_run as verify
+from flows.pipeline.nights.bounds import set_bounds
+from flows.pipeline.runs.check import require
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
+from flows.server.health import examine_service
+
+
+@flow(
+    name="evaluate-task",
+    **explained("evaluate {manifest}"),
+    description="Ask few-shot episodes of labelled clips, and the same ones of baselines that cost nothing.",
+    task_runner=batch_threads(),
+)
+def evaluate_task(
+    manifest: LabeledManifestUri,
+    layout: TableLayout = "single",
+    n_way: NWay = 2,
+    k_shot: Shots = 1,
+    episodes: Episodes = 600,
+    paper: PaperTask = "none",
+    protocol: Protocol = "service",
+    seed: EpisodeSeed = 0,
+    instruction: ShownInstruction = True,
+    repeats: Repeats = 0,
+    layers: Layers = "auto",
+    window: Window = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+) -> dict[str, str | int | None]:
+    """The same request gives the same figures."""
+    request = EvaluationRequest(
+        manifest,
+        n_way,
+        k_shot,
+        episodes,
+        layout,
+        paper,
+        instruction,
+        repeats,
+        layers,
+        window,
+        max_windows,
+        orders,
+        protocol,
+        seed,
+    )
+    evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
+    page = evaluation_page(canonical(manifest), evaluation.table, run)
+    publish_page("evaluate-task", canonical(manifest), page, score_rows(evaluation.table))
+    return completed_with({"run": str(run.id), "figures": run.manifest, **run.counts}, run.counts)
+
+
+@flow(
+    name="watch-place",
+    flow_run_name="watch {prefix}",
+    description="Set bounds beyond which the nights of a place, and of folders in it, end as Doubtful.",
+)
+def watch_place(
+    prefix: Prefix,
+    max_quarantined: MaxQuarantined = 1.0,
+    max_uncertain: MaxUncertain = 1.0,
+    max_one_label: MaxOneLabel = 1.0,
+    least_agreement: LeastAgreement = 0.0,
+    least_usual: LeastUsual = 0.0,
+    most_usual: MostUsual = 0.0,
+) -> dict[str, float]:
+    """All values of the form count, in place of those that were set before."""
+    given = Bounds(max_quarantined, max_uncertain, max_one_label, least_agreement, least_usual, most_usual)
+    bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(given)))
+    rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
+    create_table_artifact(table=rows, key="watch-place-table", description=cell(prefix))
+    return bounds
+
+
+@flow(
+    name="verify-run",
+    **explained("verify {run}"),
+    description="Encode and answer some clips of a run again, and read its files again: is all as it was?",
+)
+def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
+    """Nothing is changed; the flow fails where something differs."""
+    runtime = shared_runtime(Settings())
+    run_id = find_run(runtime, run)
+    checks, verified = verify(runtime, run_id, sample, flow_run_id=flow_run.id)
+    publish("verify-run", f"run {run_id}", verified, check_rows(checks))
+    require(checks)
+    return completed_with({"run": str(verified.id), **verified.counts}, verified.counts)
+
+
+@flow(
+    name="doctor",
+    **explained("doctor {now}"),
+    description="Check versions, database, storage, models, device, server and workers; say what to do.",
+)
+def doctor() -> dict[str, str]:
+    """Fails where a check does, after all of them are made."""
+    checks = list(examine_service(Settings()))
+    publish_checks("doctor", checks)
+    require(checks)
+    findings = {check.name: check.finding for check in checks}
+    return completed(findings, f"all {len(checks)} checks passed")

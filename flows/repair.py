@@ -1,0 +1,83 @@
+"""Flows that mend: quarantined clips again, answers taken back, old contents read again."""
+
+from prefect.runtime import flow_run
+
+from flows.artifacts.pages import (
+    count_rows,
+    publish,
+    publish_page,
+    quarantine_rows,
+    refused_library_lines,
+    summary,
+    suspect_rows,
+)
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.reference import find_place, find_run
+from flows.forms import AllowLoss, DryRun, Folder, PrefixOrRun, Reasons, RunId
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.report import quarantined
+from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
+from flows.pipeline.maintenance.replay import replay_place
+from flows.pipeline.maintenance.undo import undo
+from flows.pipeline.runtime.runtime import shared_runtime
+
+
+@flow(
+    name="replay-quarantine",
+    **explained("replay {prefix}"),
+    description="List a place and tokenize its quarantined clips again, after a fix; a night labels them.",
+    task_runner=batch_threads(),
+)
+def replay_quarantine(
+    prefix: PrefixOrRun,
+    reasons: Reasons = [],  # noqa: B006  a form's empty list
+    allow_loss: AllowLoss = False,
+) -> dict[str, int]:
+    """Shows which of them still cannot be used."""
+    runtime = shared_runtime(Settings())
+    place = find_place(runtime, prefix)
+    replay = replay_place(runtime, place, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
+    publish("replay-quarantine", place, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
+    return completed_with(dict(replay.run.counts), replay.run.counts)
+
+
+@flow(
+    name="undo-run",
+    **explained("undo {run}"),
+    description="Take back the answers of a run; undo an undo-run to have them again. Nothing is deleted.",
+)
+def undo_run(run: RunId) -> dict[str, str | int]:
+    """Files that were exported before stay as they are: export-results writes the current answers anew."""
+    runtime = shared_runtime(Settings())
+    run_id = find_run(runtime, run)
+    undone = undo(runtime, run_id, flow_run_id=flow_run.id)
+    publish("undo-run", f"run {run_id}", undone, count_rows(undone))
+    return completed_with({"run": str(undone.id), **undone.counts}, undone.counts)
+
+
+@flow(
+    name="recheck",
+    **explained("recheck {prefix}"),
+    description="Read clips again that were stored before today's checks, and mend what came of wrong audio.",
+    task_runner=batch_threads(),
+)
+def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
+    """Show what is suspect, then settle it; a dry run only shows it."""
+    runtime = shared_runtime(Settings())
+    suspects = suspects_of(runtime, prefix)
+    if dry_run:
+        publish_page(
+            "recheck",
+            prefix,
+            f"## {sum(found.contents for found in suspects)} contents are suspect",
+            suspect_rows(suspects),
+        )
+        found = {one.kind: one.contents for one in suspects}
+        return completed(found, f"dry run: {sum(found.values())} contents are suspect")
+    done = recheck_place(runtime, prefix, in_tasks, flow_run_id=flow_run.id)
+    page = summary(prefix, done.run, refused_library_lines(done.libraries))
+    publish_page("recheck", prefix, page, suspect_rows(suspects))
+    return completed_with(dict(done.run.counts), done.run.counts)

@@ -1,0 +1,164 @@
+"""The steps of a night, one flow each: list, tokenize, build a library, label and export."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from prefect.runtime import flow_run
+from sqlalchemy.orm import Session
+
+from db.labels import current_labels
+from flows.artifacts.pages import (
+    answer_rows,
+    count_rows,
+    library_page,
+    library_rows,
+    publish,
+    publish_page,
+    quarantine_rows,
+)
+from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.form_flow import flow
+from flows.flow_runs.options import explained
+from flows.flow_runs.states import names_states
+from flows.forms import (
+    AllowLoss,
+    ExportedLibrary,
+    Folder,
+    KShot,
+    Layers,
+    LibraryInstruction,
+    LibraryName,
+    ManifestUri,
+    MaxWindows,
+    MinMargin,
+    NearestShots,
+    NewLibraryName,
+    Orders,
+    Promote,
+    Repeats,
+    Task,
+)
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.library_review import canary_line, name_of, review
+from flows.pipeline.labeling.report import ClipAnswers, quarantined
+from flows.pipeline.labeling.row import LabelRow
+from flows.pipeline.nights.jobs import (
+    export_rows,
+    import_manifest,
+    ingest_place,
+    label_selection,
+    tokenize_place,
+)
+from flows.pipeline.runs.run import recorded_run
+from flows.pipeline.runs.verdict import require_clips
+from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.storage.uris import canonical
+
+
+@flow(name="ingest-clips", **explained("ingest {prefix}"), description="List a folder or S3 prefix.")
+@names_states
+def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int]:
+    """List a place and record its clips; no object is read."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
+        ingest_place(runtime, place, run, in_tasks, allow_loss=allow_loss)
+        require_clips(runtime, place, place)
+    publish("ingest-clips", place, run, count_rows(run))
+    return completed_with(dict(run.counts), run.counts)
+
+
+@flow(
+    name="tokenize-clips",
+    **explained("tokenize {prefix}"),
+    description="Read, decode and tokenize the listed clips that have no tokens of the codec yet.",
+    task_runner=batch_threads(),
+)
+@names_states
+def tokenize_clips(prefix: Folder) -> dict[str, int]:
+    """Tokenizes what ingest-clips listed."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    parameters = {"codec": runtime.codec_fingerprint}
+    with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
+        require_clips(runtime, place, place)
+        tokenize_place(runtime, place, place, run, in_tasks)
+    publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
+    return completed_with(dict(run.counts), run.counts)
+
+
+@flow(
+    name="build-library",
+    **explained("library {library}"),
+    description="Freeze the clips of a JSONL or CSV manifest as the next version of a library.",
+)
+def build_library(
+    library: NewLibraryName,
+    manifest: ManifestUri,
+    task: Task = "label",
+    instruction: LibraryInstruction = "",
+    promote: Promote = False,
+) -> dict[str, int]:
+    """Equal content keeps its version, other content makes the next; the one in use stays, or is replaced."""
+    runtime = shared_runtime(Settings())
+    version, run = import_manifest(
+        runtime, library, manifest, task, instruction or None, promote=promote, flow_run_id=flow_run.id
+    )
+    page = library_page(review(runtime, version), canary_line(runtime, version), run)
+    publish_page("build-library", name_of(version), page, library_rows(version))
+    line = f"{name_of(version)}: {len(version.demonstrations)} demonstrations"
+    return completed({"version": version.version, **run.counts}, line)
+
+
+@flow(
+    name="label-clips",
+    **explained("label {prefix} by {library}"),
+    description="Label the tokenized clips that have no answer to this request yet.",
+    task_runner=batch_threads(),
+)
+@names_states
+def label_clips(
+    prefix: Folder,
+    library: LibraryName,
+    min_margin: MinMargin = 0.0,
+    k_shot: KShot = 0,
+    nearest_shots: NearestShots = 0,
+    layers: Layers = "auto",
+    repeats: Repeats = 0,
+    max_windows: MaxWindows = 3,
+    orders: Orders = 0,
+) -> dict[str, int]:
+    """Labels what tokenize-clips tokenized."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
+    recorded = recorded_run(
+        runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
+    )
+    with recorded as run:
+        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
+        require_clips(runtime, place, place)
+        label_selection(labelling, place, run, in_tasks)
+    answers = ClipAnswers(labelling, place)
+    publish("label-clips", place, run, answer_rows(answers), len(answers))
+    return completed_with(dict(run.counts), run.counts)
+
+
+@flow(
+    name="export-results",
+    **explained("export {prefix} by {library}"),
+    description="Write the current answers of a place under the run's prefix, the manifest last.",
+)
+@names_states
+def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | int | None]:
+    """The same answers are never written twice."""
+    runtime, place = shared_runtime(Settings()), canonical(prefix)
+    parameters = {"library": library}
+    with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
+        require_clips(runtime, place, place)
+        export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
+    publish("export-results", place, run, count_rows(run))
+    return completed_with({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
+
+
+def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:
+    return (LabelRow(**row) for row in current_labels(session, place, library))
