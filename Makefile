@@ -44,7 +44,7 @@ test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (C
 
 test-av: .venv/tests ## what PyAV decodes: m4a, mp4, mov, 3gp, aac, webm and mkv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[av]'
-	$(PYTEST) tests/core/test_av.py
+	$(PYTEST) tests/core/decoding/test_pyav.py
 
 faults: .venv/tests ## some 300 nights that are killed, cut off and lied to, each compared with an undisturbed one (SEED)
 	SEED=$(SEED) $(PYTEST) -m faults tests/faults

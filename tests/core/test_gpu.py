@@ -16,7 +16,7 @@ from core.tokens.vocabulary import Vocabulary
 from tests.core.codec.conftest import SMALL, random_codec
 from tests.core.codec.test_model import noise
 from tests.core.conftest import write_llama
-from tests.core.test_llama import CLOSING, PREFIX, greedy, plain_scores
+from tests.core.llama.test_model import CLOSING, PREFIX, greedy, plain_scores
 
 # isort: split
 from torch.nn import functional

@@ -15,7 +15,7 @@ import pytest
 from db.embedded import server as embedded
 from flows.pipeline.storage.uris import file_path, file_uri
 from tests.e2e.world import tone
-from tests.flows.stages.test_label import write_llama
+from tests.flows.pipeline.labeling.test_label import write_llama
 
 WORDWAVE = Path(sys.executable).with_name("wordwave")
 CLIPS = {

@@ -22,7 +22,7 @@ from tests.e2e.speaking import BATCH, REQUEST, TEXTS, start
 from tests.e2e.tables import Row, Tables, rows, tables, what_was_done
 from tests.e2e.world import World, opened, tone
 from tests.fixtures_postgres import migrated_database
-from tests.flows.stages.test_label import write_llama
+from tests.flows.pipeline.labeling.test_label import write_llama
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from core.presets import preset_directory
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.ingest import ingest
 from tests.e2e.world import World, import_into, labels, night, opened, tone
-from tests.flows.stages.test_label import write_llama
+from tests.flows.pipeline.labeling.test_label import write_llama
 
 CLIPS = {"a.wav": tone(210), "b.wav": tone(2900)}
 

@@ -10,7 +10,7 @@ from tests.e2e.processes import descendants
 from tests.e2e.service import free_port, serving, wait_until
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
-from tests.flows.test_otlp import collecting
+from tests.flows.pipeline.runtime.test_otlp import collecting
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

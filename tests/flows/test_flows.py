@@ -21,7 +21,7 @@ from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
-from tests.flows.stages.test_label import write_llama
+from tests.flows.pipeline.labeling.test_label import write_llama
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 

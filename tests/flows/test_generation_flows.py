@@ -12,9 +12,9 @@ from flows.pipeline.storage import StorageRefused
 from flows.pipeline.storage.uris import file_path
 from tests.e2e.tables import rows
 from tests.fixtures_postgres import Database
-from tests.flows.stages.conftest import hiss, tone, write_clip
-from tests.flows.stages.generation import import_pairs, import_spoken
-from tests.flows.stages.test_label import write_llama
+from tests.flows.pipeline.conftest import hiss, tone, write_clip
+from tests.flows.pipeline.generating import import_pairs, import_spoken
+from tests.flows.pipeline.labeling.test_label import write_llama
 from tests.flows.test_flows import artifact
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")

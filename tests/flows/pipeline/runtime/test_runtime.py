@@ -1,0 +1,87 @@
+"""What the batches of a process share."""
+
+import fcntl
+import shutil
+from contextvars import copy_context
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+import torch
+
+from core.errors import CheckpointMismatch
+from core.presets import preset_directory
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.runtime.runtime import Runtime, computing_side_by_side
+from tests.flows.pipeline.labeling.test_label import write_llama
+
+
+def test_computations_of_several_batches_go_on_side_by_side_on_a_cpu(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path, device="cpu"))
+    with runtime.device_lock(), runtime.device_lock():
+        pass
+
+
+def test_a_gpu_computes_for_one_batch_at_a_time(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path, device="cuda:1"))
+    lock = tmp_path / "locks" / "device-cuda-1"
+    with runtime.device_lock(), lock.open("w") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_a_batch_that_has_a_gpu_for_itself_has_all_cores(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path, device="cuda:1"))
+    with computing_side_by_side(2), runtime.device_lock():
+        assert torch.get_num_threads() == 4
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(("batches", "each"), [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_batches_that_compute_side_by_side_share_out_the_cores(
+    tmp_path: Path, batches: int, each: int
+) -> None:
+    runtime, found = Runtime(Settings(home=tmp_path, device="cpu")), []
+    together = Barrier(batches)
+
+    def compute() -> None:
+        with runtime.device_lock():
+            together.wait(timeout=30)
+            found.append(torch.get_num_threads())
+
+    with computing_side_by_side(batches):
+        threads = [Thread(target=copy_context().run, args=[compute]) for _ in range(batches)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [each] * batches
+    with runtime.device_lock():
+        assert torch.get_num_threads() == 4
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[Path, Path]:
+    """A codec without a tokenizer, and an LLM with one, which belong together."""
+    codec, llm = tmp_path / "codec", write_llama(tmp_path / "llm")
+    shutil.copytree(preset_directory("mini-codec"), codec)
+    (codec / "tokenizer.model").unlink()
+    return codec, llm
+
+
+def test_a_codec_without_a_tokenizer_takes_the_words_of_its_llm(
+    tmp_path: Path, models: tuple[Path, Path]
+) -> None:
+    codec, llm = map(str, models)
+    assert len(Runtime(Settings(home=tmp_path, codec=codec, llm=llm)).vocabulary.tokenizer) == 3072
+
+
+def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabulary(
+    tmp_path: Path, models: tuple[Path, Path]
+) -> None:
+    codec, llm = map(str, models)
+    runtime = Runtime(Settings(home=tmp_path, codec=codec, llm=llm))
+    runtime.codec.config = replace(runtime.codec.config, codebook_sizes=(512, 32_000, 32_000))
+    with pytest.raises(CheckpointMismatch, match=r"32000 rows, the tokenizer of .* has 3072 pieces"):
+        _ = runtime.vocabulary
