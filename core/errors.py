@@ -33,6 +33,7 @@ ReasonCode = Literal[
     "denied",
     "failed",
     "timeout",
+    "transfer",
     "gone",
     "prompt_too_long",
 ]

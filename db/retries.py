@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Interval, case, func, literal
 
 from db.models import QuarantineRow
 
-PASSING = ("gone", "denied", "timeout")
+PASSING = ("gone", "denied", "timeout", "transfer")
 """Reasons that come from a store or a machine and may pass; all others come from the bytes, which stay."""
 
 _MAX_DOUBLINGS = 5

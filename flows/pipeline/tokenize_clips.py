@@ -6,6 +6,7 @@ Nothing is read or decoded twice, and a clip that cannot be used costs one quara
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.decoding.child_process.decoder import Decoder
 from core.decoding.in_process import AudioInfo, AudioStream
-from core.errors import AudioRejected
+from core.errors import AudioRejected, ReasonCode
 from db.clips import (
     LABELING,
     READING,
@@ -29,12 +30,14 @@ from db.engine import session_scope
 from db.quarantine import Rejected, quarantine_clips, resolve
 from db.runs import RunClaim
 from db.tokens import TokenizedContent, complete_contents, save_tokens
+from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
+from flows.pipeline.runs.outage import OF_ONE_OBJECT
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.runtime import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
-from flows.pipeline.storage import Fetched, Readable, StorageDenied
+from flows.pipeline.storage import Fetched, NothingRead, Readable, StorageDenied
 from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.uris import is_s3
 
@@ -59,7 +62,7 @@ class Work:
     held: list[Tensor] | None = None
     tokenized: TokenizedContent | None = None
     rejected: AudioRejected | None = None
-    denied: StorageDenied | None = None
+    trouble: Exception | None = None
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
@@ -110,7 +113,7 @@ def _worked(
     with ExitStack() as files:
         with timed("get"):
             _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
-            _reject_denied(runtime, storage, batch)
+            _reject_troubled(runtime, storage, batch)
         fresh = _first_of_each_content(batch, known(batch))
         with timed("decode"):
             _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
@@ -135,36 +138,58 @@ def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[
 
 def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
     try:
-        work.fetched = files.enter_context(_read(storage, work.clip))
-    except StorageDenied as denied:
-        work.denied = denied
+        work.fetched = _retried(lambda: files.enter_context(_read(storage, work.clip)))
+    except (StorageDenied, *OF_ONE_OBJECT) as error:
+        work.trouble = error
+
+
+def _retried(read: Callable[[], Fetched]) -> Fetched:
+    """Read an object; try again a few times where the trouble may be its own and pass."""
+    for pause in outage.PAUSES_SECONDS:
+        try:
+            return read()
+        except OF_ONE_OBJECT:
+            time.sleep(pause)
+    return read()
 
 
 def _read(storage: Readable, clip: ClipToTokenize) -> AbstractContextManager[Fetched]:
     return storage.read(clip.uri, clip.version_token, clip.size)
 
 
-def _reject_denied(runtime: Runtime, storage: Readable, batch: Sequence[Work]) -> None:
-    """Reject the clips that may not be read, where others may be; where none may, raise: it is the run's."""
-    denied = [(work, work.denied) for work in batch if work.denied]
-    if not denied:
+def _reject_troubled(runtime: Runtime, storage: Readable, batch: Sequence[Work]) -> None:
+    """Reject clips that cannot be read where others can; raise the error where none can: it is the run's."""
+    troubled = [(work, work.trouble) for work in batch if work.trouble]
+    if not troubled:
         return
     read = any(work.fetched for work in batch)
-    if not read and not _may_read_another(runtime, storage, denied[0][0].clip.uri):
-        raise denied[0][1]
-    for work, error in denied:
-        work.rejected = AudioRejected("denied", str(error))
+    if not read and not _may_read_another(runtime, storage, troubled[0][0].clip.uri):
+        raise _of_the_run(troubled[0][1], len(troubled))
+    for work, error in troubled:
+        work.rejected = AudioRejected(_reason(error), str(error))
 
 
-def _may_read_another(runtime: Runtime, storage: Readable, denied: str) -> bool:
-    """Whether a clip of the same root that was read before still may be."""
-    root = Access.of(runtime.settings).root(denied)
+def _of_the_run(error: Exception, clips: int) -> Exception:
+    if isinstance(error, StorageDenied):
+        return error
+    return NothingRead(f"none of {clips} clips could be read, nor one that was read before: {error}")
+
+
+def _reason(error: Exception) -> ReasonCode:
+    if isinstance(error, StorageDenied):
+        return "denied"
+    return "timeout" if isinstance(error, TimeoutError) else "transfer"
+
+
+def _may_read_another(runtime: Runtime, storage: Readable, troubled: str) -> bool:
+    """Return whether a clip of the same root that was read before can still be read."""
+    root = Access.of(runtime.settings).root(troubled)
     with session_scope(runtime.engine) as session:
         known = last_clip_read(session, root)
     try:
         with _read(storage, known) if known else nullcontext():
             return known is not None
-    except (StorageDenied, AudioRejected):
+    except (StorageDenied, AudioRejected, *OF_ONE_OBJECT):
         return False
 
 

@@ -28,7 +28,7 @@ def waits(session: Session, reason: str, attempts: int, since: timedelta) -> boo
 HOURS = {1: 1, 2: 6, 3: 20, 4: 44, 5: 92, 8: 764, 9: 764, 10_000: 764}
 
 
-@pytest.mark.parametrize("reason", ["gone", "denied", "timeout"])
+@pytest.mark.parametrize("reason", ["gone", "denied", "timeout", "transfer"])
 @pytest.mark.parametrize(("attempts", "hours"), HOURS.items())
 def test_what_may_pass_is_tried_again_later_each_time(
     session: Session, reason: str, attempts: int, hours: int

@@ -42,7 +42,7 @@ from tests.fixtures_s3 import S3Bucket
 BATCH_SIZE = 3
 OUTAGE_SECONDS = 3.0
 SHARED = ("codec", "downloads", "decoding", "_thread", "_decoders", "_reader")
-PASSING = {"gone", "denied", "timeout"}
+PASSING = {"gone", "denied", "timeout", "transfer"}
 """Reasons that the outside decides, and that later nights try again."""
 OUTCOME = """
     SELECT c.uri, encode(c.content_sha256, 'hex') AS content, q.reason, p.label, p.margin,

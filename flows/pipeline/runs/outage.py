@@ -16,7 +16,7 @@ from flows.pipeline.storage import DamagedTransfer, is_transient
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_OF_ONE_OBJECT = (DamagedTransfer, TimeoutError, IncompleteReadError, FlexibleChecksumError)
+OF_ONE_OBJECT = (DamagedTransfer, TimeoutError, IncompleteReadError, FlexibleChecksumError)
 PAUSES_SECONDS = (1.0, 2.0, 4.0)
 """Before the second, third and fourth try of a batch whose trouble is its own; up to half as long again."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
@@ -140,7 +140,7 @@ def _is_away(error: Exception) -> bool:
     """Whether nobody answered, rather than that one answer was too slow or of no use."""
     if isinstance(error, DBAPIError):
         return sqlstate.meaning(error) in sqlstate.AWAY
-    return is_transient(error) and not isinstance(error, _OF_ONE_OBJECT)
+    return is_transient(error) and not isinstance(error, OF_ONE_OBJECT)
 
 
 def _absent(error: BaseException) -> str:

@@ -4,7 +4,8 @@ StorageError
 ├── StorageRefused   a place outside the allow-list, or not a place at all
 ├── StorageMissing   a bucket or a root folder that is not there: nothing may be concluded from its absence
 ├── StorageDenied    the store's policy or a file's mode does not let us in, here at least
-└── CredentialsRejected  the store does not accept our key, signature or clock: no object's fault
+├── CredentialsRejected  the store does not accept our key, signature or clock: no object's fault
+└── NothingRead      no object arrives whole and in time, however often it is asked for
 DamagedTransfer is none of them: another try may give what the store promised.
 A single object that cannot be used is no StorageError: it is core.errors.AudioRejected, one clip's row.
 """
@@ -36,6 +37,10 @@ class StorageDenied(StorageError):
 
 class CredentialsRejected(StorageError):
     """Credentials, signature or clock that the store does not accept, whatever is asked for."""
+
+
+class NothingRead(StorageError):
+    """No object of a batch arrived whole and in time, in several tries."""
 
 
 class DamagedTransfer(ConnectionError):

@@ -1,4 +1,4 @@
-"""Access denied to single clips is their trouble, tried again later; denied to all, it is the run's."""
+"""A clip that cannot be read costs one row and is tried again; where none can be, it is the run's trouble."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
@@ -9,14 +9,16 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.ingest import ingest
+from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.runtime import Runtime
 from flows.pipeline.storage import (
     CredentialsRejected,
+    DamagedTransfer,
     Fetched,
+    NothingRead,
     Storage,
     StorageDenied,
-    StorageError,
     canonical,
 )
 from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
@@ -26,20 +28,22 @@ from tests.flows.pipeline.conftest import rows, tone, write_clip
 
 @dataclass
 class Denying:
-    """A storage that refuses some clips."""
+    """A storage that fails to give some clips, so many times."""
 
     storage: Storage
     names: Collection[str]
-    error: StorageError = field(default_factory=lambda: StorageDenied("no"))
+    error: Exception = field(default_factory=lambda: StorageDenied("no"))
+    times: int = 1000
 
     def read(self, uri: str, version_token: str, size: int | None = None) -> AbstractContextManager[Fetched]:
-        if Path(uri).name in self.names:
+        if Path(uri).name in self.names and self.times:
+            self.times -= 1
             raise self.error
         return self.storage.read(uri, version_token, size)
 
 
 def tokenize(
-    runtime: Runtime, folder: Path, run: RunClaim, denied: Collection[str], *error: StorageError
+    runtime: Runtime, folder: Path, run: RunClaim, denied: Collection[str], *error: Exception
 ) -> Counts:
     place, counts = canonical(str(folder)), Counts()
     ingest(runtime, place)
@@ -105,3 +109,38 @@ def test_refused_credentials_are_the_runs_trouble_though_others_were_read(
     with pytest.raises(CredentialsRejected):
         tokenize(runtime, folder, run_id, ["b.wav"], CredentialsRejected("who?"))
     assert quarantined(runtime) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(TimeoutError("120 s"), "timeout"), (DamagedTransfer("other bytes than listed"), "transfer")],
+)
+def test_a_clip_that_never_arrives_is_one_row_and_the_clips_beside_it_are_done(
+    runtime: Runtime,
+    folder: Path,
+    run_id: RunClaim,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(outage, "PAUSES_SECONDS", (0.0, 0.0))
+    write_clip(folder / "a.wav", tone(440))
+    with pytest.raises(NothingRead, match=str(error)):
+        tokenize(runtime, folder, run_id, ["a.wav"], error)
+    assert quarantined(runtime) == []
+    write_clip(folder / "b.wav", tone(550))
+    counts = tokenize(runtime, folder, run_id, ["b.wav"], error)
+    assert counts == {"tokenized": 1, "quarantined": 1, f"quarantined:{reason}": 1}
+    assert quarantined(runtime) == [(reason, 1, False)]
+
+
+def test_a_clip_that_arrives_at_the_third_try_is_nobodys_trouble(
+    runtime: Runtime, folder: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "PAUSES_SECONDS", (0.0, 0.0))
+    write_clip(folder / "a.wav", tone(440))
+    place = canonical(str(folder))
+    ingest(runtime, place)
+    storage = Denying(runtime.storage(place), ["a.wav"], DamagedTransfer("half"), times=2)
+    [batch] = batches_to_tokenize(runtime, place, runtime.settings.batch_size)
+    assert tokenize_batch(runtime, storage, batch, run_id) == {"tokenized": 1}
