@@ -52,7 +52,7 @@ faults: .venv/tests ## some 300 nights that are killed, cut off and lied to, eac
 fuzz: .venv/tests ## damaged files of every container and coding through the decoding child (FILES, SEED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --files $(FILES) --seed $(SEED)
 
-bench: .venv/tests ## the figures of the README: codec, labelling, database, waits, SQL of analysts
+bench: .venv/tests ## the figures of docs/benchmarks.md on speed: codec, labeling, database, start, SQL of analysts
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.database

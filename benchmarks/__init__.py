@@ -1,1 +1,1 @@
-"""Each figure of the README as a command: `python -m benchmarks.NAME`."""
+"""Each figure of docs/benchmarks.md as a command: `python -m benchmarks.NAME`."""

@@ -1,7 +1,7 @@
-"""How long an analyst waits for the README's queries on a large database.
+"""How long an analyst waits for the documented queries on a large database.
 
 `python -m benchmarks.analysts [--clips N]` starts an embedded Postgres, fills it in bulk, runs each query of
-the README's SQL block as the analyst, and prints the seconds, the bar and a JSON line.
+the first SQL block of docs/analysts.md as the analyst, and prints the seconds, the bar and a JSON line.
 
 The rows are those of 30 nights: two versions of the library `sounds`, of which the first is promoted, and a
 library `calls` without a promotion; some answers are retracted and given again, some clips share their
@@ -28,7 +28,7 @@ from db.embedded import server as embedded
 
 CLIPS = 300_000
 BAR_SECONDS = 5.0
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "analysts.md"
 NAME = "analysts"
 
 ORIGINS = """
@@ -107,9 +107,9 @@ def fill(url: str, clips: int) -> None:
         connection.exec_driver_sql("ANALYZE")
 
 
-def readme_queries() -> list[str]:
-    """Return the statements of the README's first SQL block."""
-    block = re.search(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def documented_queries() -> list[str]:
+    """Return the statements of the first SQL block of the analysts' page."""
+    block = re.search(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert block
     return [query.strip() for query in block[1].split(";") if query.strip()]
 
@@ -134,7 +134,7 @@ def main() -> None:
             fresh_database(server, NAME)
             fill(server.url("owner", NAME), clips)
             analyst = server.url("analyst", NAME)
-            seconds = {query: seconds_of(partial(ask, analyst, query)) for query in readme_queries()}
+            seconds = {query: seconds_of(partial(ask, analyst, query)) for query in documented_queries()}
         finally:
             embedded.stop(Path(folder) / "home")
     report(seconds)
