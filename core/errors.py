@@ -2,6 +2,7 @@
 
 CoreError
 ├── AudioRejected     a clip that cannot be used; carries the reason code of its quarantine row
+├── MissingPackage    an optional package that is not installed
 ├── CodecError
 │   ├── CheckpointMismatch   model files that do not fit together or are not what they claim
 │   └── BadCodes             codes of the wrong layer count, length or range
@@ -53,6 +54,15 @@ class AudioRejected(CoreError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+class MissingPackage(CoreError):
+    """An optional package that is not installed."""
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} need the package {package}, which is not installed: install wordwave[{extra}]"
+        )
 
 
 class CodecError(CoreError):

