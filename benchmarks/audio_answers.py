@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.codec import LLMCodec
-from core.codec.clip_encoder import encode_clips
+from core.codec.clip_encoder import encode_clip_codes
 from core.in_context.audio_generator import AudioGenerator, Decoding
 from core.llama.model import FrozenLlama
 from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
@@ -38,7 +38,7 @@ class Models:
 
     def encode(self, waveform: Tensor) -> ClipCodes:
         """The codes of a clip, (1, 1, T)."""
-        (codes,) = encode_clips(self.codec, [waveform[0, 0].numpy()])
+        (codes,) = encode_clip_codes(self.codec, [waveform[0, 0].numpy()])
         return codes
 
     def decode(self, layers: Iterable[Iterable[int]], seed: int = 0) -> Tensor:

@@ -1,7 +1,7 @@
 """How fast tokens go into Postgres and come back while its tables grow, and which way takes rows fastest.
 
 `python -m benchmarks.database [CLIPS ...]` starts an embedded Postgres and prints, for each number of clips
-that the tables hold, what save_tokens writes and get_token_sequences and complete_contents read, one
+that the tables hold, what save_tokens writes and get_token_sequences and contents_with_latents read, one
 transaction for each batch of the flows' size. Then what a batch of token rows takes by insert_new, which is a
 COPY where no row exists, by COPY into a temporary table and an INSERT from there, by an INSERT that sends
 arrays as text and by one of lists as the driver spells them, all of which leave a row that exists as it is;
@@ -47,7 +47,7 @@ from db.embedded.server import EmbeddedServer
 from db.engine import database_url, make_engine, session_scope
 from db.model_registry import ensure_codec
 from db.models import Content, TokenSequence
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from db.runs import start_run
 from db.tokens import TokenizedContent
 from flows.pipeline.configuration.settings import Settings
@@ -107,7 +107,7 @@ class Tables:
         uris, now = {f"s3://clips/new/{name:09}.flac" for name in names}, datetime.now(UTC)
         self.listed += BATCH
         with session_scope(self.engine) as session:
-            add_clips(session, [Listed(uri, "v1", 20_000, now) for uri in uris], uris)
+            add_clips(session, [ObjectVersion(uri, "v1", 20_000, now) for uri in uris], uris)
             waiting = clips_to_tokenize(session, uris, self.codec_id)
         return [tokenized(self.rng, clip.id) for clip in waiting]
 
@@ -288,7 +288,7 @@ def growth(server: EmbeddedServer, folder: Path, sizes: Sequence[int]) -> tuple[
     for size, after in zip(sizes, (*sizes[1:], 10 * sizes[-1]), strict=True):
         tables.fill(size)
         found[size] = reading(tables, "read", tokens.get_token_sequences)
-        found[size] |= reading(tables, "check", tokens.complete_contents)
+        found[size] |= reading(tables, "check", tokens.contents_with_latents)
         found[size] |= writing(tables, folder, max(1, min(BATCHES, (after - size) // (2 * BATCH))))
     each = " + ".join(f"pg_total_relation_size('{table}')" for table in STORED)
     [[stored]] = ask(tables.url, f"SELECT {each}")

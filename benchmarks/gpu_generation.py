@@ -55,7 +55,7 @@ class Spoken:
         """All ids, none once the answer is complete."""
         return self._ids[: None if self._left else 0]
 
-    def say(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         """Take any id."""
         self._left -= 1
 
@@ -105,7 +105,7 @@ def answer(llama: FrozenLlama, prefix: SharedPrefix, queries: Sequence[Sequence[
     spoken = [Spoken(length, llama.vocab_size) for _ in queries]
     choose = [Decoding().choose(0) for _ in queries]
     budget = sum(len(query) + length for query in queries)
-    llama.answer(prefix, queries, spoken, choose, pack_budget=budget)
+    llama.generate(prefix, queries, spoken, choose, pack_budget=budget)
 
 
 def step_bytes(model: LlamaForCausalLM, sizes: LlamaSizes) -> float:

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.recorded import data_root, labeled_clips, verdict
 from core.evaluation.episodes import LabeledClips
-from core.evaluation.experiment import SHUFFLED, Asked, Experiment, few_shot
+from core.evaluation.experiment import SHUFFLED, Experiment, MethodFactory, few_shot
 from core.evaluation.measure import Score
 from core.evaluation.paper import Column
 from core.evaluation.tables import cell
@@ -58,7 +58,9 @@ recordings), emotion 100 clips of 7 feelings (EmoDB, German, 2 s). No demonstrat
 (freesound session, speaker); the animals have no such groups, there only the query itself is never shown."""
 
 
-def measure(rows: tuple[Row, ...], clips: LabeledClips, models: dict[str, Asked], count: int) -> Experiment:
+def measure(
+    rows: tuple[Row, ...], clips: LabeledClips, models: dict[str, MethodFactory], count: int
+) -> Experiment:
     """Every way to answer, asked the episodes of all rows of a set."""
     experiment = Experiment(clips, [row.column for row in rows], models, count=count, seed=SEED)
     for part in experiment.parts():
@@ -82,7 +84,7 @@ def report(row: Row, scores: dict[str, Score], answering: tuple[str, ...]) -> It
         yield f"  {name}: above {best} ({100 * free[best]:.1f}) {verdict(reached > 100 * free[best])}"
 
 
-def language_models(runtime: Runtime) -> dict[str, Asked]:
+def language_models(runtime: Runtime) -> dict[str, MethodFactory]:
     """The ways to ask the LLM of the settings; nothing where none is set."""
     if runtime.llama is None:
         print("No LLM is set: nearest tokens is what answers, and the shuffled control is its.")

@@ -14,7 +14,7 @@ from core.audio.waveform import read_waveform
 from core.codec import LLMCodec
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips
-from core.evaluation.features import Described, describe
+from core.evaluation.features import ClipFeatures, extract_features
 
 LABELS = {"sound_events": "event", "animals": "event", "emotion": "emotion", "digits": "text"}
 """Recorded set to the label that is asked."""
@@ -56,7 +56,7 @@ def labeled_clips(
     rows = [row for row in manifest(root, name) if keep(row)]
     read = waveforms(root, rows, codec.config.sample_rate)
     group = "path" if name in UNKNOWN_GROUPS else "group"
-    described: list[Described] = [describe(codec, waveform) for _, waveform in read]
+    described: list[ClipFeatures] = [extract_features(codec, waveform) for _, waveform in read]
     return LabeledClips(
         tuple(one.codes for one in described),
         tuple(str(row["labels"][LABELS[name]]) for row, _ in read),

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from core.codec import CodecConfig
-from core.codec.layers import Decoder, Encoder
+from core.codec.layers import WaveformDecoder, WaveformEncoder
 
 
 class ReleasedCodec(nn.Module):
@@ -23,7 +23,7 @@ class ReleasedCodec(nn.Module):
     def __init__(self, config: CodecConfig, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.config, self.state = config, state
-        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.encoder, self.decoder = WaveformEncoder(config), WaveformDecoder(config)
         for module in list(self.modules()):
             if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
                 weight_norm(module)
@@ -86,7 +86,7 @@ def golden_difference(folder: Path) -> tuple[float, float]:
 def random_state(config: CodecConfig, generator: torch.Generator) -> dict[str, Tensor]:
     """Random weights under the published names."""
     state: dict[str, Tensor] = {}
-    for part, module in (("encoder", Encoder(config)), ("decoder", Decoder(config))):
+    for part, module in (("encoder", WaveformEncoder(config)), ("decoder", WaveformDecoder(config))):
         for name, tensor in module.state_dict().items():
             state |= _random_tensor(f"{part}.{name}", tensor, generator)
     for layer, size in enumerate(config.codebook_sizes):

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.recorded import DataRow, data_root, labeled_clips, manifest
 from core.evaluation.episodes import LabeledClips
-from core.evaluation.experiment import Asked, Experiment, few_shot
+from core.evaluation.experiment import Experiment, MethodFactory, few_shot
 from core.evaluation.paper import Column, Layout, TaskName, columns
 from core.evaluation.tables import Table, table_lines
 from core.prompts.few_shot import FewShotSettings
@@ -94,7 +94,7 @@ def _some_of_each(rows: Sequence[DataRow]) -> Callable[[DataRow], bool]:
     return lambda row: row["path"] in kept
 
 
-def models(runtime: Runtime, layout: Layout) -> Mapping[str, Asked]:
+def models(runtime: Runtime, layout: Layout) -> Mapping[str, MethodFactory]:
     """The LLM of the settings: with both kinds of layers for Tables 2 and 8, else as it was trained."""
     if runtime.llama is None:
         return {}

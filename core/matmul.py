@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-FEW_ROWS = range(4, 128)
+ONEDNN_ROWS = range(4, 128)
 """So many are oneDNN's on every CPU; MKL is faster on Intel's for up to three rows, and for many."""
 
 
@@ -23,7 +23,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(x, weight, bias)
 
 
-def packed(weight: Tensor, rows: int) -> Tensor:
+def pack_weight(weight: Tensor, rows: int) -> Tensor:
     """A copy that `product` takes in place of a weight on a CPU, laid out for about so many rows at a time.
 
     A large table is read a quarter faster for it. Where there is no oneDNN it is the weight itself.
@@ -42,7 +42,7 @@ def has_byte_products() -> bool:
 def _goes_to_onednn(x: Tensor) -> bool:
     if not (x.is_cpu and x.dtype == torch.float32 and torch.is_inference_mode_enabled() and _has_onednn()):
         return False
-    return x.shape[:-1].numel() in FEW_ROWS or not _is_intel()
+    return x.shape[:-1].numel() in ONEDNN_ROWS or not _is_intel()
 
 
 @cache

@@ -50,7 +50,7 @@ NOBODY_ENDS_THEIR_STATEMENTS = text(
     WHERE NOT pg_has_role('wordwave_owner', 'wordwave_analyst', 'USAGE')
     """
 )
-GAPS = (
+GAP_QUERIES = (
     OPEN_FUNCTIONS,
     OPEN_DATABASES,
     TEMPORARY_TABLES,
@@ -61,7 +61,7 @@ GAPS = (
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedSession:
     """A session of an analyst that was ended, and how long its transaction had lasted, active or idle."""
 
     pid: int
@@ -71,10 +71,10 @@ class Ended:
 
 def open_gaps(session: Session) -> Sequence[str]:
     """Return what the server lets analysts do that db/bootstrap.sql forbids."""
-    return [gap for question in GAPS if (gap := session.scalar(question)) is not None]
+    return [gap for question in GAP_QUERIES if (gap := session.scalar(question)) is not None]
 
 
-def end_overdue(session: Session, longest: timedelta) -> Sequence[Ended]:
+def end_overdue(session: Session, longest: timedelta) -> Sequence[EndedSession]:
     """End the sessions of analysts whose transaction is older, working or idle, and return them."""
     rows = session.execute(text("SELECT * FROM public.end_overdue_analysts(:longest)"), {"longest": longest})
-    return [Ended(*row) for row in rows]
+    return [EndedSession(*row) for row in rows]

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from db.base import Base, array_text
 
-ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 """What text must not hold as it is where COPY reads it."""
-PIECE = 2**20
+COPY_BUFFER_BYTES = 2**20
 """Bytes that the driver takes at a time."""
 
 Row = Mapping[str, Any]
@@ -46,7 +46,7 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
     statement = f"COPY {quote(table.__tablename__)} ({columns}) FROM STDIN (ENCODING 'utf8')"
     cursor: Any = connection.connection.cursor()
     try:
-        cursor.copy_expert(statement, BytesIO(_lines(rows)), PIECE)
+        cursor.copy_expert(statement, BytesIO(_lines(rows)), COPY_BUFFER_BYTES)
     except psycopg2.Error as error:
         if cursor.connection.closed:  # nothing can be rolled back in it, and nothing else be said
             connection.invalidate(error)
@@ -58,10 +58,10 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
 
 def _lines(rows: Sequence[Row]) -> bytes:
     """Rows as COPY reads them, all with the columns of the first in its order."""
-    return "".join("\t".join(_spelled(row[column]) for column in rows[0]) + "\n" for row in rows).encode()
+    return "".join("\t".join(_copy_text(row[column]) for column in rows[0]) + "\n" for row in rows).encode()
 
 
-def _spelled(value: object) -> str:
+def _copy_text(value: object) -> str:
     """As COPY reads it: lists are of numbers, a mapping is JSON."""
     match value:
         case None:
@@ -71,9 +71,9 @@ def _spelled(value: object) -> str:
         case list() | tuple():
             return array_text(value)
         case dict():
-            return json.dumps(value).translate(ESCAPES)
+            return json.dumps(value).translate(COPY_ESCAPES)
         case str():
-            return value.translate(ESCAPES)
+            return value.translate(COPY_ESCAPES)
     return str(value)
 
 

@@ -25,9 +25,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from db.bulk_insert import insert_new
-from db.listing import Comparison, ListingCounts, Version
+from db.listing import KnownVersion, ListingComparison, ListingCounts
 from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from db.retries import is_due
 
 Selection = str | Collection[str]
@@ -38,10 +38,10 @@ lies in it, and the object of that very name), a collection is the uris themselv
 ROWS_AT_A_TIME = 1_000
 """Of a long result, taken over together: as the driver gives them, rows take several times the memory."""
 
-READING = "tokenize"
+TOKENIZE_STAGE = "tokenize"
 """The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
 
-LABELING = "label"
+LABEL_STAGE = "label"
 """The stage that answers with labels, which sets a clip aside for what its stored tokens are."""
 
 
@@ -64,19 +64,19 @@ class ClipWithTokens:
     content_sha256: bytes
 
 
-def selected(selection: Selection) -> ColumnElement[bool]:
+def in_selection(selection: Selection) -> ColumnElement[bool]:
     """Condition on clips: current versions of the uris that the selection means."""
-    return Clip.missing_since.is_(None) & _meant(selection)
+    return Clip.missing_since.is_(None) & _uri_matches(selection)
 
 
-def _meant(selection: Selection) -> ColumnElement[bool]:
+def _uri_matches(selection: Selection) -> ColumnElement[bool]:
     if isinstance(selection, str):
         folder = selection.rstrip("/")
         return (Clip.uri == folder) | func.starts_with(Clip.uri, folder + "/")
     return Clip.uri == any_(cast(sorted(selection), ARRAY(Text)))
 
 
-def _means(selection: Selection, uri: str) -> bool:
+def _contains(selection: Selection, uri: str) -> bool:
     if isinstance(selection, str):
         folder = selection.rstrip("/")
         return uri == folder or uri.startswith(folder + "/")
@@ -84,7 +84,7 @@ def _means(selection: Selection, uri: str) -> bool:
 
 
 def add_clips(
-    session: Session, listed: Iterable[Listed], selection: Selection, *, allow_loss: bool = False
+    session: Session, listed: Iterable[ObjectVersion], selection: Selection, *, allow_loss: bool = False
 ) -> ListingCounts:
     """Record a complete listing of a folder or of uris: exactly the listed versions become the current ones.
 
@@ -93,9 +93,9 @@ def add_clips(
     changed nothing writes nothing. Raises ValueError for an object outside the selection, since what is in
     the selection and not listed counts as gone, and MostClipsLost, unless that is allowed.
     """
-    comparison = Comparison(_versions_of(session, selection))
+    comparison = ListingComparison(_versions_of(session, selection))
     for clip in listed:
-        if not _means(selection, clip.uri):
+        if not _contains(selection, clip.uri):
             raise ValueError(f"{clip.uri} was listed, and is outside of {selection}")
         comparison.take(clip)
     comparison.end()
@@ -103,12 +103,12 @@ def add_clips(
         comparison.check_loss(selection)
     _set_missing(session, comparison.missing, func.now())
     _set_missing(session, comparison.back, None)
-    _set_tokens(session, comparison.upgraded)
+    _set_version_tokens(session, comparison.upgraded)
     insert_new(session, Clip, [_row(clip) for clip in sorted(comparison.new, key=lambda clip: clip.uri)])
     return comparison.counts
 
 
-def _row(clip: Listed) -> dict[str, object]:
+def _row(clip: ObjectVersion) -> dict[str, object]:
     return {
         "uri": clip.uri,
         "version_token": clip.version_token,
@@ -117,13 +117,13 @@ def _row(clip: Listed) -> dict[str, object]:
     }
 
 
-def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str], Version]:
+def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str], KnownVersion]:
     rows = session.execute(
         select(Clip.uri, Clip.version_token, Clip.id, Clip.missing_since.is_not(None)).where(
-            _meant(selection)
+            _uri_matches(selection)
         )
     )
-    return {(uri, token): Version(clip_id, is_missing) for uri, token, clip_id, is_missing in rows}
+    return {(uri, token): KnownVersion(clip_id, is_missing) for uri, token, clip_id, is_missing in rows}
 
 
 def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
@@ -137,7 +137,7 @@ def _set_missing(session: Session, clip_ids: Collection[int], since: ColumnEleme
         session.execute(update(Clip).where(Clip.id.in_(_in_order(clip_ids))).values(missing_since=since))
 
 
-def _set_tokens(session: Session, tokens: Mapping[int, str]) -> None:
+def _set_version_tokens(session: Session, tokens: Mapping[int, str]) -> None:
     clip_ids = sorted(tokens)
     for start in range(0, len(clip_ids), ROWS_AT_A_TIME):
         part = {clip_id: tokens[clip_id] for clip_id in clip_ids[start : start + ROWS_AT_A_TIME]}
@@ -149,20 +149,22 @@ def _set_tokens(session: Session, tokens: Mapping[int, str]) -> None:
         )
 
 
-def listed_uris(session: Session, selection: Selection) -> list[str]:
+def clip_uris(session: Session, selection: Selection) -> list[str]:
     """The uris of the selected current clips, in their order."""
-    return list(session.scalars(select(Clip.uri).where(selected(selection)).order_by(Clip.uri)))
+    return list(session.scalars(select(Clip.uri).where(in_selection(selection)).order_by(Clip.uri)))
 
 
 def count_clips(session: Session, selection: Selection) -> int:
     """Return the number of selected current clips."""
-    return session.scalars(select(func.count()).select_from(Clip).where(selected(selection))).one()
+    return session.scalars(select(func.count()).select_from(Clip).where(in_selection(selection))).one()
 
 
-def modified_uris(session: Session, selection: Selection, start: datetime, end: datetime) -> list[str]:
+def uris_modified_between(
+    session: Session, selection: Selection, start: datetime, end: datetime
+) -> list[str]:
     """The uris of the selected current clips that were last modified from `start` to before `end`."""
     modified = (Clip.last_modified >= start) & (Clip.last_modified < end)
-    return list(session.scalars(select(Clip.uri).where(selected(selection), modified).order_by(Clip.uri)))
+    return list(session.scalars(select(Clip.uri).where(in_selection(selection), modified).order_by(Clip.uri)))
 
 
 def shard_uris(session: Session, selection: Selection, number: int, count: int) -> list[str]:
@@ -173,7 +175,7 @@ def shard_uris(session: Session, selection: Selection, number: int, count: int) 
     digest = func.sha256(func.convert_to(Clip.uri, "UTF8"))
     drawn = func.get_byte(digest, 0) * 256 + func.get_byte(digest, 1)
     mine = drawn % count == number - 1
-    return list(session.scalars(select(Clip.uri).where(selected(selection), mine).order_by(Clip.uri)))
+    return list(session.scalars(select(Clip.uri).where(in_selection(selection), mine).order_by(Clip.uri)))
 
 
 def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> ColumnElement[bool]:
@@ -181,7 +183,7 @@ def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> Col
 
 
 def _is_quarantined(*stages: str) -> ColumnElement[bool]:
-    return exists().where(*_open_row(READING, *stages))
+    return exists().where(*_open_row(TOKENIZE_STAGE, *stages))
 
 
 def _open_row(*stages: str) -> tuple[ColumnElement[bool], ...]:
@@ -197,7 +199,7 @@ def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> 
     """Current clips without tokens and latent of the codec that no quarantine holds back, in uri order."""
     rows = session.execute(
         select(*_TO_READ)
-        .where(selected(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
+        .where(in_selection(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
         .order_by(Clip.uri)
     ).yield_per(ROWS_AT_A_TIME)
     return [ClipToTokenize(*row) for row in rows]
@@ -207,7 +209,7 @@ def last_clip_read(session: Session, selection: Selection) -> ClipToTokenize | N
     """Return the newest of the selected current clips that could be read, None where none was."""
     was_read = Clip.content_sha256.is_not(None)
     row = session.execute(
-        select(*_TO_READ).where(selected(selection), was_read).order_by(Clip.id.desc()).limit(1)
+        select(*_TO_READ).where(in_selection(selection), was_read).order_by(Clip.id.desc()).limit(1)
     ).first()
     return ClipToTokenize(*row) if row else None
 
@@ -231,7 +233,7 @@ def _clips_with(
 ) -> list[ClipWithTokens]:
     rows = session.execute(
         select(Clip.id, Clip.uri, Clip.content_sha256)
-        .where(selected(selection), stored, ~_is_quarantined(*stages))
+        .where(in_selection(selection), stored, ~_is_quarantined(*stages))
         .order_by(Clip.uri)
     ).yield_per(ROWS_AT_A_TIME)
     return [ClipWithTokens(clip_id, uri, sha256) for clip_id, uri, sha256 in rows if sha256 is not None]
@@ -285,9 +287,12 @@ def stored_versions(
             Clip.missing_since.is_(None),
             Clip.content_sha256,
             _has(PooledLatent, codec_id),
-            select(QuarantineRow.reason).where(*_open_row(READING, *stages)).limit(1).scalar_subquery(),
+            select(QuarantineRow.reason)
+            .where(*_open_row(TOKENIZE_STAGE, *stages))
+            .limit(1)
+            .scalar_subquery(),
         )
-        .where(_meant(selection))
+        .where(_uri_matches(selection))
         .order_by(Clip.uri, Clip.id)
     )
     return [StoredVersion(*row) for row in rows]

@@ -40,14 +40,14 @@ class Export:
 
 def exports(*conditions: ColumnElement[bool]) -> Select[Any]:
     """The columns of Export."""
-    stored = models.Export
+    stored = models.ExportRow
     columns = stored.selection_key, stored.run_id, stored.uri, stored.num_rows, stored.sha256s
     return select(*columns, stored.completed_at.is_not(None)).where(*conditions)
 
 
 def find_export(session: Session, selection_key: bytes) -> Export | None:
     """Return the export of this selection, complete or only begun; None when there is none yet."""
-    row = session.execute(exports(models.Export.selection_key == selection_key)).one_or_none()
+    row = session.execute(exports(models.ExportRow.selection_key == selection_key)).one_or_none()
     return None if row is None else Export(*row)
 
 
@@ -56,7 +56,7 @@ def begin_export(session: Session, export: Export) -> Export:
 
     Return the one to write: an earlier one of the selection stays, whose files are then written again.
     """
-    stored = models.Export
+    stored = models.ExportRow
     session.execute(
         insert(stored)
         .values(
@@ -73,7 +73,7 @@ def begin_export(session: Session, export: Export) -> Export:
 
 def complete_export(session: Session, selection_key: bytes, sha256s: Mapping[str, str]) -> None:
     """Record that all objects of an export are written."""
-    stored = models.Export
+    stored = models.ExportRow
     session.execute(
         update(stored)
         .where(stored.selection_key == selection_key)

@@ -10,7 +10,7 @@ _QUERY = text("SELECT figure, kind, stage, detail, value FROM analytics.figures 
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureRow:
     """One number of the view `figures`; what it does not tell apart is empty."""
 
     name: str
@@ -20,6 +20,6 @@ class Figure:
     value: float
 
 
-def read_figures(session: Session) -> Sequence[Figure]:
+def read_figures(session: Session) -> Sequence[FigureRow]:
     """Read all figures."""
-    return [Figure(*row) for row in session.execute(_QUERY)]
+    return [FigureRow(*row) for row in session.execute(_QUERY)]

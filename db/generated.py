@@ -42,7 +42,7 @@ class NewAudio:
 
 
 @dataclass(frozen=True)
-class Audio:
+class StoredAudio:
     """Standing audio as its row says, without its codes."""
 
     work_key: bytes
@@ -77,11 +77,11 @@ def move_audio(session: Session, objects: Mapping[bytes, tuple[str, bytes]]) -> 
         session.execute(update(GeneratedAudio).where(_standing([work_key])).values(uri=uri, sha256=sha256))
 
 
-def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Audio]:
+def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, StoredAudio]:
     """The standing audio of these work keys, by work key."""
-    columns = [getattr(GeneratedAudio, field.name) for field in fields(Audio)]
+    columns = [getattr(GeneratedAudio, field.name) for field in fields(StoredAudio)]
     rows = session.execute(select(*columns).where(_standing(work_keys))).mappings()
-    return {row["work_key"]: Audio(**row) for row in rows}
+    return {row["work_key"]: StoredAudio(**row) for row in rows}
 
 
 def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Codes]:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-ROWS_AT_ONCE = 5_000
+ROWS_AT_A_TIME = 5_000
 
 CURRENT = text(
     """
@@ -25,7 +25,7 @@ def current_labels(session: Session, place: str, library: str) -> Iterator[dict[
     rows = session.execute(
         CURRENT,
         {"place": place, "folder": place.rstrip("/") + "/", "library": library},
-        execution_options={"yield_per": ROWS_AT_ONCE},
+        execution_options={"yield_per": ROWS_AT_A_TIME},
     )
     for row in rows.mappings():
         yield dict(row)

@@ -21,7 +21,7 @@ class LibraryNotFound(LookupError):
 
 
 @dataclass(frozen=True)
-class Demonstration:
+class LibraryDemonstration:
     """One audio content and what answers it; the uris say where they were imported from.
 
     `label` is what it is, or the text that it says; a noisy content has its clean one as target instead.
@@ -34,7 +34,7 @@ class Demonstration:
     target_uri: str | None = None
 
     @property
-    def said(self) -> str:
+    def label_or_text(self) -> str:
         """The label or text, which all but noisy contents have."""
         assert self.label is not None
         return self.label
@@ -42,7 +42,7 @@ class Demonstration:
     @property
     def answer(self) -> str:
         """The label, the text, or the digest of the clean content; the task tells which."""
-        return self.target_content_sha256.hex() if self.target_content_sha256 else self.said
+        return self.target_content_sha256.hex() if self.target_content_sha256 else self.label_or_text
 
     @property
     def contents(self) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ class LibraryVersion:
     task: str
     instruction: str | None
     content_hash: bytes
-    demonstrations: tuple[Demonstration, ...]
+    demonstrations: tuple[LibraryDemonstration, ...]
 
     @property
     def contents(self) -> dict[str, bytes]:
@@ -75,7 +75,7 @@ def import_library(
     name: str,
     task: str,
     instruction: str | None,
-    rows: Sequence[Demonstration],
+    rows: Sequence[LibraryDemonstration],
     *,
     promote: bool = False,
 ) -> LibraryVersion:
@@ -123,7 +123,7 @@ def version_in_use(session: Session, name: str) -> int | None:
     return session.scalar(_uses(name).with_only_columns(models.DemonstrationSet.version))
 
 
-def compared_with(session: Session, version: LibraryVersion) -> LibraryVersion | None:
+def previous_version_in_use(session: Session, version: LibraryVersion) -> LibraryVersion | None:
     """Return the last other version of the library that was in use, None where there was none."""
     others = _uses(version.name).where(models.DemonstrationSet.version != version.version)
     stored = session.scalar(others)
@@ -153,15 +153,15 @@ def _uses(name: str) -> Select[tuple[models.DemonstrationSet]]:
     )
 
 
-def _content_hash(task: str, instruction: str | None, rows: Sequence[Demonstration]) -> bytes:
+def _content_hash(task: str, instruction: str | None, rows: Sequence[LibraryDemonstration]) -> bytes:
     pairs = [[row.content_sha256.hex(), row.answer] for row in rows]
     return hashlib.sha256(json.dumps([task, instruction, pairs]).encode()).digest()
 
 
-def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Demonstration]) -> None:
+def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[LibraryDemonstration]) -> None:
     places = [{"demonstration_set_id": set_id, "ordinal": ordinal} for ordinal in range(len(rows))]
     session.execute(
-        insert(models.Demonstration), [vars(row) | place for row, place in zip(rows, places, strict=True)]
+        insert(models.DemonstrationRow), [vars(row) | place for row, place in zip(rows, places, strict=True)]
     )
 
 
@@ -198,7 +198,7 @@ def _not_found(session: Session, name: str, version: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class ListedVersion:
+class VersionSummary:
     """A version without its demonstrations, of which only the number is told."""
 
     name: str
@@ -209,9 +209,9 @@ class ListedVersion:
     is_in_use: bool
 
 
-def list_versions(session: Session) -> list[ListedVersion]:
+def list_versions(session: Session) -> list[VersionSummary]:
     """Return the versions of all libraries, by name, the newest first."""
-    stored, shown, use = models.DemonstrationSet, models.Demonstration, models.LibraryUse
+    stored, shown, use = models.DemonstrationSet, models.DemonstrationRow, models.LibraryUse
     count = select(func.count()).where(shown.demonstration_set_id == stored.id).scalar_subquery()
     latest = (
         select(use.demonstration_set_id)
@@ -224,7 +224,7 @@ def list_versions(session: Session) -> list[ListedVersion]:
             stored.name, stored.version, stored.task, stored.created_at, count, stored.id.in_(latest)
         ).order_by(stored.name, stored.version.desc())
     )
-    return [ListedVersion(*row) for row in rows]
+    return [VersionSummary(*row) for row in rows]
 
 
 def library_names(session: Session) -> list[str]:
@@ -233,7 +233,7 @@ def library_names(session: Session) -> list[str]:
 
 
 def _with_demonstrations(session: Session, stored: models.DemonstrationSet) -> LibraryVersion:
-    row = models.Demonstration
+    row = models.DemonstrationRow
     rows = session.execute(
         select(row.content_sha256, row.label, row.uri, row.target_content_sha256, row.target_uri)
         .where(row.demonstration_set_id == stored.id)
@@ -246,5 +246,5 @@ def _with_demonstrations(session: Session, stored: models.DemonstrationSet) -> L
         task=stored.task,
         instruction=stored.instruction,
         content_hash=stored.content_hash,
-        demonstrations=tuple(Demonstration(*values) for values in rows),
+        demonstrations=tuple(LibraryDemonstration(*values) for values in rows),
     )

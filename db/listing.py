@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 
 SMALL_PLACE = 20
 """Known clips up to which a listing may be without most of them; people empty small folders."""
@@ -28,27 +28,27 @@ class ListingCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class KnownVersion:
     """A stored version of a clip."""
 
     id: int
     is_missing: bool
 
 
-class Comparison:
+class ListingComparison:
     """Take a listing object by object, and tell what has to be written once it is complete."""
 
-    def __init__(self, stored: dict[tuple[str, str], Version]) -> None:
+    def __init__(self, stored: dict[tuple[str, str], KnownVersion]) -> None:
         """`stored` maps uri and version token to the version; what the listing names is removed from it."""
         self._unseen = stored
         self._known = sum(not version.is_missing for version in stored.values())
         self._named = 0
-        self._unlisted: list[Listed] = []
-        self.new: list[Listed] = []
+        self._unlisted: list[ObjectVersion] = []
+        self.new: list[ObjectVersion] = []
         self.back: dict[int, str] = {}
         self.upgraded: dict[int, str] = {}
 
-    def take(self, clip: Listed) -> None:
+    def take(self, clip: ObjectVersion) -> None:
         """Compare the next object of the listing."""
         if clip.is_unlisted:
             self._unlisted.append(clip)
@@ -65,7 +65,7 @@ class Comparison:
             if clip.uri not in kept:
                 self._compare(clip)
 
-    def _compare(self, clip: Listed) -> None:
+    def _compare(self, clip: ObjectVersion) -> None:
         self._named += 1
         token = next((token for token in clip.tokens if (clip.uri, token) in self._unseen), None)
         if token is None:

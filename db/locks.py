@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import CONNECT_TIMEOUT_SECONDS, database_url
 
-HOLDER = text(
+HOLDER_QUERY = text(
     """
     SELECT a.application_name, a.backend_start, r.id AS run_id
     FROM pg_locks l
@@ -27,7 +27,7 @@ HOLDER = text(
 )
 
 
-HELD = text(
+HELD_QUERY = text(
     """
     SELECT EXISTS (
         SELECT FROM pg_locks l
@@ -58,7 +58,7 @@ class PartitionLock:
 
     def _is_held(self) -> bool:
         try:
-            return bool(self._connection.scalar(HELD, {"number": _number(self._key)}))
+            return bool(self._connection.scalar(HELD_QUERY, {"number": _number(self._key)}))
         except DBAPIError:
             self._connection.rollback()  # lets the next statement connect again
             return False
@@ -104,13 +104,13 @@ def _take(connection: Connection, key: str) -> None:
     number = _number(key)
     if connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": number}):
         return
-    holder = connection.execute(HOLDER, {"key": key, "number": number}).one_or_none()
+    holder = connection.execute(HOLDER_QUERY, {"key": key, "number": number}).one_or_none()
     raise PartitionBusy(
-        f"partition {key} is held by {_described(holder)}: wait for it to end, then run again"
+        f"partition {key} is held by {_describe_holder(holder)}: wait for it to end, then run again"
     )
 
 
-def _described(holder: Any) -> str:
+def _describe_holder(holder: Any) -> str:
     """Name the process, its run and since when, as far as the server shows them of another role."""
     if holder is None:
         return "a process that has just ended"

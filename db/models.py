@@ -244,7 +244,7 @@ class DemonstrationSet(Base):
     created_at: Mapped[datetime] = _written_at()
 
 
-class Demonstration(Base):
+class DemonstrationRow(Base):
     """One clip of a library version, at its place in the prompt, and what answers it.
 
     `label` is what the clip is, or the text that it says. A noisy clip has its clean one as target instead.
@@ -278,7 +278,7 @@ class LibraryUse(Base):
     used_since: Mapped[datetime] = _written_at()
 
 
-class Prediction(Base):
+class PredictionRow(Base):
     """One answer. Its work key is unique among answers that are not retracted."""
 
     __tablename__ = "predictions"
@@ -414,7 +414,7 @@ class QuarantineRow(Base):
     resolved_at: Mapped[datetime | None]
 
 
-class Export(Base):
+class ExportRow(Base):
     """An export, found again by the key of what was selected; while files are written it is not complete."""
 
     __tablename__ = "exports"

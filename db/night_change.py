@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db.models import DemonstrationSet, Run
 
-EXAMPLES = 3
+EXAMPLES_PER_PAIR = 3
 """Clips that are named of each pair of labels."""
 
 _SIDE = """
@@ -44,7 +44,7 @@ matched AS (
   WHERE NOT EXISTS (SELECT FROM later n WHERE n.uri = e.uri)
     AND NOT EXISTS (SELECT FROM later n WHERE n.content_sha256 = e.content_sha256))
 SELECT before, now, count(*),
-  (array_agg(uri ORDER BY margin DESC, uri) FILTER (WHERE before <> now))[1:{EXAMPLES}]
+  (array_agg(uri ORDER BY margin DESC, uri) FILTER (WHERE before <> now))[1:{EXAMPLES_PER_PAIR}]
 FROM matched GROUP BY before, now ORDER BY count(*) DESC, before, now
 """  # noqa: S608  made of the text above
 

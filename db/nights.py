@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Double, cast, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.models import Codec, Llm, Prediction, Run
+from db.models import Codec, Llm, PredictionRow, Run
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def _completed(*of: Any) -> Any:
     return select(*columns).where(Run.status == "completed", *of)
 
 
-def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
+def previous_run(session: Session, run_id: UUID) -> CompletedRun | None:
     """The last completed run of the same kind, prefix and library (whatever its version) before this one.
 
     Of runs of a day that is the run of the last earlier day, whenever it ran; else the one that began last.
@@ -45,7 +45,7 @@ def run_before(session: Session, run_id: UUID) -> CompletedRun | None:
         Run.parameters["prefix"] == this.parameters["prefix"],
         library == func.split_part(this.parameters["library"].astext, "@", 1),
         func.jsonb_typeof(Run.summary) == "object",
-        ~exists().where(Prediction.run_id == Run.id, Prediction.retracted_by_run.is_not(None)),
+        ~exists().where(PredictionRow.run_id == Run.id, PredictionRow.retracted_by_run.is_not(None)),
         func.coalesce(Run.day < this.day, Run.started_at < this.started_at),
     )
     latest = _completed(*same).order_by(Run.day.desc().nulls_last(), Run.started_at.desc()).limit(1)
@@ -101,10 +101,10 @@ def unfinished_days(
 def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:
     """The last completed runs of a kind that answered clips by these models (fingerprints) in one attempt."""
     answered = (
-        select(Prediction.id)
-        .join(Codec, Codec.id == Prediction.codec_id)
-        .outerjoin(Llm, Llm.id == Prediction.llm_id)
-        .where(Prediction.run_id == Run.id, Codec.fingerprint == codec)
+        select(PredictionRow.id)
+        .join(Codec, Codec.id == PredictionRow.codec_id)
+        .outerjoin(Llm, Llm.id == PredictionRow.llm_id)
+        .where(PredictionRow.run_id == Run.id, Codec.fingerprint == codec)
         .where(Llm.fingerprint.is_not_distinct_from(llm))
         .exists()
     )

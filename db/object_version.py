@@ -8,7 +8,7 @@ UNLISTED = "unlisted:"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ObjectVersion:
     """One object of a listing. `size` in bytes.
 
     `former_token` is what earlier versions of wordwave called the same version of the object.

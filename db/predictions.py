@@ -11,8 +11,8 @@ from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, up
 from sqlalchemy.orm import Session
 
 from db.bulk_insert import insert_new
-from db.clips import Selection, selected
-from db.models import Clip, Prediction
+from db.clips import Selection, in_selection
+from db.models import Clip, PredictionRow
 
 KEYS_AT_A_TIME = 10_000
 """Of one statement, which takes many times their memory."""
@@ -81,14 +81,14 @@ def _parts(work_keys: Collection[bytes]) -> Iterator[list[bytes]]:
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
     """Answers of these work keys that are not retracted."""
     keys = cast(sorted(work_keys), ARRAY(LargeBinary))
-    return (Prediction.work_key == any_(keys)) & Prediction.retracted_by_run.is_(None)
+    return (PredictionRow.work_key == any_(keys)) & PredictionRow.retracted_by_run.is_(None)
 
 
 def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
     """Those of the work keys that are answered and not retracted."""
     found: set[bytes] = set()
     for some in _parts(work_keys):
-        found.update(session.scalars(select(Prediction.work_key).where(_standing(some))))
+        found.update(session.scalars(select(PredictionRow.work_key).where(_standing(some))))
     return found
 
 
@@ -96,7 +96,7 @@ def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, f
     """The margins of those of the work keys that are answered and not retracted."""
     found: dict[bytes, float] = {}
     for some in _parts(work_keys):
-        rows = session.execute(select(Prediction.work_key, Prediction.margin).where(_standing(some)))
+        rows = session.execute(select(PredictionRow.work_key, PredictionRow.margin).where(_standing(some)))
         found.update(rows.tuples().all())
     return found
 
@@ -104,23 +104,25 @@ def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, f
 def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
     """Writes the answers whose work key has none, and returns how many those were."""
     ordered = sorted(predictions, key=lambda prediction: prediction.work_key)
-    return insert_new(session, Prediction, [vars(prediction) | {"run_id": run_id} for prediction in ordered])
+    return insert_new(
+        session, PredictionRow, [vars(prediction) | {"run_id": run_id} for prediction in ordered]
+    )
 
 
 def get_answers(session: Session, selection: Selection, work_keys: Collection[bytes]) -> list[Answer]:
     """The answers of these work keys for the selected current clips, in uri order."""
-    return _answers(session, selected(selection), _standing(work_keys))
+    return _answers(session, in_selection(selection), _standing(work_keys))
 
 
 def get_run_answers(session: Session, run_id: UUID) -> list[Answer]:
     """The standing answers that a run wrote, for every current clip of their contents, in uri order."""
-    written = (Prediction.run_id == run_id) & Prediction.retracted_by_run.is_(None)
+    written = (PredictionRow.run_id == run_id) & PredictionRow.retracted_by_run.is_(None)
     return _answers(session, Clip.missing_since.is_(None), written)
 
 
 def _answers(session: Session, clips: ColumnElement[bool], answers: ColumnElement[bool]) -> list[Answer]:
     """Joined here: right after a large write the server's statistics mislead it to compare every pair."""
-    stored = Prediction
+    stored = PredictionRow
     columns = [getattr(stored, field.name) for field in fields(Answer) if field.name != "uri"]
     by_content = defaultdict(list)
     for row in session.execute(select(*columns).where(answers).order_by(stored.id)).mappings():
@@ -138,7 +140,7 @@ def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: f
     """Judges standing answers by another bound; answers that have it already are left alone."""
     for some in _parts(work_keys):
         session.execute(
-            update(Prediction)
-            .where(_standing(some), Prediction.min_margin != min_margin)
+            update(PredictionRow)
+            .where(_standing(some), PredictionRow.min_margin != min_margin)
             .values(min_margin=min_margin)
         )

@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.clips import Selection, selected
-from db.models import Clip, Codec, DemonstrationSet, Llm, Prediction, Promotion
+from db.clips import Selection, in_selection
+from db.models import Clip, Codec, DemonstrationSet, Llm, PredictionRow, Promotion
 
 
 @dataclass(frozen=True)
-class Generation:
+class ModelSet:
     """What answers come from; `llm_id` is None for a labeler that asks no language model."""
 
     demonstration_set_id: int
@@ -21,7 +21,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class TwoAnswers:
+class AnswerPair:
     """What two generations say of one clip."""
 
     uri: str
@@ -31,10 +31,10 @@ class TwoAnswers:
     new_margin: float
 
 
-def promote(session: Session, task: str, generation: Generation) -> None:
+def promote(session: Session, task: str, model_set: ModelSet) -> None:
     """Makes the answers of this generation the current ones of the task and library."""
-    whose, library = asdict(generation), DemonstrationSet.name
-    named = select(library).where(DemonstrationSet.id == generation.demonstration_set_id)
+    whose, library = asdict(model_set), DemonstrationSet.name
+    named = select(library).where(DemonstrationSet.id == model_set.demonstration_set_id)
     session.execute(
         insert(Promotion)
         .values(task=task, library=named.scalar_subquery(), **whose)
@@ -45,7 +45,7 @@ def promote(session: Session, task: str, generation: Generation) -> None:
     )
 
 
-def promoted(session: Session, task: str, library: str) -> Generation | None:
+def promoted_model_set(session: Session, task: str, library: str) -> ModelSet | None:
     """The generation that was promoted for a library, if any."""
     stored = Promotion
     row = session.execute(
@@ -53,7 +53,7 @@ def promoted(session: Session, task: str, library: str) -> Generation | None:
             stored.task == task, stored.library == library
         )
     ).one_or_none()
-    return None if row is None else Generation(*row)
+    return None if row is None else ModelSet(*row)
 
 
 def promoted_version(session: Session, task: str, library: str) -> int | None:
@@ -65,9 +65,9 @@ def promoted_version(session: Session, task: str, library: str) -> int | None:
     )
 
 
-def latest_generation(session: Session, task: str, library: str, besides: Generation) -> Generation | None:
+def latest_model_set(session: Session, task: str, library: str, besides: ModelSet) -> ModelSet | None:
     """The generation of the newest standing answer of a library, leaving one out."""
-    stored = Prediction
+    stored = PredictionRow
     row = session.execute(
         select(stored.demonstration_set_id, stored.codec_id, stored.llm_id)
         .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
@@ -75,35 +75,35 @@ def latest_generation(session: Session, task: str, library: str, besides: Genera
         .order_by(stored.created_at.desc(), stored.id.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else Generation(*row)
+    return None if row is None else ModelSet(*row)
 
 
-def has_standing_answers(session: Session, task: str, generation: Generation) -> bool:
+def has_standing_answers(session: Session, task: str, model_set: ModelSet) -> bool:
     """Whether a generation has an answer that is not retracted."""
-    asked = select(Prediction.id).where(_standing(task), _of(generation)).limit(1)
+    asked = select(PredictionRow.id).where(_standing(task), _of(model_set)).limit(1)
     return session.scalar(asked) is not None
 
 
-def side_by_side(
-    session: Session, task: str, selection: Selection, old: Generation, new: Generation
-) -> list[TwoAnswers]:
+def answer_pairs(
+    session: Session, task: str, selection: Selection, old: ModelSet, new: ModelSet
+) -> list[AnswerPair]:
     """The selected current clips that both generations answered, with their latest answers, in uri order."""
-    before, after = (_latest(task, generation).subquery() for generation in (old, new))
+    before, after = (_latest(task, model_set).subquery() for model_set in (old, new))
     rows = session.execute(
         select(Clip.uri, before.c.label, after.c.label, before.c.margin, after.c.margin)
         .join(before, before.c.content_sha256 == Clip.content_sha256)
         .join(after, after.c.content_sha256 == Clip.content_sha256)
-        .where(selected(selection))
+        .where(in_selection(selection))
         .order_by(Clip.uri)
     )
-    return [TwoAnswers(*row) for row in rows]
+    return [AnswerPair(*row) for row in rows]
 
 
-def describe(session: Session, generation: Generation) -> str:
+def describe_model_set(session: Session, model_set: ModelSet) -> str:
     """Such as sounds@2, codec mini-codec 1f0c2a9b, no LLM."""
-    library = session.get_one(DemonstrationSet, generation.demonstration_set_id)
-    codec = session.get_one(Codec, generation.codec_id)
-    llm = None if generation.llm_id is None else session.get_one(Llm, generation.llm_id)
+    library = session.get_one(DemonstrationSet, model_set.demonstration_set_id)
+    codec = session.get_one(Codec, model_set.codec_id)
+    llm = None if model_set.llm_id is None else session.get_one(Llm, model_set.llm_id)
     asked = f"LLM {llm.name} {llm.fingerprint[:8]}" if llm else "no LLM"
     return f"{library.name}@{library.version}, codec {codec.name} {codec.fingerprint[:8]}, {asked}"
 
@@ -113,23 +113,23 @@ def promoted_codecs(session: Session) -> Sequence[int]:
     return session.scalars(select(Promotion.codec_id).distinct()).all()
 
 
-def _latest(task: str, generation: Generation) -> Select[tuple[bytes, str, float]]:
-    stored = Prediction
+def _latest(task: str, model_set: ModelSet) -> Select[tuple[bytes, str, float]]:
+    stored = PredictionRow
     return (
         select(stored.content_sha256, stored.label, stored.margin)
-        .where(_standing(task), _of(generation))
+        .where(_standing(task), _of(model_set))
         .distinct(stored.content_sha256)
         .order_by(stored.content_sha256, stored.created_at.desc(), stored.id.desc())
     )
 
 
 def _standing(task: str) -> ColumnElement[bool]:
-    return (Prediction.task == task) & Prediction.retracted_by_run.is_(None)
+    return (PredictionRow.task == task) & PredictionRow.retracted_by_run.is_(None)
 
 
-def _of(generation: Generation) -> ColumnElement[bool]:
+def _of(model_set: ModelSet) -> ColumnElement[bool]:
     return (
-        (Prediction.demonstration_set_id == generation.demonstration_set_id)
-        & (Prediction.codec_id == generation.codec_id)
-        & Prediction.llm_id.is_not_distinct_from(generation.llm_id)
+        (PredictionRow.demonstration_set_id == model_set.demonstration_set_id)
+        & (PredictionRow.codec_id == model_set.codec_id)
+        & PredictionRow.llm_id.is_not_distinct_from(model_set.llm_id)
     )

@@ -10,12 +10,12 @@ from sqlalchemy import ARRAY, BigInteger, LargeBinary, any_, cast, func, select,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.clips import Selection, selected
+from db.clips import Selection, in_selection
 from db.models import Clip, QuarantineRow
 
 
 @dataclass(frozen=True)
-class Rejected:
+class Rejection:
     """A clip and why it cannot be used: a stable reason code and a message for people."""
 
     clip_id: int
@@ -24,7 +24,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Quarantined:
+class QuarantinedClip:
     """An open quarantine row of a current clip."""
 
     clip_id: int
@@ -38,7 +38,7 @@ class Quarantined:
     last_seen: datetime
 
 
-def quarantine_clips(session: Session, stage: str, run_id: UUID, rejected: Sequence[Rejected]) -> None:
+def quarantine_clips(session: Session, stage: str, run_id: UUID, rejected: Sequence[Rejection]) -> None:
     """Opens a row for each clip, or counts another attempt on its open row. The last of a clip's counts."""
     latest = {clip.clip_id: clip for clip in rejected}
     if not latest:
@@ -69,12 +69,12 @@ def quarantine_contents(
         return Counter()
     among = Clip.content_sha256 == any_(cast(sorted(reasons), ARRAY(LargeBinary)))
     clips = session.execute(select(Clip.id, Clip.content_sha256).where(Clip.missing_since.is_(None), among))
-    rejected = [Rejected(clip_id, *reasons[content]) for clip_id, content in clips if content]
+    rejected = [Rejection(clip_id, *reasons[content]) for clip_id, content in clips if content]
     quarantine_clips(session, stage, run_id, rejected)
     return Counter(clip.reason for clip in rejected)
 
 
-def _row(clip: Rejected, stage: str, run_id: UUID) -> dict[str, object]:
+def _row(clip: Rejection, stage: str, run_id: UUID) -> dict[str, object]:
     return {
         "clip_id": clip.clip_id,
         "stage": stage,
@@ -85,7 +85,7 @@ def _row(clip: Rejected, stage: str, run_id: UUID) -> dict[str, object]:
     }
 
 
-def open_quarantine(session: Session, selection: Selection, *stages: str) -> list[Quarantined]:
+def open_quarantine(session: Session, selection: Selection, *stages: str) -> list[QuarantinedClip]:
     """The open rows of the selected current clips at these stages, or at any, in uri order."""
     stored = QuarantineRow
     wanted = stored.stage.in_(stages) if stages else true()
@@ -102,10 +102,10 @@ def open_quarantine(session: Session, selection: Selection, *stages: str) -> lis
             stored.last_seen,
         )
         .join(Clip, Clip.id == stored.clip_id)
-        .where(selected(selection), stored.resolved_at.is_(None), wanted)
+        .where(in_selection(selection), stored.resolved_at.is_(None), wanted)
         .order_by(Clip.uri, stored.stage)
     )
-    return [Quarantined(*row) for row in rows]
+    return [QuarantinedClip(*row) for row in rows]
 
 
 def resolve(session: Session, stage: str, clip_ids: Collection[int]) -> int:

@@ -27,27 +27,27 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.clips import ClipToTokenize, Selection, selected
+from db.clips import ClipToTokenize, Selection, in_selection
 from db.models import (
     NOT_FINITE,
     Clip,
     Content,
-    Demonstration,
+    DemonstrationRow,
     DemonstrationSet,
     PooledLatent,
-    Prediction,
+    PredictionRow,
     Run,
     TokenSequence,
 )
 from db.run_outputs import LIBRARY
 
-WHOLE_BY_HEADER = ("WAV", "WAVEX", "RF64", "AIFF")
+FORMATS_WITH_CHECKED_LENGTH = ("WAV", "WAVEX", "RF64", "AIFF")
 """Formats that were always held to the length they promise."""
 MAX_PEAK = 10 ** (30 / 20)
 """30 dB over full scale."""
 MAX_LEVEL_SPREAD = 1
 """Tenths of dB by which the level of a clip that is nothing but an offset varies."""
-POISONED = "latents that are not finite"
+BAD_LATENT = "latents that are not finite"
 """The one kind that reading alone does not show."""
 
 
@@ -62,7 +62,7 @@ class Suspect:
     peak: float
 
 
-class Facts(Protocol):
+class AudioFacts(Protocol):
     """What decoding says of a content."""
 
     @property
@@ -122,7 +122,7 @@ def _suspects(selection: Selection, codec_id: int) -> Select[Any]:
         .join(Content, Content.sha256 == Clip.content_sha256)
         .outerjoin(tokens, and_(tokens.content_sha256 == Content.sha256, tokens.codec_id == codec_id))
         .outerjoin(latent, and_(latent.content_sha256 == Content.sha256, latent.codec_id == codec_id))
-        .where(selected(selection), Content.checks == 0, _kind().is_not(None))
+        .where(in_selection(selection), Content.checks == 0, _kind().is_not(None))
         .distinct(Content.sha256)
         .order_by(Content.sha256, Clip.uri)
     )
@@ -131,9 +131,9 @@ def _suspects(selection: Selection, codec_id: int) -> Select[Any]:
 def _kind() -> ColumnElement[str | None]:
     """Return why a content is suspect, null where nothing that was mended can have concerned it."""
     return case(
-        (_has_bad_latent(), POISONED),
+        (_has_bad_latent(), BAD_LATENT),
         (Content.peak > MAX_PEAK, "level far over full scale"),
-        (not_(Content.format.in_(WHOLE_BY_HEADER)), "may have been read in part"),
+        (not_(Content.format.in_(FORMATS_WITH_CHECKED_LENGTH)), "may have been read in part"),
         (Content.channels > 1, "channels that may cancel"),
         (_has_constant_level(), "offset without sound"),
         (func.starts_with(Clip.uri, "s3://"), "download that was not compared"),
@@ -180,7 +180,7 @@ def discard_tokens(session: Session, contents: Collection[bytes]) -> None:
     session.execute(select(func.discard_tokens(_digests(contents))))
 
 
-def restate_content(session: Session, sha256: bytes, facts: Facts) -> None:
+def restate_content(session: Session, sha256: bytes, facts: AudioFacts) -> None:
     """Correct what a content is and delete its codes and latents, which the next tokenizing writes again."""
     channels = cast(facts.channels, SmallInteger)
     num_samples = cast(facts.num_samples, BigInteger)
@@ -193,8 +193,8 @@ def restate_content(session: Session, sha256: bytes, facts: Facts) -> None:
 def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[bytes, list[str]]:
     """Return the libraries, as NAME@VERSION, that show each of these contents, as a clip or as a target."""
     shown = union(
-        select(Demonstration.demonstration_set_id, Demonstration.content_sha256.label("sha256")),
-        select(Demonstration.demonstration_set_id, Demonstration.target_content_sha256),
+        select(DemonstrationRow.demonstration_set_id, DemonstrationRow.content_sha256.label("sha256")),
+        select(DemonstrationRow.demonstration_set_id, DemonstrationRow.target_content_sha256),
     ).subquery()
     rows = session.execute(
         select(shown.c.sha256, LIBRARY)
@@ -212,7 +212,7 @@ def answers_retracted_by(
     session: Session, run_id: UUID, codec_id: int, llm_id: int | None
 ) -> list[PastAnswer]:
     """Return what the label answers of these models that a run retracted had been asked of current clips."""
-    answer = Prediction
+    answer = PredictionRow
     rows = session.execute(
         select(Clip.uri, LIBRARY, Run.parameters)
         .join(answer, answer.content_sha256 == Clip.content_sha256)

@@ -6,13 +6,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from db.models import Demonstration, GeneratedAudio, Prediction, Run
+from db.models import DemonstrationRow, GeneratedAudio, PredictionRow, Run
 
 RECHECK = "recheck"
 """The kind of the runs that retract what came of wrong audio."""
 
-Answers = type[Prediction] | type[GeneratedAudio]
-ANSWERS: tuple[Answers, ...] = (Prediction, GeneratedAudio)
+Answers = type[PredictionRow] | type[GeneratedAudio]
+ANSWERS: tuple[Answers, ...] = (PredictionRow, GeneratedAudio)
 
 
 def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
@@ -27,7 +27,7 @@ def retract_about(session: Session, contents: Collection[bytes], by_run: UUID) -
 
 def retract_shown(session: Session, contents: Collection[bytes], by_run: UUID) -> int:
     """Retract the standing answers of libraries that show one of these contents; return how many."""
-    shown = Demonstration
+    shown = DemonstrationRow
     libraries = select(shown.demonstration_set_id).where(
         or_(shown.content_sha256.in_(contents), shown.target_content_sha256.in_(contents))
     )

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Interval, case, func, literal
 
 from db.models import QuarantineRow
 
-PASSING = ("gone", "denied", "timeout", "transfer")
+PASSING_REASONS = ("gone", "denied", "timeout", "transfer")
 """Reasons that come from a store or a machine and may pass; all others come from the bytes, which stay."""
 
 _MAX_DOUBLINGS = 5
@@ -14,7 +14,7 @@ _MAX_DOUBLINGS = 5
 
 def is_due() -> ColumnElement[bool]:
     """Condition on open quarantine rows: the clip may be tried again now."""
-    return QuarantineRow.reason.in_(PASSING) & (retry_at() <= func.now())
+    return QuarantineRow.reason.in_(PASSING_REASONS) & (retry_at() <= func.now())
 
 
 def retry_at() -> ColumnElement[datetime]:

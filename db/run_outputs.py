@@ -15,10 +15,10 @@ from db.models import (
     Clip,
     Codec,
     DemonstrationSet,
-    Export,
+    ExportRow,
     GeneratedAudio,
     Llm,
-    Prediction,
+    PredictionRow,
     TokenSequence,
 )
 
@@ -26,7 +26,7 @@ LIBRARY = DemonstrationSet.name.concat("@").concat(DemonstrationSet.version)
 
 
 @dataclass(frozen=True)
-class WrittenTokens:
+class TokenSample:
     """Codes of a content, and a current clip that has its bytes."""
 
     clip: ClipToTokenize
@@ -36,7 +36,7 @@ class WrittenTokens:
 
 
 @dataclass(frozen=True)
-class WrittenAnswer:
+class AnswerSample:
     """An answer with the models (by fingerprint) and the library (NAME@VERSION) that it came from."""
 
     work_key: bytes
@@ -49,7 +49,7 @@ class WrittenAnswer:
 
 
 @dataclass(frozen=True)
-class WrittenAudio:
+class AudioSample:
     """Generated audio with the models (by fingerprint) and the library (NAME@VERSION) that it came from."""
 
     work_key: bytes
@@ -64,7 +64,7 @@ class WrittenAudio:
     sha256: bytes
 
 
-def written_tokens(session: Session, run_id: UUID, limit: int) -> list[WrittenTokens]:
+def sample_tokens(session: Session, run_id: UUID, limit: int) -> list[TokenSample]:
     """Tokens that a run wrote and whose bytes are still some current clip's."""
     stored = TokenSequence
     rows = session.execute(
@@ -81,14 +81,14 @@ def written_tokens(session: Session, run_id: UUID, limit: int) -> list[WrittenTo
         .limit(limit)
     )
     return [
-        WrittenTokens(ClipToTokenize(*clip), sha256, codec, (semantic, acoustic1, acoustic2))
+        TokenSample(ClipToTokenize(*clip), sha256, codec, (semantic, acoustic1, acoustic2))
         for *clip, sha256, codec, semantic, acoustic1, acoustic2 in rows
     ]
 
 
-def written_answers(session: Session, run_id: UUID, limit: int) -> list[WrittenAnswer]:
+def sample_answers(session: Session, run_id: UUID, limit: int) -> list[AnswerSample]:
     """Answers that a run wrote, retracted ones too."""
-    stored = Prediction
+    stored = PredictionRow
     rows = session.execute(
         select(
             *(stored.work_key, stored.content_sha256, LIBRARY, Codec.fingerprint, Llm.fingerprint),
@@ -101,10 +101,10 @@ def written_answers(session: Session, run_id: UUID, limit: int) -> list[WrittenA
         .order_by(stored.content_sha256)
         .limit(limit)
     )
-    return [WrittenAnswer(*row) for row in rows]
+    return [AnswerSample(*row) for row in rows]
 
 
-def written_audio(session: Session, run_id: UUID, limit: int) -> list[WrittenAudio]:
+def sample_audio(session: Session, run_id: UUID, limit: int) -> list[AudioSample]:
     """Audio that a run generated, retracted audio too."""
     stored = GeneratedAudio
     rows = session.execute(
@@ -121,16 +121,16 @@ def written_audio(session: Session, run_id: UUID, limit: int) -> list[WrittenAud
         .limit(limit)
     )
     return [
-        WrittenAudio(key, task, text, sha256, library, codec, llm, (first, second, third), uri, file_sha256)
+        AudioSample(key, task, text, sha256, library, codec, llm, (first, second, third), uri, file_sha256)
         for key, task, text, sha256, library, codec, llm, first, second, third, uri, file_sha256 in rows
     ]
 
 
-def written_files(session: Session, run_id: UUID) -> Digests:
+def get_file_digests(session: Session, run_id: UUID) -> Digests:
     """Return the digest of each file that a run exported or generated, as it was written last."""
-    complete = exports.exports(Export.run_id == run_id, Export.completed_at.is_not(None))
+    complete = exports.exports(ExportRow.run_id == run_id, ExportRow.completed_at.is_not(None))
     files: dict[str, bytes | None] = {}
-    for row in session.execute(complete.order_by(Export.completed_at)):
+    for row in session.execute(complete.order_by(ExportRow.completed_at)):
         files |= exports.Export(*row).digests
     stored = GeneratedAudio
     generated = session.execute(select(stored.uri, stored.sha256).where(stored.run_id == run_id))

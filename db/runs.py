@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.models import Run
 
 FinalStatus = Literal["completed", "failed", "cancelled"]
-GIVEN_UP: tuple[FinalStatus, ...] = ("failed", "cancelled")
+GIVEN_UP_STATUSES: tuple[FinalStatus, ...] = ("failed", "cancelled")
 
 
 class RunNotFound(LookupError):
@@ -92,7 +92,7 @@ def start_run(
         .where(or_(Run.status == "running", is_ours))
         .order_by((Run.status == "running").desc(), Run.started_at.desc())
     ).all()
-    same = next((run for run in found if _asks_the_same(run, wanted)), None)
+    same = next((run for run in found if _is_same_work(run, wanted)), None)
     for run in found:
         if run is not same and run.status == "running":
             run.status, run.finished_at = "failed", func.now()
@@ -100,11 +100,14 @@ def start_run(
     return get_run(session, started)
 
 
-def _asks_the_same(run: Run, wanted: Run) -> bool:
-    return _as_asked(run) == _as_asked(wanted) and run.code_version == wanted.code_version
+def _is_same_work(run: Run, wanted: Run) -> bool:
+    return (
+        _requested_parameters(run) == _requested_parameters(wanted)
+        and run.code_version == wanted.code_version
+    )
 
 
-def _as_asked(run: Run) -> Mapping[str, Any]:
+def _requested_parameters(run: Run) -> Mapping[str, Any]:
     return run.parameters if run.asked is None else run.asked
 
 
@@ -145,7 +148,11 @@ def hold_run(session: Session, claim: RunClaim) -> None:
     mine = (Run.id == claim.id) & (Run.attempts == claim.attempt)
     held = session.scalars(
         select(Run.id)
-        .where(or_(mine & (Run.status == "running"), (Run.id == claim.night) & ~Run.status.in_(GIVEN_UP)))
+        .where(
+            or_(
+                mine & (Run.status == "running"), (Run.id == claim.night) & ~Run.status.in_(GIVEN_UP_STATUSES)
+            )
+        )
         .order_by(Run.id)
         .with_for_update(read=True)
     )
@@ -208,7 +215,7 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     return RecordedRun(*row)
 
 
-def runs_of(session: Session, ids: Collection[UUID]) -> list[RecordedRun]:
+def find_runs(session: Session, ids: Collection[UUID]) -> list[RecordedRun]:
     """Return the runs that have one of these ids, or that a flow run of Prefect with one of them worked on.
 
     The newest comes first.

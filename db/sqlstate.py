@@ -9,7 +9,7 @@ MIGRATE = "run wordwave migrate"
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ErrorMeaning:
     """What happened, the remedy, and whether the error can pass by itself."""
 
     finding: str
@@ -17,45 +17,45 @@ class Meaning:
     can_pass: bool = False
 
 
-NO_ANSWER = Meaning("the database does not answer", ADDRESS, can_pass=True)
-RESTARTING = Meaning("the database is starting or stopping", "wait until it is up again", can_pass=True)
-CROWDED = Meaning(
+NO_ANSWER = ErrorMeaning("the database does not answer", ADDRESS, can_pass=True)
+RESTARTING = ErrorMeaning("the database is starting or stopping", "wait until it is up again", can_pass=True)
+CROWDED = ErrorMeaning(
     "the database has no connection left",
     "raise max_connections or the role's limit, or run fewer workers",
     can_pass=True,
 )
-CONFLICT = Meaning("the database ended a transaction for another one", "run again", can_pass=True)
-REFUSED = Meaning("the database refuses this user or password", "correct those of WORDWAVE_DATABASE_URL")
-NO_DATABASE = Meaning(
+CONFLICT = ErrorMeaning("the database ended a transaction for another one", "run again", can_pass=True)
+REFUSED = ErrorMeaning("the database refuses this user or password", "correct those of WORDWAVE_DATABASE_URL")
+NO_DATABASE = ErrorMeaning(
     "there is no such database", "create it, or correct the name at the end of WORDWAVE_DATABASE_URL"
 )
-OLD_SCHEMA = Meaning("the database is not at this version's schema", MIGRATE)
-DAMAGED = Meaning("the database cannot read or write its own files", "ask its administrator")
+OLD_SCHEMA = ErrorMeaning("the database is not at this version's schema", MIGRATE)
+DAMAGED = ErrorMeaning("the database cannot read or write its own files", "ask its administrator")
 
-AWAY = (NO_ANSWER, RESTARTING, CROWDED)
+UNAVAILABLE = (NO_ANSWER, RESTARTING, CROWDED)
 """What ends when the server is there again, whatever it is asked."""
 
 MEANINGS = {
     "08": NO_ANSWER,
-    "25P03": Meaning("the database ended an idle transaction", "run again", can_pass=True),
-    "25006": Meaning(
+    "25P03": ErrorMeaning("the database ended an idle transaction", "run again", can_pass=True),
+    "25006": ErrorMeaning(
         "the database is read-only",
         "let WORDWAVE_DATABASE_URL name the primary server",
     ),
     "22021": (
-        ENCODING := Meaning(
+        ENCODING := ErrorMeaning(
             "a text does not fit the database's encoding",
             "use a database that was created with ENCODING 'UTF8'",
         )
     ),
     "22P05": ENCODING,
-    "26000": Meaning(
+    "26000": ErrorMeaning(
         "the connection pooler mixes sessions", "use session pooling (pgbouncer: pool_mode=session)"
     ),
     "28": REFUSED,
     "3D000": NO_DATABASE,
     "40": CONFLICT,
-    "42501": Meaning(
+    "42501": ErrorMeaning(
         "the database role lacks a privilege",
         f"connect as the writer that the bootstrap SQL made, and {MIGRATE} as the owner",
     ),
@@ -64,15 +64,17 @@ MEANINGS = {
     "42703": OLD_SCHEMA,
     "42704": OLD_SCHEMA,
     "42883": OLD_SCHEMA,
-    "53100": Meaning("the database's disk is full", "free space there, then run again"),
-    "53200": Meaning("the database is out of memory", "give it more, or run fewer workers", can_pass=True),
+    "53100": ErrorMeaning("the database's disk is full", "free space there, then run again"),
+    "53200": ErrorMeaning(
+        "the database is out of memory", "give it more, or run fewer workers", can_pass=True
+    ),
     "53300": CROWDED,
-    "53400": Meaning("a limit that is set for this database role is reached", "ask its administrator"),
-    "54": Meaning("a value is larger than the database can hold", "shorten the name or text"),
-    "55P03": Meaning("the database waited too long for a lock", "run again", can_pass=True),
+    "53400": ErrorMeaning("a limit that is set for this database role is reached", "ask its administrator"),
+    "54": ErrorMeaning("a value is larger than the database can hold", "shorten the name or text"),
+    "55P03": ErrorMeaning("the database waited too long for a lock", "run again", can_pass=True),
     "57P04": NO_DATABASE,
     "57P": RESTARTING,
-    "57014": Meaning(
+    "57014": ErrorMeaning(
         "the database canceled a statement, which may take 60 seconds",
         "look for what slows it down (locks, load, missing ANALYZE), then run again",
     ),
@@ -82,8 +84,8 @@ MEANINGS = {
 }
 """By SQLSTATE, or by its class or the beginning of it; the longest match holds."""
 
-AT_CONNECTING = {
-    "unsupported startup parameter": Meaning(
+CONNECTION_ERRORS = {
+    "unsupported startup parameter": ErrorMeaning(
         "a connection pooler refuses the session's settings",
         "connect to Postgres itself, or set pgbouncer's ignore_startup_parameters=options, pool_mode=session",
     ),
@@ -103,14 +105,14 @@ AT_CONNECTING = {
 """The driver gives no SQLSTATE where a connection is refused: its text has to do. The first match holds."""
 
 
-def meaning(error: DBAPIError) -> Meaning | None:
+def meaning(error: DBAPIError) -> ErrorMeaning | None:
     """Return what an error means, or None for one that only a change of the code would mend."""
     if code := getattr(error.orig, "pgcode", None):
         known = (MEANINGS.get(code[:length]) for length in range(len(code), 1, -1))
         return next(filter(None, known), None)
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         text = str(error.orig)
-        return next((found for part, found in AT_CONNECTING.items() if part in text), NO_ANSWER)
+        return next((found for part, found in CONNECTION_ERRORS.items() if part in text), NO_ANSWER)
     return None
 
 

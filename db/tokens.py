@@ -122,12 +122,12 @@ def _plain(numbers: Sequence[int]) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def known_contents(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
+def contents_with_tokens(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
     """Those of the contents (by sha256) that have tokens of the codec."""
     return set(session.scalars(select(TokenSequence.content_sha256).where(_of(codec_id, contents))))
 
 
-def complete_contents(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
+def contents_with_latents(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
     """Those of the contents that have tokens and a pooled latent of the codec."""
     with_latent = select(TokenSequence.content_sha256).join(PooledLatent).where(_of(codec_id, contents))
     return set(session.scalars(with_latent))

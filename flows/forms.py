@@ -281,12 +281,12 @@ MinMargin = Annotated[
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
-MAX_TEXTS, LONGEST_TEXT = 200, 200
+MAX_TEXTS, MAX_TEXT_CHARACTERS = 200, 200
 Texts = Annotated[
     list[
         Annotated[
             str,
-            Field(max_length=LONGEST_TEXT, json_schema_extra=vars(TEXT)),
+            Field(max_length=MAX_TEXT_CHARACTERS, json_schema_extra=vars(TEXT)),
             AfterValidator(TEXT.check),
         ]
     ],

@@ -17,7 +17,7 @@ STEP_BLOCKS = WINDOW_BLOCKS - 2 * CONTEXT_BLOCKS
 
 
 @dataclass(frozen=True)
-class Window:
+class EncoderWindow:
     """Samples (W * block_length,) of a clip from block `start` on; blocks `keep` of them give its codes.
 
     The last `padding` samples are not the clip's own: they are the zeros that fill its last block.
@@ -29,12 +29,12 @@ class Window:
     padding: int = 0
 
 
-def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[Window]:
+def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[EncoderWindow]:
     """Windows, first to last, of a clip that arrives as 1-D pieces of any size.
 
     The end is padded with zeros to a whole block. Memory is two windows and a piece; no samples give none.
     """
-    buffer = Buffer(block_length)
+    buffer = WindowBuffer(block_length)
     for piece in pieces:
         buffer.append(piece)
         while len(buffer.samples) > (WINDOW_BLOCKS + STEP_BLOCKS) * block_length:
@@ -47,7 +47,7 @@ def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[Window]
         yield buffer.last(padding)
 
 
-class Buffer:
+class WindowBuffer:
     """The part of a clip that is still needed: `start` is its first block, `kept` the first without codes."""
 
     def __init__(self, block_length: int) -> None:
@@ -60,7 +60,7 @@ class Buffer:
         """Adds what follows."""
         self.samples = torch.cat((self.samples, piece))
 
-    def take(self) -> Window:
+    def take(self) -> EncoderWindow:
         """A full window that others follow; what its successor does not need is dropped."""
         samples = self.samples[: WINDOW_BLOCKS * self.block_length]
         window = self._window(samples, self.start + WINDOW_BLOCKS - CONTEXT_BLOCKS)
@@ -68,11 +68,13 @@ class Buffer:
         self.start += STEP_BLOCKS
         return window
 
-    def last(self, padding: int) -> Window:
+    def last(self, padding: int) -> EncoderWindow:
         """The window that ends with the clip."""
         return self._window(self.samples, self.start + len(self.samples) // self.block_length, padding)
 
-    def _window(self, samples: Tensor, until: int, padding: int = 0) -> Window:
-        window = Window(samples, self.start, slice(self.kept - self.start, until - self.start), padding)
+    def _window(self, samples: Tensor, until: int, padding: int = 0) -> EncoderWindow:
+        window = EncoderWindow(
+            samples, self.start, slice(self.kept - self.start, until - self.start), padding
+        )
         self.kept = until
         return window

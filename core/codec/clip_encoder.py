@@ -11,7 +11,7 @@ from core.tokens.clip_codes import ClipCodes, Int16Array
 from core.tokens.loudness import LevelMeter
 
 
-def encode_clips(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
+def encode_clip_codes(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
     """The codes of clips, (T,) float32 at the codec's rate each, with levels and pooled latents."""
     samples = [torch.from_numpy(clip) for clip in clips]
     span = codec.config.block_length // codec.config.codes_per_block[0]

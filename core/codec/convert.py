@@ -17,7 +17,7 @@ from core.errors import CheckpointMismatch
 FirstCodebook = Literal["words", "llama"]
 """What the semantic layer indexes: the 3,248 words of the paper, or all 32,000 LLAMA pieces."""
 
-LLAMA_ROWS = 32000
+LLAMA_VOCABULARY_SIZE = 32000
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _with_first_codebook(config: CodecConfig, state: dict[str, Tensor], first: F
         raise CheckpointMismatch(f"the checkpoint has no {name}: pass the file of word embeddings")
     rows = state[name].shape[0]
     if first == "llama":
-        sizes = (LLAMA_ROWS, *config.codebook_sizes[1:])
+        sizes = (LLAMA_VOCABULARY_SIZE, *config.codebook_sizes[1:])
         config = replace(config, codebook_sizes=sizes)
-    elif rows == LLAMA_ROWS != config.codebook_sizes[0]:
+    elif rows == LLAMA_VOCABULARY_SIZE != config.codebook_sizes[0]:
         raise CheckpointMismatch(
             f"the first codebook has {rows} rows, the paper's has {config.codebook_sizes[0]} words: this is "
             "the other published checkpoint, whose semantic layer indexes all LLAMA pieces. "

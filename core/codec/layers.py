@@ -65,7 +65,7 @@ class EncoderBlock(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
+class WaveformEncoder(nn.Module):
     """(B, 1, T) samples to (B, D, T / hop_length) latents."""
 
     def __init__(self, config: CodecConfig) -> None:
@@ -122,7 +122,7 @@ class DecoderBlock(nn.Module):
         return x
 
 
-class Decoder(nn.Module):
+class WaveformDecoder(nn.Module):
     """(B, D, T) latents to (B, 1, T * hop_length) samples within -1 and 1."""
 
     def __init__(self, config: CodecConfig) -> None:

@@ -20,10 +20,10 @@ MEL_FRAMES = 2
 """Log-mel frames that stand side by side in one frame of the codec."""
 DILATIONS = (1, 2, 3, 4, 4)
 """Of the encoder's blocks: with the window of the log-mel frames, a frame sees 15.1 frames on each side."""
-UPSAMPLE = 3
-FLOOR = 1e-5
+UPSAMPLE_FACTOR = 3
+MEL_FLOOR = 1e-5
 PHASE_STEPS = 24
-MOMENTUM = 0.99
+PHASE_MOMENTUM = 0.99
 """Of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013)."""
 
 
@@ -72,7 +72,7 @@ class LogMel(nn.Module):
         )
         frames = power(spectrum)[..., : waveform.shape[-1] // self.hop_length].sqrt()
         bands = product(frames.transpose(1, 2), self.filters).transpose(1, 2)
-        return (torch.clamp(bands, min=FLOOR).log() + 4.0) / 3.0
+        return (torch.clamp(bands, min=MEL_FLOOR).log() + 4.0) / 3.0
 
 
 def power(spectrum: Tensor) -> Tensor:
@@ -123,11 +123,11 @@ class MelDecoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         dim = config.decoder_dim
-        self.hop_length = config.hop_length // UPSAMPLE
+        self.hop_length = config.hop_length // UPSAMPLE_FACTOR
         self.n_fft = 4 * self.hop_length
         self.input = nn.Conv1d(config.latent_dim, dim, 3, padding=1)
         self.coarse = nn.Sequential(*(ConvBlock(dim) for _ in range(3)))
-        self.upsample = nn.ConvTranspose1d(dim, dim, UPSAMPLE, stride=UPSAMPLE)
+        self.upsample = nn.ConvTranspose1d(dim, dim, UPSAMPLE_FACTOR, stride=UPSAMPLE_FACTOR)
         self.fine = nn.Sequential(*(ConvBlock(dim) for _ in range(3)))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Conv1d(dim, self.n_fft // 2 + 1, 1)
@@ -163,7 +163,7 @@ class MelDecoder(nn.Module):
             spectrum = torch.stft(
                 samples, self.n_fft, self.hop_length, window=self.window, return_complex=True
             )
-            ahead = spectrum - MOMENTUM / (1 + MOMENTUM) * previous
+            ahead = spectrum - PHASE_MOMENTUM / (1 + PHASE_MOMENTUM) * previous
             phase, previous = ahead / ahead.abs().clamp(min=1e-9), spectrum
         return phase
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.codec.chunking import WINDOW_BLOCKS, Window, cut_windows
+from core.codec.chunking import WINDOW_BLOCKS, EncoderWindow, cut_windows
 from core.codec.config import CodecConfig
 from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
 from core.codec.files import checkpoint
 from core.codec.files.directory import check_words
-from core.codec.layers import Decoder, Encoder
+from core.codec.layers import WaveformDecoder, WaveformEncoder
 from core.codec.mel import MelDecoder, MelEncoder
 from core.codec.pooled_latent import Sums, frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
@@ -59,9 +59,9 @@ class LLMCodec(nn.Module):
         self.config = config
         self.words = words
         self.fingerprint = ""
-        self.encoder = Encoder(config) if config.blocks == "waveform" else MelEncoder(config)
+        self.encoder = WaveformEncoder(config) if config.blocks == "waveform" else MelEncoder(config)
         self.quantizer = ResidualVectorQuantize(config)
-        self.decoder = Decoder(config) if config.blocks == "waveform" else MelDecoder(config)
+        self.decoder = WaveformDecoder(config) if config.blocks == "waveform" else MelDecoder(config)
         self.eval().requires_grad_(False)
 
     @classmethod
@@ -126,7 +126,7 @@ class LLMCodec(nn.Module):
         in whatever batch. A clip of no samples has no codes and a latent of zeros.
         """
         parts: list[list[_Part]] = []
-        waiting: dict[int, list[tuple[int, Window]]] = defaultdict(list)
+        waiting: dict[int, list[tuple[int, EncoderWindow]]] = defaultdict(list)
         for index, pieces in enumerate(clips):
             parts.append([])
             for window in cut_windows(pieces, self.config.block_length):
@@ -138,7 +138,7 @@ class LLMCodec(nn.Module):
             self._encode_windows(batch, parts)
         return [self._join(clip) for clip in parts]
 
-    def _encode_windows(self, batch: list[tuple[int, Window]], parts: list[list[_Part]]) -> None:
+    def _encode_windows(self, batch: list[tuple[int, EncoderWindow]], parts: list[list[_Part]]) -> None:
         """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
         samples = torch.stack([window.samples for _, window in batch])
         missing = self._rows(samples.shape[1]) - len(batch)
@@ -211,15 +211,15 @@ class LLMCodec(nn.Module):
 
     @cached_property
     def _encode_one(self) -> SingleClipEncoder:
-        assert isinstance(self.encoder, Encoder)
+        assert isinstance(self.encoder, WaveformEncoder)
         return SingleClipEncoder(self.encoder)
 
     @cached_property
     def _decode_one(self) -> SingleClipDecoder:
-        assert isinstance(self.decoder, Decoder)
+        assert isinstance(self.decoder, WaveformDecoder)
         return SingleClipDecoder(self.decoder)
 
 
-def _kept(steps: NDArray[Any], window: Window, per_block: int) -> NDArray[Any]:
+def _kept(steps: NDArray[Any], window: EncoderWindow, per_block: int) -> NDArray[Any]:
     """Of (..., T) steps of a window those under the blocks that it answers for."""
     return steps[..., window.keep.start * per_block : window.keep.stop * per_block]

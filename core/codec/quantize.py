@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.config import CodecConfig
-from core.codec.cpu.nearest import RoughSearch, searched_roughly
+from core.codec.cpu.nearest import RoughSearch, uses_rough_search
 from core.errors import BadCodes
-from core.matmul import packed, product
+from core.matmul import pack_weight, product
 
-ROWS = 32
+ROWS_PER_SECOND = 32
 """Vectors of a second of audio, about: what a search on a CPU is laid out for."""
 
 
@@ -47,9 +47,9 @@ class VectorQuantize(nn.Module):
         return self._nearest(rows).view(residual.shape[0], -1)
 
     def _nearest(self, rows: Tensor) -> Tensor:
-        found = self._rough.nearest(rows) if searched_roughly(self.directions) else None
+        found = self._rough.nearest(rows) if uses_rough_search(self.directions) else None
         if found is None:
-            found = largest(product(rows, self._packed if rows.is_cpu else self.directions))
+            found = argmax_rows(product(rows, self._packed if rows.is_cpu else self.directions))
         return found
 
     @cached_property
@@ -58,7 +58,7 @@ class VectorQuantize(nn.Module):
 
     @cached_property
     def _packed(self) -> Tensor:
-        return packed(self.directions, ROWS)
+        return pack_weight(self.directions, ROWS_PER_SECOND)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, T / stride) to z_q (B, D, T)."""
@@ -66,7 +66,7 @@ class VectorQuantize(nn.Module):
         return vectors.transpose(1, 2).repeat_interleave(self.stride, dim=-1)
 
 
-def largest(scores: Tensor) -> Tensor:
+def argmax_rows(scores: Tensor) -> Tensor:
     """(R, N) float32 to (R,) int64: the index of each row's largest score, the first of equal ones."""
     if scores.is_cpu:  # numpy finds it ten times as fast as torch
         return torch.from_numpy(scores.float().numpy().argmax(axis=1))

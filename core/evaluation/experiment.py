@@ -13,17 +13,17 @@ from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.vocabulary import Vocabulary
 
-PART = 50
+EPISODES_PER_PART = 50
 """Episodes that are asked at once, between two looks at the progress."""
 
 NEAREST = "nearest tokens"
 SHUFFLED = "shuffled labels"
 
-Asked = Callable[[Column], Method]
+MethodFactory = Callable[[Column], Method]
 """Makes the way to ask a model as a column says."""
 
 
-def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> Asked:
+def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> MethodFactory:
     """A frozen LLAMA, asked with a column's instruction and repeats; what else is shown, the settings say."""
     return lambda column: LanguageModel(
         llama, vocabulary, replace(settings, instruction=column.instruction, repeats=column.repeats)
@@ -51,7 +51,7 @@ class Experiment:
         self,
         clips: LabeledClips,
         columns: Sequence[Column],
-        models: Mapping[str, Asked],
+        models: Mapping[str, MethodFactory],
         *,
         count: int,
         seed: int,
@@ -87,9 +87,9 @@ class Experiment:
     def parts(self) -> list[list[tuple[Job, int]]]:
         """All that is to be asked: jobs with numbers of episodes, one job to a part."""
         jobs = dict.fromkeys(job for row in self.rows.values() for job in row)
-        starts = range(0, self.count, PART)
+        starts = range(0, self.count, EPISODES_PER_PART)
         return [
-            [(job, number) for number in range(start, min(start + PART, self.count))]
+            [(job, number) for number in range(start, min(start + EPISODES_PER_PART, self.count))]
             for job in jobs
             for start in starts
         ]
@@ -131,5 +131,5 @@ class Experiment:
         return score(self.replies(job), self.episodes(job))
 
 
-def _always(method: Method) -> Asked:
+def _always(method: Method) -> MethodFactory:
     return lambda _: method

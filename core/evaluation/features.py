@@ -7,25 +7,25 @@ from torch import Tensor
 
 from core.audio.waveform import pad_to_multiple
 from core.codec import LLMCodec
-from core.codec.clip_encoder import encode_clips
+from core.codec.clip_encoder import encode_clip_codes
 from core.codec.mel import LogMel
 from core.in_context.baselines import FloatArray
 from core.tokens.clip_codes import ClipCodes
 
 
 @dataclass(frozen=True)
-class Described:
+class ClipFeatures:
     """A clip as methods see it. vectors: by name, (D,) each."""
 
     codes: ClipCodes
     vectors: dict[str, FloatArray]
 
 
-def describe(codec: LLMCodec, waveform: Tensor) -> Described:
+def extract_features(codec: LLMCodec, waveform: Tensor) -> ClipFeatures:
     """Codes with pooled latent, and log-mel statistics of a clip; waveform (1, 1, T) at the codec's rate."""
-    (codes,) = encode_clips(codec, [waveform[0, 0].numpy()])
+    (codes,) = encode_clip_codes(codec, [waveform[0, 0].numpy()])
     padded = pad_to_multiple(waveform, codec.config.block_length)
-    return Described(codes, {"log-mel": mel_statistics(codec, padded)})
+    return ClipFeatures(codes, {"log-mel": mel_statistics(codec, padded)})
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from core.evaluation.methods import Reply
 from core.evaluation.metrics import expected_calibration_error
 from core.in_context.baselines import FloatArray
 
-RESAMPLES = 2000
+NUM_RESAMPLES = 2000
 
 Interval = tuple[float, float]
 
@@ -65,6 +65,6 @@ def _bootstrap(right: FloatArray, units: npt.NDArray[np.int64], seed: int) -> In
     """2.5 and 97.5 % of the accuracy when the units are drawn anew."""
     _, at = np.unique(units, return_inverse=True)
     hits, sizes = np.bincount(at, right), np.bincount(at)
-    drawn = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(NUM_RESAMPLES, len(sizes)))
     low, high = np.quantile(hits[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
     return float(low), float(high)

@@ -14,7 +14,7 @@ TaskName = Literal[
     "none", "emotion", "sound-events", "speech-commands", "accents", "bird-sounds", "chords", "languages"
 ]
 
-ANY = 0
+ANY_N_WAY = 0
 """In place of a number of labels that the paper does not state."""
 
 
@@ -28,19 +28,19 @@ class Column:
     repeats: int = 0
 
 
-PROMPTS = ((False, 1, 0), (True, 1, 0), (True, 3, 0), (True, 1, 2), (True, 1, 3))
+PROMPT_COLUMNS = ((False, 1, 0), (True, 1, 0), (True, 3, 0), (True, 1, 2), (True, 1, 3))
 """Instruction, shots and repeats of the columns of Tables 2 and 8."""
 
-MOST_WAYS = 6
+MAX_WAYS = 6
 """Labels of the last column of Table 9."""
 
 
 def columns(layout: Layout, asked: Column, num_labels: int) -> tuple[Column, ...]:
     """The columns of a layout: the one asked for, those of Tables 2 and 8, or those of Table 9."""
     if layout == "prompts":
-        return tuple(Column(asked.n_way, shots, told, repeats) for told, shots, repeats in PROMPTS)
+        return tuple(Column(asked.n_way, shots, told, repeats) for told, shots, repeats in PROMPT_COLUMNS)
     if layout == "ways":
-        return tuple(replace(asked, n_way=n) for n in range(2, min(MOST_WAYS, num_labels) + 1))
+        return tuple(replace(asked, n_way=n) for n in range(2, min(MAX_WAYS, num_labels) + 1))
     return (asked,)
 
 
@@ -55,24 +55,24 @@ class PaperTask:
     def figure(self, row: str, column: Column) -> float | None:
         """What a row says of a column, None where the paper has no such column."""
         row_figures = self.figures[row]
-        return row_figures.get(column, row_figures.get(replace(column, n_way=ANY)))
+        return row_figures.get(column, row_figures.get(replace(column, n_way=ANY_N_WAY)))
 
 
 def _prompts(n_way: int, *figures: float) -> dict[Column, float]:
     """A row of Table 2 or 8; its one random guess stands in every column."""
-    figures = figures * len(PROMPTS) if len(figures) == 1 else figures
+    figures = figures * len(PROMPT_COLUMNS) if len(figures) == 1 else figures
     asked = columns("prompts", Column(n_way, 1), n_way)
     return dict(zip(asked, figures, strict=True))
 
 
 def _ways(*figures: float) -> dict[Column, float]:
-    return dict(zip(columns("ways", Column(2, 1), MOST_WAYS), figures, strict=True))
+    return dict(zip(columns("ways", Column(2, 1), MAX_WAYS), figures, strict=True))
 
 
 def _table3(data: str, imagebind: float, whisper: float, asr_chatgpt: float, paper: float) -> PaperTask:
     names = ("ImageBind-LLM", "Whisper-LLM", "ASR-ChatGPT", "UniAudio 1.5")
     figures = (imagebind, whisper, asr_chatgpt, paper)
-    rows = {name: {Column(ANY, 1): figure} for name, figure in zip(names, figures, strict=True)}
+    rows = {name: {Column(ANY_N_WAY, 1): figure} for name, figure in zip(names, figures, strict=True)}
     return PaperTask(f"{data} of Dynamic-SUPERB, N-way 1-shot", {"single": "Table 3"}, rows)
 
 

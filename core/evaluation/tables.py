@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from core.evaluation.measure import Score
 from core.evaluation.paper import PAPER, Column, Layout, PaperTask, TaskName
-from core.evaluation.verdict import INTERVALS, Confusion, confusion_rows
+from core.evaluation.verdict import INTERVALS_EXPLAINED, Confusion, confusion_rows
 
-CELL = 8
+CELL_WIDTH = 8
 PAPER_ROW = "paper, "
 TABLE_3 = "Table 3"
 
@@ -66,7 +66,7 @@ def table_lines(table: Table) -> Iterator[str]:
     yield ""
     yield "accuracy, its 95 % intervals over episodes and over clips, expected calibration error"
     yield from _every_interval(table)
-    yield INTERVALS
+    yield INTERVALS_EXPLAINED
     yield ""
     yield from _matrix(table)
     yield from differences(table)
@@ -134,11 +134,11 @@ def _heading(table: Table) -> str:
 def _down(table: Table) -> Iterator[str]:
     """Methods down, columns across."""
     width = _name_width(table)
-    yield f"{'':<{width}}" + "".join(f"{table.column_name(column):>{CELL}}" for column in table.columns)
+    yield f"{'':<{width}}" + "".join(f"{table.column_name(column):>{CELL_WIDTH}}" for column in table.columns)
     for name, figures in table.paper_rows.items():
-        yield f"{PAPER_ROW + name:<{width}}" + "".join(f"{one:>{CELL}g}" for one in figures)
+        yield f"{PAPER_ROW + name:<{width}}" + "".join(f"{one:>{CELL_WIDTH}g}" for one in figures)
     for name, scores in table.scores.items():
-        yield f"{name:<{width}}" + "".join(f"{_point(one):>{CELL}}" for one in scores)
+        yield f"{name:<{width}}" + "".join(f"{_point(one):>{CELL_WIDTH}}" for one in scores)
 
 
 def _across(table: Table) -> Iterator[str]:

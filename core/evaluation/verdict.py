@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from core.evaluation.experiment import Experiment, Job
 from core.evaluation.measure import Score, lead
 
-UNINFORMED = ("chance", "majority")
+UNINFORMED_BASELINES = ("chance", "majority")
 """Baselines that hear nothing; they are named and are no rival."""
-INTERVALS = (
+INTERVALS_EXPLAINED = (
     "Two intervals hold each accuracy with 95 %. The first one draws other questions, as if each asked a new "
     "clip. The second one draws other clips: it is the one to trust where few clips are asked many times."
 )
-MAX_MATRIX = 12
+MAX_MATRIX_LABELS = 12
 """Labels of a matrix that a page can show; of more, the most frequent mistakes are listed."""
 MAX_MISTAKES = 20
 
@@ -65,7 +65,7 @@ def _comparison(experiment: Experiment, mine: Job, best: Job, accuracy: float) -
 
 
 def _is_rival(experiment: Experiment, row: str) -> bool:
-    return row not in experiment.answering and row not in UNINFORMED and row in experiment.baselines
+    return row not in experiment.answering and row not in UNINFORMED_BASELINES and row in experiment.baselines
 
 
 def confusion(experiment: Experiment, column: int) -> Confusion:
@@ -82,7 +82,7 @@ def confusion(experiment: Experiment, column: int) -> Confusion:
 def confusion_rows(counts: Confusion) -> Iterator[list[str]]:
     """Yield the heads and lines of a matrix, right labels down; of many labels the most frequent mistakes."""
     labels = sorted({label for pair in counts for label in pair})
-    if len(labels) <= MAX_MATRIX:
+    if len(labels) <= MAX_MATRIX_LABELS:
         yield ["clip is", *(f"answered {label}" for label in labels)]
         for right in labels:
             yield [right, *(f"{counts.get((right, said), 0):g}" for said in labels)]

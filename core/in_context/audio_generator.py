@@ -53,7 +53,7 @@ class AudioQuery:
     num_blocks: how many blocks of 0.24 s the answer has. seed: of the answer's noise, where it is drawn.
     """
 
-    asked: str | WindowCodes
+    request: str | WindowCodes
     num_blocks: int
     seed: int = 0
 
@@ -94,11 +94,11 @@ class AudioGenerator:
 
     def check(self, query: AudioQuery) -> None:
         """Raise PromptError for a query that cannot be asked, PromptTooLong for one that does not fit."""
-        _check_asked(self.task, query.asked)
+        _check_request(self.task, query.request)
         longest = self._grammar.begin(query.num_blocks).longest
-        if not isinstance(query.asked, str):
-            _check_length(query.asked, query.num_blocks)
-        self._check_budget(len(self.prefix_ids) + len(self._template.query_ids(query.asked)) + longest)
+        if not isinstance(query.request, str):
+            _check_length(query.request, query.num_blocks)
+        self._check_budget(len(self.prefix_ids) + len(self._template.query_ids(query.request)) + longest)
 
     def generate(self, queries: Sequence[AudioQuery]) -> list[AudioCodes]:
         """The codes of each answer, in order. Raises as `check` does, before anything runs."""
@@ -107,11 +107,11 @@ class AudioGenerator:
         if not queries:
             return []
         answers = [self._grammar.begin(query.num_blocks) for query in queries]
-        asked = [self._template.query_ids(query.asked) for query in queries]
+        asked = [self._template.query_ids(query.request) for query in queries]
         choose = [self.decoding.choose(query.seed) for query in queries]
         with self._reading:
             prefix = self._prefix
-        self._llama.answer(prefix, asked, answers, choose)
+        self._llama.generate(prefix, asked, answers, choose)
         return [answer.codes for answer in answers]
 
     @cached_property
@@ -185,19 +185,19 @@ def _check_examples(task: GenerationTask, examples: Sequence[Example], repeats: 
     if repeats < 0:
         raise ValueError(f"repeats {repeats} must be at least 0")
     for example in examples:
-        _check_asked(task, example.asked)
+        _check_request(task, example.request)
 
 
-def _check_asked(task: GenerationTask, asked: str | WindowCodes) -> None:
-    if isinstance(asked, str) == (task == "denoise"):
+def _check_request(task: GenerationTask, request: str | WindowCodes) -> None:
+    if isinstance(request, str) == (task == "denoise"):
         given, wanted = ("a text", "audio") if task == "denoise" else ("audio", "a text")
         raise PromptError(f"the task {task!r} was asked with {given}: it answers {wanted}")
 
 
-def _check_length(asked: WindowCodes, num_blocks: int) -> None:
+def _check_length(request: WindowCodes, num_blocks: int) -> None:
     length = CODES_PER_BLOCK[0] * num_blocks
-    if len(asked.semantic) != length:
+    if len(request.semantic) != length:
         raise PromptError(
-            f"audio of {len(asked.semantic)} semantic codes cannot be denoised to {num_blocks} blocks: "
+            f"audio of {len(request.semantic)} semantic codes cannot be denoised to {num_blocks} blocks: "
             f"both are equally long, ask with {length} codes"
         )

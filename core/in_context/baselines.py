@@ -24,7 +24,7 @@ LATENT_TEMPERATURE = 0.07
 """For cosines of pooled latents; over classes made by rule and spoken digits, two and five labels by one and
 three demonstrations, 0.05 to 0.1 made the right ones most probable."""
 
-QUERIES_AT_ONCE = 256
+QUERY_BATCH_SIZE = 256
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -79,8 +79,8 @@ class NearestNeighbour:
 
     def similarities(self, queries: Sequence[ClipCodes]) -> FloatArray:
         """(queries, labels): how alike a query and the nearest demonstration of each label are, 0 to 1."""
-        starts = range(0, len(queries), QUERIES_AT_ONCE)
-        parts = [self._compare(queries[start : start + QUERIES_AT_ONCE]) for start in starts]
+        starts = range(0, len(queries), QUERY_BATCH_SIZE)
+        parts = [self._compare(queries[start : start + QUERY_BATCH_SIZE]) for start in starts]
         return np.concatenate([np.empty((0, len(self.labels))), *parts])
 
     def probabilities(self, queries: Sequence[ClipCodes]) -> FloatArray:

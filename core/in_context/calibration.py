@@ -6,7 +6,7 @@ import numpy as np
 
 from core.in_context.baselines import FloatArray, softmax
 
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURE_BOUNDS = (0.05, 20.0)
 """What a fit may give: a few answers that are all right, or all wrong, say nothing about the best value."""
 
 
@@ -19,7 +19,7 @@ def fit_temperature(probabilities: FloatArray, gold: Sequence[int]) -> float:
     """
     if len(probabilities) == 0 or len(probabilities) != len(gold):
         raise ValueError(f"{len(probabilities)} answers cannot be fitted to {len(gold)} right labels")
-    low, high = (float(np.log(bound)) for bound in TEMPERATURES)
+    low, high = (float(np.log(bound)) for bound in TEMPERATURE_BOUNDS)
     for _ in range(50):
         middle = (low + high) / 2
         if _too_sharp(probabilities, gold, float(np.exp(middle))):

@@ -36,7 +36,7 @@ Choose = Callable[[Tensor], int]
 """Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
 
 
-class Answer(Protocol):
+class TokenConstraint(Protocol):
     """An answer that is said id by id, as far as its own rules let it go."""
 
     @property
@@ -47,7 +47,7 @@ class Answer(Protocol):
     def allowed(self) -> Tensor:
         """(n,) int64 on the CPU, ascending: the ids that may come next, none once the answer is complete."""
 
-    def say(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         """Take the next id."""
 
 
@@ -126,7 +126,7 @@ class FrozenLlama:
         lengths = [len(query) + trie.num_inner for query in queries]
         packs = list(split_packs(lengths, pack_budget or self._pack_budget))
         longest_pack = max((sum(lengths[pack]) for pack in packs), default=0)
-        kv_cache = None if self._splits else prefix.continued(longest_pack)
+        kv_cache = None if self._splits else prefix.copy_with_room(longest_pack)
         scores = [self._score_pack(prefix, kv_cache, queries[pack], trie) for pack in packs]
         return torch.cat([torch.empty(0, len(trie.token_ids)), *scores])
 
@@ -147,11 +147,11 @@ class FrozenLlama:
         return (logits[:, parents, token_ids] - logits.logsumexp(dim=-1)[:, parents]).cpu()
 
     @torch.inference_mode()
-    def answer(
+    def generate(
         self,
         prefix: SharedPrefix,
         queries: Sequence[Sequence[int]],
-        answers: Sequence[Answer],
+        answers: Sequence[TokenConstraint],
         choose: Sequence[Choose],
         *,
         pack_budget: int = ANSWER_BUDGET,
@@ -166,23 +166,23 @@ class FrozenLlama:
         check_budget(len(prefix.token_ids) + max(lengths, default=0), self.context_length)
         for pack in split_packs(lengths, pack_budget):
             room = sum(lengths[pack])
-            self._answer_pack(prefix, room, queries[pack], answers[pack], choose[pack])
+            self._generate_pack(prefix, room, queries[pack], answers[pack], choose[pack])
 
-    def _answer_pack(
+    def _generate_pack(
         self,
         prefix: SharedPrefix,
         room: int,
         queries: Sequence[Sequence[int]],
-        answers: Sequence[Answer],
+        answers: Sequence[TokenConstraint],
         choose: Sequence[Choose],
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
-        kv_cache = prefix.behind(room) if self._splits else prefix.continued(room)
+        kv_cache = prefix.cache_with_room(room) if self._splits else prefix.copy_with_room(room)
         pack, speaking = row.queries, list(range(len(queries)))
         while speaking:
             logits = self._logits(pack.to(self.device), prefix, kv_cache)[:, 0].cpu()
             asked = zip(speaking, logits, strict=True)
-            said = {at: _say(answers[at], choose[at], states) for at, states in asked}
+            said = {at: _choose_next(answers[at], choose[at], states) for at, states in asked}
             speaking = [at for at in speaking if len(answers[at].allowed)]
             if speaking:
                 pack = row.step({at: said[at] for at in speaking})
@@ -224,9 +224,9 @@ def label_scores(nodes: Tensor, trie: LabelTrie) -> Tensor:
     return torch.stack([nodes[:, list(path)].sum(dim=1) for path in trie.paths], dim=1)
 
 
-def _say(answer: Answer, choose: Choose, logits: Tensor) -> int:
+def _choose_next(answer: TokenConstraint, choose: Choose, logits: Tensor) -> int:
     """Say the next id of an answer, given the logits (vocab_size,) of all ids."""
     allowed = answer.allowed
     token_id = int(allowed[choose(logits[allowed])])
-    answer.say(token_id)
+    answer.accept(token_id)
     return token_id

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.prompts.label_trie import LabelTrie
 
-NO_LABELS = LabelTrie((), (), ())
+EMPTY_TRIE = LabelTrie((), (), ())
 """Behind queries whose answers are said."""
 
 
@@ -100,7 +100,7 @@ class GrowingRow:
     """
 
     def __init__(self, queries: Sequence[Sequence[int]], prefix_length: int) -> None:
-        self.queries = pack_queries(queries, NO_LABELS, prefix_length)
+        self.queries = pack_queries(queries, EMPTY_TRIE, prefix_length)
         self._prefix_length = prefix_length
         self._lengths = torch.tensor([len(query) for query in queries])
         self._owners = torch.arange(len(queries)).repeat_interleave(self._lengths)

@@ -21,11 +21,11 @@ class SharedPrefix:
     token_ids: tuple[int, ...]
     kv_cache: DynamicCache
 
-    def continued(self, room: int) -> DynamicCache:
+    def copy_with_room(self, room: int) -> DynamicCache:
         """A copy of the prefix, and behind it room for so many ids."""
         return self._first(len(self.token_ids), room)
 
-    def behind(self, room: int) -> DynamicCache:
+    def cache_with_room(self, room: int) -> DynamicCache:
         """Room for so many ids that are read behind the prefix, without the prefix."""
         return self._first(0, room)
 

@@ -37,15 +37,15 @@ class AudioGrammar:
         self.acoustic = torch.arange(vocabulary.size(1))
         self._after = self._continuations()
 
-    def begin(self, num_blocks: int) -> "AudioAnswer":
+    def begin(self, num_blocks: int) -> "AudioConstraint":
         """An answer of which nothing has been said. Raises PromptError for less than one block."""
-        return AudioAnswer(self, num_blocks)
+        return AudioConstraint(self, num_blocks)
 
-    def goes_on(self, token_id: int) -> bool:
+    def begins_pair(self, token_id: int) -> bool:
         """Whether a word of two ids begins with this one."""
         return token_id in self._after
 
-    def after(self, token_id: int, *, last: bool) -> Tensor:
+    def ids_after(self, token_id: int, *, last: bool) -> Tensor:
         """The ids that may follow the first of a word that goes on; last: no other word may begin."""
         return self._after[token_id][last]
 
@@ -55,15 +55,15 @@ class AudioGrammar:
         for ids in self.codes:
             if len(ids) == 2:
                 seconds[ids[0]].append(ids[1])
-        after = {}
+        ids_after = {}
         for first, continuing in seconds.items():
             only = _ascending(continuing)
             or_next = _ascending([*continuing, *self.begins.tolist()])
-            after[first] = (or_next, self.acoustic) if (first,) in self.codes else (only, only)
-        return after
+            ids_after[first] = (or_next, self.acoustic) if (first,) in self.codes else (only, only)
+        return ids_after
 
 
-class AudioAnswer:
+class AudioConstraint:
     """What has been said so far of one answer."""
 
     def __init__(self, grammar: AudioGrammar, num_blocks: int) -> None:
@@ -91,12 +91,12 @@ class AudioAnswer:
         """(n,) int64, ascending: the ids that may come next, none once the answer is complete."""
         left = self._lengths[0] - len(self._words)
         if self._begun is not None:
-            return self._grammar.after(self._begun, last=left == 1)
+            return self._grammar.ids_after(self._begun, last=left == 1)
         if left:
             return self._grammar.begins
         return self._grammar.acoustic[: 0 if self.complete else None]
 
-    def say(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         """Take the next id. Raises PromptError for one that may not come next."""
         if not _holds(self.allowed, token_id):
             raise PromptError(f"the token id {token_id} cannot come next in audio: say one of those allowed")
@@ -108,7 +108,7 @@ class AudioAnswer:
                 return
         if len(self._words) == self._lengths[0]:
             self._acoustic.append(token_id)
-        elif self._grammar.goes_on(token_id):
+        elif self._grammar.begins_pair(token_id):
             self._begun = token_id
         else:
             self._words.append(self._grammar.codes[(token_id,)])

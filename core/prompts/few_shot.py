@@ -11,7 +11,7 @@ from typing import Literal
 from core.errors import CheckpointMismatch
 from core.prompts.demonstrations import LabeledClip, check_demonstrated, label_set
 from core.prompts.label_trie import LabelTrie, label_trie
-from core.prompts.model_slots import ModelPrompt, said_labels
+from core.prompts.model_slots import ModelPrompt, label_words
 from core.prompts.template import (
     Demonstration,
     Instruction,
@@ -52,9 +52,9 @@ class FewShotSettings:
             raise ValueError(
                 f"repeats {self.repeats} must be at least 0, max_windows {self.max_windows} at least 1"
             )
-        self.shown_to(ModelPrompt())
+        self.resolve(ModelPrompt())
 
-    def shown_to(self, model: ModelPrompt) -> ModelPrompt:
+    def resolve(self, model: ModelPrompt) -> ModelPrompt:
         """How the model is asked: as it was trained, but for what is set here. Raises ValueError."""
         return ModelPrompt(
             slots=model.slots,
@@ -75,7 +75,7 @@ class PromptOrder:
     trie: LabelTrie
     sizes: dict[str, list[int]]
 
-    def beyond(self, shots: int) -> int:
+    def surplus_ids(self, shots: int) -> int:
         """The token ids of all demonstrations but the `shots` longest of each label, in one pass."""
         return sum(sum(sizes[shots:]) for sizes in self.sizes.values())
 
@@ -100,12 +100,12 @@ class FewShotPrompt:
         self.labels = label_set(labels)
         check_demonstrated(self.labels, demonstrations)
         self.settings = settings
-        self.shown = settings.shown_to(model or ModelPrompt())
-        self._template = PromptTemplate(vocabulary, self.shown.layers)
-        self._check_slots(self.shown.slots)
+        self.model_prompt = settings.resolve(model or ModelPrompt())
+        self._template = PromptTemplate(vocabulary, self.model_prompt.layers)
+        self._check_slots(self.model_prompt.slots)
         paper = settings.mode == "paper"
         self._closing_id = vocabulary.tokenizer.eos_id if paper else self._template.following_id
-        self.orders = tuple(self._order(demonstrations, order) for order in range(self.shown.orders))
+        self.orders = tuple(self._order(demonstrations, order) for order in range(self.model_prompt.orders))
 
     @property
     def prefix_ids(self) -> list[int]:
@@ -120,21 +120,21 @@ class FewShotPrompt:
     @cached_property
     def prompt_hash(self) -> str:
         """Hex sha256 of the prefixes, the windows and the template; the query is not in it."""
-        shown, count = self.shown, self.settings.max_windows
+        shown, count = self.model_prompt, self.settings.max_windows
         hashes = [prompt_hash(order.prefix_ids, shown.layers, shown.window, count) for order in self.orders]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     @property
     def longest(self) -> int:
         """The most token ids that prefix, query and label can take together."""
-        query = self._template.longest_query(self.shown.window)
+        query = self._template.longest_query(self.model_prompt.window)
         prefix = max(len(order.prefix_ids) for order in self.orders)
         return prefix + query + max(map(len, self.trie.paths))
 
     def longest_with(self, shots: int) -> int:
         """The same for a prompt that shows any `shots` demonstrations of each label, and no others."""
         passes = 1 + self.settings.repeats
-        prefixes = [len(order.prefix_ids) - passes * order.beyond(shots) for order in self.orders]
+        prefixes = [len(order.prefix_ids) - passes * order.surplus_ids(shots) for order in self.orders]
         return self.longest - max(len(order.prefix_ids) for order in self.orders) + max(prefixes)
 
     def check_budget(self, context_length: int) -> None:
@@ -147,14 +147,14 @@ class FewShotPrompt:
         return [self._template.query_ids(Query(window)) for window in windows]
 
     def _windows(self, clip: ClipCodes, count: int) -> list[WindowCodes]:
-        width = self.shown.window
+        width = self.model_prompt.window
         return [cut_window(clip, start, width) for start in loudest_windows(clip.levels, width, count)]
 
     def _order(self, demonstrations: Sequence[LabeledClip], order: int) -> PromptOrder:
-        said = said_labels(self.labels, self.shown.slots, order)
+        said = label_words(self.labels, self.model_prompt.slots, order)
         shown = []
         for clip in demonstrations:
-            windows = self._windows(clip.codes, self.shown.orders)
+            windows = self._windows(clip.codes, self.model_prompt.orders)
             shown.append(Demonstration(windows[order % len(windows)], said[clip.label]))
         if order:
             random.Random(order).shuffle(shown)

@@ -29,7 +29,7 @@ INSTRUCTIONS: dict[GenerationTask, str] = {
 }
 """The paper's for speech; its prompt for sounds is the same setting, and none is printed for denoising."""
 
-LONGEST_TEXT = 200
+MAX_TEXT_CHARACTERS = 200
 """Characters of a text that is asked for."""
 
 
@@ -37,7 +37,7 @@ LONGEST_TEXT = 200
 class Example:
     """A demonstration of generation: what stands in the brackets, a text or noisy audio, and its answer."""
 
-    asked: str | WindowCodes
+    request: str | WindowCodes
     answer: WindowCodes
 
 
@@ -59,19 +59,19 @@ class GenerationTemplate:
 
     def example_ids(self, example: Example) -> list[int]:
         """A demonstration: what is asked and its answer."""
-        return self.query_ids(example.asked) + self._vocabulary.flatten(example.answer.layers)
+        return self.query_ids(example.request) + self._vocabulary.flatten(example.answer.layers)
 
-    def query_ids(self, asked: str | WindowCodes) -> list[int]:
+    def query_ids(self, request: str | WindowCodes) -> list[int]:
         """What is asked, up to where the answer begins. Raises PromptError for a text that it cannot be."""
-        return [*self._opening_ids, *self._asked_ids(asked), *self._closing_ids]
+        return [*self._opening_ids, *self._request_ids(request), *self._closing_ids]
 
-    def _asked_ids(self, asked: str | WindowCodes) -> list[int]:
-        if not isinstance(asked, str):
-            return self._vocabulary.flatten(asked.layers)
-        check_text(asked)
-        token_ids = self._vocabulary.tokenizer.encode(f"an audio of {asked}")
+    def _request_ids(self, request: str | WindowCodes) -> list[int]:
+        if not isinstance(request, str):
+            return self._vocabulary.flatten(request.layers)
+        check_text(request)
+        token_ids = self._vocabulary.tokenizer.encode(f"an audio of {request}")
         if self._vocabulary.tokenizer.unk_id in token_ids:
-            raise PromptError(f"the tokenizer cannot spell the text {asked!r}: use other words")
+            raise PromptError(f"the tokenizer cannot spell the text {request!r}: use other words")
         return token_ids
 
 
@@ -80,9 +80,9 @@ def check_text(text: str) -> None:
     shown = text if len(text) <= 40 else f"{text[:40]}..."
     if not text.strip():
         raise PromptError("the text is empty: say what is to be heard")
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT_CHARACTERS:
         raise PromptError(
-            f"the text {shown!r} has {len(text)} characters, at most {LONGEST_TEXT} can be asked"
+            f"the text {shown!r} has {len(text)} characters, at most {MAX_TEXT_CHARACTERS} can be asked"
         )
     if "###" in text or not text.isprintable():
         raise PromptError(

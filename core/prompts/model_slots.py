@@ -53,7 +53,7 @@ def read_model_prompt(directory: str | Path) -> ModelPrompt:
         raise CheckpointMismatch(f"{path} does not say how the model is asked: {error!r}") from error
 
 
-def said_labels(labels: Sequence[str], slots: Sequence[str], order: int) -> dict[str, str]:
+def label_words(labels: Sequence[str], slots: Sequence[str], order: int) -> dict[str, str]:
     """What the prompt says for each label: itself without slots, else a slot of its own.
 
     Order 0 gives the labels the slots as they stand, every other order its own drawing of them. Raises

@@ -18,7 +18,7 @@ AudioCodes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 Int16Array = npt.NDArray[np.int16]
 Float16Array = npt.NDArray[np.float16]
 
-LARGEST_HALF = float(np.finfo(np.float16).max)
+MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,7 +64,7 @@ def check_tokens(
 
     A latent that is not finite, or at the limit of half precision, comes of samples that no recording has.
     """
-    if not (np.abs(latent) < LARGEST_HALF).all() or (latent[1] < 0).any():
+    if not (np.abs(latent) < MAX_FLOAT16).all() or (latent[1] < 0).any():
         raise AudioRejected("not_finite", "the codec's latents are not finite numbers in half precision")
     for layer, (codes, size) in enumerate(zip(layers, codebook_sizes, strict=True)):
         if wrong := [code for code in codes if not 0 <= code < size]:

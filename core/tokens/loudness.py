@@ -16,7 +16,7 @@ from core.tokens.clip_codes import Int16Array
 Energies = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.float64)
 
-QUIETEST = -1200
+MIN_LEVEL = -1200
 """Tenths of a dB; what digital silence is given."""
 
 
@@ -53,7 +53,7 @@ class LevelMeter:
             raise AudioRejected("not_finite", "a sample is not a finite number at the codec's rate")
         energies = _filled_up(energies, self.spans_per_block)
         decibels = 100.0 * np.log10(np.maximum(energies, 1e-12))
-        levels: Int16Array = np.maximum(decibels.round(), QUIETEST).astype(np.int16)
+        levels: Int16Array = np.maximum(decibels.round(), MIN_LEVEL).astype(np.int16)
         return levels
 
 

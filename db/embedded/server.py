@@ -24,7 +24,7 @@ from sqlalchemy import URL, NullPool, create_engine
 from sqlalchemy.exc import OperationalError
 
 from db.bootstrap import BOOTSTRAP_SQL, ROLES, Role, bootstrap, role_name
-from db.embedded.host import SOCKET, Host
+from db.embedded.host import SOCKET_NAME, Host
 from db.engine import CONNECT_TIMEOUT_SECONDS, DRIVER
 from db.private import private_folder
 
@@ -176,7 +176,7 @@ def _launch(host: Host, socket_folder: Path) -> None:
         if not _try_lock(alive):
             return
         # Nobody holds the lock, so the pids in these files are dead, or meanwhile those of strangers.
-        for stale in (host.data / "postmaster.pid", socket_folder / f"{SOCKET}.lock"):
+        for stale in (host.data / "postmaster.pid", socket_folder / f"{SOCKET_NAME}.lock"):
             stale.unlink(missing_ok=True)
         host.log.touch(mode=0o600)
         host.hand_over(host.log)

@@ -14,8 +14,8 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from db.libraries import LibraryVersion
-from db.promotions import TwoAnswers
-from db.quarantine import Quarantined
+from db.promotions import AnswerPair
+from db.quarantine import QuarantinedClip
 from db.recheck import SuspectCount
 from flows.pipeline.generation.job import Generated
 from flows.pipeline.generation.record import AudioAnswer
@@ -116,7 +116,7 @@ def count_rows(run: OpenRun) -> list[dict[str, str]]:
     return [{"stage": stage, "what": name, "clips": str(n)} for stage, name, n in _counted(run.counts)]
 
 
-def quarantine_rows(rows: Iterable[Quarantined]) -> list[dict[str, str]]:
+def quarantine_rows(rows: Iterable[QuarantinedClip]) -> list[dict[str, str]]:
     """Clips that wait for replay, and why."""
     return [{"clip": cell(row.uri), "reason": row.reason, "message": cell(row.message)} for row in rows]
 
@@ -150,7 +150,7 @@ def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
     ]
 
 
-def changed_rows(changed: Iterable[TwoAnswers]) -> list[dict[str, str]]:
+def changed_rows(changed: Iterable[AnswerPair]) -> list[dict[str, str]]:
     """Clips of which two generations say different things, the surest changes first."""
     return [
         {
@@ -173,15 +173,16 @@ def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) ->
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
     """A library's demonstrations in their order: what each one answers with, and its clip."""
     return [
-        {"answer": cell(row.target_uri or row.said), "clip": cell(row.uri)} for row in version.demonstrations
+        {"answer": cell(row.target_uri or row.label_or_text), "clip": cell(row.uri)}
+        for row in version.demonstrations
     ]
 
 
 def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
     """The page of an evaluation: who won in words, what the intervals mean, and what was taken for what."""
-    from core.evaluation.verdict import INTERVALS, confusion_rows
+    from core.evaluation.verdict import INTERVALS_EXPLAINED, confusion_rows
 
-    said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS]
+    said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS_EXPLAINED]
     if not table.confusion:
         return summary(place, run, said, kept="Figures")
     head, *rows = ([escape(text) for text in row] for row in confusion_rows(table.confusion))

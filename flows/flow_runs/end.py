@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed
 
 from db.engine import make_engine, session_scope
-from db.runs import RecordedRun, runs_of
+from db.runs import RecordedRun, find_runs
 from flows.artifacts.pages import FlowRunRef, count_page, escape, has_page
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runs.counts import sentence
@@ -79,6 +79,6 @@ def _runs(flow_run_id: UUID) -> list[RecordedRun]:
     engine = make_engine(writer_url(Settings()), "wordwave run page")
     try:
         with session_scope(engine) as session:
-            return runs_of(session, [flow_run_id])
+            return find_runs(session, [flow_run_id])
     finally:
         engine.dispose()

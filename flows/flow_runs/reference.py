@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from db.engine import session_scope
-from db.runs import RecordedRun, RunNotFound, get_run, runs_of
+from db.runs import RecordedRun, RunNotFound, find_runs, get_run
 from flows.flow_runs.own_server import found_by_clients
 from flows.forms import is_place
 from flows.pipeline.runs.days import DAY
@@ -18,7 +18,7 @@ def find_run(runtime: Runtime, reference: str) -> UUID:
     """Return our id of a run. Raises RunNotFound, and ValueError where several runs are meant."""
     ids = _ids(reference, runtime.settings.home)
     with session_scope(runtime.engine) as session:
-        meant = runs_of(session, ids)
+        meant = find_runs(session, ids)
     match [run for run in meant if run.id in ids] or meant:
         case [run]:
             return run.id

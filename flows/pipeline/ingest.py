@@ -12,7 +12,7 @@ from db.runs import RunClaim, hold_run
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.runtime import Runtime
 from flows.pipeline.runtime.telemetry import timed
-from flows.pipeline.storage import Listed
+from flows.pipeline.storage import ObjectVersion
 from flows.pipeline.storage.uris import below, canonical
 
 GENERATED = "generated"
@@ -41,7 +41,7 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
 
 
 @contextmanager
-def _to_its_end(listed: Iterator[Listed]) -> Iterator[Iterator[Listed]]:
+def _to_its_end(listed: Iterator[ObjectVersion]) -> Iterator[Iterator[ObjectVersion]]:
     """Take a listing over before it is used, so that no transaction waits for the storage."""
     with SpooledTemporaryFile(_MAX_HELD_BYTES) as file:
         with timed("list"):
@@ -51,13 +51,13 @@ def _to_its_end(listed: Iterator[Listed]) -> Iterator[Iterator[Listed]]:
         yield chain.from_iterable(_parts(file))
 
 
-def _parts(file: "SpooledTemporaryFile[bytes]") -> Iterator[list[Listed]]:
+def _parts(file: "SpooledTemporaryFile[bytes]") -> Iterator[list[ObjectVersion]]:
     with suppress(EOFError):
         while True:
             yield pickle.load(file)  # noqa: S301  written above, into a file without a name
 
 
-def listed_clips(runtime: Runtime, place: str) -> Iterator[Listed]:
+def listed_clips(runtime: Runtime, place: str) -> Iterator[ObjectVersion]:
     """What lies there, but for audio that was generated: in a bucket that also keeps results, a run would
     take the answers of the last one for clips. Named as the place itself, it is taken."""
     generated = below(canonical(f"{runtime.settings.storage_uri}/{GENERATED}"))

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.in_process import AudioInfo, AudioStream
 from core.errors import AudioRejected, ReasonCode
 from db.clips import (
-    LABELING,
-    READING,
+    LABEL_STAGE,
+    TOKENIZE_STAGE,
     ClipToTokenize,
     Selection,
     clips_to_tokenize,
@@ -27,9 +27,9 @@ from db.clips import (
     link_contents,
 )
 from db.engine import session_scope
-from db.quarantine import Rejected, quarantine_clips, resolve
+from db.quarantine import Rejection, quarantine_clips, resolve
 from db.runs import RunClaim
-from db.tokens import TokenizedContent, complete_contents, save_tokens
+from db.tokens import TokenizedContent, contents_with_latents, save_tokens
 from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
@@ -197,7 +197,7 @@ def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
     """Contents with tokens and latent already: another clip, or an earlier run, had the same bytes."""
     with session_scope(runtime.engine) as session:
         contents = {work.fetched.sha256 for work in batch if work.fetched}
-        return complete_contents(session, runtime.codec_id, contents)
+        return contents_with_latents(session, runtime.codec_id, contents)
 
 
 def _first_of_each_content(batch: Sequence[Work], known: set[bytes]) -> list[Work]:
@@ -258,7 +258,7 @@ def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent |
     config = runtime.codec.config
     span = config.block_length // config.codes_per_block[0]
     meters = [LevelMeter(span, config.block_length) for _ in batch]
-    with Decoder(runtime.settings.audio_limits) as decoder:
+    with ClipDecoder(runtime.settings.audio_limits) as decoder:
         streams = (
             meter.measure(_waveform(runtime, decoder, work))
             for work, meter in zip(batch, meters, strict=True)
@@ -267,7 +267,7 @@ def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent |
     return [_outcome(runtime, *one) for one in zip(batch, encoded, meters, strict=True)]
 
 
-def _waveform(runtime: Runtime, decoder: Decoder, work: Work) -> Iterator[Tensor]:
+def _waveform(runtime: Runtime, decoder: ClipDecoder, work: Work) -> Iterator[Tensor]:
     """A clip's pieces, held or, for a long one, from its file; a clip that fails half-way just ends."""
     if work.held is not None:
         yield from work.held
@@ -330,7 +330,9 @@ def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
     """One transaction: contents and codes, each clip's link to its content, quarantine rows."""
     tokenized = [work.tokenized for work in batch if work.tokenized]
     rejected = [
-        Rejected(work.clip.id, work.rejected.reason, work.rejected.message) for work in batch if work.rejected
+        Rejection(work.clip.id, work.rejected.reason, work.rejected.message)
+        for work in batch
+        if work.rejected
     ]
     same_bytes = {
         work.clip.id: work.fetched.sha256
@@ -342,9 +344,9 @@ def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
         save_tokens(session, codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
         fresh = [work.clip.id for work in batch if work.tokenized]
-        resolve(session, READING, [*same_bytes, *fresh])
-        resolve(session, LABELING, fresh)  # what was wrong with earlier tokens says nothing about new ones
-        quarantine_clips(session, READING, run.writes_as, rejected)
+        resolve(session, TOKENIZE_STAGE, [*same_bytes, *fresh])
+        resolve(session, LABEL_STAGE, fresh)  # what was wrong with earlier tokens says nothing about new ones
+        quarantine_clips(session, TOKENIZE_STAGE, run.writes_as, rejected)
     add_audio(sum(one.num_samples / one.sample_rate for one in tokenized))
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons

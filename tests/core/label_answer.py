@@ -26,7 +26,7 @@ class LabelAnswer:
     def allowed(self) -> Tensor:
         return torch.tensor([*children(self._trie, self._node)], dtype=torch.int64)
 
-    def say(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         if token_id not in children(self._trie, self._node):
             raise PromptError(f"{token_id} may not follow {self.said}")
         self._node = children(self._trie, self._node)[token_id]

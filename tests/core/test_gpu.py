@@ -177,7 +177,7 @@ def said(llama: FrozenLlama, vocabulary: Vocabulary, texts: list[str]) -> list[l
         return spoken[at][-1][0]
 
     chosen = [lambda logits, at=at: choose(at, logits) for at in range(len(texts))]
-    llama.answer(llama.prefill(PREFIX), [template.query_ids(text) for text in texts], answers, chosen)
+    llama.generate(llama.prefill(PREFIX), [template.query_ids(text) for text in texts], answers, chosen)
     return spoken
 
 

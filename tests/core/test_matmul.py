@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.matmul import packed, product
+from core.matmul import pack_weight, product
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40, 300])
@@ -21,7 +21,7 @@ def test_a_product_is_that_of_a_linear_layer(rows: int) -> None:
 def test_a_packed_weight_gives_the_same(rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(n, 96, generator=generator) for n in (rows, 500))
-    torch.testing.assert_close(product(x, packed(weight, 32)), torch.nn.functional.linear(x, weight))
+    torch.testing.assert_close(product(x, pack_weight(weight, 32)), torch.nn.functional.linear(x, weight))
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 import pytest
 
 from core.codec import LLMCodec
-from core.codec.clip_encoder import encode_clips
+from core.codec.clip_encoder import encode_clip_codes
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
 from core.evaluation.methods import LanguageModel
@@ -35,7 +35,7 @@ def clips(codec: LLMCodec) -> LabeledClips:
     """Four takes of each of twelve classes, under names that no tokenizer knows as words."""
     takes = [(sound_class(UNSEEN + number), take) for number in range(12) for take in range(4)]
     return LabeledClips(
-        tuple(encode_clips(codec, (one.render(take) for one, take in takes))),
+        tuple(encode_clip_codes(codec, (one.render(take) for one, take in takes))),
         tuple(f"Ton „{one.name}“" for one, _ in takes),
         tuple(map(str, range(len(takes)))),
     )

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips, link_contents
 from db.generated import NewAudio
-from db.libraries import Demonstration, LibraryVersion, import_library
+from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.model_registry import ensure_codec, ensure_llm
 from db.models import Clip, Content, TokenSequence
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from db.predictions import NewPrediction
 from db.runs import RecordedRun, RunClaim, start_run
 from db.tokens import TokenizedContent, _content_row, _sequence_row, save_tokens
@@ -35,8 +35,8 @@ def sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def listed(name: str, version: str = "v1", size: int = 1000) -> Listed:
-    return Listed(f"{FOLDER}/{name}", version, size, datetime(2026, 11, 22, tzinfo=UTC))
+def listed(name: str, version: str = "v1", size: int = 1000) -> ObjectVersion:
+    return ObjectVersion(f"{FOLDER}/{name}", version, size, datetime(2026, 11, 22, tzinfo=UTC))
 
 
 def make_run(session: Session, kind: str = "label", **parameters: object) -> UUID:
@@ -107,7 +107,7 @@ def make_library(
 ) -> LibraryVersion:
     save_tokens(session, codec_id, make_run(session, "library"), [tokenized(None, shot)])
     return import_library(
-        session, name, "label", None, [Demonstration(sha256(shot), "dog", f"file:///{shot}")]
+        session, name, "label", None, [LibraryDemonstration(sha256(shot), "dog", f"file:///{shot}")]
     )
 
 

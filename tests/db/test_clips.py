@@ -9,16 +9,16 @@ from sqlalchemy.orm import Session
 from db.clips import (
     ListingCounts,
     add_clips,
+    clip_uris,
     clips_to_tokenize,
     clips_with_latents,
     clips_with_tokens,
     link_contents,
-    listed_uris,
     shard_uris,
     stored_versions,
 )
 from db.models import Clip
-from db.quarantine import Rejected, quarantine_clips, resolve
+from db.quarantine import Rejection, quarantine_clips, resolve
 from tests.db.rows import (
     FOLDER,
     clip_id,
@@ -129,7 +129,7 @@ def test_quarantined_and_missing_clips_do_not_wait(session: Session) -> None:
     add_clips(session, [listed("a.wav"), listed("b.wav"), listed("c.wav")], FOLDER)
     add_clips(session, [listed("a.wav"), listed("b.wav")], FOLDER)
     bad = clip_id(session, "b.wav")
-    quarantine_clips(session, "tokenize", run_id, [Rejected(bad, "silent", "peak -90 dBFS")])
+    quarantine_clips(session, "tokenize", run_id, [Rejection(bad, "silent", "peak -90 dBFS")])
     assert [clip.uri for clip in clips_to_tokenize(session, FOLDER, codec_id)] == [f"{FOLDER}/a.wav"]
     resolve(session, "tokenize", [bad])
     assert len(clips_to_tokenize(session, FOLDER, codec_id)) == 2
@@ -138,13 +138,13 @@ def test_quarantined_and_missing_clips_do_not_wait(session: Session) -> None:
 def test_what_one_stage_cannot_use_is_still_there_for_the_others(session: Session) -> None:
     codec_id, run_id = make_tokenized_clips(session, "a.wav", "b.wav"), make_run(session)
     long = clip_id(session, "b.wav")
-    quarantine_clips(session, "denoise", run_id, [Rejected(long, "prompt_too_long", "3,000 ids")])
+    quarantine_clips(session, "denoise", run_id, [Rejection(long, "prompt_too_long", "3,000 ids")])
     assert len(clips_with_tokens(session, FOLDER, codec_id)) == 2
     assert [clip.uri for clip in clips_with_tokens(session, FOLDER, codec_id, "denoise")] == [
         f"{FOLDER}/a.wav"
     ]
     assert [version.reason for version in stored_versions(session, FOLDER, codec_id)] == [None, None]
-    quarantine_clips(session, "tokenize", run_id, [Rejected(long, "gone", "404")])
+    quarantine_clips(session, "tokenize", run_id, [Rejection(long, "gone", "404")])
     assert len(clips_with_tokens(session, FOLDER, codec_id)) == 1
     assert stored_versions(session, FOLDER, codec_id)[1].reason == "gone"
 
@@ -172,10 +172,10 @@ def test_every_current_clip_falls_to_one_shard_and_always_to_the_same(session: S
     names = [f"naïve {number}.wav" for number in range(300)]
     add_clips(session, [listed(name) for name in names], FOLDER)
     shards = [shard_uris(session, FOLDER, number, 3) for number in (1, 2, 3)]
-    assert sorted(uri for shard in shards for uri in shard) == sorted(listed_uris(session, FOLDER))
+    assert sorted(uri for shard in shards for uri in shard) == sorted(clip_uris(session, FOLDER))
     assert all(len(shard) > 70 for shard in shards)
     assert all(shard == sorted(shard) for shard in shards)
     add_clips(session, [listed(name, "v2") for name in names[100:]], FOLDER)
-    kept = set(listed_uris(session, FOLDER))
+    kept = set(clip_uris(session, FOLDER))
     assert shard_uris(session, FOLDER, 2, 3) == [uri for uri in shards[1] if uri in kept]
     assert shard_uris(session, FOLDER, 1, 1) == sorted(kept)

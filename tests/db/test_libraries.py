@@ -7,13 +7,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.libraries import (
-    Demonstration,
+    LibraryDemonstration,
     LibraryNotFound,
-    compared_with,
     get_library,
     import_library,
     library_names,
     list_versions,
+    previous_version_in_use,
     use_library,
     version_in_use,
 )
@@ -22,16 +22,16 @@ from tests.db.rows import make_codec, make_run, sha256, tokenized
 
 
 @pytest.fixture
-def rows(session: Session) -> list[Demonstration]:
+def rows(session: Session) -> list[LibraryDemonstration]:
     contents = ["bark", "meow", "purr"]
     save_tokens(session, make_codec(session), make_run(session), [tokenized(None, name) for name in contents])
     return [
-        Demonstration(sha256(name), label, f"file:///{name}.wav")
+        LibraryDemonstration(sha256(name), label, f"file:///{name}.wav")
         for name, label in zip(contents, ["dog", "cat", "cat"], strict=True)
     ]
 
 
-def test_a_library_keeps_its_order(session: Session, rows: list[Demonstration]) -> None:
+def test_a_library_keeps_its_order(session: Session, rows: list[LibraryDemonstration]) -> None:
     made = import_library(session, "animals", "label", "Which animal?", rows[::-1])
     assert made.version == 1
     assert get_library(session, "animals") == made
@@ -39,7 +39,9 @@ def test_a_library_keeps_its_order(session: Session, rows: list[Demonstration]) 
     assert made.instruction == "Which animal?"
 
 
-def test_equal_content_is_the_version_that_is_there(session: Session, rows: list[Demonstration]) -> None:
+def test_equal_content_is_the_version_that_is_there(
+    session: Session, rows: list[LibraryDemonstration]
+) -> None:
     first = import_library(session, "animals", "label", None, rows)
     second = import_library(session, "animals", "label", None, rows[:2])
     moved = [replace(row, uri=row.uri + ".moved") for row in rows]
@@ -50,7 +52,7 @@ def test_equal_content_is_the_version_that_is_there(session: Session, rows: list
 
 
 def test_the_first_version_is_in_use_until_another_one_is_put_into_use(
-    session: Session, rows: list[Demonstration]
+    session: Session, rows: list[LibraryDemonstration]
 ) -> None:
     first = import_library(session, "animals", "label", None, rows)
     assert get_library(session, "animals") == first
@@ -63,12 +65,12 @@ def test_the_first_version_is_in_use_until_another_one_is_put_into_use(
     assert get_library(session, "animals") == third
     import_library(session, "animals", "label", None, rows, promote=True)
     assert version_in_use(session, "animals") == 1
-    assert compared_with(session, first) == third
+    assert previous_version_in_use(session, first) == third
     with pytest.raises(LibraryNotFound, match="no version 7"):
         use_library(session, "animals", 7)
 
 
-def test_versions_are_listed_with_the_one_in_use(session: Session, rows: list[Demonstration]) -> None:
+def test_versions_are_listed_with_the_one_in_use(session: Session, rows: list[LibraryDemonstration]) -> None:
     import_library(session, "pets", "label", None, rows)
     import_library(session, "animals", "label", None, rows)
     import_library(session, "animals", "label", None, rows[:2])
@@ -78,7 +80,7 @@ def test_versions_are_listed_with_the_one_in_use(session: Session, rows: list[De
 
 @pytest.mark.parametrize("change", ["order", "label", "instruction", "task"])
 def test_whatever_can_change_an_answer_makes_a_version(
-    session: Session, rows: list[Demonstration], change: str
+    session: Session, rows: list[LibraryDemonstration], change: str
 ) -> None:
     import_library(session, "animals", "label", None, rows)
     changed = {"order": rows[::-1], "label": [replace(rows[0], label="wolf"), *rows[1:]]}.get(change, rows)
@@ -87,14 +89,14 @@ def test_whatever_can_change_an_answer_makes_a_version(
     assert import_library(session, "animals", task, instruction, changed).version == 2
 
 
-def test_names_do_not_share_versions(session: Session, rows: list[Demonstration]) -> None:
+def test_names_do_not_share_versions(session: Session, rows: list[LibraryDemonstration]) -> None:
     import_library(session, "animals", "label", None, rows)
     assert import_library(session, "pets", "label", None, rows).version == 1
     assert library_names(session) == ["animals", "pets"]
 
 
 def test_an_unknown_library_is_told_with_its_nearest_name(
-    session: Session, rows: list[Demonstration]
+    session: Session, rows: list[LibraryDemonstration]
 ) -> None:
     with pytest.raises(LibraryNotFound, match="no library animal: import one first"):
         get_library(session, "animal")
@@ -111,12 +113,16 @@ def test_a_library_needs_demonstrations_that_are_stored(session: Session) -> Non
     with pytest.raises(ValueError, match="at least one"):
         import_library(session, "empty", "label", None, [])
     with pytest.raises(IntegrityError, match="fk_demonstrations_content_sha256"):
-        import_library(session, "ghosts", "label", None, [Demonstration(sha256("ghost"), "boo", "file:///g")])
+        import_library(
+            session, "ghosts", "label", None, [LibraryDemonstration(sha256("ghost"), "boo", "file:///g")]
+        )
 
 
-def test_a_noisy_content_is_answered_by_its_clean_one(session: Session, rows: list[Demonstration]) -> None:
+def test_a_noisy_content_is_answered_by_its_clean_one(
+    session: Session, rows: list[LibraryDemonstration]
+) -> None:
     noisy, clean, other = rows
-    pair = Demonstration(noisy.content_sha256, None, noisy.uri, clean.content_sha256, clean.uri)
+    pair = LibraryDemonstration(noisy.content_sha256, None, noisy.uri, clean.content_sha256, clean.uri)
     made = import_library(session, "street", "denoise", None, [pair])
     assert get_library(session, "street") == made
     assert made.demonstrations == (pair,)
@@ -127,9 +133,11 @@ def test_a_noisy_content_is_answered_by_its_clean_one(session: Session, rows: li
 
 @pytest.mark.parametrize("changes", [{"target_uri": "file:///a"}, {"label": "dog"}])
 def test_a_demonstration_has_one_answer(
-    session: Session, rows: list[Demonstration], changes: dict[str, str]
+    session: Session, rows: list[LibraryDemonstration], changes: dict[str, str]
 ) -> None:
-    pair = Demonstration(rows[0].content_sha256, None, "file:///a", rows[1].content_sha256, "file:///b")
+    pair = LibraryDemonstration(
+        rows[0].content_sha256, None, "file:///a", rows[1].content_sha256, "file:///b"
+    )
     wrong = replace(rows[0], **changes) if "target_uri" in changes else replace(pair, **changes)
     with pytest.raises(IntegrityError, match="ck_demonstrations_answer"):
         import_library(session, "street", "denoise", None, [wrong])

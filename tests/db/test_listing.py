@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips
 from db.listing import ListingCounts, MostClipsLost
 from db.models import Clip
-from db.object_version import UNLISTED, Listed
+from db.object_version import UNLISTED, ObjectVersion
 from tests.db.rows import FOLDER, listed
 
 
-def many(count: int) -> list[Listed]:
+def many(count: int) -> list[ObjectVersion]:
     return [listed(f"{number:03}.wav") for number in range(count)]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from db.models import Run
-from db.nights import past_runs, run_before, unfinished_days
+from db.nights import past_runs, previous_run, unfinished_days
 from db.predictions import save_predictions
 from db.retractions import restore_run, retract_run
 from tests.db.rows import make_codec, make_library, make_llm, make_tokenized_clips, prediction
@@ -38,7 +38,7 @@ def night(session: Session, number: int, **changes: Any) -> UUID:
 
 
 def before(session: Session, run_id: UUID) -> UUID | None:
-    found = run_before(session, run_id)
+    found = previous_run(session, run_id)
     return found and found.id
 
 
@@ -94,7 +94,7 @@ def test_a_night_that_was_undone_is_passed_over_until_it_is_restored(session: Se
 
 def test_what_stood_at_the_end_and_the_seconds_are_read_back(session: Session) -> None:
     night(session, 1)
-    found = run_before(session, night(session, 2))
+    found = previous_run(session, night(session, 2))
     assert found is not None
     assert (found.seconds, found.summary) == (60, {"labels": {"dog": 1}})
     assert (found.day, found.started_at) == (date(2026, 11, 11), BEGAN + timedelta(days=1))

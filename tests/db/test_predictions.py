@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips, link_contents
 from db.libraries import LibraryVersion
-from db.models import Prediction
+from db.models import PredictionRow
 from db.predictions import (
     existing_work_keys,
     get_answers,
@@ -95,7 +95,7 @@ def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
     assert existing_work_keys(session, [answer.work_key]) == set()
     assert get_run_answers(session, wrong) == []
     assert save_predictions(session, make_run(session, attempt=2), [answer]) == 1
-    assert session.scalar(select(func.count()).select_from(Prediction)) == 2
+    assert session.scalar(select(func.count()).select_from(PredictionRow)) == 2
 
 
 def test_restored_answers_stand_again_unless_their_work_was_done_anew(

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips, link_contents
 from db.models import QuarantineRow
-from db.quarantine import Rejected, open_quarantine, quarantine_clips, quarantine_contents, resolve
+from db.quarantine import Rejection, open_quarantine, quarantine_clips, quarantine_contents, resolve
 from tests.db.rows import FOLDER, clip_id, listed, make_run, make_tokenized_clips, sha256
 
 
@@ -21,8 +21,8 @@ def test_the_same_clip_again_is_another_attempt_of_its_open_row(
     session: Session, clips: dict[str, int]
 ) -> None:
     first, second = make_run(session, attempt=1), make_run(session, attempt=2)
-    quarantine_clips(session, "tokenize", first, [Rejected(clips["a.wav"], "timeout", "30 s")])
-    quarantine_clips(session, "tokenize", second, [Rejected(clips["a.wav"], "silent", "-90 dBFS")])
+    quarantine_clips(session, "tokenize", first, [Rejection(clips["a.wav"], "timeout", "30 s")])
+    quarantine_clips(session, "tokenize", second, [Rejection(clips["a.wav"], "silent", "-90 dBFS")])
     (row,) = open_quarantine(session, FOLDER)
     assert (row.reason, row.message, row.attempts, row.last_run) == ("silent", "-90 dBFS", 2, second)
     assert session.scalar(select(QuarantineRow.first_run)) == first
@@ -30,7 +30,7 @@ def test_the_same_clip_again_is_another_attempt_of_its_open_row(
 
 def test_rows_come_in_uri_order_for_the_selection(session: Session, clips: dict[str, int]) -> None:
     run_id = make_run(session)
-    rejected = [Rejected(clips[name], "empty", "0 bytes") for name in ("b.wav", "a.wav", "a.wav")]
+    rejected = [Rejection(clips[name], "empty", "0 bytes") for name in ("b.wav", "a.wav", "a.wav")]
     quarantine_clips(session, "tokenize", run_id, rejected)
     quarantine_clips(session, "tokenize", run_id, [])
     assert [row.uri for row in open_quarantine(session, FOLDER)] == [f"{FOLDER}/a.wav", f"{FOLDER}/b.wav"]
@@ -41,7 +41,7 @@ def test_rows_come_in_uri_order_for_the_selection(session: Session, clips: dict[
 def test_a_resolved_row_is_history_and_the_next_one_starts_at_one(
     session: Session, clips: dict[str, int]
 ) -> None:
-    bad = Rejected(clips["a.wav"], "unreadable", "no frames")
+    bad = Rejection(clips["a.wav"], "unreadable", "no frames")
     quarantine_clips(session, "tokenize", make_run(session), [bad])
     assert resolve(session, "label", [bad.clip_id]) == 0
     assert resolve(session, "tokenize", [bad.clip_id]) == 1
@@ -54,7 +54,7 @@ def test_a_resolved_row_is_history_and_the_next_one_starts_at_one(
 def test_a_replaced_clip_leaves_the_quarantine_with_its_version(
     session: Session, clips: dict[str, int]
 ) -> None:
-    bad = Rejected(clips["a.wav"], "unreadable", "no frames")
+    bad = Rejection(clips["a.wav"], "unreadable", "no frames")
     quarantine_clips(session, "tokenize", make_run(session), [bad])
     add_clips(session, [listed("a.wav", "v2"), listed("b.wav")], FOLDER)
     assert open_quarantine(session, FOLDER) == []
@@ -63,7 +63,7 @@ def test_a_replaced_clip_leaves_the_quarantine_with_its_version(
 def test_rows_are_found_by_stage(session: Session) -> None:
     add_clips(session, [listed("a.wav")], FOLDER)
     for stage, reason in {"tokenize": "silent", "denoise": "prompt_too_long"}.items():
-        rejected = [Rejected(clip_id(session, "a.wav"), reason, "why")]
+        rejected = [Rejection(clip_id(session, "a.wav"), reason, "why")]
         quarantine_clips(session, stage, make_run(session), rejected)
     assert [row.stage for row in open_quarantine(session, FOLDER)] == ["denoise", "tokenize"]
     assert [row.reason for row in open_quarantine(session, FOLDER, "denoise")] == ["prompt_too_long"]

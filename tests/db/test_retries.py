@@ -8,14 +8,14 @@ from sqlalchemy.orm import Session
 
 from db.clips import add_clips, clips_to_tokenize, stored_versions
 from db.models import QuarantineRow
-from db.quarantine import Rejected, open_quarantine, quarantine_clips
+from db.quarantine import Rejection, open_quarantine, quarantine_clips
 from tests.db.rows import FOLDER, clip_id, listed, make_codec, make_run
 
 
 def waits(session: Session, reason: str, attempts: int, since: timedelta) -> bool:
     """Whether a clip that was last tried so long ago is left alone."""
     add_clips(session, [listed("a.wav")], FOLDER)
-    rejected = [Rejected(clip_id(session, "a.wav"), reason, "why")]
+    rejected = [Rejection(clip_id(session, "a.wav"), reason, "why")]
     quarantine_clips(session, "tokenize", make_run(session), rejected)
     session.execute(update(QuarantineRow).values(attempts=attempts, last_seen=func.now() - since))
     codec_id = make_codec(session)
@@ -46,7 +46,7 @@ def test_what_lies_in_the_bytes_waits_for_ever(session: Session, reason: str) ->
 
 def test_a_clip_that_fails_again_keeps_its_row_and_waits_longer(session: Session) -> None:
     assert not waits(session, "gone", 1, timedelta(hours=2))
-    rejected = [Rejected(clip_id(session, "a.wav"), "gone", "still")]
+    rejected = [Rejection(clip_id(session, "a.wav"), "gone", "still")]
     quarantine_clips(session, "tokenize", make_run(session, attempt=2), rejected)
     (row,) = open_quarantine(session, FOLDER)
     assert (row.attempts, row.message) == (2, "still")

@@ -14,10 +14,10 @@ from db.runs import (
     RunClaim,
     RunLost,
     RunNotFound,
+    find_runs,
     finish_run,
     get_run,
     hold_run,
-    runs_of,
     save_counts,
     shard_counts,
     start_run,
@@ -170,5 +170,5 @@ def test_a_run_is_found_by_each_flow_run_that_worked_on_it(session: Session) -> 
     run = of_flow_run(session, str(killed))
     assert of_flow_run(session, str(next_one)).id == run.id
     for known in (run.id, killed, next_one):
-        assert [found.id for found in runs_of(session, [known])] == [run.id]
-    assert not runs_of(session, [uuid4()])
+        assert [found.id for found in find_runs(session, [known])] == [run.id]
+    assert not find_runs(session, [uuid4()])

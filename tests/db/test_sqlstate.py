@@ -8,7 +8,7 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from db.engine import database_url
-from db.sqlstate import MEANINGS, Meaning, can_pass, meaning
+from db.sqlstate import MEANINGS, ErrorMeaning, can_pass, meaning
 from tests.fixtures_postgres import Database, administer
 
 
@@ -34,7 +34,7 @@ def changed(url: str, **parts: object) -> str:
     return make_url(url).set(**parts).render_as_string(hide_password=False)  # type: ignore[arg-type]
 
 
-def said(error: DBAPIError) -> Meaning:
+def said(error: DBAPIError) -> ErrorMeaning:
     found = meaning(error)
     assert found
     assert can_pass(error) == found.can_pass

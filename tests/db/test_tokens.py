@@ -17,9 +17,9 @@ from db.models import Clip, Content, PooledLatent, TokenSequence
 from db.tokens import (
     TokenizedContent,
     _packed,
-    complete_contents,
+    contents_with_latents,
+    contents_with_tokens,
     get_token_sequences,
-    known_contents,
     save_tokens,
 )
 from tests.db.rows import (
@@ -63,14 +63,14 @@ def test_tokens_without_a_latent_are_read_without_and_filled_in_by_saving_again(
     old = tokenized(None, "a")
     save_without_latent(session, codec_id, run_id, old)
     assert get_token_sequences(session, codec_id, [old.sha256])[old.sha256].latent is None
-    assert known_contents(session, codec_id, [old.sha256]) == {old.sha256}
-    assert complete_contents(session, codec_id, [old.sha256]) == set()
+    assert contents_with_tokens(session, codec_id, [old.sha256]) == {old.sha256}
+    assert contents_with_latents(session, codec_id, [old.sha256]) == set()
     save_tokens(session, codec_id, make_run(session, attempt=2), [old])
     assert get_token_sequences(session, codec_id, [old.sha256])[old.sha256].latent == (
         (1.5, -2.0),
         (0.25, 0.0),
     )
-    assert complete_contents(session, codec_id, [old.sha256]) == {old.sha256}
+    assert contents_with_latents(session, codec_id, [old.sha256]) == {old.sha256}
     assert set(session.scalars(select(TokenSequence.run_id))) == {run_id}
 
 
@@ -105,8 +105,8 @@ def test_saving_again_changes_nothing_and_keeps_the_first_run(session: Session) 
     save_tokens(session, codec_id, make_run(session, attempt=2), batch)
     assert session.scalar(select(func.count()).select_from(Content)) == 2
     assert set(session.scalars(select(TokenSequence.run_id))) == {first}
-    assert known_contents(session, codec_id, [sha256("a"), sha256("c")]) == {sha256("a")}
-    assert known_contents(session, codec_id, []) == set()
+    assert contents_with_tokens(session, codec_id, [sha256("a"), sha256("c")]) == {sha256("a")}
+    assert contents_with_tokens(session, codec_id, []) == set()
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_switching_back_takes_the_old_models(world: World, old: Runtime, new: Ru
 
 
 def test_models_without_answers_are_not_promoted(world: World, new: Runtime) -> None:
-    with pytest.raises(ValueError, match="has answered nothing yet: run upgrade-models first"):
+    with pytest.raises(ValueError, match="has no answers yet: run upgrade-models first"):
         promote_models(new, LIBRARY)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.in_process import AudioInfo, AudioLimits
 from core.errors import AudioRejected
 from tests.fuzz.mutations import Mutant
@@ -53,7 +53,7 @@ class Tally:
 class Judge:
     """Decodes mutants in one child and holds what comes back against what was promised."""
 
-    def __init__(self, decoder: Decoder, tally: Tally) -> None:
+    def __init__(self, decoder: ClipDecoder, tally: Tally) -> None:
         self._decoder, self._tally = decoder, tally
 
     def judge(self, mutant: Mutant) -> None:

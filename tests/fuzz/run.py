@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from tests.fuzz.judge import LIMITS, Judge, Tally
 from tests.fuzz.mutations import mutant
 from tests.fuzz.seeds import seeds
@@ -20,7 +20,7 @@ MOST_LINES = 50
 def fuzz(files: int, seed: int) -> Tally:
     """Return what came of this many mutants of a seed."""
     tally = Tally()
-    with Decoder(LIMITS) as decoder:
+    with ClipDecoder(LIMITS) as decoder:
         judge = Judge(decoder, tally)
         for number in tqdm(range(files), disable=None, leave=False):
             judge.judge(mutant(seeds(), seed * FILES_PER_SEED + number))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.in_process import AudioInfo
 from tests.fuzz.judge import LIMITS, Judge, Tally, wrongs
 from tests.fuzz.mutations import Mutant, mutant
@@ -16,7 +16,7 @@ WAV = seeds()[0]
 
 def test_every_seed_decodes_whole() -> None:
     tally = Tally()
-    with Decoder(LIMITS) as decoder:
+    with ClipDecoder(LIMITS) as decoder:
         for seed in seeds():
             Judge(decoder, tally).judge(Mutant(seed.name, seed.data, seed, copies=1))
     assert tally.broken == []

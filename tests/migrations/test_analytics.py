@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
 from db.generated import save_audio
-from db.libraries import Demonstration, LibraryVersion, import_library
+from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.predictions import save_predictions
-from db.promotions import Generation, promote
-from db.quarantine import Rejected, quarantine_clips, resolve
+from db.promotions import ModelSet, promote
+from db.quarantine import Rejection, quarantine_clips, resolve
 from db.retractions import retract_run
 from db.runs import RunClaim, finish_run, start_run
 from tests.db.rows import (
@@ -103,7 +103,9 @@ def test_libraries_of_one_task_do_not_hide_each_other(engine: Engine, analyst: C
         codec_id = make_tokenized_clips(session, "a.wav")
         _answer(session, make_library(session, codec_id), codec_id, None, "cat")
     with session_scope(engine) as session:
-        other = import_library(session, "pets", "label", None, [Demonstration(sha256("a.wav"), "dog", "a")])
+        other = import_library(
+            session, "pets", "label", None, [LibraryDemonstration(sha256("a.wav"), "dog", "a")]
+        )
         _answer(session, other, codec_id, None, "dog", task="label")
     question = "SELECT library, label FROM labels ORDER BY library"
     assert _rows(analyst, question) == [("animals", "cat"), ("pets", "dog")]
@@ -113,13 +115,13 @@ def test_a_promoted_answer_stays_current_whatever_comes_later(engine: Engine, an
     with session_scope(engine) as session:
         codec_id = make_tokenized_clips(session, "a.wav")
         library, later = make_library(session, codec_id), make_library(session, codec_id, shot="another")
-        promote(session, "label", Generation(library.id, codec_id, None))
+        promote(session, "label", ModelSet(library.id, codec_id, None))
         _answer(session, library, codec_id, None, "cat")
     with session_scope(engine) as session:
         _answer(session, later, codec_id, None, "dog")
     assert _labels(analyst) == [(f"{FOLDER}/a.wav", "cat", "nearest")]
     with session_scope(engine) as session:
-        promote(session, "label", Generation(later.id, codec_id, None))
+        promote(session, "label", ModelSet(later.id, codec_id, None))
     assert _labels(analyst) == [(f"{FOLDER}/a.wav", "dog", "nearest")]
 
 
@@ -175,7 +177,7 @@ def test_the_quarantine_shows_what_is_open(engine: Engine, analyst: Connection) 
         add_clips(session, [listed("a.wav"), listed("b.wav")], FOLDER)
         clips = [clip_id(session, name) for name in ("a.wav", "b.wav")]
         for attempt in range(2):
-            rejected = [Rejected(clip, "silent", "peak -90 dBFS") for clip in clips]
+            rejected = [Rejection(clip, "silent", "peak -90 dBFS") for clip in clips]
             quarantine_clips(session, "tokenize", make_run(session, attempt=attempt), rejected)
         resolve(session, "tokenize", clips[1:])
     assert _rows(analyst, "SELECT uri, stage, reason, message, attempts FROM quarantine") == [

@@ -15,7 +15,7 @@ from db.base import Base
 from db.embedded.server import EmbeddedServer
 from db.engine import make_engine, session_scope
 from db.generated import save_audio
-from db.libraries import Demonstration, get_library, import_library, library_names
+from db.libraries import LibraryDemonstration, get_library, import_library, library_names
 from db.tokens import save_tokens
 from migrations.upgrade import alembic_config, check, downgrade, upgrade
 from tests.db.rows import (
@@ -57,7 +57,7 @@ def test_going_back_loses_what_was_generated_and_keeps_the_libraries_of_labels(d
     with session_scope(engine) as session:
         codec_id = make_tokenized_clips(session, "a.wav", "b.wav")
         library = make_library(session, codec_id)
-        pair = Demonstration(sha256("a.wav"), None, "file:///a.wav", sha256("b.wav"), "file:///b.wav")
+        pair = LibraryDemonstration(sha256("a.wav"), None, "file:///a.wav", sha256("b.wav"), "file:///b.wav")
         import_library(session, "street", "denoise", None, [pair])
         save_audio(session, make_run(session), [audio("one", library, codec_id, make_llm(session))])
     downgrade(database.url("owner"), "20261124_run_summaries")
@@ -150,7 +150,7 @@ def test_of_libraries_from_before_the_newest_version_stays_in_use(database: Data
     with session_scope(engine) as session:
         codec_id = make_tokenized_clips(session, "a.wav", "b.wav")
         make_library(session, codec_id)
-        only = [Demonstration(sha256("a.wav"), "dog", "file:///a.wav")]
+        only = [LibraryDemonstration(sha256("a.wav"), "dog", "file:///a.wav")]
         newest = import_library(session, "animals", "label", None, only)
     downgrade(database.url("owner"), "20261129_run_figures")
     upgrade(database.url("owner"))

@@ -12,20 +12,20 @@ from torch.nn import functional
 
 from core.matmul import has_byte_products
 
-LARGE = 2**22
+MIN_TABLE_NUMBERS = 2**22
 """Numbers of a table from which on it pays: a small one stays in the caches as it is."""
-MOST = 256
+MAX_CANDIDATES_PER_ROW = 256
 """Vectors that may be left for a row, on average, before a full search is as fast."""
-STEPS, ZERO = 127, 128
-SLACK = 1e-5
+INT8_STEPS, UINT8_ZERO = 127, 128
+ROUNDING_SLACK = 1e-5
 """More than what float32 loses in sums of unit vectors."""
 
-Numbers = NDArray[np.float32]
+Cosines = NDArray[np.float32]
 
 
-def searched_roughly(directions: Tensor) -> bool:
+def uses_rough_search(directions: Tensor) -> bool:
     """Whether a table (N, D) should be."""
-    return directions.is_cpu and directions.numel() >= LARGE and has_byte_products()
+    return directions.is_cpu and directions.numel() >= MIN_TABLE_NUMBERS and has_byte_products()
 
 
 class RoughSearch:
@@ -33,7 +33,7 @@ class RoughSearch:
 
     def __init__(self, directions: Tensor) -> None:
         self._directions = directions
-        self._steps = directions.abs().amax(dim=1).clamp(min=1e-12) / STEPS
+        self._steps = directions.abs().amax(dim=1).clamp(min=1e-12) / INT8_STEPS
         in_bytes = (directions / self._steps[:, None]).round()
         lost = directions - in_bytes * self._steps[:, None]
         self._lost = float(torch.linalg.vector_norm(lost, dim=1).max())
@@ -49,29 +49,29 @@ class RoughSearch:
         largest = float(unit.abs().max())
         if not math.isfinite(largest):
             return None
-        rough, doubt = self._scores(unit, max(largest, 1e-12) / STEPS)
+        rough, doubt = self._scores(unit, max(largest, 1e-12) / INT8_STEPS)
         reached = self._cosines(unit, rough.argmax(axis=1))
         left = np.flatnonzero(rough >= reached[:, None] - doubt)
-        if len(left) > MOST * len(rows):
+        if len(left) > MAX_CANDIDATES_PER_ROW * len(rows):
             return None
         owners, codes = np.divmod(left, len(self._directions))
         cosines = self._cosines(unit[torch.from_numpy(owners)], codes)
         order = np.lexsort((codes, -cosines, owners))
         return torch.from_numpy(codes[order[np.searchsorted(owners, np.arange(len(rows)))]])
 
-    def _cosines(self, unit: Tensor, codes: NDArray[np.int64]) -> Numbers:
+    def _cosines(self, unit: Tensor, codes: NDArray[np.int64]) -> Cosines:
         """The exact ones of unit vectors (R, D), each with the vector of its code (R,)."""
-        cosines: Numbers = (unit * self._directions[torch.from_numpy(codes)]).sum(dim=1).numpy()
+        cosines: Cosines = (unit * self._directions[torch.from_numpy(codes)]).sum(dim=1).numpy()
         return cosines
 
-    def _scores(self, unit: Tensor, step: float) -> tuple[Numbers, Numbers]:
+    def _scores(self, unit: Tensor, step: float) -> tuple[Cosines, Cosines]:
         """Rough cosines (R, N), and how far from the exact ones they can be (R, 1)."""
         in_bytes = (unit / step).round()
         lost = torch.linalg.vector_norm(unit - in_bytes * step, dim=1, keepdim=True)
         length = torch.linalg.vector_norm(in_bytes * step, dim=1, keepdim=True)
         rough = torch.ops.onednn.qlinear_pointwise(
-            *((in_bytes + ZERO).to(torch.uint8), step, ZERO),
+            *((in_bytes + UINT8_ZERO).to(torch.uint8), step, UINT8_ZERO),
             *(self._table, self._steps, self._zeros, None),
             *(1.0, 0, torch.float32, "none", [], ""),
         )
-        return rough.numpy(), (lost + length * self._lost + SLACK).numpy()
+        return rough.numpy(), (lost + length * self._lost + ROUNDING_SLACK).numpy()

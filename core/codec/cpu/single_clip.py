@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.codec.attention import LocalMHA
-from core.codec.layers import Decoder, Encoder, NoiseBlock, ResidualUnit, Snake1d
+from core.codec.layers import NoiseBlock, ResidualUnit, Snake1d, WaveformDecoder, WaveformEncoder
 from core.matmul import product
 
-MARGIN = 27
+MARGIN_ROWS = 27
 """Rows of zeros on either side of a padded buffer: the reach of three steps of the widest dilation, 9."""
 
-LEAST_ALPHA = 1e-6
+MIN_ALPHA = 1e-6
 """In float32 a Snake of a smaller alpha is the identity, and so is this one; zero could not be divided by."""
 
 
 class SingleClipEncoder:
     """The encoder's weights as they are when it is made."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: WaveformEncoder) -> None:
         first, *blocks, attention, last = _parts(encoder.block)
         self._first, owed = _matrix(first.weight), _bias(first)
         self._blocks: list[tuple[_Trunk, _Down]] = []
@@ -55,7 +55,7 @@ class SingleClipEncoder:
 class SingleClipDecoder:
     """The decoder's weights as they are when it is made."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: WaveformDecoder) -> None:
         depthwise, pointwise, attention, *blocks, snake, last, _ = _parts(decoder.model)
         self._first = _Taps(depthwise)
         self._second, self._bias = _matrix(pointwise.weight), _bias(pointwise)
@@ -83,7 +83,7 @@ class SingleClipDecoder:
 
     def _samples(self, padded: Tensor) -> Tensor:
         """A convolution to one channel: each row times each of the taps, summed over diagonals."""
-        near = padded[MARGIN - 3 : len(padded) - MARGIN + 3]
+        near = padded[MARGIN_ROWS - 3 : len(padded) - MARGIN_ROWS + 3]
         taps = product(near, self._last)  # (T + 6, 7)
         diagonals = taps.as_strided((len(taps) - 6, 7), (7, 8))
         return torch.tanh(diagonals.sum(1) + self._last_bias)
@@ -104,8 +104,8 @@ class _Trunk:
         self.alpha = self._snake.alpha
 
     def __call__(self, x: Tensor) -> Tensor:
-        padded = x.new_zeros(len(x) + 2 * MARGIN, x.shape[1])
-        inside, spare = padded[MARGIN:-MARGIN], torch.empty_like(x)
+        padded = x.new_zeros(len(x) + 2 * MARGIN_ROWS, x.shape[1])
+        inside, spare = padded[MARGIN_ROWS:-MARGIN_ROWS], torch.empty_like(x)
         for unit in self._units:
             unit(x, padded, spare)
         self._snake(x, inside, spare)
@@ -135,7 +135,7 @@ class _Unit:
         self._pointwise = (pointwise.weight[:, :, 0] / alpha).T.contiguous()
 
     def __call__(self, x: Tensor, padded: Tensor, spare: Tensor) -> None:
-        inside = padded[MARGIN:-MARGIN]
+        inside = padded[MARGIN_ROWS:-MARGIN_ROWS]
         self._snake(x, inside, spare)
         self._taps(padded, spare)
         _add_wave(spare, inside)
@@ -151,7 +151,7 @@ class _Taps:
         self._dilation = conv.dilation[0]
 
     def __call__(self, padded: Tensor, out: Tensor | None = None) -> Tensor:
-        rows = len(padded) - 2 * MARGIN
+        rows = len(padded) - 2 * MARGIN_ROWS
         first, *others = (padded[start : start + rows] for start in self._starts())
         out = torch.addcmul(self._bias, first, self._taps[0], out=out)
         for shifted, tap in zip(others, self._taps[1:], strict=True):
@@ -159,7 +159,7 @@ class _Taps:
         return out
 
     def _starts(self) -> range:
-        return range(MARGIN - 3 * self._dilation, MARGIN + 3 * self._dilation + 1, self._dilation)
+        return range(MARGIN_ROWS - 3 * self._dilation, MARGIN_ROWS + 3 * self._dilation + 1, self._dilation)
 
 
 class _Down:
@@ -172,8 +172,8 @@ class _Down:
 
     def __call__(self, padded: Tensor) -> Tensor:
         rows, channels = padded.shape
-        steps = (rows - 2 * MARGIN) // self._stride
-        start, step = (MARGIN - self._padding) * channels, self._stride * channels
+        steps = (rows - 2 * MARGIN_ROWS) // self._stride
+        start, step = (MARGIN_ROWS - self._padding) * channels, self._stride * channels
         return product(padded.as_strided((steps, 2 * step), (step, 1), start), self._weight)
 
 
@@ -192,8 +192,8 @@ class _Up:
         self._noise = _Noise(noise, _bias(conv)) if noise else None
 
     def __call__(self, padded: Tensor, generator: torch.Generator) -> Tensor:
-        rows, channels = padded.shape[0] - 2 * MARGIN, padded.shape[1]
-        pairs = padded.as_strided((rows + 1, 2 * channels), (channels, 1), (MARGIN - 1) * channels)
+        rows, channels = padded.shape[0] - 2 * MARGIN_ROWS, padded.shape[1]
+        pairs = padded.as_strided((rows + 1, 2 * channels), (channels, 1), (MARGIN_ROWS - 1) * channels)
         spread = product(pairs, self._weight).view((rows + 1) * self._stride, -1)
         x = spread[self._padding : self._padding + rows * self._stride]
         return self._noise(x, generator) if self._noise else x
@@ -234,7 +234,7 @@ def _attend(attention: LocalMHA, x: Tensor) -> Tensor:
 
 
 def _padded(x: Tensor) -> Tensor:
-    return functional.pad(x, (0, 0, MARGIN, MARGIN))
+    return functional.pad(x, (0, 0, MARGIN_ROWS, MARGIN_ROWS))
 
 
 def _parts(sequence: nn.Module) -> list[Any]:
@@ -243,9 +243,9 @@ def _parts(sequence: nn.Module) -> list[Any]:
 
 
 def _alpha(snake: Snake1d) -> Tensor:
-    """(C,) no nearer to zero than LEAST_ALPHA."""
+    """(C,) no nearer to zero than MIN_ALPHA."""
     alpha = snake.alpha.flatten()
-    return torch.where(alpha.abs() < LEAST_ALPHA, LEAST_ALPHA, alpha)
+    return torch.where(alpha.abs() < MIN_ALPHA, MIN_ALPHA, alpha)
 
 
 def _bias(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:

@@ -39,7 +39,7 @@ class _Facts(BaseModel):
     rejected: tuple[ReasonCode, _Text] | None = None
 
 
-class ClipAnswers:
+class AnswerValidator:
     """The answers about one clip, in their order: `take` each, then `info` is there once it came."""
 
     def __init__(self, limits: AudioLimits) -> None:

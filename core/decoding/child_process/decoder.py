@@ -17,7 +17,7 @@ from typing import Self
 
 from core.confinement.child import end_child, start_child
 from core.confinement.sandbox import hide_memory
-from core.decoding.child_process.answer import ClipAnswers, InvalidAnswer
+from core.decoding.child_process.answer import AnswerValidator, InvalidAnswer
 from core.decoding.child_process.protocol import LENGTHS, MAX_BLOCK_BYTES, MAX_FACT_BYTES, NEXT, OPEN
 from core.decoding.in_process import DEFAULT_LIMITS, AudioInfo, AudioLimits, AudioStream, Samples
 from core.errors import AudioRejected
@@ -29,7 +29,7 @@ _CHILD_WORK_SECONDS = 600.0
 _Answer = tuple[bytes, bytearray]
 
 
-class Decoder:
+class ClipDecoder:
     """Decodes one clip after another in one child process, which starts with the first clip.
 
     It belongs to one thread, which must outlive it. Close it, or use it as a context manager. The first child
@@ -39,8 +39,8 @@ class Decoder:
 
     def __init__(self, limits: AudioLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._child: _Child | None = None
-        self._clip = ClipAnswers(limits)
+        self._child: _DecoderProcess | None = None
+        self._clip = AnswerValidator(limits)
         self._seconds_waited = 0.0
 
     def open(self, path: str | os.PathLike[str]) -> AudioStream:
@@ -50,7 +50,7 @@ class Decoder:
         cannot be opened, or (ChildProcessError) where somebody else killed the child: worth another try.
         """
         with open(path, "rb") as file:
-            self._clip = clip = ClipAnswers(self._limits)
+            self._clip = clip = AnswerValidator(self._limits)
             self._seconds_waited = 0.0
             if self._child and not self._child.usable:
                 self.close()
@@ -76,7 +76,7 @@ class Decoder:
     ) -> None:
         self.close()
 
-    def _blocks(self, clip: ClipAnswers, block: Samples) -> Generator[Samples, None, AudioInfo]:
+    def _blocks(self, clip: AnswerValidator, block: Samples) -> Generator[Samples, None, AudioInfo]:
         yield block
         while not clip.info:
             if clip is not self._clip or not self._child:
@@ -87,7 +87,7 @@ class Decoder:
         return clip.info
 
     def _ask(self, request: bytes, descriptors: Sequence[int] = ()) -> Samples:
-        self._child = self._child or _Child(self._limits)
+        self._child = self._child or _DecoderProcess(self._limits)
         patience = min(self._limits.stall_timeout, self._limits.decode_timeout - self._seconds_waited)
         started = time.monotonic()
         try:
@@ -125,7 +125,7 @@ class Decoder:
         )
 
 
-class _Child:
+class _DecoderProcess:
     """The parent's end of one child process."""
 
     def __init__(self, limits: AudioLimits) -> None:

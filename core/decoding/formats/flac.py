@@ -14,8 +14,8 @@ _SIGNATURE = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _SIGNATURE_BYTES = 8
 _COUNT_START, _COUNT_END = 21, 26
 _MAX_METADATA_BLOCKS = 10_000
-_PART = 1024**2
-_MANY_FRAMES = 2**31
+_READ_BYTES = 1024**2
+_UNLIMITED_FRAMES = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class FlacStream(RewrittenStream):
     promised: int
 
     def frames_until_stop(self, sound: Sound, position: int) -> int:
-        return self.promised - position if position < self.promised else _MANY_FRAMES
+        return self.promised - position if position < self.promised else _UNLIMITED_FRAMES
 
     def ends_by_error(self, sound: Sound, position: int, bytes_read: int) -> bool:
         """What follows the promised count may be a tag or padding. A cut FLAC is read to its end in vain."""
@@ -70,9 +70,9 @@ def _flac_stream(descriptor: int, start: int, end: int) -> FlacStream:
 def _later_starts(descriptor: int, base: int, size: int) -> Iterator[int]:
     start = _end_of_metadata(descriptor, base)
     while start < size:
-        part = os.pread(descriptor, _PART + _SIGNATURE_BYTES - 1, start)
+        part = os.pread(descriptor, _READ_BYTES + _SIGNATURE_BYTES - 1, start)
         yield from (start + found.start() for found in _SIGNATURE.finditer(part))
-        start += _PART
+        start += _READ_BYTES
 
 
 def _end_of_metadata(descriptor: int, base: int) -> int:

@@ -8,20 +8,20 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.decoding.formats.mpeg_frames import HEADER_BYTES, Format, Frame, Window, read_frame
+from core.decoding.formats.mpeg_frames import HEADER_BYTES, FileWindow, Format, Frame, read_frame
 from core.decoding.formats.tags import check_tail, skip_tags
 from core.decoding.stream import ByteView, Sound, Stream, check_count, open_sound
 from core.errors import AudioRejected
 
-_CHAIN = 3
+_MIN_FRAMES_IN_A_ROW = 3
 """Headers in a row that make frames of bytes which need not be any."""
-_FRAMES_LOST = 8
+_MAX_LOST_FRAMES = 8
 """What a decoder may leave out where a stream was cut out of a longer one."""
 
 _LAYER_3 = 3
 _MAX_FRAME_BYTES = 2881
 _MARKS = (b"Xing", b"Info", b"VBRI")
-_MARK_REACH = 48
+_MARK_SEARCH_BYTES = 48
 _VBRI_OFFSET, _VBRI_COUNTS_OFFSET = 36, 46
 _PROMISE_BYTES = 256
 _HAS_FRAMES, _HAS_BYTES, _HAS_TABLE, _HAS_QUALITY = 1, 2, 4, 8
@@ -57,7 +57,7 @@ class MpegStream(Stream):
         return open_sound(ByteView(descriptor, b"", self.first, self.end, claimed))
 
     def check_end(self, sound: Sound, position: int) -> None:
-        if position < self._fewest_samples(_FRAMES_LOST):
+        if position < self._fewest_samples(_MAX_LOST_FRAMES):
             message = f"{self.frames} MPEG frames were counted, {position} samples decode"
             raise AudioRejected("unread", message)
 
@@ -125,14 +125,14 @@ class _Walk:
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor, self._size = descriptor, size
-        self._window = Window(descriptor)
+        self._window = FileWindow(descriptor)
         self._is_interrupted = True
         self.sections: list[_Section] = []
         self.audio_end = size
 
     def step(self, offset: int) -> int:
         """Take what is at an offset, and return where to go on."""
-        head = self._window.read(offset, _MARK_REACH)
+        head = self._window.read(offset, _MARK_SEARCH_BYTES)
         frame = read_frame(head)
         if frame and (self._follows(offset, frame) or self._is_chain(offset, frame.format)):
             return self._take(offset, head, frame)
@@ -145,7 +145,7 @@ class _Walk:
         return last is not None and last.end == offset and last.format == frame.format
 
     def _is_chain(self, offset: int, form: Format) -> bool:
-        for count in range(_CHAIN):
+        for count in range(_MIN_FRAMES_IN_A_ROW):
             frame = read_frame(self._window.read(offset, HEADER_BYTES))
             if not frame or frame.format != form:
                 return count > 0 and (offset == self._size or skip_tags(self._descriptor, offset) > offset)

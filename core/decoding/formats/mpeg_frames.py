@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 HEADER_BYTES = 4
-_PART = 1024**2
+_READ_BYTES = 1024**2
 _MPEG_1 = 3
 _BIT_RATES = {  # kbit/s by (is MPEG 1, layer)
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -67,7 +67,7 @@ def _frame(first: int, second: int, mode: int) -> Frame | None:
     return Frame(form, form.samples // 8 * bits // form.sample_rate + padding)
 
 
-class Window:
+class FileWindow:
     """Random access to a file that is read in large parts."""
 
     def __init__(self, descriptor: int) -> None:
@@ -79,7 +79,7 @@ class Window:
         at = offset - self._start
         if at < 0 or at + count > len(self._data):
             self._start, at = offset, 0
-            self._data = os.pread(self._descriptor, _PART, offset)
+            self._data = os.pread(self._descriptor, _READ_BYTES, offset)
         return self._data[at : at + count]
 
     def find(self, byte: bytes, offset: int, end: int) -> int:

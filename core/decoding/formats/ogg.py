@@ -17,7 +17,7 @@ _MAX_SEGMENTS, _FULL_SEGMENT = 255, 255
 _FULL_BODY_BYTES = 4096
 """libogg closes a page once it holds more."""
 _OPUS_RATE = 48_000
-_PART = 64 * 1024
+_READ_BYTES = 64 * 1024
 _CHECKSUM_START, _CHECKSUM_END = 22, 26
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Each byte with its bits in the other order."""
@@ -144,8 +144,8 @@ def _next_mark(descriptor: int, start: int, size: int) -> int:
     if os.pread(descriptor, len(_MARK), start) == _MARK:
         return start
     while start < size:
-        part = os.pread(descriptor, _PART + len(_MARK) - 1, start)
+        part = os.pread(descriptor, _READ_BYTES + len(_MARK) - 1, start)
         if (at := part.find(_MARK)) >= 0:
             return start + at
-        start += _PART
+        start += _READ_BYTES
     return size

@@ -6,7 +6,7 @@ from core.errors import AudioRejected
 
 _ID3V1_BYTES, _ID3V2_HEADER_BYTES, _APE_HEADER_BYTES = 128, 10, 32
 _LYRICS_MARK_BYTES, _LYRICS_MAX_BYTES = 9, 1024**2
-_PART = 1024**2
+_READ_BYTES = 1024**2
 _MAX_TAGS = 100
 """In a row; a hostile file could hold one for each 10 bytes."""
 
@@ -90,5 +90,5 @@ def _lyrics_bytes(descriptor: int, start: int) -> int:
 
 
 def _is_padding(descriptor: int, start: int, end: int) -> bool:
-    parts = range(start, end, _PART)
-    return not any(os.pread(descriptor, min(_PART, end - part), part).strip(b"\0") for part in parts)
+    parts = range(start, end, _READ_BYTES)
+    return not any(os.pread(descriptor, min(_READ_BYTES, end - part), part).strip(b"\0") for part in parts)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from core.errors import AudioRejected
 
 _HEADER_BYTES = 7
-_TAGS = (b"TAG", b"APETAGE", b"LYRICSB")  # what taggers append
+_TAG_MARKS = (b"TAG", b"APETAGE", b"LYRICSB")  # what taggers append
 
 
 def check_frames(descriptor: int, size: int) -> None:
@@ -23,7 +23,7 @@ def check_frames(descriptor: int, size: int) -> None:
     rest = os.pread(descriptor, _HEADER_BYTES, end)
     if end > size or (len(rest) < _HEADER_BYTES and rest.startswith(b"\xff")):
         raise AudioRejected("truncated", f"the last frame is cut: the file ends at byte {size}")
-    if rest.strip(b"\0") and not rest.startswith(_TAGS):
+    if rest.strip(b"\0") and not rest.startswith(_TAG_MARKS):
         raise AudioRejected("unread", f"the bytes from {end} on are not a frame")
 
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from core.training.data.clips import BankSpec, Clip, Reader, draw_manner, spoken, spoken_clips
+from core.training.data.clips import BankSpec, Reader, TrainingClip, draw_manner, spoken, spoken_clips
 from core.training.data.corpus import read_word_list
 from core.training.data.families import SAMPLE_RATE, Samples
 from core.training.data.sounds import add_noise, sound_class
 
-BLOCK = 3840
+BLOCK_SAMPLES = 3840
 """Samples of a block of codes: clips are whole blocks, so all answers of a prompt may be equally long."""
 
-SPOKEN = 3 * BLOCK
-NOISY = 6 * BLOCK
+SPOKEN_SAMPLES = 3 * BLOCK_SAMPLES
+NOISY_SAMPLES = 6 * BLOCK_SAMPLES
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -48,7 +48,7 @@ class AnswerSpec:
     seed: int
 
 
-def answer_clips(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[Clip]:
+def answer_clips(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[TrainingClip]:
     """All clips; the text of a spoken one is its voice and what it says, with a tab between them."""
     yield from _sounds(spec)
     yield from _words(spec)
@@ -57,14 +57,14 @@ def answer_clips(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[Clip]
     yield from _noisy_speech(spec, [*_clean_speech(spec, data, reader, digits)])
 
 
-def _sounds(spec: AnswerSpec) -> Iterator[Clip]:
+def _sounds(spec: AnswerSpec) -> Iterator[TrainingClip]:
     for number in range(spec.sound_classes):
         kind = sound_class(spec.seed * 1_000_000 + number)
         for take in range(spec.sound_takes):
-            yield Clip(kind.render(take, 8 * BLOCK / SAMPLE_RATE), "sound", kind.name)
+            yield TrainingClip(kind.render(take, 8 * BLOCK_SAMPLES / SAMPLE_RATE), "sound", kind.name)
 
 
-def _words(spec: AnswerSpec) -> Iterator[Clip]:
+def _words(spec: AnswerSpec) -> Iterator[TrainingClip]:
     """Each voice says four digits and other words; the second time a little faster or slower."""
     rng = np.random.default_rng([spec.seed, 2])
     listed = sorted({word for kind in read_word_list().values() for word in kind if word.isalpha()})
@@ -73,44 +73,46 @@ def _words(spec: AnswerSpec) -> Iterator[Clip]:
         words = [*rng.choice(DIGITS, 4, replace=False), *rng.choice(listed, spec.words_per_voice - 4)]
         for word in words:
             for rate in (speed, speed + int(rng.integers(-25, 25))):
-                samples = place(spoken(word, (voice, rate, pitch)), SPOKEN, rng)
-                yield Clip(samples, "word", f"{number}\t{word}")
+                samples = place(spoken(word, (voice, rate, pitch)), SPOKEN_SAMPLES, rng)
+                yield TrainingClip(samples, "word", f"{number}\t{word}")
 
 
-def _digits(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[Clip]:
+def _digits(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[TrainingClip]:
     """Every recorded digit as it is, then in other speeds and places, in a clip of three blocks."""
     rng = np.random.default_rng([spec.seed, 3])
     for row in _rows(data / "digits"):
         if row["take"] < spec.held_out_takes:
             continue
         samples, text = reader(str(data / row["path"])), f"{row['speaker']}\t{row['labels']['text']}"
-        yield Clip(samples, "bare digit", text)
+        yield TrainingClip(samples, "bare digit", text)
         for _ in range(spec.digit_takes):
-            yield Clip(place(_changed(samples, rng), SPOKEN, rng), "digit", text)
+            yield TrainingClip(place(_changed(samples, rng), SPOKEN_SAMPLES, rng), "digit", text)
 
 
-def _clean_speech(spec: AnswerSpec, data: Path, reader: Reader, digits: list[Clip]) -> Iterator[Samples]:
+def _clean_speech(
+    spec: AnswerSpec, data: Path, reader: Reader, digits: list[TrainingClip]
+) -> Iterator[Samples]:
     """Half of recorded speech, a quarter each of recorded digits and of phrases by espeak-ng."""
     rng = np.random.default_rng([spec.seed, 4])
     rows = [r for r in _rows(data / "speech_clean") if r["speaker"] not in spec.held_out_speakers]
     speech = [reader(str(data / row["path"])) for row in rows]
     lengths = np.array([len(samples) for samples in speech], np.float64)
     for number in rng.choice(len(speech), spec.clean_clips // 2, p=lengths / lengths.sum()):
-        yield place(_changed(speech[number], rng), NOISY, rng)
+        yield place(_changed(speech[number], rng), NOISY_SAMPLES, rng)
     for number in rng.choice(len(digits), spec.clean_clips // 4):
-        yield place(digits[number].samples, SPOKEN, rng)
+        yield place(digits[number].samples, SPOKEN_SAMPLES, rng)
     phrases = spoken_clips(BankSpec(0, spec.clean_clips // 4, 1, 0.0, spec.seed))
     for clip in phrases:
-        yield place(clip.samples, NOISY, rng)
+        yield place(clip.samples, NOISY_SAMPLES, rng)
 
 
-def _noisy_speech(spec: AnswerSpec, clean: list[Samples]) -> Iterator[Clip]:
+def _noisy_speech(spec: AnswerSpec, clean: list[Samples]) -> Iterator[TrainingClip]:
     """Each clean piece, then the piece with noises behind it."""
     rng = np.random.default_rng([spec.seed, 5])
     for number, samples in enumerate(clean):
-        yield Clip(samples, "clean", str(number))
+        yield TrainingClip(samples, "clean", str(number))
         for _ in range(spec.noisy_forms):
-            yield Clip(_noisy(samples, rng, spec), "noisy", str(number))
+            yield TrainingClip(_noisy(samples, rng, spec), "noisy", str(number))
 
 
 def _noisy(clean: Samples, rng: np.random.Generator, spec: AnswerSpec) -> Samples:

@@ -34,7 +34,7 @@ TASKS: dict[str, GenerationTask] = {
 }
 """By kind of clip what its prompts ask."""
 
-REPEATING = 0.7
+REPEATED_SHARE = 0.7
 """Of the prompts of texts: those in which what was shown comes again as it was."""
 
 
@@ -75,7 +75,7 @@ class AnswerEpisodes:
         task, examples = TASKS[kind], self._examples(rng, kind)
         instruction = INSTRUCTIONS[task] if rng.random() < 0.5 else None
         prompt = _Prompt(self._vocabulary, self._templates[task], instruction)
-        again, shown = kind != "noisy" and rng.random() < REPEATING, list[Example]()
+        again, shown = kind != "noisy" and rng.random() < REPEATED_SHARE, list[Example]()
         while len(prompt.token_ids) < length:
             example = rng.choice(shown) if shown and again and rng.random() < 0.5 else next(examples)
             shown.append(example)
@@ -181,18 +181,18 @@ class _Prompt:
 
     def add(self, example: Example) -> None:
         """The example, behind all others."""
-        begin, asked = len(self.token_ids), self._template.query_ids(example.asked)
+        begin, asked = len(self.token_ids), self._template.query_ids(example.request)
         self.token_ids += self._template.example_ids(example)
         places = self._places(example.answer, begin + len(asked))
         self.answers += places.values()
         before = [column - 1 for column in places.values()]
-        if isinstance(example.asked, str):
-            key: str | int = example.asked
+        if isinstance(example.request, str):
+            key: str | int = example.request
             text = range(begin + self._before, begin + len(asked) - self._closing)
             self.texts += [(row, column) for row in before for column in text]
         else:
             key = id(example)
-            noisy = self._places(example.asked, begin + self._opening)
+            noisy = self._places(example.request, begin + self._opening)
             self.noisy += [(row, noisy[at]) for at, row in zip(places, before, strict=True) if at in noisy]
         self.sources += [
             (row, earlier[place])

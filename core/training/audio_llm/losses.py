@@ -19,14 +19,14 @@ from core.training.audio_llm.episodes import AnswerBatch
 from core.training.label_llm.network import apply_layer
 
 PREVIOUS_LAYER, ASKED_LAYER, SOURCE_LAYER = 0, 1, 2
-ROWS = 60
+MAX_ROWS = 60
 """Of a prompt, at which it is asked where attention looks: all of them would take as long as the rest."""
 
-LOOKING = ("previous", "text", "noisy", "source")
+ATTENTION_LOSSES = ("previous", "text", "noisy", "source")
 
 
 def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -> dict[str, Tensor]:
-    """`answer` and those of LOOKING in nats, unweighted; read (B, T) is what is seen."""
+    """`answer` and those of ATTENTION_LOSSES in nats, unweighted; read (B, T) is what is seen."""
     positions = torch.arange(read.shape[1])[None]
     half = network.config.num_attention_heads // 2
     first, second = slice(half), slice(half, None)
@@ -64,9 +64,9 @@ def looking_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _looking(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
-    """(N,): of one prompt, (H, T, D) and (T, T), at up to about ROWS places."""
+    """(N,): of one prompt, (H, T, D) and (T, T), at up to about MAX_ROWS places."""
     rows = wanted.any(-1).nonzero()[:, 0]
-    rows = rows[:: 1 + len(rows) // ROWS]
+    rows = rows[:: 1 + len(rows) // MAX_ROWS]
     scores = (queries[:, rows] @ keys.transpose(-1, -2)).float() / queries.shape[-1] ** 0.5  # (H, N, T)
     seen = torch.arange(keys.shape[-2]) <= rows[:, None]
     total = scores.masked_fill(~seen, -torch.inf).logsumexp(-1)

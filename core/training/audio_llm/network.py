@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from core.training.audio_llm.losses import ASKED_LAYER, SOURCE_LAYER
 
-SHARED = 0.3
+SHARED_SCALE = 0.3
 """Deviation of the direction that all embeddings share; that of each one's own is 1."""
 
 OUTPUT_SCALE = 0.25
@@ -29,7 +29,7 @@ def answer_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
         torch.manual_seed(seed)
         network = LlamaForCausalLM(config)
         size, count = config.hidden_size, config.vocab_size
-        own, shared = torch.randn(count, size), SHARED * torch.randn(size)
+        own, shared = torch.randn(count, size), SHARED_SCALE * torch.randn(size)
         turned = torch.linalg.qr(torch.randn(size, size))[0]
     for layer in network.model.layers:
         layer.self_attn.o_proj.weight.data.mul_((2 * config.num_hidden_layers) ** -0.5)

@@ -25,15 +25,15 @@ from core.codec import LLMCodec
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.audio_llm.clips import AnswerSpec, answer_clips
 from core.training.audio_llm.episodes import AnswerBatch, AnswerEpisodes
-from core.training.audio_llm.losses import LOOKING, answer_losses
+from core.training.audio_llm.losses import ATTENTION_LOSSES, answer_losses
 from core.training.audio_llm.network import answer_network
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, token_bank
 from core.training.data.clips import Bank, write_bank
 from core.training.data.corpus import read_word_list
 
-WARMUP = 100
-KEPT_BACK = 0.05
+WARMUP_STEPS = 100
+VALIDATION_SHARE = 0.05
 """Of the classes, voices and pairs of each kind: those that validate. Recorded speakers are too few."""
 
 
@@ -128,7 +128,7 @@ class AnswerTrainer:
         batch = self._episodes.batch(rng, config.batch_ids, shares)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
         self.optimizer.zero_grad()
-        weights = {"answer": 1.0} | dict.fromkeys(LOOKING, config.looking)
+        weights = {"answer": 1.0} | dict.fromkeys(ATTENTION_LOSSES, config.looking)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -154,7 +154,7 @@ class AnswerTrainer:
 
     def _learning_rate(self) -> float:
         config = self.config
-        rising = min(1.0, (self.step + 1) / WARMUP)
+        rising = min(1.0, (self.step + 1) / WARMUP_STEPS)
         falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
         return config.learning_rate * rising * falling
 
@@ -211,7 +211,7 @@ def _kept_back(bank: TokenBank) -> tuple[TokenBank, TokenBank]:
         (kind, group)
         for kind, names in groups.items()
         if kind in ("word", "sound", "noisy", "clean")
-        for group in list(names)[-max(6, round(KEPT_BACK * len(names))) :]
+        for group in list(names)[-max(6, round(VALIDATION_SHARE * len(names))) :]
     }
     keys = [(k, n.partition("\t")[0]) for k, n in zip(bank.kinds, bank.names, strict=True)]
     return (

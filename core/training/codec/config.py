@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.codec.config import CodecConfig
-from core.training.codec.discriminator import HIDDEN
+from core.training.codec.discriminator import HIDDEN_WIDTHS
 from core.training.codec.losses import Distance, Gan
 from core.training.data.clips import BankSpec
 
@@ -83,7 +83,7 @@ class TrainingConfig:
     clip_norm: float = 5.0
     distance: Distance = "mse"
     gan: Gan = "hinge"
-    discriminator_widths: tuple[int, ...] = HIDDEN
+    discriminator_widths: tuple[int, ...] = HIDDEN_WIDTHS
     precision: Literal["float32", "bfloat16"] = "float32"
     augment: bool = False
     seed: int = 0

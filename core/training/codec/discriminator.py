@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from core.codec.mel import mel_filters
 
-HIDDEN = (64, 128, 256, 512, 512, 512)
+HIDDEN_WIDTHS = (64, 128, 256, 512, 512, 512)
 HOPS = (32, 64, 128, 256, 512, 1024)
-SLOPE = 0.2
+LEAKY_SLOPE = 0.2
 
 
 class MelDiscriminator(nn.Module):
@@ -36,7 +36,7 @@ class MelDiscriminator(nn.Module):
         h = self._log_mel(waveform).unsqueeze(1)
         features = []
         for layer in self.layers:
-            h = nn.functional.leaky_relu(layer(h), SLOPE)
+            h = nn.functional.leaky_relu(layer(h), LEAKY_SLOPE)
             features.append(h)
         return self.score(h), features
 
@@ -51,7 +51,7 @@ class MelDiscriminator(nn.Module):
 class MelDiscriminators(nn.Module):
     """All scales: K maps of scores and K lists of inner layers, for (B, 1, T) samples."""
 
-    def __init__(self, sample_rate: int, hidden: Sequence[int] = HIDDEN) -> None:
+    def __init__(self, sample_rate: int, hidden: Sequence[int] = HIDDEN_WIDTHS) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
             MelDiscriminator(sample_rate, hop, width) for hop, width in zip(HOPS, hidden, strict=True)

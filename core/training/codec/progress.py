@@ -12,11 +12,11 @@ from torch import Tensor
 from core.audio.picture import png_bytes
 from core.audio.waveform import wav_bytes
 
-MEMORY = 0.99
+USAGE_DECAY = 0.99
 """Weight of the past at each step: counts cover about the last hundred."""
 
 
-class Usage:
+class CodebookUsage:
     """How often each code was chosen of late; `share` of codes in use and `perplexity`, one a layer."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -26,12 +26,14 @@ class Usage:
         """Takes the codes of a step, one tensor of any shape per layer."""
         for counts, layer in zip(self.counts, codes, strict=True):
             fresh = torch.bincount(layer.flatten().cpu(), minlength=len(counts))
-            counts.mul_(MEMORY).add_(fresh, alpha=1 - MEMORY)
+            counts.mul_(USAGE_DECAY).add_(fresh, alpha=1 - USAGE_DECAY)
 
     @property
     def share(self) -> list[float]:
         """Of the codes of a layer, those chosen in about the last hundred steps."""
-        return [float((counts > (1 - MEMORY) * MEMORY**100).float().mean()) for counts in self.counts]
+        return [
+            float((counts > (1 - USAGE_DECAY) * USAGE_DECAY**100).float().mean()) for counts in self.counts
+        ]
 
     @property
     def perplexity(self) -> list[float]:
@@ -40,7 +42,7 @@ class Usage:
         return [float((-(p * p.clamp(min=1e-12).log()).sum()).exp()) for p in shares]
 
 
-def append_log(path: Path, step: int, losses: Mapping[str, float], usage: Usage) -> None:
+def append_log(path: Path, step: int, losses: Mapping[str, float], usage: CodebookUsage) -> None:
     """One JSON line: step, each loss, share and perplexity of each layer."""
     rounded = {name: round(value, 5) for name, value in losses.items()}
     seen = {

@@ -22,11 +22,19 @@ from core.training.codec.config import TrainingConfig
 from core.training.codec.progress import append_log, write_samples
 from core.training.codec.teachers import MelTeacher, Teacher
 from core.training.codec.updates import CodecTrainer
-from core.training.data.clips import Bank, Clip, ManifestClips, Reader, make_clips, recorded_clips, write_bank
+from core.training.data.clips import (
+    Bank,
+    ManifestClips,
+    Reader,
+    TrainingClip,
+    make_clips,
+    recorded_clips,
+    write_bank,
+)
 from core.training.data.families import Samples
 
 LOG_EVERY = 50
-SAMPLES = 4
+NUM_SAMPLE_CROPS = 4
 
 
 def train_codec(
@@ -71,7 +79,7 @@ def run(trainer: CodecTrainer, out: Path) -> None:
                 bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()} | {"usage": usage})
             if trainer.step % config.checkpoint_every == 0 or trainer.step == config.steps:
                 trainer.save(saved)
-                samples = trainer.reconstruct(SAMPLES)
+                samples = trainer.reconstruct(NUM_SAMPLE_CROPS)
                 write_samples(out / "samples" / f"{trainer.step}", *samples, config.codec.sample_rate)
 
 
@@ -97,7 +105,7 @@ def read_clips(
     if source.sets and data is None:
         raise ValueError(f"the recorded sets {source.sets} need a data folder: pass the one that holds them")
     path = out / "bank.safetensors"
-    recorded: Iterator[Clip] = recorded_clips(data, source.sets, reader) if data else iter(())
+    recorded: Iterator[TrainingClip] = recorded_clips(data, source.sets, reader) if data else iter(())
     bank = Bank(path) if path.exists() else write_bank(path, make_clips(source.bank, recorded))
     bank.share(source.shares)
     return bank

@@ -25,14 +25,14 @@ from core.training.codec.losses import (
     feature_loss,
     semantic_loss,
 )
-from core.training.codec.progress import Usage
+from core.training.codec.progress import CodebookUsage
 from core.training.codec.quantizer import TrainableQuantizer
 from core.training.codec.teachers import Teacher
 from core.training.data.clips import Clips, augment, draw_crops
 
 RISE_STEPS = 50
 """Steps over which the learning rate rises from nothing."""
-LOWEST_RATE = 0.01
+MIN_RATE_SHARE = 0.01
 """Share of the learning rate at the end of the cosine schedule."""
 MATCH_BATCHES = 16
 
@@ -77,7 +77,7 @@ class CodecTrainer:
             if isinstance(decoder, MelDecoder)
             else None
         )
-        self.usage = Usage(config.codec.codebook_sizes)
+        self.usage = CodebookUsage(config.codec.codebook_sizes)
         self.step = 0
 
     def _optimizer(self, module: nn.Module) -> torch.optim.AdamW:
@@ -225,4 +225,4 @@ def learning_rate_share(config: TrainingConfig, step: int) -> float:
         return rise * config.decay**step
     fall = 0.5 * (1 + math.cos(math.pi * step / (config.cosine_steps or config.steps)))
     cooldown = min(1.0, (config.steps - step) / max(1, config.cooldown_steps))
-    return rise * cooldown * (LOWEST_RATE + (1 - LOWEST_RATE) * fall)
+    return rise * cooldown * (MIN_RATE_SHARE + (1 - MIN_RATE_SHARE) * fall)

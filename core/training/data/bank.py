@@ -16,11 +16,11 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from core.codec import LLMCodec
-from core.codec.clip_encoder import encode_clips
+from core.codec.clip_encoder import encode_clip_codes
 from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
 from core.training.data.clips import Bank
 
-ENCODED_AT_ONCE = 64
+ENCODE_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def token_bank(path: Path, bank: Bank, codec: LLMCodec) -> TokenBank:
 
 
 def _encode_bank(bank: Bank, codec: LLMCodec) -> Iterator[ClipCodes]:
-    for start in tqdm(range(0, len(bank), ENCODED_AT_ONCE), desc="encode", unit="batch"):
-        numbers = range(start, min(start + ENCODED_AT_ONCE, len(bank)))
-        yield from encode_clips(codec, [bank.samples(number) for number in numbers])
+    for start in tqdm(range(0, len(bank), ENCODE_BATCH_SIZE), desc="encode", unit="batch"):
+        numbers = range(start, min(start + ENCODE_BATCH_SIZE, len(bank)))
+        yield from encode_clip_codes(codec, [bank.samples(number) for number in numbers])
 
 
 def _write(file: Path, clips: list[ClipCodes]) -> None:

@@ -29,7 +29,7 @@ Reader = Callable[[str], Samples]
 """A path or URI to its samples: (T,) float32, mono, at the codec's rate."""
 
 SOUND, SPEECH = "sound", "speech"
-WORDS_SPOKEN = 3
+WORDS_PER_PHRASE = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class BankSpec:
 
 
 @dataclass(frozen=True)
-class Clip:
+class TrainingClip:
     """Samples and what they are: the class or transcript that a semantic teacher reads."""
 
     samples: Samples
@@ -111,7 +111,7 @@ class Bank:
         return self.texts[index]
 
 
-def write_bank(path: Path, clips: Iterable[Clip]) -> Bank:
+def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
     """Keeps the clips as one file and reads it back."""
     kept = list(clips)
     samples = np.concatenate(
@@ -124,17 +124,17 @@ def write_bank(path: Path, clips: Iterable[Clip]) -> Bank:
     return Bank(path)
 
 
-def make_clips(spec: BankSpec, recorded: Iterable[Clip] = ()) -> Iterator[Clip]:
+def make_clips(spec: BankSpec, recorded: Iterable[TrainingClip] = ()) -> Iterator[TrainingClip]:
     """All clips of the bank: sounds, speech by rule, then what was recorded."""
     for number in range(spec.sound_classes):
         kind = sound_class(spec.seed * 1_000_000 + number)
         for take in range(spec.takes):
-            yield Clip(kind.render(take, spec.duration), SOUND, kind.name)
+            yield TrainingClip(kind.render(take, spec.duration), SOUND, kind.name)
     yield from spoken_clips(spec)
     yield from recorded
 
 
-def spoken_clips(spec: BankSpec) -> Iterator[Clip]:
+def spoken_clips(spec: BankSpec) -> Iterator[TrainingClip]:
     """Classes of speech: even ones are a phrase in many voices, odd ones a voice with many phrases."""
     rng = np.random.default_rng([spec.seed, 1])
     phrases = _phrases(spec)
@@ -142,9 +142,9 @@ def spoken_clips(spec: BankSpec) -> Iterator[Clip]:
         phrase, manner = next(phrases), draw_manner(rng)
         for _ in range(spec.takes):
             if number % 2 == 0:
-                yield Clip(spoken(phrase, draw_manner(rng)), SPEECH, phrase)
+                yield TrainingClip(spoken(phrase, draw_manner(rng)), SPEECH, phrase)
             else:
-                yield Clip(spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
+                yield TrainingClip(spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
 
 
 Manner = tuple[str, int, int]
@@ -166,8 +166,8 @@ def _phrases(spec: BankSpec) -> Iterator[str]:
     plain = {word for listed in words.values() for word in listed}
     count = spec.speech_classes * (spec.takes + 1)
     for line in sentences(words, spec.seed, count=max(1000, 4 * count)):
-        said = [word for word in line.split() if word in plain][:WORDS_SPOKEN]
-        if len(said) == WORDS_SPOKEN:
+        said = [word for word in line.split() if word in plain][:WORDS_PER_PHRASE]
+        if len(said) == WORDS_PER_PHRASE:
             yield " ".join(said)
 
 
@@ -219,9 +219,11 @@ def _change_speed(crop: Tensor, generator: torch.Generator) -> Tensor:
     return functional.pad(stretched, (0, max(0, length - stretched.shape[-1])))[..., :length]
 
 
-def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[Clip]:
+def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[TrainingClip]:
     """The clips of ROOT/<set>/dev/manifest.jsonl; each row's path is relative to ROOT."""
     for name in sets:
         lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
         for row in map(json.loads, lines):
-            yield Clip(reader(str(root / row["path"])), name, row["labels"].get("text") or row["speaker"])
+            yield TrainingClip(
+                reader(str(root / row["path"])), name, row["labels"].get("text") or row["speaker"]
+            )

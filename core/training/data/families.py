@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
-HIGHEST = 7600.0
+MAX_FREQUENCY = 7600.0
 """Hz; partials above it are left out, so that nothing folds back below the Nyquist frequency."""
 
 Samples = NDArray[np.float32]
@@ -37,7 +37,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Family:
+class SoundFamily:
     """`synthesize(values, rng, num_samples)` gives the bare samples of one event, without its envelope."""
 
     ranges: Mapping[str, Range]
@@ -85,7 +85,7 @@ def modal(values: Values, rng: Generator, num_samples: int) -> Samples:
     seconds = _seconds(num_samples)
     ratios = np.cumprod([1.0] + [values[f"ratio{mode}"] for mode in range(1, 5)])
     sound = values["stroke"] * rng.standard_normal(num_samples, dtype=np.float32) * np.exp(-seconds / 0.004)
-    for ratio in ratios[values["pitch"] * ratios < HIGHEST]:
+    for ratio in ratios[values["pitch"] * ratios < MAX_FREQUENCY]:
         decay = values["decay"] * ratio ** -values["damping"]
         wave = np.sin(2 * np.pi * values["pitch"] * ratio * seconds + _angle(rng))
         sound += rng.uniform(0.5, 1) * ratio**-0.5 * np.exp(-seconds / decay) * wave
@@ -158,7 +158,7 @@ def shaped_noise(rng: Generator, num_samples: int, gain: NDArray[np.floating]) -
 
 def _partials(frequency: NDArray[np.floating], count: int, tilt: float, *, even: float = 1.0) -> Samples:
     """Partials 1 to `count` of a moving pitch, falling by `tilt`; even ones are scaled by `even`."""
-    count = min(count, max(1, int(HIGHEST / max(float(frequency.max(initial=0)), 1.0))))
+    count = min(count, max(1, int(MAX_FREQUENCY / max(float(frequency.max(initial=0)), 1.0))))
     turn = np.exp(2j * np.pi * (_cycles(frequency) % 1)).astype(np.complex64)
     wave, total = turn.copy(), np.zeros(len(turn), dtype=np.float32)
     for number in range(1, count + 1):
@@ -195,8 +195,8 @@ def _normalized(samples: NDArray[np.floating]) -> Samples:
     return np.asarray(samples / np.sqrt(power + 1e-12), dtype=np.float32)
 
 
-FAMILIES: Mapping[str, Family] = {
-    "harmonic": Family(
+FAMILIES: Mapping[str, SoundFamily] = {
+    "harmonic": SoundFamily(
         {
             "pitch": Range(50, 1500, log=True),
             "partials": Range(3, 24),
@@ -208,7 +208,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         harmonic,
     ),
-    "chirp": Family(
+    "chirp": SoundFamily(
         {
             "start": Range(250, 5500, log=True),
             "end": Range(250, 5500, log=True),
@@ -218,7 +218,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         chirp,
     ),
-    "burst": Family(
+    "burst": SoundFamily(
         {
             "centre": Range(150, 3500, log=True),
             "ratio": Range(1.3, 4),
@@ -227,7 +227,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         burst,
     ),
-    "modal": Family(
+    "modal": SoundFamily(
         {
             "pitch": Range(120, 2500, log=True),
             **{f"ratio{mode}": Range(1.15, 2.2) for mode in range(1, 5)},
@@ -237,7 +237,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         modal,
     ),
-    "pulsed_noise": Family(
+    "pulsed_noise": SoundFamily(
         {
             "centre": Range(120, 5000, log=True),
             "width": Range(0.15, 1.2, log=True),
@@ -247,7 +247,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         pulsed_noise,
     ),
-    "frequency_modulation": Family(
+    "frequency_modulation": SoundFamily(
         {
             "carrier": Range(120, 3500, log=True),
             "ratio": Range(0.25, 4.5),
@@ -256,7 +256,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         frequency_modulation,
     ),
-    "steady_noise": Family(
+    "steady_noise": SoundFamily(
         {
             "slope": Range(-0.5, 1.6),
             "peak": Range(0.2, 12, log=True),
@@ -265,7 +265,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         steady_noise,
     ),
-    "voice": Family(
+    "voice": SoundFamily(
         {
             "pitch": Range(80, 700, log=True),
             "glide": Range(0.5, 1.9, log=True),
@@ -276,7 +276,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         voice,
     ),
-    "crackle": Family(
+    "crackle": SoundFamily(
         {
             "rate": Range(6, 600, log=True),
             "spread": Range(0.2, 1.6),
@@ -285,7 +285,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         crackle,
     ),
-    "siren": Family(
+    "siren": SoundFamily(
         {
             "low": Range(220, 2200, log=True),
             "interval": Range(1.15, 2.6, log=True),

@@ -18,7 +18,7 @@ from core.tokens.clip_codes import ClipCodes
 from core.tokens.window import WindowCodes, cut_window, loudest_window
 from core.training.data.bank import TokenBank
 
-SHORTEST_WINDOW = 3
+MIN_WINDOW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Episodes:
     ) -> Demonstration:
         """Half of the windows are the loudest, as demonstrations are; half lie anywhere, as queries do."""
         if rng.random() < 0.2:
-            width = rng.randint(min(SHORTEST_WINDOW, width), width)
+            width = rng.randint(min(MIN_WINDOW, width), width)
         last = max(0, len(clip.semantic) - width)
         start = loudest_window(clip.levels, width) if rng.random() < 0.5 else rng.randint(0, last)
         window = cut_window(clip, start, width)

@@ -25,7 +25,7 @@ from core.training.label_llm.network import apply_layer, heads_of, logits_at, pi
 LIKENESS_TEMPERATURE = 0.05
 """Of the likeness of codes that attention learns: among 150 clips it leaves about 19 worth a look."""
 
-FARTHEST = 1000
+MAX_DISTANCE_IDS = 1000
 """Ids between a demonstration and a query, as far as long prompts go: matching must not depend on it."""
 
 
@@ -93,10 +93,10 @@ def matching_scores(
     """(H, BN, BN): what each place where a label is asked makes of each label, as if all prompts were one."""
     asking = heads_of(network, layer, pick(hidden, batch.outs)).queries
     labels = heads_of(network, layer, pick(hidden, batch.outs + 1)).keys
-    near = torch.randint(FARTHEST, (1, batch.outs.numel()), generator=generator)
+    near = torch.randint(MAX_DISTANCE_IDS, (1, batch.outs.numel()), generator=generator)
     queries, keys = (
         rotate(network, states.transpose(0, 1).flatten(1, 2).unsqueeze(0), positions)[0]
-        for states, positions in ((asking, near + FARTHEST), (labels, near.roll(1, -1)))
+        for states, positions in ((asking, near + MAX_DISTANCE_IDS), (labels, near.roll(1, -1)))
     )
     scores: Tensor = queries @ keys.transpose(-1, -2) / queries.shape[-1] ** 0.5
     return scores

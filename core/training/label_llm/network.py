@@ -15,11 +15,11 @@ import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-FIRST_SCALE = 2.0
+INITIAL_NORM_SCALE = 2.0
 """Of the last norm: at 1, tied to embeddings of length 1, no choice among thousands of ids could be sure."""
 
 
-FIRST_SHARE = 0.1
+INITIAL_OUTPUT_SCALE = 0.1
 """Of the layers' outputs: embeddings of length 1 have a deviation of 0.09, what layers add one of about 1."""
 
 
@@ -44,10 +44,10 @@ def new_network(config: LlamaConfig, embeddings: Tensor, copying_layer: int, see
         network = LlamaForCausalLM(config)
     network.model.embed_tokens.weight.data.copy_(embeddings)
     network.model.embed_tokens.weight.requires_grad_(False)
-    network.model.norm.weight.data.fill_(FIRST_SCALE)
+    network.model.norm.weight.data.fill_(INITIAL_NORM_SCALE)
     for layer in network.model.layers:
-        layer.self_attn.o_proj.weight.data.mul_(FIRST_SHARE)
-        layer.mlp.down_proj.weight.data.mul_(FIRST_SHARE)
+        layer.self_attn.o_proj.weight.data.mul_(INITIAL_OUTPUT_SCALE)
+        layer.mlp.down_proj.weight.data.mul_(INITIAL_OUTPUT_SCALE)
     attention = network.model.layers[copying_layer].self_attn
     attention.v_proj.weight.data.copy_(torch.linalg.qr(attention.v_proj.weight.data.T)[0].T)
     attention.o_proj.weight.data.copy_(attention.v_proj.weight.data.T)

@@ -29,7 +29,7 @@ from core.prompts.template import Layers, PromptTemplate
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, merge_banks, token_bank
-from core.training.data.clips import Bank, BankSpec, Clip, make_clips, recorded_clips, write_bank
+from core.training.data.clips import Bank, BankSpec, TrainingClip, make_clips, recorded_clips, write_bank
 from core.training.label_llm.episodes import EpisodeBatch, Episodes, EpisodeShape
 from core.training.label_llm.losses import Aids, label_losses, matching_losses
 from core.training.label_llm.network import apply_layer, logits_at, new_network
@@ -246,7 +246,7 @@ def _banks(config: LlamaTraining, here: Path, out: Path, data: Path | None) -> t
     return merge_banks(banks[1:]), banks[0]
 
 
-def _bank(path: Path, clips: Iterator[Clip], codec: LLMCodec) -> TokenBank:
+def _bank(path: Path, clips: Iterator[TrainingClip], codec: LLMCodec) -> TokenBank:
     return token_bank(path.parent, Bank(path) if path.exists() else write_bank(path, clips), codec)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from db.engine import session_scope
 from db.ledger import Ledger, read_ledger
-from db.promotions import Generation
+from db.promotions import ModelSet
 from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
 from flows.cli.torture.objects import open_objects
 from flows.cli.torture.sounds import PITCHES, clip
@@ -195,7 +195,7 @@ class Trial:
     def _storage(self) -> Storage:
         return self.runtime.storage(self.results)
 
-    def _generation(self) -> Generation:
+    def _generation(self) -> ModelSet:
         return generation(Labelling(self.runtime, self.request))
 
     def _sha256s(self) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ from flows.pipeline.runtime.runtime import Runtime
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
-    from core.evaluation.experiment import Asked, Experiment, Job
+    from core.evaluation.experiment import Experiment, Job, MethodFactory
     from core.evaluation.tables import Table
     from core.prompts.template import Layers
 
@@ -106,7 +106,7 @@ class Evaluation:
         names = list(map(table.column_name, table.columns))
         return replace(table, verdicts=tuple(f"{names[at]}: {line}" for at, line in verdicts(experiment)))
 
-    def _models(self) -> dict[str, Asked]:
+    def _models(self) -> dict[str, MethodFactory]:
         """A row for each kind of layers, none where no LLM is set."""
         if self.runtime.settings.llm is None:
             return {}
@@ -118,7 +118,7 @@ class Evaluation:
             return {name: self._asked(None)}
         return {f"{name}, {self.request.layers}": self._asked(self.request.layers)}
 
-    def _asked(self, layers: Layers | None) -> Asked:
+    def _asked(self, layers: Layers | None) -> MethodFactory:
         from core.evaluation.experiment import few_shot
         from core.prompts.few_shot import FewShotSettings
 

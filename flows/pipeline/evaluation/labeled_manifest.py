@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.errors import AudioRejected
 from core.prompts.demonstrations import label_set
-from flows.pipeline.libraries.manifest import LabeledClip, read_manifest, resolve, warn_of_labels_alike
+from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest, resolve, warn_of_labels_alike
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.runtime import Runtime
@@ -18,13 +18,13 @@ from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
     from core.evaluation.episodes import LabeledClips
-    from core.evaluation.features import Described
+    from core.evaluation.features import ClipFeatures
 
 MAX_SECONDS = 600.0
 """A clip lies in memory as a whole while it is encoded."""
 
 
-class LabeledRow(LabeledClip):
+class LabeledRow(LabeledClipRow):
     """A clip whose label is known. Clips of one group were recorded together; without one it is its own."""
 
     group: str | None = None
@@ -45,7 +45,7 @@ class ReadClip:
     row: LabeledRow
     sha256: bytes
     seconds: float
-    described: Described
+    described: ClipFeatures
 
 
 def _by_uri(manifest: str, rows: Mapping[int, LabeledRow]) -> dict[str, LabeledRow]:
@@ -83,7 +83,7 @@ class LabeledManifest:
         """Reads, decodes and encodes a batch of clips; safe to repeat."""
         settings = self._runtime.settings
         longest = min(MAX_SECONDS, settings.max_duration)
-        with Decoder(replace(settings.audio_limits, max_duration=longest)) as decoder:
+        with ClipDecoder(replace(settings.audio_limits, max_duration=longest)) as decoder:
             for uri in uris:
                 try:
                     self._read[uri] = self._read_clip(uri, decoder)
@@ -127,11 +127,11 @@ class LabeledManifest:
             {name: np.stack([clip.described.vectors[name] for clip in clips]) for name in names},
         )
 
-    def _read_clip(self, uri: str, decoder: Decoder) -> ReadClip:
+    def _read_clip(self, uri: str, decoder: ClipDecoder) -> ReadClip:
         import torch
 
         from core.audio.waveform import paper_second, resample_blocks
-        from core.evaluation.features import describe
+        from core.evaluation.features import extract_features
 
         runtime, storage = self._runtime, self._runtime.storage(uri)
         if (listed := storage.find(uri)) is None:
@@ -145,5 +145,5 @@ class LabeledManifest:
         if self._first_second:
             waveform = paper_second(waveform, rate)
         with runtime.device_lock():
-            described = describe(runtime.codec, waveform)
+            described = extract_features(runtime.codec, waveform)
         return ReadClip(self._rows[uri], fetched.sha256, seconds, described)

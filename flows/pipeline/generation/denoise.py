@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.errors import AudioRejected, PromptTooLong
 from db.clips import ClipWithTokens, Selection, clips_with_tokens
 from db.engine import session_scope
-from db.libraries import Demonstration
+from db.libraries import LibraryDemonstration
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.pipeline.generation.generate import (
@@ -20,7 +20,7 @@ from flows.pipeline.generation.generate import (
     Asked,
     AudioRequest,
     Generating,
-    Speaking,
+    TextToAudio,
     loudest_start,
     loudness,
     window,
@@ -155,7 +155,7 @@ class Denoising(Generating):
         ]
         return WindowCodes(*codes)
 
-    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
+    def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
         """The same window of both clips, where the clean one is loudest."""
         from core.prompts.generation import Example
 
@@ -175,5 +175,5 @@ def generating_of(runtime: Runtime, task: str, request: AudioRequest) -> Generat
         case "denoise":
             return Denoising(runtime, request)
         case "speech" | "sound":
-            return Speaking(runtime, task, request)
+            return TextToAudio(runtime, task, request)
     raise ValueError(f"{task} is not answered with audio: give speech, sound or denoise")

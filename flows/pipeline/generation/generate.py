@@ -17,15 +17,15 @@ from sqlalchemy.orm import Session
 from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
 from db.generated import (
-    Audio,
     NewAudio,
+    StoredAudio,
     existing_audio,
     get_audio,
     get_audio_codes,
     move_audio,
     save_audio,
 )
-from db.libraries import Demonstration, get_library
+from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
 from flows.pipeline.ingest import GENERATED
@@ -195,7 +195,7 @@ class Generating(ABC):
         """What has a standing answer whose object is missing or changed, cut in batches."""
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
 
-        def is_there(audio: Audio) -> bool:
+        def is_there(audio: StoredAudio) -> bool:
             return is_intact(storage, {audio.uri: audio.sha256})
 
         answers = self.audio(asked)
@@ -217,7 +217,7 @@ class Generating(ABC):
             move_audio(session, {key: (stored.uri, stored.sha256) for key, stored in written.items()})
         return Counts(restored=len(written))
 
-    def decode_again(self, audio: Audio, codes: AudioCodes) -> Tensor:
+    def decode_again(self, audio: StoredAudio, codes: AudioCodes) -> Tensor:
         """Return what the object of a row holds, decoded from its codes."""
         length = round(audio.duration * self.runtime.codec.config.sample_rate)
         with self.runtime.device_lock():
@@ -229,7 +229,7 @@ class Generating(ABC):
         with session_scope(self.runtime.engine) as session:
             return {keys[key]: codes for key, codes in get_audio_codes(session, keys).items()}
 
-    def audio(self, asked: Iterable[Asked]) -> dict[Asked, Audio]:
+    def audio(self, asked: Iterable[Asked]) -> dict[Asked, StoredAudio]:
         """The standing answers to this request, in the order of what is asked."""
         keys = {self.work_key(one): one for one in asked}
         with session_scope(self.runtime.engine) as session:
@@ -299,7 +299,7 @@ class Generating(ABC):
         """Whether the library shows what is asked."""
 
     @abstractmethod
-    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example: ...
+    def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example: ...
 
     def decode(self, codes: AudioCodes, seed: int) -> Tensor:
         """(T,) at the codec's rate: alone, so that no other answer can change a bit of it."""
@@ -361,12 +361,12 @@ def in_batches(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
     return [asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE)]
 
 
-class Speaking(Generating):
+class TextToAudio(Generating):
     """Answers texts with speech or sounds."""
 
     def __init__(self, runtime: Runtime, task: TextTask, request: AudioRequest) -> None:
         super().__init__(runtime, task, request)
-        self.texts = {row.said for row in self.library.demonstrations}
+        self.texts = {row.label_or_text for row in self.library.demonstrations}
         self.failed: dict[Asked, AudioRejected] = {}
         """Texts that this process could not answer; the next run asks them again."""
 
@@ -416,14 +416,14 @@ class Speaking(Generating):
         """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
         from core.in_context.baselines import likenesses
 
-        shown = [as_clip(example.answer.layers) for example in self.examples if example.asked == asked.text]
+        shown = [as_clip(example.answer.layers) for example in self.examples if example.request == asked.text]
         return {"likeness": float(likenesses([as_clip(codes)], shown).max())} if shown else {}
 
-    def _example(self, row: Demonstration, codes: dict[bytes, ClipCodes]) -> Example:
+    def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
         from core.prompts.generation import Example
 
         clip = codes[row.content_sha256]
-        return Example(row.said, window(clip, loudest_start(clip, self.blocks), self.blocks))
+        return Example(row.label_or_text, window(clip, loudest_start(clip, self.blocks), self.blocks))
 
 
 def loudest_start(clip: ClipCodes, blocks: int) -> int:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from db.clips import READING, Selection, listed_uris
+from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
-from db.generated import Audio
+from db.generated import StoredAudio
 from db.quarantine import open_quarantine
 from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.generate import Asked, AudioRequest, Generating, Speaking, TextTask
+from flows.pipeline.generation.generate import Asked, AudioRequest, Generating, TextTask, TextToAudio
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
 from flows.pipeline.generation.texts import Texts
 from flows.pipeline.nights.jobs import Each, ingest_place, run_once, run_stage, tokenize_place
@@ -47,7 +47,7 @@ def run_texts(
         runtime, KINDS[task], partition, parameters, libraries=("library",), flow_run_id=flow_run_id
     )
     with recorded as run:
-        speaking = Speaking(runtime, task, replace(request, library=run.parameters["library"]))
+        speaking = TextToAudio(runtime, task, replace(request, library=run.parameters["library"]))
         run.breaker.run(lambda: speaking.prepare(run.claim))
         accepted = texts.accepted(speaking.check)
         run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
@@ -133,14 +133,14 @@ def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAn
     questions = denoising.questions(selection)
     audio = denoising.audio(questions.values())
     with session_scope(denoising.runtime.engine) as session:
-        uris = listed_uris(session, selection)
-        rejected = open_quarantine(session, selection, READING, DENOISE)
+        uris = clip_uris(session, selection)
+        rejected = open_quarantine(session, selection, TOKENIZE_STAGE, DENOISE)
     reasons = {row.uri: row.reason for row in rejected}
     return [audio_answer(uri, questions.get(uri), audio, reasons.get(uri)) for uri in uris]
 
 
 def audio_answer(
-    name: str, asked: Asked | None, audio: Mapping[Asked, Audio], reason: str | None = None
+    name: str, asked: Asked | None, audio: Mapping[Asked, StoredAudio], reason: str | None = None
 ) -> AudioAnswer:
     """What became of a question, given the audio that there is."""
     if asked is not None and asked in audio:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
-from db.generated import Audio
+from db.generated import StoredAudio
 from flows.pipeline.generation.generate import Asked, Generating
 from flows.pipeline.generation.texts import Refused, refused_lines
 from flows.pipeline.runs.counts import Counts
@@ -55,7 +55,7 @@ class AudioAnswer:
     asked: Asked | None
     name: str
     status: Literal["generated", "quarantined", "failed", "pending"]
-    audio: Audio | None = None
+    audio: StoredAudio | None = None
     reason: str | None = None
 
 
@@ -68,7 +68,7 @@ class Record:
     refused: Sequence[Refused] = ()
 
     @property
-    def heard(self) -> list[tuple[Asked, AudioAnswer, Audio]]:
+    def heard(self) -> list[tuple[Asked, AudioAnswer, StoredAudio]]:
         """The answers that there are."""
         return [(one.asked, one, one.audio) for one in self.answers if one.asked and one.audio]
 
@@ -145,13 +145,15 @@ def _demonstrations(generating: Generating) -> Iterator[Item]:
 
     rows = zip(generating.library.demonstrations, generating.examples, strict=True)
     for row, example in islice(rows, SHOWN):
-        asked = example.asked
+        asked = example.request
         noisy = None if isinstance(asked, str) else _wav(generating, generating.decode(_codes(asked), 0))
         answer = generating.decode(_codes(example.answer), 0)
         yield Item(row.label or row.uri, _wav(generating, answer), {}, noisy)
 
 
-def _item(generating: Generating, asked: Asked, answer: AudioAnswer, audio: Audio, codes: AudioCodes) -> Item:
+def _item(
+    generating: Generating, asked: Asked, answer: AudioAnswer, audio: StoredAudio, codes: AudioCodes
+) -> Item:
     """What is heard is what the object holds, decoded anew from the row.
 
     The beginning of a longer clip is decoded alone, and draws other noise than the whole.
@@ -194,7 +196,7 @@ def _aligned(generating: Generating, asked: Asked, codes: AudioCodes) -> tuple[W
     """The words of the first answer beside those it was asked with, or of a demonstration of its text."""
     question = generating.question(asked)
     if isinstance(question, str):
-        shown = [example.answer for example in generating.examples if example.asked == question]
+        shown = [example.answer for example in generating.examples if example.request == question]
         if not shown:
             return None
         beside = f"shown: {question}", _words(generating, shown[0].semantic.tolist())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from core.errors import AudioRejected
-from db.generated import Audio
+from db.generated import StoredAudio
 from flows.pipeline.generation.record import AudioAnswer, Record
 from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.runtime import Runtime
@@ -28,7 +28,7 @@ def copied_audio(runtime: Runtime, record: Record, place: str) -> dict[bytes, st
     return copies
 
 
-def _name(answer: AudioAnswer, audio: Audio) -> str:
+def _name(answer: AudioAnswer, audio: StoredAudio) -> str:
     """Such as one-plus-one-0f3a91c2.wav."""
     asked = answer.name if audio.text else PurePosixPath(answer.name).stem
     plain = re.sub(r"[^A-Za-z0-9]+", "-", asked).strip("-")[:LONGEST_NAME] or "audio"

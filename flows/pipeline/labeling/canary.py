@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
-from db.libraries import Demonstration, get_library
+from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
 from flows.pipeline.labeling.label import TASK, Labelling, clip_codes
@@ -59,18 +59,18 @@ class Canaries:
         waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
         return labelling.is_prepared() and not waiting
 
-    def batches(self) -> list[Sequence[Demonstration]]:
+    def batches(self) -> list[Sequence[LibraryDemonstration]]:
         """The canaries, cut in batches."""
         rows, size = self.library.demonstrations, self._labelling.runtime.settings.batch_size
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
-    def ask_batch(self, batch: Sequence[Demonstration]) -> Counts:
+    def ask_batch(self, batch: Sequence[LibraryDemonstration]) -> Counts:
         """Count how many of a batch were asked and how many answered right; safe to repeat."""
         runtime, labelling = self._labelling.runtime, self._labelling
         stored = stored_tokens(runtime, self.library, with_latent=labelling.by_latent)
         answers = labelling.predict([clip_codes(stored[row.content_sha256]) for row in batch])
         right = sum(
-            not isinstance(answer, AudioRejected) and answer.label == row.said
+            not isinstance(answer, AudioRejected) and answer.label == row.label_or_text
             for answer, row in zip(answers, batch, strict=True)
         )
         return Counts(asked=len(batch), right=right)
@@ -96,8 +96,8 @@ class Canaries:
             )
 
     def _check_labels(self) -> None:
-        known = {row.said for row in self._labelling.library.demonstrations}
-        if others := sorted({row.said for row in self.library.demonstrations} - known):
+        known = {row.label_or_text for row in self._labelling.library.demonstrations}
+        if others := sorted({row.label_or_text for row in self.library.demonstrations} - known):
             raise PromptError(
                 f"canaries of {self.name} are labelled {', '.join(others[:5])}, which is no label of "
                 f"{self._labelling.request.library}: its labels are {', '.join(sorted(known)[:10])}"

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import AudioRejected, BadCodes, PromptError, PromptTooLong
-from db.clips import LABELING, ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
+from db.clips import LABEL_STAGE, ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.libraries import get_library
 from db.library_names import split_library_name
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from core.prompts.few_shot import FewShotPrompt, FewShotSettings
     from core.tokens.clip_codes import ClipCodes
 
-TASK = LABELING
+TASK = LABEL_STAGE
 NEIGHBOURS = ("nearest", "nearest_latent")
 """Baselines with a probability of their own; by latents only where they are known."""
 NOT_DECODING = {"library", "min_margin", "nearest_shots"}
@@ -183,7 +183,7 @@ class Labelling:
 
         stored = stored_tokens(self.runtime, self.library, with_latent=self.by_latent)
         library = [
-            LabeledClip(clip_codes(stored[row.content_sha256]), row.said)
+            LabeledClip(clip_codes(stored[row.content_sha256]), row.label_or_text)
             for row in self.library.demonstrations
         ]
         if self.request.k_shot == 0:

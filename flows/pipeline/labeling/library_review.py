@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from core.errors import CoreError
 from db.engine import session_scope
 from db.libraries import (
-    Demonstration,
+    LibraryDemonstration,
     LibraryNotFound,
     LibraryVersion,
-    compared_with,
     get_library,
+    previous_version_in_use,
     use_library,
     version_in_use,
 )
@@ -66,7 +66,7 @@ def put_into_use(runtime: Runtime, library: str) -> LibraryVersion:
 def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
     """Return how a version differs from the one in use, or the one before it, and whether its prompt fits."""
     with session_scope(runtime.engine) as session:
-        used, other = version_in_use(session, version.name), compared_with(session, version)
+        used, other = version_in_use(session, version.name), previous_version_in_use(session, version)
         promoted = promoted_version(session, version.task, version.name)
     return LibraryReview(
         version,
@@ -107,21 +107,21 @@ def difference_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
     return lines
 
 
-def _shown(version: LibraryVersion) -> dict[tuple[bytes, str], Demonstration]:
+def _shown(version: LibraryVersion) -> dict[tuple[bytes, str], LibraryDemonstration]:
     return {(row.content_sha256, row.answer): row for row in version.demonstrations}
 
 
-def _without(rows: Iterable[Demonstration], contents: set[bytes]) -> list[Demonstration]:
+def _without(rows: Iterable[LibraryDemonstration], contents: set[bytes]) -> list[LibraryDemonstration]:
     return [row for row in rows if row.content_sha256 not in contents]
 
 
-def _named(what: str, rows: Sequence[Demonstration]) -> list[str]:
+def _named(what: str, rows: Sequence[LibraryDemonstration]) -> list[str]:
     clips = [f"{row.label} ({row.uri})" if row.label else row.uri for row in rows]
     return [f"{what}: {_list(clips)}"] if clips else []
 
 
 def _relabeled(
-    removed: Iterable[Demonstration], added: Iterable[Demonstration], relabeled: set[bytes]
+    removed: Iterable[LibraryDemonstration], added: Iterable[LibraryDemonstration], relabeled: set[bytes]
 ) -> list[str]:
     before = {row.content_sha256: row.label or row.target_uri for row in removed}
     changes = [
@@ -136,7 +136,7 @@ def _label_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
     """Labels that only one version knows: a night with the other one never says them."""
     if new.task != TASK or old.task != TASK:
         return []
-    before, after = ({row.said for row in version.demonstrations} for version in (old, new))
+    before, after = ({row.label_or_text for row in version.demonstrations} for version in (old, new))
     lines = [f"new labels: {_list(sorted(after - before))}"] if after - before else []
     return lines + ([f"labels no longer known: {_list(sorted(before - after))}"] if before - after else [])
 

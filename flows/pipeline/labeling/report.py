@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from db.clips import READING, Selection, listed_uris
+from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
-from db.libraries import ListedVersion
+from db.libraries import VersionSummary
 from db.predictions import Answer
-from db.quarantine import Quarantined, open_quarantine
+from db.quarantine import QuarantinedClip, open_quarantine
 from db.recheck import SuspectCount
 from flows.pipeline.labeling.label import TASK, Labelling
 from flows.pipeline.labeling.library_review import LibraryReview
@@ -40,8 +40,8 @@ class ClipAnswers:
     def __init__(self, labelling: Labelling, selection: Selection) -> None:
         self._labelling, self._selection = labelling, selection
         with session_scope(labelling.runtime.engine) as session:
-            self._uris = listed_uris(session, selection)
-            waiting = open_quarantine(session, selection, READING, TASK)
+            self._uris = clip_uris(session, selection)
+            waiting = open_quarantine(session, selection, TOKENIZE_STAGE, TASK)
         self._reasons = {row.uri: row.reason for row in waiting}
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class ClipAnswers:
                 yield _clip_answer(self._labelling, uri, answers.get(uri), self._reasons.get(uri))
 
 
-def quarantined(runtime: Runtime, selection: Selection) -> list[Quarantined]:
+def quarantined(runtime: Runtime, selection: Selection) -> list[QuarantinedClip]:
     """The selected clips that wait for replay."""
     with session_scope(runtime.engine) as session:
         return open_quarantine(session, selection)
@@ -104,7 +104,7 @@ def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
         yield printable(f"{label:<16}{shown}  {status:<12} {clip.uri}")
 
 
-def library_lines(versions: Iterable[ListedVersion]) -> Iterator[str]:
+def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
     """Yield a table of the libraries; the version in use is the one that the bare name means."""
     yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
     for one in versions:

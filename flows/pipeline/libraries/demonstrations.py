@@ -3,13 +3,13 @@
 from core.errors import PromptError
 from db.engine import session_scope
 from db.libraries import LibraryVersion
-from db.tokens import TokensOfContent, complete_contents, get_token_sequences, known_contents
+from db.tokens import TokensOfContent, contents_with_latents, contents_with_tokens, get_token_sequences
 from flows.pipeline.runtime.runtime import Runtime
 
 
 def unseen(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> set[str]:
     """Where the clips lie that have no tokens of this codec yet, or no latent where one is asked for."""
-    stored = complete_contents if with_latent else known_contents
+    stored = contents_with_latents if with_latent else contents_with_tokens
     contents = library.contents
     with session_scope(runtime.engine) as session:
         known = stored(session, runtime.codec_id, set(contents.values()))

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from core.prompts.demonstrations import label_set
-from db.clips import READING, add_clips, clips_with_tokens
+from db.clips import TOKENIZE_STAGE, add_clips, clips_with_tokens
 from db.engine import session_scope
-from db.libraries import Demonstration, LibraryVersion, import_library
+from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.libraries.manifest import (
     ClipRow,
-    LabeledClip,
+    LabeledClipRow,
     NoisyClip,
     TextClip,
     read_manifest,
@@ -28,7 +28,7 @@ from flows.pipeline.tokenize_clips import tokenize_uris
 
 LibraryTask = Literal["label", "speech", "sound", "denoise"]
 ROWS: Mapping[LibraryTask, type[ClipRow]] = {
-    "label": LabeledClip,
+    "label": LabeledClipRow,
     "speech": TextClip,
     "sound": TextClip,
     "denoise": NoisyClip,
@@ -93,19 +93,21 @@ def _uris(manifest: str, row: ClipRow) -> list[str]:
     return [resolve(manifest, path) for path in paths]
 
 
-def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -> Demonstration:
+def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -> LibraryDemonstration:
     uri = resolve(manifest, row.path)
     if isinstance(row, NoisyClip):
         target = resolve(manifest, row.target)
-        return Demonstration(contents[uri], None, uri, contents[target], target)
-    assert isinstance(row, LabeledClip | TextClip)
-    return Demonstration(contents[uri], row.label if isinstance(row, LabeledClip) else row.text, uri)
+        return LibraryDemonstration(contents[uri], None, uri, contents[target], target)
+    assert isinstance(row, LabeledClipRow | TextClip)
+    return LibraryDemonstration(
+        contents[uri], row.label if isinstance(row, LabeledClipRow) else row.text, uri
+    )
 
 
-def _distinct(task: LibraryTask, shown: Mapping[int, Demonstration]) -> list[Demonstration]:
+def _distinct(task: LibraryTask, shown: Mapping[int, LibraryDemonstration]) -> list[LibraryDemonstration]:
     """Return what is shown by line, each once. Raises ManifestError for one recording with two answers."""
     first: dict[bytes, int] = {}
-    distinct: dict[tuple[bytes, str], Demonstration] = {}
+    distinct: dict[tuple[bytes, str], LibraryDemonstration] = {}
     for line, row in shown.items():
         before = first.setdefault(row.content_sha256, line)
         if row.answer != shown[before].answer and task not in SEVERAL_ANSWERS:
@@ -114,22 +116,22 @@ def _distinct(task: LibraryTask, shown: Mapping[int, Demonstration]) -> list[Dem
     return list(distinct.values())
 
 
-def _contradiction(first: int, second: int, shown: Mapping[int, Demonstration]) -> str:
+def _contradiction(first: int, second: int, shown: Mapping[int, LibraryDemonstration]) -> str:
     said = " and ".join(
         f"{shown[line].label or shown[line].target_uri!r} ({shown[line].uri})" for line in (first, second)
     )
     return f"lines {first} and {second} give one recording two answers, {said}: keep the row that is right"
 
 
-def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[Demonstration]) -> None:
+def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[LibraryDemonstration]) -> None:
     if task == "label":
-        labels = label_set(sorted({row.said for row in demonstrations}))
+        labels = label_set(sorted({row.label_or_text for row in demonstrations}))
         warn_of_labels_alike(labels)
     elif task == "denoise":
         _check_lengths(runtime, demonstrations)
 
 
-def _check_lengths(runtime: Runtime, pairs: Sequence[Demonstration]) -> None:
+def _check_lengths(runtime: Runtime, pairs: Sequence[LibraryDemonstration]) -> None:
     """A noisy clip and its clean one are shown in the same window, so they last equally long."""
     wanted = {content for pair in pairs for content in pair.contents.values()}
     with session_scope(runtime.engine) as session:
@@ -155,7 +157,7 @@ def _ingest_rows(runtime: Runtime, uris: Sequence[str], run: RunClaim) -> None:
 
 def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:
     with session_scope(runtime.engine) as session:
-        rejected = open_quarantine(session, set(uris), READING)
+        rejected = open_quarantine(session, set(uris), TOKENIZE_STAGE)
         clips = clips_with_tokens(session, set(uris), runtime.codec_id)
     if rejected:
         reasons = "; ".join(f"{row.uri}: {row.reason}, {row.message}" for row in rejected[:5])

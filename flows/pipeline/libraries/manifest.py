@@ -48,7 +48,7 @@ class ClipRow(BaseModel):
     path: str = Field(min_length=1)
 
 
-class LabeledClip(ClipRow):
+class LabeledClipRow(ClipRow):
     """A clip and what it is."""
 
     label: Annotated[Text, Field(min_length=1, max_length=200)]

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from sqlalchemy import func, select, text
 
 from core.confinement.sandbox import confinement
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.pyav.sound import find_av
 from db.analysts import open_gaps
 from db.engine import UnfitDatabase, session_scope, unfitness
@@ -161,7 +161,7 @@ def _device(runtime: Runtime) -> str:
 
 def _decoder(_: Runtime) -> str:
     """One clip decodes, behind the walls that this kernel has."""
-    with NamedTemporaryFile(suffix=".wav") as file, Decoder() as decoder:
+    with NamedTemporaryFile(suffix=".wav") as file, ClipDecoder() as decoder:
         soundfile.write(file.name, np.sin(np.arange(16_000)), 16_000)
         for _block in decoder.open(file.name):
             pass

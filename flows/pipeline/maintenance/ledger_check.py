@@ -13,12 +13,12 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from db.ledger import Ledger, Row
-from db.object_version import Listed
-from db.promotions import Generation
+from db.object_version import ObjectVersion
+from db.promotions import ModelSet
 from flows.pipeline.storage import Storage
 
 Kind = Literal["lost", "doubled", "torn", "wrong"]
-Generations = Mapping[tuple[str, str], Generation]
+Generations = Mapping[tuple[str, str], ModelSet]
 """What is promoted, by task and library."""
 
 
@@ -44,7 +44,7 @@ def check_ledger(ledger: Ledger, storage: Storage, results: str) -> list[Finding
 
 
 def check_settled(
-    ledger: Ledger, listed: Iterable[Listed], place: str, generation: Generation
+    ledger: Ledger, listed: Iterable[ObjectVersion], place: str, generation: ModelSet
 ) -> list[Finding]:
     """Return what a completed night left undone: objects of the place that are not clips, and the reverse,
     and clips without an answer by `generation` and without a reason."""
@@ -123,8 +123,8 @@ def _rank(answer: Row, promoted: Generations) -> tuple[Any, ...]:
     return is_promoted, answer["created_at"], answer["id"]
 
 
-def _generation(row: Row) -> Generation:
-    return Generation(row["demonstration_set_id"], row["codec_id"], row["llm_id"])
+def _generation(row: Row) -> ModelSet:
+    return ModelSet(row["demonstration_set_id"], row["codec_id"], row["llm_id"])
 
 
 def _newest_versions(ledger: Ledger) -> Iterable[tuple[str, Row]]:
@@ -139,7 +139,7 @@ def _age(clip: Row) -> tuple[Any, ...]:
     return since is None, 0 if since is None else since.timestamp(), clip["id"]
 
 
-def _unanswered(ledger: Ledger, place: str, generation: Generation) -> Iterator[Finding]:
+def _unanswered(ledger: Ledger, place: str, generation: ModelSet) -> Iterator[Finding]:
     answered = {row["content_sha256"] for row in ledger.standing if _generation(row) == generation}
     waiting = {row["clip_id"] for row in ledger.waiting}
     for clip in ledger.current:

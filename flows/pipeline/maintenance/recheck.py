@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from core.decoding.in_process import AudioInfo
 from core.errors import AudioRejected
-from db.clips import READING
+from db.clips import TOKENIZE_STAGE
 from db.engine import session_scope
 from db.recheck import (
-    POISONED,
+    BAD_LATENT,
     PastAnswer,
     Suspect,
     SuspectCount,
@@ -28,7 +28,7 @@ from db.recheck import (
     unlink_contents,
 )
 from db.retractions import RECHECK, retract_about, retract_shown
-from db.retries import PASSING
+from db.retries import PASSING_REASONS
 from flows.pipeline.labeling.label import Labelling, LabelRequest, quarantine
 from flows.pipeline.nights.jobs import Each, label_selection, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
@@ -55,14 +55,14 @@ class Finding:
 
         A reason that the outside decides says nothing about the bytes: the clip is left for the next recheck.
         """
-        if self.sha256 is None or (self.rejected and self.rejected.reason in PASSING):
+        if self.sha256 is None or (self.rejected and self.rejected.reason in PASSING_REASONS):
             return "left"
         if self.sha256 != self.suspect.content_sha256:
             return "damaged"
         if self.info is None:
             return "refused"
         same = (self.info.num_samples, self.info.peak) == (self.suspect.num_samples, self.suspect.peak)
-        return "unchanged" if same and self.suspect.kind != POISONED else "changed"
+        return "unchanged" if same and self.suspect.kind != BAD_LATENT else "changed"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]]
     Those keep the tokens: a frozen library cannot do without, and a person has to import it again.
     """
     why = {one.suspect.content_sha256: one.rejected for one in by_verdict["refused"] if one.rejected}
-    quarantine(session, READING, run_id, why)
+    quarantine(session, TOKENIZE_STAGE, run_id, why)
     unusable = _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
     shown = libraries_showing(session, unusable)
     unlink_contents(session, unusable)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from db.engine import session_scope
-from db.quarantine import Quarantined, open_quarantine, resolve
+from db.quarantine import QuarantinedClip, open_quarantine, resolve
 from db.runs import RunClaim
 from flows.pipeline.nights.jobs import Each, ingest_place, tokenize_place
 from flows.pipeline.runs.counts import Counts
@@ -56,7 +56,7 @@ def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim
             resolve(session, stage, [row.clip_id for row in chosen if row.stage == stage])
 
 
-def _chosen(runtime: Runtime, place: str, reasons: Collection[str]) -> list[Quarantined]:
+def _chosen(runtime: Runtime, place: str, reasons: Collection[str]) -> list[QuarantinedClip]:
     with session_scope(runtime.engine) as session:
         rows = open_quarantine(session, place)
     return [row for row in rows if not reasons or row.reason in reasons]

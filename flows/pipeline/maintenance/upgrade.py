@@ -9,15 +9,15 @@ from db.engine import make_engine, session_scope
 from db.libraries import use_library
 from db.model_registry import find_codec
 from db.promotions import (
-    Generation,
-    TwoAnswers,
-    describe,
+    AnswerPair,
+    ModelSet,
+    answer_pairs,
+    describe_model_set,
     has_standing_answers,
-    latest_generation,
+    latest_model_set,
     promote,
-    promoted,
     promoted_codecs,
-    side_by_side,
+    promoted_model_set,
 )
 from db.tokens import prune_tokens
 from flows.pipeline.labeling.label import TASK, Labelling, LabelRequest
@@ -36,10 +36,10 @@ class Comparison:
 
     old: str
     new: str
-    answers: Sequence[TwoAnswers]
+    answers: Sequence[AnswerPair]
 
     @property
-    def changed(self) -> list[TwoAnswers]:
+    def changed(self) -> list[AnswerPair]:
         return [clip for clip in self.answers if clip.old_label != clip.new_label]
 
 
@@ -73,30 +73,30 @@ def upgrade(
     return compared, run
 
 
-def generation(labelling: Labelling) -> Generation:
+def generation(labelling: Labelling) -> ModelSet:
     """The library version and the models of the settings."""
-    return Generation(labelling.library.id, labelling.runtime.codec_id, labelling.runtime.llm_id)
+    return ModelSet(labelling.library.id, labelling.runtime.codec_id, labelling.runtime.llm_id)
 
 
-def _keep_current(runtime: Runtime, labelling: Labelling) -> Generation | None:
+def _keep_current(runtime: Runtime, labelling: Labelling) -> ModelSet | None:
     """The generation whose answers are current, promoted if it was not yet."""
     new, name = generation(labelling), labelling.library.name
     with session_scope(runtime.engine) as session:
-        current = promoted(session, TASK, name)
+        current = promoted_model_set(session, TASK, name)
         if current == new:
             raise ValueError(
-                f"{describe(session, new)} is in use already: set WORDWAVE_CODEC or WORDWAVE_LLM"
+                f"{describe_model_set(session, new)} is in use already: set WORDWAVE_CODEC or WORDWAVE_LLM"
             )
-        if current is None and (current := latest_generation(session, TASK, name, besides=new)):
+        if current is None and (current := latest_model_set(session, TASK, name, besides=new)):
             promote(session, TASK, current)
     return current
 
 
-def _compare(runtime: Runtime, labelling: Labelling, place: str, old: Generation) -> Comparison:
+def _compare(runtime: Runtime, labelling: Labelling, place: str, old: ModelSet) -> Comparison:
     new = generation(labelling)
     with session_scope(runtime.engine) as session:
-        answers = side_by_side(session, TASK, place, old, new)
-        return Comparison(describe(session, old), describe(session, new), answers)
+        answers = answer_pairs(session, TASK, place, old, new)
+        return Comparison(describe_model_set(session, old), describe_model_set(session, new), answers)
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,13 @@ def promote_models(
 def _switch(session: Session, labelling: Labelling) -> Switch:
     new = generation(labelling)
     if not has_standing_answers(session, TASK, new):
-        raise ValueError(f"{describe(session, new)} has answered nothing yet: run upgrade-models first")
-    old = promoted(session, TASK, labelling.library.name)
+        raise ValueError(f"{describe_model_set(session, new)} has no answers yet: run upgrade-models first")
+    old = promoted_model_set(session, TASK, labelling.library.name)
     promote(session, TASK, new)
     use_library(session, labelling.library.name, labelling.library.version)
-    return Switch(describe(session, old) if old else "the latest answers", describe(session, new))
+    return Switch(
+        describe_model_set(session, old) if old else "the latest answers", describe_model_set(session, new)
+    )
 
 
 def prune(runtime: Runtime, codec: str) -> OpenRun:

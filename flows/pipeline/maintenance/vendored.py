@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from db.embedded.host import INSTALL, WHEEL
+from db.embedded.host import INSTALL_FOLDER, WHEEL_NAME
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def _openblas() -> str:
 
 
 def _postgres() -> str:
-    spec = find_spec(INSTALL.partition("/")[0])
+    spec = find_spec(INSTALL_FOLDER.partition("/")[0])
     assert spec
     assert spec.submodule_search_locations
-    binary = Path(spec.submodule_search_locations[0]).parent / INSTALL / "bin" / "postgres"
+    binary = Path(spec.submodule_search_locations[0]).parent / INSTALL_FOLDER / "bin" / "postgres"
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     return said.split()[-1]
 
@@ -74,7 +74,7 @@ VENDORED = (
     Vendored("libsndfile", "soundfile", _libsndfile),
     Vendored("FFmpeg", "av", _ffmpeg),
     Vendored("OpenBLAS", "numpy", _openblas),
-    Vendored("Postgres", WHEEL, _postgres),
+    Vendored("Postgres", WHEEL_NAME, _postgres),
     Vendored("libpq", "psycopg2-binary", _libpq),
 )
 ADVISORIES = (

@@ -14,13 +14,13 @@ from db.clips import ClipToTokenize
 from db.engine import session_scope
 from db.exports import Digests
 from db.run_outputs import (
-    WrittenAnswer,
-    WrittenAudio,
-    WrittenTokens,
-    written_answers,
-    written_audio,
-    written_files,
-    written_tokens,
+    AnswerSample,
+    AudioSample,
+    TokenSample,
+    get_file_digests,
+    sample_answers,
+    sample_audio,
+    sample_tokens,
 )
 from db.runs import RecordedRun, get_run
 from db.tokens import get_token_sequences
@@ -64,10 +64,10 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
     """Models, then up to `sample` clips encoded and answered again, then every written file, read again."""
     with session_scope(runtime.engine) as session:
         run = get_run(session, run_id)
-        tokens = written_tokens(session, run_id, sample)
-        answers = written_answers(session, run_id, sample)
-        audio = written_audio(session, run_id, sample)
-        files = written_files(session, run_id)
+        tokens = sample_tokens(session, run_id, sample)
+        answers = sample_answers(session, run_id, sample)
+        audio = sample_audio(session, run_id, sample)
+        files = get_file_digests(session, run_id)
     if not (tokens or answers or audio or files):
         raise ValueError(f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there")
     models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
@@ -100,9 +100,9 @@ FILES_REMEDY = (
 
 def _models(
     runtime: Runtime,
-    tokens: Sequence[WrittenTokens],
-    answers: Sequence[WrittenAnswer],
-    audio: Sequence[WrittenAudio],
+    tokens: Sequence[TokenSample],
+    answers: Sequence[AnswerSample],
+    audio: Sequence[AudioSample],
 ) -> str:
     """The models of the settings, hashed from their files, are the ones of the rows."""
     codec, settings = runtime.codec.fingerprint, runtime.settings
@@ -133,7 +133,7 @@ def _short(fingerprints: Iterable[str]) -> str:
     return ", ".join(sorted(fingerprint[:12] for fingerprint in fingerprints))
 
 
-def _codes(runtime: Runtime, tokens: Sequence[WrittenTokens]) -> str:
+def _codes(runtime: Runtime, tokens: Sequence[TokenSample]) -> str:
     again: list[Work] = []
     for _, together in groupby(sorted((row.clip for row in tokens), key=lambda clip: clip.uri), _in_s3):
         clips = list(together)
@@ -151,7 +151,7 @@ def _in_s3(clip: ClipToTokenize) -> bool:
     return is_s3(clip.uri)
 
 
-def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer]) -> str:
+def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]) -> str:
     labelling = Labelling(runtime, _request(LabelRequest, run, answers[0].library))
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
@@ -168,7 +168,7 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[WrittenAnswer
     return _finding(len(answers), f"clips are answered as they were, within {tolerance:g}", wrong)
 
 
-def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[WrittenAudio]) -> str:
+def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> str:
     request = _request(AudioRequest, run, audio[0].library)
     generating = generating_of(runtime, audio[0].task, request)
     asked = [Asked(row.text, row.content_sha256) for row in audio]
@@ -196,7 +196,7 @@ def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
     return kind(**(asked | {"library": library}))
 
 
-def _same(stored: WrittenAnswer, now: Prediction | AudioRejected, tolerance: float) -> bool:
+def _same(stored: AnswerSample, now: Prediction | AudioRejected, tolerance: float) -> bool:
     if isinstance(now, AudioRejected) or stored.probabilities.keys() != now.probabilities.keys():
         return False
     far = max(abs(stored.probabilities[label] - p) for label, p in now.probabilities.items())

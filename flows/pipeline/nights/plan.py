@@ -11,7 +11,7 @@ from typing import Literal
 from core.errors import PromptTooLong
 from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from flows.pipeline.ingest import listed_clips
 from flows.pipeline.labeling.label import TASK, Labelling
 from flows.pipeline.labeling.results import is_exported
@@ -119,7 +119,7 @@ class Planner:
 class _Place:
     """A listing, and what is stored of the same place."""
 
-    listed: list[Listed]
+    listed: list[ObjectVersion]
     stored: Mapping[tuple[str, str], StoredVersion]
 
     @classmethod
@@ -137,7 +137,7 @@ class _Place:
     def versions(self) -> set[tuple[str, str]]:
         return {(clip.uri, token) for clip in self.listed for token in clip.tokens}
 
-    def stored_version(self, clip: Listed) -> StoredVersion | None:
+    def stored_version(self, clip: ObjectVersion) -> StoredVersion | None:
         """What is stored of a listed version, under the token of today or one that it had before."""
         found = (self.stored.get((clip.uri, token)) for token in clip.tokens)
         return next((version for version in found if version), None)

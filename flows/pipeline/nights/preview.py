@@ -92,7 +92,7 @@ def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPre
     """The prompt of the first of the contents, or of a demonstration where none has tokens."""
     from core.in_context.labelers import FewShotLabeler
     from core.in_context.nearest_shots import NearestShotsLabeler
-    from core.prompts.model_slots import said_labels
+    from core.prompts.model_slots import label_words
 
     runtime = labelling.runtime
     if runtime.settings.llm is None:
@@ -111,7 +111,7 @@ def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPre
     asked = [*prompt.prefix_ids, *prompt.query_ids(clip)[0]]
     return PromptPreview(
         text=runtime.vocabulary.tokenizer.decode(asked),
-        words=said_labels(prompt.labels, prompt.shown.slots, 0) if prompt.shown.slots else {},
+        words=label_words(prompt.labels, prompt.model_prompt.slots, 0) if prompt.model_prompt.slots else {},
         of_demonstration=not contents,
         shared=len(prompt.prefix_ids),
         longest=labeler.longest_prompt,

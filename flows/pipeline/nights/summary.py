@@ -8,7 +8,7 @@ from uuid import UUID
 
 from db.engine import session_scope
 from db.night_change import NightChange, compare_nights
-from db.nights import CompletedRun, run_before
+from db.nights import CompletedRun, previous_run
 from db.predictions import Answer
 from flows.pipeline.labeling.label import NEIGHBOURS
 from flows.pipeline.labeling.report import ClipAnswer
@@ -97,7 +97,7 @@ class EarlierNight:
 def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
     """The last completed night of the same prefix and library before a run, None for the first."""
     with session_scope(runtime.engine) as session:
-        run = run_before(session, run_id)
+        run = previous_run(session, run_id)
         if run is None or run.summary is None:
             return None
         return EarlierNight(run, NightSummary(**run.summary), compare_nights(session, run.id, run_id))

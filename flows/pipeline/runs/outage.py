@@ -139,7 +139,7 @@ def _own_pause(error: Exception, pauses: list[float]) -> float:
 def _is_away(error: Exception) -> bool:
     """Whether nobody answered, rather than that one answer was too slow or of no use."""
     if isinstance(error, DBAPIError):
-        return sqlstate.meaning(error) in sqlstate.AWAY
+        return sqlstate.meaning(error) in sqlstate.UNAVAILABLE
     return is_transient(error) and not isinstance(error, OF_ONE_OBJECT)
 
 

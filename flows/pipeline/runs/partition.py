@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from db.clips import Selection, modified_uris
+from db.clips import Selection, uris_modified_between
 from db.engine import session_scope
 from flows.pipeline.runs.days import modified_span, render_day, resolve_day
 from flows.pipeline.runtime.runtime import Runtime
@@ -46,7 +46,7 @@ class Partition:
         if self.span is None:
             return self.place
         with session_scope(runtime.engine) as session:
-            return modified_uris(session, self.place, *self.span)
+            return uris_modified_between(session, self.place, *self.span)
 
 
 def partition_of(

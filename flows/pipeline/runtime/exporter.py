@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import make_engine, session_scope
-from db.figures import Figure, read_figures
+from db.figures import FigureRow, read_figures
 from flows.pipeline.runtime.otlp import send_metrics
 
 LOOPBACK = "127.0.0.1"
@@ -38,10 +38,10 @@ class Family:
     labels: Mapping[str, str]
     """Name of the label -> field of the figure."""
 
-    def values(self, figure: Figure) -> list[str]:
+    def values(self, figure: FigureRow) -> list[str]:
         return [getattr(figure, field) for field in self.labels.values()]
 
-    def metric(self, figures: Iterable[Figure]) -> Metric:
+    def metric(self, figures: Iterable[FigureRow]) -> Metric:
         """Return the family with its samples, as Prometheus takes them."""
         made = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = made(self.name, self.help, labels=list(self.labels))
@@ -97,7 +97,7 @@ class RunFigures(Collector):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reading = Lock()
-        self._read: Sequence[Figure] | None = None
+        self._read: Sequence[FigureRow] | None = None
         self._read_at = -inf
 
     def collect(self) -> Iterator[Metric]:
@@ -107,7 +107,7 @@ class RunFigures(Collector):
         for name, family in FAMILIES.items():
             yield family.metric(figure for figure in figures or () if figure.name == name)
 
-    def read(self) -> Sequence[Figure] | None:
+    def read(self) -> Sequence[FigureRow] | None:
         """Return the figures as they are or were a moment ago, or None where the database is away.
 
         Whoever asks while they are read waits for them, so that a slow database has one query to answer.
@@ -118,7 +118,7 @@ class RunFigures(Collector):
                 self._read_at = monotonic()
             return self._read
 
-    def _ask(self) -> Sequence[Figure] | None:
+    def _ask(self) -> Sequence[FigureRow] | None:
         try:
             with session_scope(self._engine) as session:
                 return read_figures(session)

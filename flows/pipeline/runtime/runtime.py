@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from db.engine import make_engine, session_scope
@@ -78,7 +78,7 @@ class Runtime:
         self.settings = settings
         self._reader = Reader(settings)
         self._thread = local()
-        self._decoders: list[Decoder] = []
+        self._decoders: list[ClipDecoder] = []
         self.batch_limits: dict[str, int] = {}
         """By step on models the largest batch that it still tries, after a larger one ran out of memory."""
 
@@ -111,13 +111,13 @@ class Runtime:
         return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode", initializer=self._add_decoder)
 
     def _add_decoder(self) -> None:
-        self._thread.decoder = Decoder(self.settings.audio_limits)
+        self._thread.decoder = ClipDecoder(self.settings.audio_limits)
         self._decoders.append(self._thread.decoder)
 
     @property
-    def decoder(self) -> Decoder:
+    def decoder(self) -> ClipDecoder:
         """The decoder of this thread, which must be one of `decoding`."""
-        decoder: Decoder = self._thread.decoder
+        decoder: ClipDecoder = self._thread.decoder
         return decoder
 
     @cached_property

@@ -1,6 +1,6 @@
 """Where clips are read and results are written: S3 or local folders, with the same behaviour."""
 
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from flows.pipeline.storage.interface import (
     CredentialsRejected,
     DamagedTransfer,
@@ -22,8 +22,8 @@ __all__ = [
     "CredentialsRejected",
     "DamagedTransfer",
     "Fetched",
-    "Listed",
     "NothingRead",
+    "ObjectVersion",
     "Readable",
     "Storage",
     "StorageDenied",

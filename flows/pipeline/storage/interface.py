@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 
 
 class StorageError(Exception):
@@ -85,7 +85,7 @@ class Storage(Readable, Protocol):
     An equal version token means equal bytes: such an object need not be read again.
     """
 
-    def list(self, place: str) -> Iterator[Listed]:
+    def list(self, place: str) -> Iterator[ObjectVersion]:
         """The object of that name, then all below the folder of that name, in the order of their URIs.
 
         Each URI is canonical(place), or starts with it and a slash. A place that is not there lists nothing.
@@ -93,7 +93,7 @@ class Storage(Readable, Protocol):
         """
         ...
 
-    def find(self, uri: str) -> Listed | None:
+    def find(self, uri: str) -> ObjectVersion | None:
         """The object of that name alone, None where there is none; raises as list."""
         ...
 

@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 from uuid import uuid4
 
 from core.errors import AudioRejected
-from db.object_version import UNLISTED, Listed
+from db.object_version import UNLISTED, ObjectVersion
 from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.beneath import open_beneath
 from flows.pipeline.storage.hashed_copy import CHUNK, check_size, sha256_of, spool
@@ -39,14 +39,14 @@ class LocalStorage:
     def __init__(self, base: str, access: Access, max_bytes: int) -> None:
         self._base, self._access, self._max_bytes = base, access, max_bytes
 
-    def list(self, place: str) -> Iterator[Listed]:
+    def list(self, place: str) -> Iterator[ObjectVersion]:
         """See Storage. Links to files are followed inside the allow-list; links to folders are not."""
         start = str(file_path(self._place(place)))
         if len(file_uri(start)) > MAX_URI:
             raise StorageRefused(f"{start!r} is too long a name: {MAX_URI} bytes, percent-encoded, at most")
         return self._walk(start)
 
-    def find(self, uri: str) -> Listed | None:
+    def find(self, uri: str) -> ObjectVersion | None:
         """See Storage."""
         self._place(uri)
         path = file_path(uri)
@@ -62,7 +62,7 @@ class LocalStorage:
             raise StorageMissing(f"{str(root)!r} does not exist: is it mounted?")
         return place
 
-    def _walk(self, start: str) -> Iterator[Listed]:
+    def _walk(self, start: str) -> Iterator[ObjectVersion]:
         pending = [start]
         while pending:
             path = pending.pop()
@@ -78,7 +78,7 @@ class LocalStorage:
             if listed:
                 yield listed
 
-    def _listed(self, path: str) -> Listed | None:
+    def _listed(self, path: str) -> ObjectVersion | None:
         if os.path.islink(path) and not self._link_allowed(path):
             return None
         try:
@@ -90,7 +90,7 @@ class LocalStorage:
         if not stat.S_ISREG(status.st_mode):
             return None
         modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_SECOND), UTC)
-        return Listed(_uri(path), _token(status), status.st_size, modified, _former_token(status))
+        return ObjectVersion(_uri(path), _token(status), status.st_size, modified, _former_token(status))
 
     def _link_allowed(self, path: str) -> bool:
         try:
@@ -240,10 +240,10 @@ def _uri(path: str) -> str:
     return f"{uri[: MAX_URI - 100]}{CUT}{sha256_of(uri.encode()).hex()}"
 
 
-def _unlisted(path: str, error: OSError) -> Listed:
+def _unlisted(path: str, error: OSError) -> ObjectVersion:
     log.warning("%r cannot be listed, and what is known of it is kept: %s", path, error)
     token = UNLISTED + errorcode.get(error.errno or 0, "EIO")
-    return Listed(_uri(path), token, 0, datetime.fromtimestamp(0, UTC))
+    return ObjectVersion(_uri(path), token, 0, datetime.fromtimestamp(0, UTC))
 
 
 @contextmanager

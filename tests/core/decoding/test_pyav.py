@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.in_process import AudioInfo, AudioLimits, Samples, open_audio
 from core.errors import AudioRejected
 
@@ -81,18 +81,18 @@ WHOLE: dict[str, tuple[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    with Decoder() as decoder:
+def decoder() -> Iterator[ClipDecoder]:
+    with ClipDecoder() as decoder:
         yield decoder
 
 
-def read(decoder: Decoder, path: Path, content: bytes) -> tuple[Samples, AudioInfo]:
+def read(decoder: ClipDecoder, path: Path, content: bytes) -> tuple[Samples, AudioInfo]:
     path.write_bytes(content)
     stream = decoder.open(path)
     return np.concatenate(list(stream)), stream.info
 
 
-def reason(decoder: Decoder, path: Path, content: bytes) -> str:
+def reason(decoder: ClipDecoder, path: Path, content: bytes) -> str:
     try:
         read(decoder, path, content)
     except AudioRejected as rejected:
@@ -102,7 +102,7 @@ def reason(decoder: Decoder, path: Path, content: bytes) -> str:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_recording_is_decoded_whole_by_the_confined_child(
-    decoder: Decoder, tmp_path: Path, name: str
+    decoder: ClipDecoder, tmp_path: Path, name: str
 ) -> None:
     container, make = WHOLE[name]
     samples, info = read(decoder, tmp_path / "clip", make())
@@ -113,7 +113,7 @@ def test_a_recording_is_decoded_whole_by_the_confined_child(
     assert 0.25 < np.abs(middle).max() < 0.35
 
 
-def test_the_child_decodes_what_this_process_does(decoder: Decoder, tmp_path: Path) -> None:
+def test_the_child_decodes_what_this_process_does(decoder: ClipDecoder, tmp_path: Path) -> None:
     samples, info = read(decoder, tmp_path / "clip", write("ipod", "aac", samples=tone(3.0)))
     with (tmp_path / "clip").open("rb") as file:
         stream = open_audio(file)
@@ -122,7 +122,7 @@ def test_the_child_decodes_what_this_process_does(decoder: Decoder, tmp_path: Pa
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_f32le"])
-def test_full_scale_is_one_in_every_sample_format(decoder: Decoder, tmp_path: Path, codec: str) -> None:
+def test_full_scale_is_one_in_every_sample_format(decoder: ClipDecoder, tmp_path: Path, codec: str) -> None:
     samples, _ = read(decoder, tmp_path / "clip", write("matroska", codec))
     np.testing.assert_allclose(samples, tone(1.0)[:, 0], atol=1 / 64 if codec == "pcm_u8" else 1e-4)
 
@@ -133,7 +133,7 @@ NO_PROMISE = {"aac", "aac, joined", "aac with a tag", "webm of a browser", "mp4 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_recording_that_breaks_off_is_never_taken_for_the_whole(
-    decoder: Decoder, tmp_path: Path, name: str
+    decoder: ClipDecoder, tmp_path: Path, name: str
 ) -> None:
     whole = WHOLE[name][1]()
     outcomes = [
@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_go_unread_or_passes_a_limit_is_refused(
-    decoder: Decoder, tmp_path: Path, name: str
+    decoder: ClipDecoder, tmp_path: Path, name: str
 ) -> None:
     expected, make = REFUSED[name]
     assert reason(decoder, tmp_path / "clip", make()) == expected
@@ -178,7 +178,7 @@ def test_what_would_go_unread_or_passes_a_limit_is_refused(
 
 def test_the_limits_of_a_clip_hold(tmp_path: Path) -> None:
     limits = AudioLimits(max_channels=2, max_duration=2.0, max_expansion=10, min_bomb_bytes=0)
-    with Decoder(limits) as decoder:
+    with ClipDecoder(limits) as decoder:
         six, long = write("ipod", "aac", samples=tone(1, 6)), write("ipod", "alac", samples=tone(3.0))
         assert reason(decoder, tmp_path / "clip", six) == "bad_channels"
         assert reason(decoder, tmp_path / "clip", long) == "too_long"
@@ -186,7 +186,9 @@ def test_the_limits_of_a_clip_hold(tmp_path: Path) -> None:
         assert reason(decoder, tmp_path / "clip", quiet) == "bomb"
 
 
-def test_damage_gives_a_clip_or_a_reason_and_never_another_child(decoder: Decoder, tmp_path: Path) -> None:
+def test_damage_gives_a_clip_or_a_reason_and_never_another_child(
+    decoder: ClipDecoder, tmp_path: Path
+) -> None:
     random = np.random.default_rng(0)
     for name in ("m4a", "mp4 in fragments", "aac", "webm", "webm of a browser"):
         whole = WHOLE[name][1]()

@@ -4,7 +4,7 @@ import torch
 
 from core.audio.waveform import pad_to_multiple
 from core.codec import LLMCodec
-from core.evaluation.features import describe, mel_statistics
+from core.evaluation.features import extract_features, mel_statistics
 from core.presets import preset_directory
 
 
@@ -19,7 +19,7 @@ def hiss(seconds: float, seed: int = 0) -> torch.Tensor:
 
 
 def test_a_clip_is_described_by_its_codes_and_by_vectors_of_one_size(codec: LLMCodec) -> None:
-    short, long = (describe(codec, hiss(seconds)) for seconds in (0.5, 3.0))
+    short, long = (extract_features(codec, hiss(seconds)) for seconds in (0.5, 3.0))
     assert [layer.tolist() for layer in codec.encode(hiss(0.5))] == [
         [layer.tolist()] for layer in short.codes.layers
     ]

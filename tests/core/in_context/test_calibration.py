@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from core.evaluation.metrics import expected_calibration_error
 from core.in_context.baselines import FloatArray
-from core.in_context.calibration import TEMPERATURES, apply_temperature, fit_temperature
+from core.in_context.calibration import TEMPERATURE_BOUNDS, apply_temperature, fit_temperature
 
 
 def answers_at(temperature: float, seed: int, count: int = 4000) -> tuple[FloatArray, list[int]]:
@@ -33,7 +33,7 @@ def test_a_fit_on_some_answers_calibrates_others(temperature: float) -> None:
     assert errors[1] < 0.03 < errors[0]
 
 
-@given(seed=st.integers(0, 10**6), temperature=st.floats(*TEMPERATURES))
+@given(seed=st.integers(0, 10**6), temperature=st.floats(*TEMPERATURE_BOUNDS))
 def test_calibration_keeps_the_order_and_the_sum(seed: int, temperature: float) -> None:
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), size=5)
     calibrated = apply_temperature(probabilities, temperature)
@@ -43,9 +43,9 @@ def test_calibration_keeps_the_order_and_the_sum(seed: int, temperature: float) 
 
 def test_answers_that_are_all_right_or_all_wrong_give_a_bounded_temperature() -> None:
     certain = np.array([[0.9, 0.1]] * 3)
-    assert fit_temperature(certain, [0, 0, 0]) == pytest.approx(TEMPERATURES[0])
-    assert fit_temperature(certain, [1, 1, 1]) == pytest.approx(TEMPERATURES[1])
-    assert np.isfinite(apply_temperature(np.array([[1.0, 0.0]]), TEMPERATURES[0])).all()
+    assert fit_temperature(certain, [0, 0, 0]) == pytest.approx(TEMPERATURE_BOUNDS[0])
+    assert fit_temperature(certain, [1, 1, 1]) == pytest.approx(TEMPERATURE_BOUNDS[1])
+    assert np.isfinite(apply_temperature(np.array([[1.0, 0.0]]), TEMPERATURE_BOUNDS[0])).all()
 
 
 def test_without_answers_there_is_nothing_to_fit() -> None:

@@ -131,7 +131,7 @@ def test_paper_mode_says_what_greedy_generation_says(llama: FrozenLlama, vocabul
     clips = [clip(seed) for seed in range(100, 110)]
     said = [LabelAnswer(labeler.prompt.trie) for _ in clips]
     queries = [labeler.prompt.query_ids(one)[0] for one in clips]
-    llama.answer(
+    llama.generate(
         llama.prefill(labeler.prompt.prefix_ids), queries, said, [lambda row: int(row.argmax())] * 10
     )
     for answer, prediction in zip(said, labeler.label(clips), strict=True):

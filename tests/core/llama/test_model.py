@@ -120,7 +120,7 @@ def test_threads_that_share_a_prefix_score_and_answer_as_one_alone(llama: Frozen
 
     def ask(queries: list[list[int]]) -> tuple[torch.Tensor, list[list[int]]]:
         said = [Anything(5), Anything(3)]
-        llama.answer(prefix, queries, said, [greedy, greedy])
+        llama.generate(prefix, queries, said, [greedy, greedy])
         return llama.score(prefix, queries, trie), [answer.said for answer in said]
 
     alone = [ask(queries) for queries in rows]
@@ -176,7 +176,7 @@ class Anything:
     def allowed(self) -> torch.Tensor:
         return self._ids[: 0 if len(self.said) == self.longest else None]
 
-    def say(self, token_id: int) -> None:
+    def accept(self, token_id: int) -> None:
         self.said.append(token_id)
 
 
@@ -188,7 +188,7 @@ def answers_to(
     llama: FrozenLlama, queries: list[list[int]], lengths: Sequence[int], budget: int = 512
 ) -> list[list[int]]:
     said = [Anything(length) for length in lengths]
-    llama.answer(llama.prefill(PREFIX), queries, said, [greedy] * len(queries), pack_budget=budget)
+    llama.generate(llama.prefill(PREFIX), queries, said, [greedy] * len(queries), pack_budget=budget)
     return [answer.said for answer in said]
 
 
@@ -221,7 +221,7 @@ def test_what_is_said_under_the_trie_is_the_label_that_greedy_scoring_finds(
     trie = label_trie(label_ids, CLOSING)
     prefix = llama.prefill(PREFIX)
     said = [LabelAnswer(trie) for _ in queries]
-    llama.answer(prefix, queries, said, [greedy] * len(queries))
+    llama.generate(prefix, queries, said, [greedy] * len(queries))
     best = [trie.labels[trie.greedy(row)] for row in llama.score_nodes(prefix, queries, trie).tolist()]
     assert [answer.said for answer in said] == [[*label_ids[label], CLOSING] for label in best]
 
@@ -235,7 +235,7 @@ def test_the_choice_is_between_the_logits_of_what_may_come_next(llama: FrozenLla
 
     trie = label_trie({"dog": [9], "cat": [7], "rain": [8]}, CLOSING)
     said, prefix = LabelAnswer(trie), llama.prefill(PREFIX)
-    llama.answer(prefix, [[5]], [said], [first])
+    llama.generate(prefix, [[5]], [said], [first])
     assert said.said == [7, CLOSING]
     nodes = dict(zip(trie.token_ids, llama.score_nodes(prefix, [[5]], trie)[0].tolist(), strict=False))
     expected = torch.tensor([nodes[token_id] for token_id in (7, 8, 9)])
@@ -248,7 +248,7 @@ def test_a_prefix_is_as_it_was_after_answers(llama: FrozenLlama) -> None:
     keys = prefix.kv_cache.layers[0].keys.clone()
     for _ in range(2):
         said = [Anything(5), Anything(3)]
-        llama.answer(prefix, [[9, 10], [11]], said, [greedy, greedy])
+        llama.generate(prefix, [[9, 10], [11]], said, [greedy, greedy])
         assert torch.equal(prefix.kv_cache.layers[0].keys, keys)
         assert [answer.said for answer in said] == answers_to(llama, [[9, 10], [11]], [5, 3])
 
@@ -262,7 +262,7 @@ def test_a_prefix_is_as_it_was_after_an_answer_that_failed_half_way(llama: Froze
         return greedy(logits)
 
     with pytest.raises(MemoryError):
-        llama.answer(prefix, [[9, 10]], [said], [fail])
+        llama.generate(prefix, [[9, 10]], [said], [fail])
     assert {layer.get_seq_length() for layer in prefix.kv_cache.layers} == {len(PREFIX)}
 
 
@@ -270,10 +270,10 @@ def test_an_answer_that_does_not_fit_is_refused_before_anything_runs(llama: Froz
     prefix = llama.prefill([5] * 500)
     fits, too_long = Anything(10), Anything(11)
     with pytest.raises(PromptTooLong) as error:
-        llama.answer(prefix, [[5], [5, 6]], [fits, too_long], [greedy, greedy])
+        llama.generate(prefix, [[5], [5, 6]], [fits, too_long], [greedy, greedy])
     assert (error.value.needed, error.value.limit) == (513, 512)
     assert fits.said == []
-    llama.answer(prefix, [[5], [5, 6]], [fits, Anything(10)], [greedy, greedy])
+    llama.generate(prefix, [[5], [5, 6]], [fits, Anything(10)], [greedy, greedy])
     assert len(fits.said) == 10
 
 
@@ -288,5 +288,5 @@ def test_a_trained_model_tells_its_recorded_story(test_data: Path) -> None:
     assert stories.tokenizer is None
     first, *others = recorded["ids"]
     said = Anything(len(others), stories.vocab_size)
-    stories.answer(stories.prefill([recorded["bos"]]), [[first]], [said], [greedy])
+    stories.generate(stories.prefill([recorded["bos"]]), [[first]], [said], [greedy])
     assert said.said == others

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.llama.packing import NO_LABELS, GrowingRow, pack_queries, split_packs
+from core.llama.packing import EMPTY_TRIE, GrowingRow, pack_queries, split_packs
 from core.prompts.label_trie import label_trie
 
 TRIE = label_trie({"dog": [7], "dog bark": [7, 8], "rain": [5]}, closing_id=2)
@@ -98,6 +98,6 @@ def test_a_row_that_grows_is_the_row_that_would_be_read_at_once(
 
 
 def test_without_labels_a_query_ends_where_its_answer_begins() -> None:
-    pack = pack_queries([[10, 11], [12]], NO_LABELS, prefix_length=3)
+    pack = pack_queries([[10, 11], [12]], EMPTY_TRIE, prefix_length=3)
     assert pack.token_ids.tolist() == [[10, 11, 12]]
     assert pack.states.tolist() == [[1], [2]]

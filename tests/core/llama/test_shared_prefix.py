@@ -29,7 +29,7 @@ def a_prefix() -> SharedPrefix:
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
 def test_what_is_seen_behind_a_prefix_is_what_transformers_caches_give(steps: list[int]) -> None:
-    ours, theirs = a_prefix().continued(sum(steps)), a_prefix().kv_cache
+    ours, theirs = a_prefix().copy_with_room(sum(steps)), a_prefix().kv_cache
     for seed, ids in enumerate(steps, start=1):
         for mine, expected in zip(read(ids, ours, seed), read(ids, theirs, seed), strict=True):
             assert torch.equal(mine[0], expected[0])
@@ -38,7 +38,7 @@ def test_what_is_seen_behind_a_prefix_is_what_transformers_caches_give(steps: li
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5))
 def test_a_cache_for_what_lies_behind_a_prefix_gives_that_alone(steps: list[int]) -> None:
-    ours, theirs = a_prefix().behind(sum(steps)), DynamicCache()
+    ours, theirs = a_prefix().cache_with_room(sum(steps)), DynamicCache()
     for seed, ids in enumerate(steps, start=1):
         for mine, expected in zip(read(ids, ours, seed), read(ids, theirs, seed), strict=True):
             assert torch.equal(mine[0], expected[0])
@@ -46,7 +46,7 @@ def test_a_cache_for_what_lies_behind_a_prefix_gives_that_alone(steps: list[int]
 
 
 def test_reading_on_copies_nothing_that_was_read_before() -> None:
-    cache = a_prefix().continued(room=6)
+    cache = a_prefix().copy_with_room(room=6)
     places = {
         (keys.data_ptr(), values.data_ptr())
         for seed in (1, 2, 3)
@@ -57,7 +57,7 @@ def test_reading_on_copies_nothing_that_was_read_before() -> None:
 
 def test_a_rewound_cache_is_as_it_was_behind_the_prefix() -> None:
     prefix = a_prefix()
-    cache, fresh = prefix.continued(room=4), prefix.continued(room=4)
+    cache, fresh = prefix.copy_with_room(room=4), prefix.copy_with_room(room=4)
     read(4, cache, seed=1)
     prefix.rewind(cache)
     assert cache.get_seq_length() == len(prefix.token_ids)

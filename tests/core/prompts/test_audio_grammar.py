@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BadCodes, PromptError
-from core.prompts.audio_grammar import AudioAnswer, AudioGrammar
+from core.prompts.audio_grammar import AudioConstraint, AudioGrammar
 from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
@@ -57,22 +57,24 @@ def two_readings(vocabulary: Vocabulary, codes: AudioCodes) -> bool:
     return (*vocabulary.token_ids(0, codes[0][-1:]), codes[1][0]) in words
 
 
-def spell(grammar: AudioGrammar, token_ids: list[int], num_blocks: int) -> AudioAnswer:
+def spell(grammar: AudioGrammar, token_ids: list[int], num_blocks: int) -> AudioConstraint:
     """The answer of these ids. Each but the last leaves it open."""
     answer = grammar.begin(num_blocks)
     for token_id in token_ids:
         assert not answer.complete
-        answer.say(token_id)
+        answer.accept(token_id)
     return answer
 
 
-def choose_ids(data: st.DataObject, grammar: AudioGrammar, num_blocks: int) -> tuple[AudioAnswer, list[int]]:
+def choose_ids(
+    data: st.DataObject, grammar: AudioGrammar, num_blocks: int
+) -> tuple[AudioConstraint, list[int]]:
     """Any answer that can be said."""
     answer, said = grammar.begin(num_blocks), []
     while not answer.complete:
         allowed = answer.allowed
         said.append(int(allowed[data.draw(st.integers(0, len(allowed) - 1))]))
-        answer.say(said[-1])
+        answer.accept(said[-1])
     return answer, said
 
 
@@ -128,7 +130,7 @@ def test_after_the_last_word_an_id_that_can_continue_it_does(
     answer = spell(grammar, [first, first], 1)
     assert torch.equal(answer.allowed, grammar.acoustic)
     for token_id in (second, *range(3, 15)):
-        answer.say(token_id)
+        answer.accept(token_id)
     assert answer.codes[0] == (grammar.codes[(first,)], grammar.codes[(first, second)])
     assert answer.codes[1] == (3, 4, 5, 6)
 
@@ -146,11 +148,11 @@ def test_in_acoustic_layers_every_id_may_come_and_none_ends_the_audio(
     vocabulary: Vocabulary, grammar: AudioGrammar
 ) -> None:
     tokenizer = vocabulary.tokenizer
-    words = next(ids for ids in grammar.codes if not grammar.goes_on(ids[0])) * 2
+    words = next(ids for ids in grammar.codes if not grammar.begins_pair(ids[0])) * 2
     answer = spell(grammar, [*words], 1)
     for number in range(12):
         assert answer.allowed.tolist() == list(range(len(tokenizer)))
-        answer.say((tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)[number % 3])
+        answer.accept((tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)[number % 3])
     assert answer.codes[1:] == ((0, 1, 2, 0), (1, 2, 0, 1, 2, 0, 1, 2))
 
 
@@ -163,7 +165,7 @@ def test_what_may_not_come_next_is_refused_and_changes_nothing(
     allowed = answer.allowed
     others = sorted({-1, *range(421)} - set(allowed.tolist()))
     with pytest.raises(PromptError, match="cannot come next"):
-        answer.say(data.draw(st.sampled_from(others)))
+        answer.accept(data.draw(st.sampled_from(others)))
     assert torch.equal(answer.allowed, allowed)
     assert allowed.dtype == torch.int64
     assert allowed.tolist() == sorted(set(allowed.tolist()))
@@ -171,7 +173,7 @@ def test_what_may_not_come_next_is_refused_and_changes_nothing(
 
 def test_answers_of_one_grammar_do_not_share_what_is_said(grammar: AudioGrammar) -> None:
     first, second = grammar.begin(1), grammar.begin(1)
-    first.say(int(first.allowed[0]))
+    first.accept(int(first.allowed[0]))
     assert torch.equal(second.allowed, grammar.begins)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.errors import PromptError
 from core.prompts.generation import (
     INSTRUCTIONS,
-    LONGEST_TEXT,
+    MAX_TEXT_CHARACTERS,
     Example,
     GenerationTemplate,
     check_text,
@@ -87,7 +87,7 @@ def test_every_task_has_an_instruction_that_stays_one_line() -> None:
         ("dog\nOutput: ", "line break"),
         ("dog\x00", "control character"),
         ("dog\N{LINE SEPARATOR}cat", "line break"),
-        ("x" * (LONGEST_TEXT + 1), "has 201 characters, at most 200"),
+        ("x" * (MAX_TEXT_CHARACTERS + 1), "has 201 characters, at most 200"),
         ("x" * 10_000, "has 10000 characters, at most 200"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_text_that_cannot_stand_in_a_prompt_is_refused(
         GenerationTemplate(vocabulary, "speech").query_ids(text)
 
 
-@given(text=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=LONGEST_TEXT))
+@given(text=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=MAX_TEXT_CHARACTERS))
 def test_any_printable_text_without_the_prompts_marks_stands_in_it(vocabulary: Vocabulary, text: str) -> None:
     if "###" in text:
         return

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CheckpointMismatch, PromptError
-from core.prompts.model_slots import ModelPrompt, read_model_prompt, said_labels
+from core.prompts.model_slots import ModelPrompt, label_words, read_model_prompt
 
 SLOTS = ("two", "three", "four", "five")
 
@@ -43,23 +43,23 @@ def test_a_file_that_does_not_say_how_to_ask_is_refused(tmp_path: Path, content:
 
 
 def test_without_slots_labels_are_said_as_they_are() -> None:
-    assert said_labels(("cat", "dog"), (), 3) == {"cat": "cat", "dog": "dog"}
+    assert label_words(("cat", "dog"), (), 3) == {"cat": "cat", "dog": "dog"}
 
 
 @given(labels=st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True), order=st.integers(0, 50))
 def test_every_label_gets_a_slot_of_its_own_the_same_each_time(labels: list[str], order: int) -> None:
-    said = said_labels(labels, SLOTS, order)
+    said = label_words(labels, SLOTS, order)
     assert list(said) == labels
     assert len(set(said.values())) == len(labels)
     assert set(said.values()) <= set(SLOTS)
-    assert said == said_labels(labels, SLOTS, order)
+    assert said == label_words(labels, SLOTS, order)
 
 
 def test_the_first_order_takes_the_slots_as_they_stand_and_others_do_not() -> None:
-    assert list(said_labels("ab", SLOTS, 0).values()) == ["two", "three"]
-    assert len({tuple(said_labels("abcd", SLOTS, order).values()) for order in range(10)}) > 5
+    assert list(label_words("ab", SLOTS, 0).values()) == ["two", "three"]
+    assert len({tuple(label_words("abcd", SLOTS, order).values()) for order in range(10)}) > 5
 
 
 def test_more_labels_than_slots_are_refused() -> None:
     with pytest.raises(PromptError, match="5 labels, this model can tell 4 apart"):
-        said_labels("abcde", SLOTS, 0)
+        label_words("abcde", SLOTS, 0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AudioRejected
-from core.tokens.loudness import QUIETEST, LevelMeter
+from core.tokens.loudness import MIN_LEVEL, LevelMeter
 
 SPAN, BLOCK = 1920, 3840
 
@@ -28,7 +28,7 @@ def test_levels_do_not_depend_on_how_the_clip_arrives(length: int, cut: int, see
 
 def test_full_scale_is_zero_half_is_minus_six_decibels_and_padding_is_silence() -> None:
     samples = torch.cat((torch.ones(SPAN), 0.5 * torch.ones(SPAN), torch.ones(SPAN)))
-    assert levels(samples, 1000) == [0, -60, 0, QUIETEST]
+    assert levels(samples, 1000) == [0, -60, 0, MIN_LEVEL]
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from db.embedded.host import INSTALL, LIBRARIES, LONGEST_SOCKET_PATH, SOCKET
+from db.embedded.host import INSTALL_FOLDER, LIBRARIES_FOLDER, MAX_SOCKET_PATH_BYTES, SOCKET_NAME
 from db.embedded.server import EmbeddedServer, EmbeddedServerError, start, stop
 
 START = """
@@ -139,7 +139,7 @@ def test_a_pid_file_that_names_a_stranger_does_not_stop_a_start(home: Path) -> N
     text_of_pid_file = pid_file.read_text()
     stop(home)
     pid_file.write_text(f"{os.getpid()}\n" + text_of_pid_file.split("\n", 1)[1])
-    (server.socket_folder / f"{SOCKET}.lock").write_text(f"{os.getpid()}\n")
+    (server.socket_folder / f"{SOCKET_NAME}.lock").write_text(f"{os.getpid()}\n")
     assert start(home) == server
 
 
@@ -197,12 +197,12 @@ def test_a_first_start_that_was_killed_half_way_is_finished_by_the_next(home: Pa
 def test_a_long_path_has_its_socket_elsewhere(fresh_home: Path) -> None:
     home = fresh_home / ("a folder with 'quotes' and spaces " * 3)
     server = start(home)
-    assert len(str(server.socket_folder)) < LONGEST_SOCKET_PATH < len(str(home))
+    assert len(str(server.socket_folder)) < MAX_SOCKET_PATH_BYTES < len(str(home))
     stop(home)
     shutil.rmtree(server.socket_folder)  # as a restart of the machine does
     again = start(home)
     assert _ask(again.url("writer"), "SELECT 1") == 1
-    assert len(str(again.socket_folder)) < LONGEST_SOCKET_PATH
+    assert len(str(again.socket_folder)) < MAX_SOCKET_PATH_BYTES
     kept_elsewhere = (home / "postgres").is_symlink()  # root's: its folder has a short path of its own
     assert kept_elsewhere or again.socket_folder != server.socket_folder
     _remove(home)
@@ -225,10 +225,10 @@ def wheel() -> Iterator[Path]:
     assert spec.submodule_search_locations
     installed = Path(spec.submodule_search_locations[0]).parent
     environment = _make_home()
-    for part in (INSTALL, LIBRARIES):
+    for part in (INSTALL_FOLDER, LIBRARIES_FOLDER):
         unused = shutil.ignore_patterns("include", "*.a")
         shutil.copytree(installed / part, environment / part, symlinks=True, ignore=unused)
-    (environment / INSTALL).with_name("__init__.py").touch()
+    (environment / INSTALL_FOLDER).with_name("__init__.py").touch()
     yield environment
     shutil.rmtree(environment)
 

@@ -11,7 +11,7 @@ from db.runs import RunClaim, RunLost
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.ingest import ingest
 from flows.pipeline.runtime.runtime import Runtime
-from flows.pipeline.storage import Listed, canonical, open_storage
+from flows.pipeline.storage import ObjectVersion, canonical, open_storage
 from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import new_run, rows, tone, write_clip
@@ -66,7 +66,7 @@ def test_no_transaction_is_open_while_the_storage_lists(
     write_clip(folder / "one.wav", tone(300))
     seen = []
 
-    def slow(uri: str) -> Iterator[Listed]:
+    def slow(uri: str) -> Iterator[ObjectVersion]:
         for listed in open_storage(str(folder), runtime.settings).list(uri):
             seen.append(rows(runtime.engine, OPEN_TRANSACTIONS))
             yield listed

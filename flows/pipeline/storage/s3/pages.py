@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from flows.pipeline.storage.interface import DamagedTransfer
 from flows.pipeline.storage.s3.download import etag_token, version_token
 from flows.pipeline.storage.uris import S3
@@ -42,7 +42,9 @@ def _refuse_foreign(operation_model: Any, response_dict: dict[str, Any], **_: An
         response_dict.update(status_code=500, body=_FOREIGN)
 
 
-def object_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
+def object_pages(
+    client: "S3Client", bucket: str, prefix: str, page_size: int
+) -> Iterator[list[ObjectVersion]]:
     """List the objects of a bucket that keeps no versions."""
     pages = client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
@@ -52,7 +54,9 @@ def object_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -
         yield [_listed(bucket, entry) for entry in page.get("Contents", []) if _is_clip(entry)]
 
 
-def version_pages(client: "S3Client", bucket: str, prefix: str, page_size: int) -> Iterator[list[Listed]]:
+def version_pages(
+    client: "S3Client", bucket: str, prefix: str, page_size: int
+) -> Iterator[list[ObjectVersion]]:
     """List the newest version of each object."""
     pages = client.get_paginator("list_object_versions").paginate(
         Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page_size}
@@ -82,11 +86,11 @@ def _is_clip(entry: "_Entry") -> bool:
     return not key.endswith("/")  # what consoles put in the place of a folder
 
 
-def _listed(bucket: str, entry: "_Entry") -> Listed:
+def _listed(bucket: str, entry: "_Entry") -> ObjectVersion:
     """The row of one entry of a page, of either kind."""
     version = str(entry.get("VersionId", _NO_VERSION))
     modified = entry["LastModified"]
     token = version_token(version)
     if version == _NO_VERSION:
         token = etag_token(entry["ETag"], entry["Size"], modified.timestamp())
-    return Listed(f"{S3}{bucket}/{entry['Key']}", token, entry["Size"], modified)
+    return ObjectVersion(f"{S3}{bucket}/{entry['Key']}", token, entry["Size"], modified)

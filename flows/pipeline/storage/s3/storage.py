@@ -25,7 +25,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from core.errors import AudioRejected
-from db.object_version import Listed
+from db.object_version import ObjectVersion
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.hashed_copy import sha256_of
@@ -92,23 +92,23 @@ class S3Storage:
         self._access, self._max_bytes = Access.of(settings), settings.max_bytes
         self._has_md5_etags = True
 
-    def list(self, place: str) -> Iterator[Listed]:
+    def list(self, place: str) -> Iterator[ObjectVersion]:
         """See Storage."""
         place = canonical(place)
         self._access.root(place)
         return chain(self._named(place), self._starting_with(below(place), _PAGE))
 
-    def find(self, uri: str) -> Listed | None:
+    def find(self, uri: str) -> ObjectVersion | None:
         """See Storage."""
         self._access.root(uri)
         return next(self._named(uri), None)
 
-    def _named(self, uri: str) -> Iterator[Listed]:
+    def _named(self, uri: str) -> Iterator[ObjectVersion]:
         """The object itself, if any: of all keys that start with its key it comes first."""
         first = islice(self._starting_with(uri, page_size=1), 1)
         return (listed for listed in first if listed.uri == uri)
 
-    def _starting_with(self, prefix: str, page_size: int) -> Iterator[Listed]:
+    def _starting_with(self, prefix: str, page_size: int) -> Iterator[ObjectVersion]:
         bucket, key_prefix = split_s3(prefix)
         with translated(prefix):
             pages = version_pages if self._keeps_versions(bucket) else object_pages

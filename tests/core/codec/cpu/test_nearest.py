@@ -42,7 +42,7 @@ def test_no_other_vector_has_a_larger_cosine(
     cosines = functional.normalize(query) @ table.T
     best = cosines.amax(dim=1, keepdim=True)
     if found is None:  # so many are so near that bytes cannot tell them apart
-        assert int((cosines > best - 0.2).sum()) > nearest.MOST * rows
+        assert int((cosines > best - 0.2).sum()) > nearest.MAX_CANDIDATES_PER_ROW * rows
     else:
         torch.testing.assert_close(cosines.gather(1, found[:, None]), best, rtol=0, atol=1e-6)
 
@@ -66,8 +66,10 @@ def test_rows_that_a_full_search_must_answer_are_left_to_it() -> None:
 
 @torch.inference_mode()
 def test_a_layer_with_a_large_table_finds_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = VectorQuantize(nearest.LARGE // 64, 64, 2)
-    layer.load_table(torch.randn(nearest.LARGE // 64, 64, generator=torch.Generator().manual_seed(0)))
+    layer = VectorQuantize(nearest.MIN_TABLE_NUMBERS // 64, 64, 2)
+    layer.load_table(
+        torch.randn(nearest.MIN_TABLE_NUMBERS // 64, 64, generator=torch.Generator().manual_seed(0))
+    )
     residual = torch.randn(2, 64, 20, generator=torch.Generator().manual_seed(1))
     residual[0, :, :2] = 0.0  # silence, for which all vectors are as near
     asked: list[int] = []
@@ -77,6 +79,6 @@ def test_a_layer_with_a_large_table_finds_the_same_codes(monkeypatch: pytest.Mon
     )
     roughly = [layer.encode(residual), layer.encode(residual[1:])]
     assert asked == [20, 10]
-    monkeypatch.setattr(nearest, "LARGE", nearest.LARGE * 2)
+    monkeypatch.setattr(nearest, "MIN_TABLE_NUMBERS", nearest.MIN_TABLE_NUMBERS * 2)
     assert torch.equal(layer.encode(residual), roughly[0])
     assert torch.equal(layer.encode(residual[1:]), roughly[1])

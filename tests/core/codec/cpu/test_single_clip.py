@@ -6,7 +6,7 @@ from torch import Tensor
 
 from core.codec import CodecConfig, LLMCodec
 from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
-from core.codec.layers import Decoder, Encoder
+from core.codec.layers import WaveformDecoder, WaveformEncoder
 from tests.core.codec.conftest import SMALL, random_codec
 
 OTHER_STRIDES = CodecConfig(
@@ -46,7 +46,7 @@ def noise(*shape: int) -> Tensor:
 @torch.inference_mode()
 def test_a_clip_has_the_latents_of_the_blocks(config: CodecConfig, blocks: int) -> None:
     encoder = lively(config).encoder
-    assert isinstance(encoder, Encoder)
+    assert isinstance(encoder, WaveformEncoder)
     samples = 0.3 * noise(blocks * config.block_length)
     expected = encoder(samples[None, None])[0]
     torch.testing.assert_close(SingleClipEncoder(encoder)(samples), expected, rtol=1e-4, atol=1e-5)
@@ -57,7 +57,7 @@ def test_a_clip_has_the_latents_of_the_blocks(config: CodecConfig, blocks: int) 
 @torch.inference_mode()
 def test_a_clip_has_the_samples_of_the_blocks(config: CodecConfig, blocks: int) -> None:
     decoder = lively(config).decoder
-    assert isinstance(decoder, Decoder)
+    assert isinstance(decoder, WaveformDecoder)
     z_q = noise(config.latent_dim, blocks * config.block_frames)
     expected = decoder(z_q[None], [torch.Generator().manual_seed(5)])[0, 0]
     found = SingleClipDecoder(decoder)(z_q, torch.Generator().manual_seed(5))

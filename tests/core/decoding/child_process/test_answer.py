@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.decoding.child_process import decoder as decoder_module
-from core.decoding.child_process.answer import ClipAnswers, InvalidAnswer, _Info
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.answer import AnswerValidator, InvalidAnswer, _Info
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.child_process.protocol import pack_answer
 from core.decoding.in_process import AudioInfo, AudioLimits
 from core.errors import AudioRejected
@@ -27,9 +27,9 @@ INFO = asdict(AudioInfo("WAV", 16_000, 1, 2, 0.5))
 HONEST = {"sample_rate": 16_000, "info": INFO}
 
 
-def take(facts: object, block: bytes = BLOCK.tobytes(), limits: AudioLimits | None = None) -> ClipAnswers:
+def take(facts: object, block: bytes = BLOCK.tobytes(), limits: AudioLimits | None = None) -> AnswerValidator:
     encoded = facts if isinstance(facts, bytes) else json.dumps(facts).encode()
-    clip = ClipAnswers(limits or AudioLimits())
+    clip = AnswerValidator(limits or AudioLimits())
     clip.take(encoded, block)
     return clip
 
@@ -97,7 +97,7 @@ def test_a_lie_is_not_taken(lie: str) -> None:
 
 
 def test_a_clip_is_held_to_its_first_rate_and_to_the_longest_duration() -> None:
-    clip = ClipAnswers(AudioLimits(max_duration=3 / 16_000))
+    clip = AnswerValidator(AudioLimits(max_duration=3 / 16_000))
     clip.take(b'{"sample_rate": 16000}', BLOCK.tobytes())
     with pytest.raises(InvalidAnswer, match="rate changed"):
         clip.take(b'{"sample_rate": 8000}', BLOCK.tobytes())
@@ -114,7 +114,7 @@ JSON = st.recursive(
 @given(facts=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(), block=st.binary())
 def test_any_answer_gives_finite_samples_or_one_of_two_errors(facts: bytes, block: bytes) -> None:
     try:
-        samples = ClipAnswers(AudioLimits()).take(facts, block)
+        samples = AnswerValidator(AudioLimits()).take(facts, block)
     except (AudioRejected, InvalidAnswer):
         return
     assert np.isfinite(samples).all()
@@ -150,7 +150,7 @@ def test_the_child_that_lies_is_ended_and_its_clip_rejected(
     monkeypatch.setattr(decoder_module, "start_child", start_liar)
     clip = tmp_path / "clip"
     clip.write_bytes(b"any")
-    with Decoder() as decoder:
+    with ClipDecoder() as decoder:
         with pytest.raises(AudioRejected, match="answered wrongly") as caught:
             list(decoder.open(clip))
         assert caught.value.reason == "unreadable"

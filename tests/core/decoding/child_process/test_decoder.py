@@ -17,7 +17,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.decoding.child_process.decoder import Decoder
+from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.child_process.main import CHILD_MEMORY_BYTES
 from core.decoding.in_process import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples, open_audio
 from core.decoding.pyav.sound import find_av
@@ -29,8 +29,8 @@ NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[Decoder]:
-    with Decoder() as decoder:
+def decoder() -> Iterator[ClipDecoder]:
+    with ClipDecoder() as decoder:
         yield decoder
 
 
@@ -51,12 +51,12 @@ def long_clip(tmp_path: Path) -> Path:
     return path
 
 
-def read(decoder: Decoder, path: Path) -> tuple[Samples, AudioInfo]:
+def read(decoder: ClipDecoder, path: Path) -> tuple[Samples, AudioInfo]:
     stream = decoder.open(path)
     return np.concatenate(list(stream)), stream.info
 
 
-def outcome(decoder: Decoder, path: Path) -> dict[str, Any]:
+def outcome(decoder: ClipDecoder, path: Path) -> dict[str, Any]:
     try:
         info = read(decoder, path)[1]
     except AudioRejected as rejected:
@@ -72,7 +72,7 @@ def memory(pid: int, field: str) -> int:
 
 
 @pytest.mark.data
-def test_every_odd_file_fares_as_expected_in_one_child(decoder: Decoder, test_data: Path) -> None:
+def test_every_odd_file_fares_as_expected_in_one_child(decoder: ClipDecoder, test_data: Path) -> None:
     expectations = json.loads((Path(__file__).parents[1] / "edge_expectations.json").read_text("utf-8"))
     paths = [path for path in (test_data / "edge" / "dev").iterdir() if path.suffix != ".jsonl"]
     assert paths
@@ -86,7 +86,7 @@ def test_every_odd_file_fares_as_expected_in_one_child(decoder: Decoder, test_da
     assert len(pids) == 1
 
 
-def test_blocks_and_info_are_those_of_the_same_process(decoder: Decoder, long_clip: Path) -> None:
+def test_blocks_and_info_are_those_of_the_same_process(decoder: ClipDecoder, long_clip: Path) -> None:
     with long_clip.open("rb") as file:
         here = open_audio(file)
         there = decoder.open(long_clip)
@@ -97,7 +97,7 @@ def test_blocks_and_info_are_those_of_the_same_process(decoder: Decoder, long_cl
 
 
 def test_one_child_decodes_many_clips_and_keeps_no_descriptor(
-    decoder: Decoder, clip: Path, long_clip: Path, tmp_path: Path
+    decoder: ClipDecoder, clip: Path, long_clip: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad"
     bad.write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
@@ -116,7 +116,7 @@ def test_one_child_decodes_many_clips_and_keeps_no_descriptor(
 
 @pytest.mark.parametrize("blocks_read", [0, 1, 3])
 def test_a_stream_left_half_way_does_not_touch_the_next_clip(
-    decoder: Decoder, clip: Path, long_clip: Path, blocks_read: int
+    decoder: ClipDecoder, clip: Path, long_clip: Path, blocks_read: int
 ) -> None:
     left = decoder.open(long_clip)
     blocks = iter(left)
@@ -129,7 +129,9 @@ def test_a_stream_left_half_way_does_not_touch_the_next_clip(
         list(blocks)
 
 
-def test_a_rejected_clip_does_not_touch_the_next_one(decoder: Decoder, clip: Path, tmp_path: Path) -> None:
+def test_a_rejected_clip_does_not_touch_the_next_one(
+    decoder: ClipDecoder, clip: Path, tmp_path: Path
+) -> None:
     late = tmp_path / "late"
     samples = np.full(3 * BLOCK_SAMPLES, 0.5, np.float32)
     samples[-1] = np.nan
@@ -139,7 +141,7 @@ def test_a_rejected_clip_does_not_touch_the_next_one(decoder: Decoder, clip: Pat
 
 
 def test_a_crash_rejects_the_clip_and_the_next_one_decodes(clip: Path, long_clip: Path) -> None:
-    with Decoder() as decoder:
+    with ClipDecoder() as decoder:
         blocks = iter(decoder.open(long_clip))
         assert decoder.pid
         os.kill(decoder.pid, signal.SIGSEGV)
@@ -150,7 +152,7 @@ def test_a_crash_rejects_the_clip_and_the_next_one_decodes(clip: Path, long_clip
 
 
 def test_a_kill_from_outside_is_not_blamed_on_the_clip(clip: Path, long_clip: Path) -> None:
-    with Decoder() as decoder:
+    with ClipDecoder() as decoder:
         blocks = iter(decoder.open(long_clip))
         assert decoder.pid
         os.kill(decoder.pid, signal.SIGKILL)
@@ -160,7 +162,7 @@ def test_a_kill_from_outside_is_not_blamed_on_the_clip(clip: Path, long_clip: Pa
 
 
 def test_a_child_that_died_between_two_clips_is_replaced(clip: Path) -> None:
-    with Decoder() as decoder:
+    with ClipDecoder() as decoder:
         read(decoder, clip)
         pid = decoder.pid
         assert pid
@@ -172,7 +174,7 @@ def test_a_child_that_died_between_two_clips_is_replaced(clip: Path) -> None:
 
 @pytest.mark.parametrize("limits", [AudioLimits(stall_timeout=0.2), AudioLimits(decode_timeout=0.2)])
 def test_a_child_that_stalls_is_killed_and_replaced(clip: Path, long_clip: Path, limits: AudioLimits) -> None:
-    with Decoder(limits) as decoder:
+    with ClipDecoder(limits) as decoder:
         blocks = iter(decoder.open(long_clip))
         pid = decoder.pid
         assert pid
@@ -190,7 +192,7 @@ def test_an_interrupt_while_waiting_leaves_nothing_for_the_next_clip(clip: Path,
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with Decoder() as decoder:
+        with ClipDecoder() as decoder:
             blocks = iter(decoder.open(long_clip))
             assert decoder.pid
             os.kill(decoder.pid, signal.SIGSTOP)
@@ -202,13 +204,13 @@ def test_an_interrupt_while_waiting_leaves_nothing_for_the_next_clip(clip: Path,
         signal.signal(signal.SIGALRM, previous)
 
 
-def test_a_file_that_is_not_there_is_no_verdict_on_a_clip(decoder: Decoder, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_no_verdict_on_a_clip(decoder: ClipDecoder, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         decoder.open(tmp_path / "nothing")
 
 
 def test_closing_ends_the_child_and_may_be_repeated(clip: Path) -> None:
-    decoder = Decoder()
+    decoder = ClipDecoder()
     stream = decoder.open(clip)
     pid = decoder.pid
     decoder.close()
@@ -220,7 +222,8 @@ def test_closing_ends_the_child_and_may_be_repeated(clip: Path) -> None:
 
 def test_a_child_that_hangs_dies_with_its_parent(clip: Path) -> None:
     script = (
-        "import sys, time; from core.decoding.child_process.decoder import Decoder; decoder = Decoder(); "
+        "import sys, time; from core.decoding.child_process.decoder import ClipDecoder; "
+        "decoder = ClipDecoder(); "
         "decoder.open(sys.argv[1]); print(decoder.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, clip], stdout=subprocess.PIPE, text=True)
@@ -236,18 +239,18 @@ def test_the_child_knows_nothing_of_the_parents_environment(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
-    with Decoder() as decoder:
+    with ClipDecoder() as decoder:
         read(decoder, clip)
         assert b"hidden" not in Path(f"/proc/{decoder.pid}/environ").read_bytes()
 
 
-def test_the_memory_of_the_process_that_decodes_is_hidden(clip: Path, decoder: Decoder) -> None:
+def test_the_memory_of_the_process_that_decodes_is_hidden(clip: Path, decoder: ClipDecoder) -> None:
     read(decoder, clip)
     get_dumpable = 3
     assert ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0) == 0
 
 
-def test_the_child_loads_no_torch(clip: Path, decoder: Decoder) -> None:
+def test_the_child_loads_no_torch(clip: Path, decoder: ClipDecoder) -> None:
     read(decoder, clip)
     assert "torch" not in Path(f"/proc/{decoder.pid}/maps").read_text()
 
@@ -307,7 +310,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_claim_of_a_header_is_paid_for_in_memory(decoder: Decoder, tmp_path: Path, name: str) -> None:
+def test_no_claim_of_a_header_is_paid_for_in_memory(decoder: ClipDecoder, tmp_path: Path, name: str) -> None:
     path = tmp_path / "hostile"
     path.write_bytes(HOSTILE[name])
     result = outcome(decoder, path)
@@ -315,7 +318,7 @@ def test_no_claim_of_a_header_is_paid_for_in_memory(decoder: Decoder, tmp_path: 
     assert memory(decoder.pid, "VmHWM") < 128 * 1024**2, result
 
 
-def test_the_child_cannot_pass_its_memory_limit(decoder: Decoder, clip: Path) -> None:
+def test_the_child_cannot_pass_its_memory_limit(decoder: ClipDecoder, clip: Path) -> None:
     read(decoder, clip)
     limits = Path(f"/proc/{decoder.pid}/limits").read_text().splitlines()
     assert next(line.split()[3] for line in limits if "address space" in line) == str(CHILD_MEMORY_BYTES)
@@ -325,7 +328,7 @@ def test_a_child_is_replaced_before_its_time_on_the_cpu_ends(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.decoding.child_process.decoder._CHILD_WORK_SECONDS", 1e-6)
-    with Decoder(AudioLimits(decode_timeout=7)) as decoder:
+    with ClipDecoder(AudioLimits(decode_timeout=7)) as decoder:
         read(decoder, clip)
         first = decoder.pid
         limits = Path(f"/proc/{first}/limits").read_text().splitlines()
@@ -348,7 +351,7 @@ def encoded(container: str) -> bytes:
     )
 )
 def test_damage_anywhere_gives_a_clip_or_a_reason(
-    decoder: Decoder, tmp_path: Path, container: str, damage: list[tuple[float, bytes]]
+    decoder: ClipDecoder, tmp_path: Path, container: str, damage: list[tuple[float, bytes]]
 ) -> None:
     content = bytearray(encoded(container))
     for position, patch in damage:

@@ -52,8 +52,8 @@ def in_two_parts(pack: Pack, prefix: int, query: Tensor, key: Tensor, value: Ten
     kept.update(key[:, :, :prefix], value[:, :, :prefix], 0)
     seen = pack.blocks.mask if blocks else pack.mask[..., prefix:]
     mask = torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
-    behind = (key[:, :, prefix:], value[:, :, prefix:], mask)
+    cache_with_room = (key[:, :, prefix:], value[:, :, prefix:], mask)
     said, _ = split_attention(
-        module, query, *behind, prefix=kept, blocks=pack.blocks if blocks else None, scaling=0.3
+        module, query, *cache_with_room, prefix=kept, blocks=pack.blocks if blocks else None, scaling=0.3
     )
     return said

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.training.audio_llm.clips import BLOCK, NOISY, SPOKEN, AnswerSpec, answer_clips, place
-from core.training.data.clips import Clip
+from core.training.audio_llm.clips import (
+    BLOCK_SAMPLES,
+    NOISY_SAMPLES,
+    SPOKEN_SAMPLES,
+    AnswerSpec,
+    answer_clips,
+    place,
+)
+from core.training.data.clips import TrainingClip
 from core.training.data.families import Samples
 
 SPEC = AnswerSpec(
@@ -49,12 +56,12 @@ def reader(path: str) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def clips(data: Path) -> list[Clip]:
+def clips(data: Path) -> list[TrainingClip]:
     pytest.importorskip("shutil").which("espeak-ng") or pytest.skip("espeak-ng is not installed")
     return list(answer_clips(SPEC, data, reader))
 
 
-def test_held_out_recordings_are_never_read_and_the_others_are(clips: list[Clip]) -> None:
+def test_held_out_recordings_are_never_read_and_the_others_are(clips: list[TrainingClip]) -> None:
     kinds = [clip.kind for clip in clips]
     assert kinds.count("bare digit") == 2
     assert kinds.count("digit") == 4
@@ -62,27 +69,29 @@ def test_held_out_recordings_are_never_read_and_the_others_are(clips: list[Clip]
     assert kinds.count("noisy") == 2 * kinds.count("clean") > 0
 
 
-def test_every_noisy_clip_is_as_long_as_its_clean_one_and_another(clips: list[Clip]) -> None:
+def test_every_noisy_clip_is_as_long_as_its_clean_one_and_another(clips: list[TrainingClip]) -> None:
     clean = {clip.text: clip.samples for clip in clips if clip.kind == "clean"}
     for clip in clips:
         if clip.kind == "noisy":
-            assert len(clip.samples) == len(clean[clip.text]) in (SPOKEN, NOISY)
+            assert len(clip.samples) == len(clean[clip.text]) in (SPOKEN_SAMPLES, NOISY_SAMPLES)
             assert np.abs(clip.samples).max() <= 1
             assert not np.allclose(clip.samples, clean[clip.text], atol=1e-3)
 
 
-def test_the_same_seed_makes_the_same_clips_and_another_seed_others(data: Path, clips: list[Clip]) -> None:
+def test_the_same_seed_makes_the_same_clips_and_another_seed_others(
+    data: Path, clips: list[TrainingClip]
+) -> None:
     again = list(answer_clips(SPEC, data, reader))
     assert all(np.array_equal(one.samples, other.samples) for one, other in zip(clips, again, strict=True))
     others = list(answer_clips(replace(SPEC, seed=4), data, reader))
     assert not np.array_equal(others[0].samples, clips[0].samples)
 
 
-@pytest.mark.parametrize("length", [1, BLOCK, 3 * BLOCK + 7])
+@pytest.mark.parametrize("length", [1, BLOCK_SAMPLES, 3 * BLOCK_SAMPLES + 7])
 def test_a_clip_is_placed_whole_or_cut_to_the_length(length: int) -> None:
     samples = np.arange(1, length + 1, dtype=np.float32)
-    placed = place(samples, 2 * BLOCK, np.random.default_rng(1))
-    assert len(placed) == 2 * BLOCK
+    placed = place(samples, 2 * BLOCK_SAMPLES, np.random.default_rng(1))
+    assert len(placed) == 2 * BLOCK_SAMPLES
     kept = placed[placed > 0]
-    assert len(kept) == min(length, 2 * BLOCK)
+    assert len(kept) == min(length, 2 * BLOCK_SAMPLES)
     assert np.array_equal(np.diff(kept), np.ones(len(kept) - 1))

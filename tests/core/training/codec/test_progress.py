@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from core.audio.waveform import read_waveform
-from core.training.codec.progress import Usage, append_log, write_samples
+from core.training.codec.progress import CodebookUsage, append_log, write_samples
 
 
 def test_usage_counts_what_was_chosen_of_late() -> None:
-    usage = Usage((4, 8))
+    usage = CodebookUsage((4, 8))
     for _ in range(50):
         usage.update([torch.tensor([[0, 1]]), torch.arange(8)])
     assert usage.share == [0.5, 1.0]
@@ -19,7 +19,7 @@ def test_usage_counts_what_was_chosen_of_late() -> None:
 
 
 def test_a_code_that_is_chosen_no_more_drops_out() -> None:
-    usage = Usage((2,))
+    usage = CodebookUsage((2,))
     usage.update([torch.tensor([0])])
     for _ in range(200):
         usage.update([torch.tensor([1])])
@@ -28,7 +28,7 @@ def test_a_code_that_is_chosen_no_more_drops_out() -> None:
 
 def test_each_log_line_stands_alone(tmp_path: Path) -> None:
     for step in (50, 100):
-        append_log(tmp_path / "log.jsonl", step, {"mel": 1 / 3}, Usage((4,)))
+        append_log(tmp_path / "log.jsonl", step, {"mel": 1 / 3}, CodebookUsage((4,)))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [50, 100]
     assert lines[0]["mel"] == 0.33333

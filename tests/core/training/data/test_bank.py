@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from core.codec import LLMCodec
-from core.codec.clip_encoder import encode_clips
+from core.codec.clip_encoder import encode_clip_codes
 from core.presets import preset_directory
 from core.training.data.bank import token_bank
 from core.training.data.clips import BankSpec, make_clips, write_bank
@@ -17,7 +17,7 @@ def test_a_bank_is_encoded_once_and_keeps_its_classes(tmp_path: Path) -> None:
     written = file.stat().st_mtime_ns
     again = token_bank(tmp_path, bank, codec)
     assert file.stat().st_mtime_ns == written
-    alone = encode_clips(codec, [bank.samples(number) for number in range(6)])
+    alone = encode_clip_codes(codec, [bank.samples(number) for number in range(6)])
     for one, other, encoded in zip(first.clips, again.clips, alone, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one.layers, other.layers, strict=True))
         assert all(np.array_equal(a, b) for a, b in zip(one.layers, encoded.layers, strict=True))

@@ -10,8 +10,8 @@ import torch
 from core.training.data.clips import (
     Bank,
     BankSpec,
-    Clip,
     ManifestClips,
+    TrainingClip,
     augment,
     draw_crops,
     make_clips,
@@ -25,7 +25,7 @@ SPEC = BankSpec(sound_classes=3, speech_classes=0, takes=2, duration=0.3, seed=5
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    digits = [Clip(np.full(100, value, np.float32), "digits", str(value)) for value in (0.25, -0.5)]
+    digits = [TrainingClip(np.full(100, value, np.float32), "digits", str(value)) for value in (0.25, -0.5)]
     return write_bank(tmp_path_factory.mktemp("bank") / "bank.safetensors", make_clips(SPEC, digits))
 
 

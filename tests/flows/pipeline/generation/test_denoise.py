@@ -172,8 +172,8 @@ def test_pairs_show_the_same_window_of_both_clips(denoiser: Runtime, clips: Path
     generating = denoise(denoiser, clips).record.generating
     library = generating.library.demonstrations
     for row, example in zip(library, generating.examples, strict=True):
-        assert not isinstance(example.asked, str)
-        assert len(example.asked.semantic) == len(example.answer.semantic) == 4
+        assert not isinstance(example.request, str)
+        assert len(example.request.semantic) == len(example.answer.semantic) == 4
         assert generating.question(Asked(content_sha256=row.content_sha256)).semantic.shape == (4,)
 
 

@@ -13,12 +13,12 @@ import torch
 
 from core.errors import PromptError, PromptTooLong
 from core.tokens.clip_codes import AudioCodes
-from db.generated import Audio
+from db.generated import StoredAudio
 from db.libraries import LibraryNotFound
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import generate
 from flows.pipeline.generation import record as generation_record
-from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, AudioRequest, Speaking
+from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, AudioRequest, TextToAudio
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify
@@ -49,7 +49,7 @@ def speaker(settings: Settings, llm: Path, tmp_path: Path) -> Iterator[Runtime]:
         yield runtime
 
 
-def object_name(audio: Audio, extension: str) -> str:
+def object_name(audio: StoredAudio, extension: str) -> str:
     return f"{audio.work_key.hex()}-{audio.sha256.hex()[:16]}.{extension}"
 
 
@@ -110,7 +110,7 @@ def test_seconds_that_mean_the_same_blocks_are_the_same_work(speaker: Runtime) -
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, temperature: float) -> None:
-    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.24, temperature=temperature))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.24, temperature=temperature))
     speaking.prepare(new_run(speaker.engine))
     asked = [Asked(text=f"text {number}") for number in range(9)]
     together, alone = speaking.answer(asked), [speaking.answer([one])[0] for one in reversed(asked)]
@@ -120,7 +120,7 @@ def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, tempera
 
 
 def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.24))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.24))
     run_id = new_run(speaker.engine)
     speaking.prepare(run_id)
     opened: list[str] = []
@@ -155,7 +155,7 @@ def test_what_cannot_be_asked_fails_before_anything_is_said(
     with pytest.raises(LibraryNotFound, match="did you mean spoken"):
         speak(speaker, "one", library="spokn")
     with pytest.raises(PromptError, match="library spoken@1 is for speech, not for sound"):
-        Speaking(speaker, "sound", AudioRequest("spoken", 0.72))
+        TextToAudio(speaker, "sound", AudioRequest("spoken", 0.72))
     with generating(settings, None) as silent, pytest.raises(PromptError, match="WORDWAVE_GENERATION_LLM"):
         speak(silent, "one")
     assert stored(speaker.engine) == []
@@ -193,14 +193,14 @@ def test_audio_is_verified_a_batch_at_a_time_and_nothing_is_written(
     run = speak(speaker, "one", "two", "seven", seconds=0.24).run.id
     before = rows(speaker.engine, "SELECT * FROM token_sequences ORDER BY content_sha256")
     asked: list[int] = []
-    answer = Speaking.answer
+    answer = TextToAudio.answer
 
-    def counted(self: Speaking, batch: Sequence[Asked]) -> list[Answered]:
+    def counted(self: TextToAudio, batch: Sequence[Asked]) -> list[Answered]:
         asked.append(len(batch))
         return answer(self, batch)
 
     monkeypatch.setattr(generate, "AT_ONCE", 2)
-    monkeypatch.setattr(Speaking, "answer", counted)
+    monkeypatch.setattr(TextToAudio, "answer", counted)
     [_, audio, _] = verify(speaker, run, sample=50)
     assert (audio.passed, audio.finding) == (True, "3 answers have the codes they had")
     assert asked == [2, 1]
@@ -234,9 +234,9 @@ def stumble(
     monkeypatch: pytest.MonkeyPatch, bad: set[str], error: Exception, largest: int = AT_ONCE
 ) -> list[int]:
     """Let no batch with these texts be answered, and none over a size; the sizes that were tried."""
-    answer, sizes = Speaking.answer, list[int]()
+    answer, sizes = TextToAudio.answer, list[int]()
 
-    def stumbling(self: Speaking, batch: Sequence[Asked]) -> list[Answered]:
+    def stumbling(self: TextToAudio, batch: Sequence[Asked]) -> list[Answered]:
         sizes.append(len(batch))
         if len(batch) > largest:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -244,7 +244,7 @@ def stumble(
             raise error
         return answer(self, batch)
 
-    monkeypatch.setattr(Speaking, "answer", stumbling)
+    monkeypatch.setattr(TextToAudio, "answer", stumbling)
     return sizes
 
 
@@ -284,13 +284,13 @@ def test_texts_too_many_for_memory_are_answered_in_smaller_batches(
 
 
 def test_audio_that_is_not_finite_is_never_stored(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = Speaking.decode
+    decode = TextToAudio.decode
 
-    def decoded(self: Speaking, codes: AudioCodes, seed: int) -> torch.Tensor:
+    def decoded(self: TextToAudio, codes: AudioCodes, seed: int) -> torch.Tensor:
         quiet = Asked(text="seven")
         return decode(self, codes, seed) * (math.nan if seed == self.seed(quiet) else 1.0)
 
-    monkeypatch.setattr(Speaking, "decode", decoded)
+    monkeypatch.setattr(TextToAudio, "decode", decoded)
     done = speak(speaker, "one", "seven")
     assert [one.status for one in done.record.answers] == ["generated", "failed"]
 
@@ -299,10 +299,10 @@ def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
     speaker: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [(_, _, audio)] = speak(speaker, "one").record.heard
-    speaking = Speaking(speaker, "speech", AudioRequest("spoken", 0.72))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.72))
     speaking.prepare(new_run(speaker.engine))
-    decode = Speaking.decode
-    monkeypatch.setattr(Speaking, "decode", lambda self, *asked: 0.5 * decode(self, *asked))
+    decode = TextToAudio.decode
+    monkeypatch.setattr(TextToAudio, "decode", lambda self, *asked: 0.5 * decode(self, *asked))
     assert speaking.answer_batch([Asked(text="one")], new_run(speaker.engine))["generated"] == 0
     assert len(objects(settings)) == 2
     assert hashlib.sha256(file_path(audio.uri).read_bytes()).digest() == audio.sha256
@@ -313,14 +313,14 @@ def test_a_page_reads_the_codes_of_the_answers_that_it_shows(
 ) -> None:
     monkeypatch.setattr(generation_record, "SHOWN", 2)
     read: list[int] = []
-    codes = Speaking.codes
+    codes = TextToAudio.codes
 
-    def counted(self: Speaking, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
+    def counted(self: TextToAudio, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
         found = codes(self, asked)
         read.append(len(found))
         return found
 
-    monkeypatch.setattr(Speaking, "codes", counted)
+    monkeypatch.setattr(TextToAudio, "codes", counted)
     done = speak(speaker, "one", "two", "seven", seconds=0.24)
     assert len(done.record.heard) == 3
     assert read == [2]

@@ -11,7 +11,7 @@ from core.errors import AudioRejected
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import denoise as denoise_stage
 from flows.pipeline.generation import record as generation_record
-from flows.pipeline.generation.generate import Speaking
+from flows.pipeline.generation.generate import TextToAudio
 from flows.pipeline.generation.job import Generated
 from flows.pipeline.generation.report import copied_audio, json_rows, table_lines
 from flows.pipeline.generation.texts import Line, Refused, Texts
@@ -169,8 +169,8 @@ def test_audio_that_decodes_to_other_bits_gets_another_name(
 ) -> None:
     [(_, _, before)] = speak(speaker, "one").record.heard
     file_path(before.uri).unlink()
-    decode = Speaking.decode
-    monkeypatch.setattr(Speaking, "decode", lambda *asked: decode(*asked) * 0.5)
+    decode = TextToAudio.decode
+    monkeypatch.setattr(TextToAudio, "decode", lambda *asked: decode(*asked) * 0.5)
     [(_, _, after)] = speak(speaker, "one").record.heard
     assert (after.work_key, after.run_id) == (before.work_key, before.run_id)
     assert after.uri != before.uri

@@ -18,7 +18,7 @@ from db.runs import RunClaim
 from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.libraries.library import build_library
-from flows.pipeline.libraries.manifest import LabeledClip, read_manifest
+from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest
 from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
 from flows.pipeline.runtime.runtime import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
@@ -27,10 +27,10 @@ HEADER = "path,label\n"
 NFC, NFD = unicodedata.normalize("NFC", "Vögel"), unicodedata.normalize("NFD", "Vögel")
 
 
-def read(runtime: Runtime, folder: Path, name: str, content: str | bytes) -> dict[int, LabeledClip]:
+def read(runtime: Runtime, folder: Path, name: str, content: str | bytes) -> dict[int, LabeledClipRow]:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_manifest(runtime, str(path), LabeledClip)
+    return read_manifest(runtime, str(path), LabeledClipRow)
 
 
 @pytest.mark.parametrize(

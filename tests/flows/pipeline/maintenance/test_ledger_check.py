@@ -12,13 +12,13 @@ from sqlalchemy import text
 
 from db.engine import session_scope
 from db.ledger import Ledger
-from db.promotions import Generation
+from db.promotions import ModelSet
 from flows.cli.torture.sounds import broken_clip, clip
 from flows.cli.torture.trial import Trial
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.ledger_check import Finding, check_settled
 
-GENERATION = Generation(1, 1, None)
+GENERATION = ModelSet(1, 1, None)
 
 
 @pytest.fixture

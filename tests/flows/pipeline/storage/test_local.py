@@ -16,7 +16,7 @@ import pytest
 
 from core.errors import AudioRejected
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.storage import Listed, Storage, StorageDenied, StorageRefused, open_storage
+from flows.pipeline.storage import ObjectVersion, Storage, StorageDenied, StorageRefused, open_storage
 from flows.pipeline.storage.uris import file_path, file_uri
 
 
@@ -162,7 +162,7 @@ def test_a_writer_that_is_killed_leaves_no_torn_object(storage: Storage, tmp_pat
     assert list(storage.list(str(results / "runs"))) == []
     assert storage.write("runs/1/big", b"whole").size == 5
     (found,) = storage.list(str(results / "runs"))
-    assert isinstance(found, Listed)
+    assert isinstance(found, ObjectVersion)
     assert found.size == 5
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioRejected
-from flows.pipeline.storage import Listed, StorageMissing, StorageRefused, below, canonical, open_storage
+from flows.pipeline.storage import (
+    ObjectVersion,
+    StorageMissing,
+    StorageRefused,
+    below,
+    canonical,
+    open_storage,
+)
 from tests.fixtures_storage import Store
 
 HOSTILE_NAMES = [
@@ -36,16 +43,16 @@ HOSTILE_NAMES = [
 ]
 
 
-def listed(store: Store, place: str = "") -> list[Listed]:
+def listed(store: Store, place: str = "") -> list[ObjectVersion]:
     return list(store.storage.list(place or store.world.place))
 
 
-def only(store: Store) -> Listed:
+def only(store: Store) -> ObjectVersion:
     (clip,) = listed(store)
     return clip
 
 
-def read(store: Store, clip: Listed) -> bytes:
+def read(store: Store, clip: ObjectVersion) -> bytes:
     with store.storage.read(clip.uri, clip.version_token) as fetched:
         assert fetched.sha256 == hashlib.sha256(fetched.path.read_bytes()).digest()
         assert fetched.size == fetched.path.stat().st_size == clip.size
