@@ -15,7 +15,7 @@ from benchmarks.audio_answers import Models, as_clip, loudest
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import manifest, verdict, waveforms
 from core.in_context.audio_generator import AudioQuery
-from core.in_context.baselines import likenesses
+from core.in_context.baselines import similarities
 from core.prompts.generation import Example
 from core.tokens.clip_codes import ClipCodes
 
@@ -95,7 +95,7 @@ def answered(models: Models, episode: Episode) -> list[ClipCodes]:
 
 def hits(episode: Episode, wanted: Sequence[str], clips: Sequence[ClipCodes]) -> list[bool]:
     """Whether the nearest other clip of each is of the wanted class."""
-    nearest = likenesses(clips, [sound.codes for sound in episode.others]).argmax(axis=1)
+    nearest = similarities(clips, [sound.codes for sound in episode.others]).argmax(axis=1)
     heard = [episode.others[at].text for at in nearest]
     return [a == b for a, b in zip(heard, wanted, strict=True)]
 

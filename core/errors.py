@@ -1,16 +1,16 @@
-"""What can go wrong inside the library.
+"""The errors of core.
 
 CoreError
-├── AudioRejected     a clip that cannot be used; carries the reason code of its quarantine row
+├── AudioRejected     a clip that cannot be used; has the reason code of its quarantine row
 ├── MissingPackage    an optional package that is not installed
 ├── CodecError
 │   ├── CheckpointMismatch   model files that do not fit together or are not what they claim
-│   └── BadCodes             codes of the wrong layer count, length or range
+│   └── BadCodes             codes with the wrong layer count, length or range
 └── PromptError
-    ├── PromptTooLong        more token ids than the model's context holds
-    └── UnknownLabel         a label that the tokenizer or the label set does not know
+    ├── PromptTooLong        more token ids than the model's context
+    └── UnknownLabel         a label unknown to the tokenizer or the label set
 
-All of them are deterministic: trying again gives the same error, so nothing here is ever retried.
+All of them are deterministic: the same input gives the same error, so they are never retried.
 """
 
 from typing import Literal
@@ -41,11 +41,11 @@ ReasonCode = Literal[
 
 
 class CoreError(Exception):
-    """Root of every error that core raises on purpose."""
+    """Base class of all errors that core raises on purpose."""
 
 
 class AudioRejected(CoreError):
-    """A clip that cannot be used. `reason` is stable and machine readable, the message is for people."""
+    """A clip that cannot be used. `reason` is stable and machine-readable, the message is for people."""
 
     def __init__(self, reason: ReasonCode, message: str) -> None:
         super().__init__(reason, message)  # as they came, so that it can be pickled
@@ -66,7 +66,7 @@ class MissingPackage(CoreError):
 
 
 class CodecError(CoreError):
-    """Root of the codec's errors."""
+    """Base class of the codec's errors."""
 
 
 class CheckpointMismatch(CodecError):
@@ -74,15 +74,15 @@ class CheckpointMismatch(CodecError):
 
 
 class BadCodes(CodecError):
-    """Codes of the wrong layer count, length or range."""
+    """Codes with the wrong layer count, length or range."""
 
 
 class PromptError(CoreError):
-    """Root of the errors of prompts."""
+    """Base class of the errors of prompts."""
 
 
 class PromptTooLong(PromptError):
-    """A prompt that needs more token ids than the context holds."""
+    """A prompt that needs more token ids than the context."""
 
     def __init__(
         self,

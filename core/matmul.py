@@ -7,15 +7,15 @@ from torch import Tensor
 from torch.nn import functional
 
 ONEDNN_ROWS = range(4, 128)
-"""So many are oneDNN's on every CPU; MKL is faster on Intel's for up to three rows, and for many."""
+"""Numbers of rows for which oneDNN is faster on every CPU; on Intel MKL is faster for fewer, and for more."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(..., K) times (N, K) to (..., N), as a linear layer.
+    """Multiply (..., K) by (N, K) to (..., N), like a linear layer.
 
-    In inference mode float32 goes to oneDNN on a CPU. Torch itself asks MKL, which takes twice as long for a
-    few rows against a large table, and a sixth longer for many on CPUs that are not Intel's. On Intel's it
-    takes a tenth less for many, and a third less for one or two.
+    In inference mode on a CPU, float32 uses oneDNN. Torch's default, MKL, takes twice as long for a few rows
+    against a large table, and a sixth longer for many rows on CPUs other than Intel's. On Intel's it takes a
+    tenth less for many rows, and a third less for one or two.
     """
     if weight.is_mkldnn or _goes_to_onednn(x):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -24,9 +24,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def pack_weight(weight: Tensor, rows: int) -> Tensor:
-    """A copy that `product` takes in place of a weight on a CPU, laid out for about so many rows at a time.
+    """Return a copy of a weight for `product` on a CPU, laid out for about `rows` rows at a time.
 
-    A large table is read a quarter faster for it. Where there is no oneDNN it is the weight itself.
+    A large table is read a quarter faster. Without oneDNN it returns the weight itself.
     """
     if not _has_onednn():
         return weight
@@ -35,7 +35,7 @@ def pack_weight(weight: Tensor, rows: int) -> Tensor:
 
 
 def has_byte_products() -> bool:
-    """Whether products of bytes are exact and fast here: before VNNI, CPUs add them up in too few bits."""
+    """Return whether int8 products are exact and fast: CPUs without VNNI add them up in too few bits."""
     return _has_onednn() and torch.cpu._is_vnni_supported()
 
 

@@ -1,4 +1,4 @@
-"""Pictures as PNG files, written with zlib alone."""
+"""PNG files, written with zlib alone."""
 
 import struct
 import zlib
@@ -10,9 +10,9 @@ _GREY, _INDEXED = 0, 3  # colour types of the PNG specification
 
 
 def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
-    """A PNG file of (H, W) pixels: grey, or rows of a palette (N, 3) of red, green and blue.
+    """Return a PNG file of (H, W) pixels: gray, or indices into a palette (N, 3) of red, green and blue.
 
-    Raises ValueError for a pixel that the palette does not have.
+    Raises ValueError for an index outside the palette.
     """
     if palette is not None and pixels.size and pixels.max() >= len(palette):
         raise ValueError(f"the pixel {pixels.max()} is out of range: the palette has {len(palette)} colours")

@@ -1,9 +1,9 @@
-"""Makes `import torchaudio` work beside a torch that has no CUDA libraries.
+"""An import of torchaudio that also works with a torch built without CUDA.
 
 Import torchaudio from here, and import this module before transformers, which imports torchaudio when it is
-installed. torchaudio's wheel is linked against CUDA, so beside CPU torch its compiled extension
-cannot be loaded (OSError), and beside another CUDA version it refuses to be (RuntimeError). What this
-project uses of it is plain Python, so the extension is declared absent and the import tried again.
+installed. The torchaudio wheel is linked against CUDA: its compiled extension cannot be loaded with a CPU
+build of torch (OSError), nor with another CUDA version (RuntimeError). This project uses only the plain
+Python parts, so the extension is declared absent and the import is repeated.
 """
 
 import sys

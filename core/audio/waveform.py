@@ -1,8 +1,11 @@
-"""Waveforms: mono blocks -> the codec's rate, to length, to wav bytes. The only user of torchaudio.
+"""Waveforms: resample mono blocks to the codec's rate, pad them, write wav and flac.
 
-A waveform is float32 of shape (B, C, T). Untrusted files are decoded by core.decoding.child_process.decoder;
-here are the steps that follow (preprocessing version 1: windowed-sinc resampling, no change of loudness,
-zeros on the right), and `read_waveform`, which does everything in this process for notebooks and tests.
+The only user of torchaudio.
+
+A waveform is float32 of shape (B, C, T). Untrusted files are decoded by core.decoding.child_process.decoder.
+This module has the steps after decoding (preprocessing version 1: windowed-sinc resampling, no change of
+loudness, zeros on the right), and `read_waveform`, which does everything in this process for notebooks and
+tests.
 """
 
 import io
@@ -29,13 +32,13 @@ from core.errors import AudioRejected
 _LOWPASS_FILTER_WIDTH, _ROLLOFF = 6, 0.99  # torchaudio's own defaults
 _CHUNK_SAMPLES = 65_536
 _MAX_CACHED_BYTES = 64 * 1024**2
-"""Of all resampling kernels that are kept: usual rates need some KiB each, odd ones up to 64 MiB."""
+"""Total size of the cached resampling kernels: common rates need a few KiB each, odd ones up to 64 MiB."""
 
 
 def read_waveform(
     source: str | os.PathLike[str] | bytes, sample_rate: int, limits: AudioLimits = DEFAULT_LIMITS
 ) -> tuple[Tensor, AudioInfo]:
-    """Decode a trusted clip, a path or its bytes, in this process: waveform (1, 1, T) at `sample_rate`.
+    """Decode a trusted clip (a path or its bytes) in this process to a waveform (1, 1, T) at `sample_rate`.
 
     Raises AudioRejected.
     """
@@ -61,10 +64,10 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
 def resample_blocks(
     blocks: Iterable[Samples], source_rate: int, target_rate: int, limits: AudioLimits = DEFAULT_LIMITS
 ) -> Iterator[Samples]:
-    """Resample a stream of mono blocks in bounded memory, as torchaudio would the whole signal.
+    """Resample a stream of mono blocks in bounded memory, with the result of torchaudio on the whole signal.
 
-    A signal of N samples gives ceil(N * target_rate / source_rate). Where the cuts fall depends on N alone,
-    not on the blocks. Raises AudioRejected(bad_rate) for a ratio whose kernel would pass the limit.
+    N samples give ceil(N * target_rate / source_rate). The cuts depend on N alone, not on the blocks. Raises
+    AudioRejected(bad_rate) for a ratio whose kernel would exceed the limit.
     """
     if source_rate == target_rate:
         yield from blocks
@@ -82,26 +85,26 @@ def resample_blocks(
 
 
 def pad_to_multiple(waveform: Tensor, multiple: int) -> Tensor:
-    """Zeros on the right, up to the next multiple: (..., T) -> (..., T')."""
+    """Pad (..., T) with zeros on the right to the next multiple."""
     return F.pad(waveform, (0, -waveform.shape[-1] % multiple))
 
 
 def paper_second(waveform: Tensor, sample_rate: int) -> Tensor:
-    """The first second, or all of a shorter waveform and zeros: (..., T) -> (..., sample_rate).
+    """Return the first second, padded with zeros if shorter: (..., T) to (..., sample_rate).
 
-    The paper's released code brings every clip of its tasks to this length before it is encoded.
+    The paper's released code cuts or pads every clip to this length before encoding.
     """
     missing = max(0, sample_rate - waveform.shape[-1])
     return F.pad(waveform[..., :sample_rate], (0, missing))
 
 
 def wav_bytes(waveform: Tensor, sample_rate: int) -> bytes:
-    """A 16-bit PCM wav file of one mono waveform, (1, 1, T) or (T,); what passes full scale is clipped."""
+    """Return a 16-bit PCM wav file of one mono waveform, (1, 1, T) or (T,), clipped at full scale."""
     return _file_bytes(waveform, sample_rate, "WAV")
 
 
 def flac_bytes(waveform: Tensor, sample_rate: int) -> bytes:
-    """The same as a FLAC file, about half as large."""
+    """Return a 16-bit FLAC file, about half the size of the wav file."""
     return _file_bytes(waveform, sample_rate, "FLAC")
 
 
@@ -115,10 +118,10 @@ def _file_bytes(waveform: Tensor, sample_rate: int, container: str) -> bytes:
 
 
 def _kernel_width(period: int, new_period: int, limits: AudioLimits) -> int:
-    """Samples that torchaudio's kernel reaches to either side, once its size is known to be within bounds.
+    """Return the samples that torchaudio's kernel spans on each side; refuse a kernel that is too large.
 
-    The kernel has new_period filters of period + 2 * width taps, so two rates with hardly a common divisor
-    make one of gigabytes (44,101 to 16,000 Hz: 2.8 GB).
+    The kernel has new_period filters of period + 2 * width taps, so two rates with a small common divisor
+    need gigabytes (44,101 to 16,000 Hz: 2.8 GB).
     """
     width = math.ceil(_LOWPASS_FILTER_WIDTH * period / (min(period, new_period) * _ROLLOFF))
     kernel_bytes = new_period * (period + 2 * width) * torch.float32.itemsize
@@ -154,10 +157,10 @@ def _resampler(period: int, new_period: int) -> torch.nn.Module:
 def _windows(
     blocks: Iterable[Samples], chunk: int, context: int, period: int
 ) -> Iterator[tuple[Samples, int]]:
-    """Chunks of a signal with `context` samples on either side, zeros beyond its ends, and their lengths.
+    """Yield chunks with `context` samples on each side (zeros past the ends) and the length of each chunk.
 
-    Chunks start at multiples of `period`, where the filters of the resampler begin anew; the last one is
-    filled up to a period with zeros, which its length does not count.
+    Chunks start at multiples of `period`, where the filters of the resampler repeat. The last one is padded
+    with zeros to a full period; its length does not count them.
     """
     margin = np.zeros(context, np.float32)
     buffer = margin

@@ -11,7 +11,7 @@ __all__ = ["CodecConfig", "EncodedClip", "LLMCodec"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch, which takes seconds, only where the model itself is named."""
+    """Import torch, which takes seconds, only when the model itself is used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from core.codec import model

@@ -1,4 +1,4 @@
-"""Attention inside windows of a few frames that are aligned to absolute position."""
+"""Attention within windows of a few frames, aligned to absolute position."""
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,10 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 
 
 class LocalMHA(nn.Module):
-    """Multi-head attention within windows of `window_size` frames, with a residual; length must divide."""
+    """Multi-head attention within windows of `window_size` frames, with a residual.
+
+    The number of frames must be a multiple of the window.
+    """
 
     def __init__(self, dim: int, window_size: int) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""How a clip is cut for the encoder: a plan that depends on its length alone.
+"""The plan by which a clip is cut for the encoder; it depends on the length of the clip alone.
 
-A frame depends on fewer than 16 frames on either side (PAPER section 1.1), and the attention windows stand on
-the block grid. So windows of whole blocks that overlap by two blocks of context on each side give the codes
-of the whole clip, in bounded memory and few shapes: one for each length up to a window, one for all longer.
+A frame depends on fewer than 16 frames on each side (paper, section 3.2), and the attention windows are
+aligned to the block grid. So windows of whole blocks with two blocks of context on each side give the codes
+of the whole clip, in bounded memory and with few shapes: one for each length up to a window, one for all
+longer clips.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,9 @@ STEP_BLOCKS = WINDOW_BLOCKS - 2 * CONTEXT_BLOCKS
 
 @dataclass(frozen=True)
 class EncoderWindow:
-    """Samples (W * block_length,) of a clip from block `start` on; blocks `keep` of them give its codes.
+    """Samples (W * block_length,) of a clip from block `start`; its codes are those of the blocks `keep`.
 
-    The last `padding` samples are not the clip's own: they are the zeros that fill its last block.
+    The last `padding` samples are the zeros that fill the clip's last block.
     """
 
     samples: Tensor
@@ -30,9 +31,10 @@ class EncoderWindow:
 
 
 def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[EncoderWindow]:
-    """Windows, first to last, of a clip that arrives as 1-D pieces of any size.
+    """Yield the windows, first to last, of a clip that arrives as 1-D pieces of any size.
 
-    The end is padded with zeros to a whole block. Memory is two windows and a piece; no samples give none.
+    The end is padded with zeros to a whole block. Needs memory for two windows and a piece; an empty clip has
+    no windows.
     """
     buffer = WindowBuffer(block_length)
     for piece in pieces:
@@ -48,7 +50,7 @@ def cut_windows(pieces: Iterable[Tensor], block_length: int) -> Iterator[Encoder
 
 
 class WindowBuffer:
-    """The part of a clip that is still needed: `start` is its first block, `kept` the first without codes."""
+    """The part of a clip still needed: `start` is its first block, `kept` the first without codes."""
 
     def __init__(self, block_length: int) -> None:
         self.block_length = block_length
@@ -57,11 +59,11 @@ class WindowBuffer:
         self.kept = 0
 
     def append(self, piece: Tensor) -> None:
-        """Adds what follows."""
+        """Add the next piece."""
         self.samples = torch.cat((self.samples, piece))
 
     def take(self) -> EncoderWindow:
-        """A full window that others follow; what its successor does not need is dropped."""
+        """Return a full window that is not the last one, and drop samples that are no longer needed."""
         samples = self.samples[: WINDOW_BLOCKS * self.block_length]
         window = self._window(samples, self.start + WINDOW_BLOCKS - CONTEXT_BLOCKS)
         self.samples = self.samples[STEP_BLOCKS * self.block_length :]
@@ -69,7 +71,7 @@ class WindowBuffer:
         return window
 
     def last(self, padding: int) -> EncoderWindow:
-        """The window that ends with the clip."""
+        """Return the window at the end of the clip."""
         return self._window(self.samples, self.start + len(self.samples) // self.block_length, padding)
 
     def _window(self, samples: Tensor, until: int, padding: int = 0) -> EncoderWindow:

@@ -1,4 +1,4 @@
-"""Clips in memory, encoded as they are stored: codes, levels and pooled latents."""
+"""Encoding of clips in memory to stored form: codes, levels and pooled latents."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from core.tokens.loudness import LevelMeter
 
 
 def encode_clip_codes(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
-    """The codes of clips, (T,) float32 at the codec's rate each, with levels and pooled latents."""
+    """Return the codes, levels and pooled latents of clips, each (T,) float32 at the codec's rate."""
     samples = [torch.from_numpy(clip) for clip in clips]
     span = codec.config.block_length // codec.config.codes_per_block[0]
     meters = [LevelMeter(span, codec.config.block_length) for _ in samples]

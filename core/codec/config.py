@@ -1,4 +1,4 @@
-"""The shape of a codec, as `config.json` beside its weights states it."""
+"""The shape of a codec, as in the `config.json` of its directory."""
 
 import json
 import math
@@ -9,12 +9,12 @@ from typing import Any, Literal
 from core.errors import CheckpointMismatch
 
 PREPROCESSING_VERSION = 1
-"""Mono is the mean of the channels, windowed-sinc resampling, no loudness change, zeros on the right."""
+"""Mono is the mean of the channels; windowed-sinc resampling, no change of loudness, zeros on the right."""
 
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Field names are those of the released research code; the defaults are its released configuration."""
+    """Shape of a codec; field names and defaults are those of the released code and configuration."""
 
     encoder_dim: int = 32
     encoder_rates: tuple[int, ...] = (3, 4, 5, 8)
@@ -46,7 +46,7 @@ class CodecConfig:
 
     @classmethod
     def from_json(cls, path: Path) -> "CodecConfig":
-        """Reads `config.json`; raises CheckpointMismatch for a field that is not known."""
+        """Read `config.json`. Raises CheckpointMismatch for an unknown field."""
         values: dict[str, Any] = json.loads(path.read_text())
         known = cls.__dataclass_fields__
         if unknown := sorted(set(values) - set(known)):
@@ -55,7 +55,7 @@ class CodecConfig:
         return cls(**fields)
 
     def to_json(self) -> str:
-        """Canonical text: sorted fields, so that equal configurations have equal bytes."""
+        """Return canonical JSON with sorted fields, so that equal configurations have equal bytes."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     @property
@@ -65,12 +65,12 @@ class CodecConfig:
 
     @property
     def block_frames(self) -> int:
-        """Frames per block: what the attention window and every vq stride divide."""
+        """Frames per block: a multiple of the attention window and of every vq stride."""
         return math.lcm(self.attn_window_size, *self.vq_strides)
 
     @property
     def block_length(self) -> int:
-        """Samples per block; a waveform is padded to a multiple of it (3,840 in the released shape)."""
+        """Samples per block (3,840 in the released shape); waveforms are padded to a multiple of it."""
         return self.hop_length * self.block_frames
 
     @property

@@ -1,4 +1,4 @@
-"""From the released files to our directory: checkpoint, embeddings and word list become one fingerprint."""
+"""Conversion of the released files (checkpoint, embeddings, word list) to our directory format."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +15,16 @@ from core.codec.model import LLMCodec
 from core.errors import CheckpointMismatch
 
 FirstCodebook = Literal["words", "llama"]
-"""What the semantic layer indexes: the 3,248 words of the paper, or all 32,000 LLAMA pieces."""
+"""Rows of the semantic codebook: the 3,248 words of the paper, or all 32,000 LLaMA pieces."""
 
 LLAMA_VOCABULARY_SIZE = 32000
 
 
 @dataclass(frozen=True)
 class ReleasedFiles:
-    """What was published; embeddings are only needed where the checkpoint holds no codebooks.
+    """The published files. Embeddings are only needed when the checkpoint has no codebooks.
 
-    The tokenizer is LLAMA 2's: with it beside the codec, acoustic codes have words too.
+    With the tokenizer of LLaMA 2 in the codec's directory, acoustic codes have words too.
     """
 
     checkpoint: Path
@@ -35,10 +35,10 @@ class ReleasedFiles:
 
 
 def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: FirstCodebook) -> LLMCodec:
-    """Writes `output` (which must not exist yet) and returns the codec read back from it.
+    """Write the new directory `output` and return the codec read back from it.
 
-    Raises:
-        CheckpointMismatch: shapes, words or the first codebook are not those of the configuration.
+    Raises CheckpointMismatch when `output` exists, or when the shapes, the words or the first codebook differ
+    from the configuration.
     """
     if output.exists():
         raise CheckpointMismatch(f"{output} exists already: converting writes a new directory")
@@ -54,7 +54,7 @@ def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: F
 
 
 def released_state(files: ReleasedFiles) -> dict[str, Tensor]:
-    """The tensors of the released checkpoint, its codebooks completed from the embedding files."""
+    """Return the tensors of the released checkpoint, with missing codebooks read from the embedding files."""
     loaded = _load(files.checkpoint)
     if checkpoint.RELEASED_KEY not in loaded:
         raise CheckpointMismatch(
@@ -80,7 +80,7 @@ def _load(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _embeddings(path: Path) -> Tensor:
-    """`embed_llama2.pt` is a dict with `weight`, `layer1.pth` the tensor itself."""
+    """Read a table of embeddings: `embed_llama2.pt` is a dict with `weight`, `layer1.pth` the tensor."""
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     table = loaded["weight"] if isinstance(loaded, dict) else loaded
     if not isinstance(table, Tensor) or table.dim() != 2:
@@ -89,7 +89,7 @@ def _embeddings(path: Path) -> Tensor:
 
 
 def _with_first_codebook(config: CodecConfig, state: dict[str, Tensor], first: FirstCodebook) -> CodecConfig:
-    """Holds the first codebook's rows against what was asked for by name."""
+    """Check the first codebook against the requested kind; return the configuration with its size."""
     name = "quantizer.quantizers.0.codebook.weight"
     if name not in state:
         raise CheckpointMismatch(f"the checkpoint has no {name}: pass the file of word embeddings")

@@ -1,7 +1,7 @@
-"""Encoder and decoder of the LLM-Codec as released (PAPER section 3.2; the released code's kernels).
+"""Encoder and decoder of the LLM-Codec as released (paper, section 3.2; kernel sizes from the released code).
 
-Module names follow the released tensor names, so that a published checkpoint loads by name. Convolutions
-hold plain weights: the weight-norm pairs of a checkpoint are folded when it is read.
+Module names follow the released tensor names, so that a published checkpoint loads by name. Convolutions have
+plain weights: the weight-norm pairs of a checkpoint are folded when it is read.
 """
 
 import math
@@ -28,7 +28,7 @@ class Snake1d(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Dilated kernel-7 and pointwise convolution behind Snakes, with a skip; keeps the length."""
+    """Dilated kernel-7 and pointwise convolution, each after a Snake, with a skip; keeps the length."""
 
     def __init__(self, dim: int, dilation: int, groups: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def residual_units(dim: int, depthwise: bool) -> list[ResidualUnit]:
 
 
 class EncoderBlock(nn.Module):
-    """Three residual units, then a convolution that divides the length by `stride`."""
+    """Three residual units and a convolution that divides the length by `stride`."""
 
     def __init__(self, input_dim: int, output_dim: int, stride: int, depthwise: bool) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class EncoderBlock(nn.Module):
 
 
 class WaveformEncoder(nn.Module):
-    """(B, 1, T) samples to (B, D, T / hop_length) latents."""
+    """Encoder of (B, 1, T) samples to (B, D, T / hop_length) latents."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class WaveformEncoder(nn.Module):
 
 
 class NoiseBlock(nn.Module):
-    """x + n * linear(x), n one standard normal draw per row and step from that row's generator."""
+    """x + n * linear(x), with one standard normal n per row and step from that row's generator."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class DecoderBlock(nn.Module):
 
 
 class WaveformDecoder(nn.Module):
-    """(B, D, T) latents to (B, 1, T * hop_length) samples within -1 and 1."""
+    """Decoder of (B, D, T) latents to (B, 1, T * hop_length) samples between -1 and 1."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()

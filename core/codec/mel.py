@@ -1,8 +1,7 @@
-"""Blocks of the mini codec, small enough to train on a CPU: log-mel frames in, magnitudes of an STFT out.
+"""Blocks of the mini codec, small enough to train on a CPU: log-mel frames in, STFT magnitudes out.
 
-Convolutions run at frame rate instead of over samples, and the decoder learns magnitudes alone: their phase
-is found by Griffin-Lim, which costs no training at all. Everything between encoder and decoder, the quantizer
-and the directory format, is that of the released shape.
+Convolutions run at frame rate instead of over samples. The decoder learns magnitudes only; Griffin-Lim finds
+the phase, which needs no training. The quantizer and the directory format are those of the released shape.
 """
 
 import math
@@ -17,18 +16,18 @@ from core.matmul import product
 N_FFT = 1024
 MEL_BANDS = 80
 MEL_FRAMES = 2
-"""Log-mel frames that stand side by side in one frame of the codec."""
+"""Log-mel frames that are concatenated into one frame of the codec."""
 DILATIONS = (1, 2, 3, 4, 4)
-"""Of the encoder's blocks: with the window of the log-mel frames, a frame sees 15.1 frames on each side."""
+"""Dilations of the encoder's blocks: with the log-mel window, a frame sees 15.1 frames on each side."""
 UPSAMPLE_FACTOR = 3
 MEL_FLOOR = 1e-5
 PHASE_STEPS = 24
 PHASE_MOMENTUM = 0.99
-"""Of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013)."""
+"""Momentum of the fast Griffin-Lim algorithm (Perraudin, Balazs and Søndergaard, 2013)."""
 
 
 class ConvBlock(nn.Module):
-    """(B, T, C): kernel-3 convolution and a pointwise one behind a norm over channels, with a skip."""
+    """Kernel-3 and pointwise convolution of (B, T, C) after a norm over channels, with a skip."""
 
     def __init__(self, dim: int, dilation: int = 1) -> None:
         super().__init__()
@@ -41,7 +40,7 @@ class ConvBlock(nn.Module):
         return x + pointwise(self.out, nn.functional.gelu(self._three_taps(self.norm(x))))
 
     def _three_taps(self, h: Tensor) -> Tensor:
-        """The dilated convolution."""
+        """Compute the dilated convolution as one product."""
         reach, steps = self.conv.dilation[0], h.shape[1]
         padded = nn.functional.pad(h, (0, 0, reach, reach))
         taps = [padded[:, start : start + steps] for start in (0, reach, 2 * reach)]
@@ -49,12 +48,12 @@ class ConvBlock(nn.Module):
 
 
 def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A convolution of kernel 1 over (B, T, C)."""
+    """Apply a convolution of kernel 1 to (B, T, C)."""
     return product(x, conv.weight[:, :, 0], conv.bias)
 
 
 class LogMel(nn.Module):
-    """(B, 1, T) samples to (B, bands, T / hop) log-mel frames, around 0 and of spread about 1."""
+    """Log-mel frames (B, bands, T / hop) of (B, 1, T) samples, with mean near 0 and deviation near 1."""
 
     window: Tensor
     filters: Tensor
@@ -76,12 +75,12 @@ class LogMel(nn.Module):
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Squared magnitudes; without the root of `abs`, which is slow for complex numbers on a CPU."""
+    """Return squared magnitudes; the square root of `abs` is slow for complex numbers on a CPU."""
     return spectrum.real.square() + spectrum.imag.square()
 
 
 def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
-    """Triangular filters (bands, n_fft / 2 + 1), equally spaced on the mel scale, of unit sum each."""
+    """Return triangular filters (bands, n_fft / 2 + 1), equally spaced on the mel scale, each with sum 1."""
     top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
     edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
     hertz = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
@@ -96,7 +95,10 @@ def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
 
 
 class MelEncoder(nn.Module):
-    """(B, 1, T) samples to (B, D, T / hop_length) latents; a frame sees fewer than 16 frames on each side."""
+    """Encoder of (B, 1, T) samples to (B, D, T / hop_length) latents.
+
+    A frame sees fewer than 16 frames on each side.
+    """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class MelEncoder(nn.Module):
 
 
 class MelDecoder(nn.Module):
-    """(B, D, T) latents to (B, 1, T * hop_length) samples; the phase starts from each row's noise."""
+    """Decoder of (B, D, T) latents to (B, 1, T * hop_length) samples; the noise is the initial phase."""
 
     window: Tensor
 
@@ -142,13 +144,13 @@ class MelDecoder(nn.Module):
         return self._overlap_add(magnitude * phase).unsqueeze(1)
 
     def log_magnitude(self, z_q: Tensor) -> Tensor:
-        """(B, D, T) latents to natural log magnitudes (B, n_fft / 2 + 1, 3 T), one frame each hop."""
+        """Return natural log magnitudes (B, n_fft / 2 + 1, 3 T) of latents (B, D, T), one frame per hop."""
         h = self.coarse(self.input(z_q).transpose(1, 2).contiguous())
         h = self.fine(self.upsample(h.transpose(1, 2)).transpose(1, 2).contiguous())
         return pointwise(self.head, self.norm(h)).transpose(1, 2).clamp(max=7.0)
 
     def log_spectrum(self, waveform: Tensor) -> Tensor:
-        """What `log_magnitude` should say of (B, 1, T) samples; silence is held at -7."""
+        """Return the target of `log_magnitude` for (B, 1, T) samples, floored at -7."""
         spectrum = torch.stft(
             waveform[:, 0], self.n_fft, self.hop_length, window=self.window, return_complex=True
         )
@@ -156,7 +158,7 @@ class MelDecoder(nn.Module):
 
     @torch.no_grad()
     def _find_phase(self, magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Fast Griffin-Lim: unit complex numbers that make the magnitudes those of a real signal."""
+        """Run fast Griffin-Lim; return the unit complex numbers that best fit the magnitudes."""
         previous = torch.zeros_like(phase)
         for _ in range(PHASE_STEPS):
             samples = self._overlap_add(magnitude * phase)

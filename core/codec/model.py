@@ -1,4 +1,4 @@
-"""The LLM-Codec: waveform to three layers of codes and back (PAPER section 1.1)."""
+"""The LLM-Codec: waveform to three layers of codes and back (paper, section 3.2)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -28,13 +28,16 @@ from core.tokens.clip_codes import Float16Array
 Codes = NDArray[np.int64]
 
 GPU_ROWS = 16
-"""Rows of an encoder pass on a GPU, whatever their length."""
+"""Rows of an encoder pass on a GPU, for windows of any length."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EncodedClip:
-    """codes: one int64 (T_l,) tensor per layer, coarse to fine. latent: (2, D) float16, mean and deviation
-    over the frames that hold any of the clip's own samples."""
+    """Codes and pooled latent of a clip.
+
+    codes: one int64 (T_l,) tensor per layer, coarse to fine. latent: (2, D) float16, mean and deviation over
+    the frames that contain samples of the clip.
+    """
 
     codes: list[Tensor]
     latent: Float16Array
@@ -42,7 +45,7 @@ class EncodedClip:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Part:
-    """What a window gave of a clip: codes from block `start` on, and the sums of the latents of `frames`."""
+    """Result of one window: codes from block `start`, and the sums of the latents over `frames`."""
 
     start: int
     codes: list[Codes]
@@ -66,10 +69,9 @@ class LLMCodec(nn.Module):
 
     @classmethod
     def from_directory(cls, path: Path | str, device: str = "cpu") -> "LLMCodec":
-        """Reads `config.json`, `model.safetensors` (released names or ours) and, where there, `words.txt`.
+        """Load `config.json`, `model.safetensors` (released or our names) and, if present, `words.txt`.
 
-        Raises:
-            CheckpointMismatch: a file is missing, or tensors, configuration and words do not fit.
+        Raises CheckpointMismatch when a file is missing, or tensors, configuration and words do not fit.
         """
         config, tensors, words = checkpoint.read_directory(Path(path))
         codec = cls(config, words)
@@ -80,7 +82,7 @@ class LLMCodec(nn.Module):
         return codec.to(device)
 
     def load_canonical(self, tensors: dict[str, Tensor]) -> None:
-        """Takes canonical tensors (core.codec.files.checkpoint) and their fingerprint."""
+        """Load canonical tensors (core.codec.files.checkpoint) and set the fingerprint."""
         checkpoint.check_shapes(tensors, self.canonical())
         weights = {n: t for n, t in tensors.items() if not n.endswith(".table")}
         self.load_state_dict(weights, strict=False)
@@ -91,7 +93,7 @@ class LLMCodec(nn.Module):
         self.fingerprint = checkpoint.fingerprint(tensors, self.config, self.words, torch.float32)
 
     def canonical(self) -> dict[str, Tensor]:
-        """The canonical tensors of this model, the codebooks as projected tables."""
+        """Return the canonical tensors of this model, with codebooks as projected tables."""
         state = self.state_dict()
         tensors = {n: t for n, t in state.items() if not n.endswith((".directions", ".lengths"))}
         for index, layer in enumerate(self.quantizer.layers):
@@ -101,13 +103,13 @@ class LLMCodec(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """Device of the weights."""
         return self.quantizer.layers[0].lengths.device
 
     def encode(self, waveform: Tensor) -> list[Tensor]:
-        """(B, 1, T) float32 to one int64 (B, T_l) tensor per layer, coarse to fine.
+        """Encode (B, 1, T) float32 to one int64 (B, T_l) tensor per layer, coarse to fine.
 
-        Zeros are added on the right up to a whole block. A row's codes do not depend on the other rows.
+        Pads with zeros on the right to a whole block. The codes of a row do not depend on the other rows.
         """
         if waveform.dim() != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
             raise ValueError(f"waveform is {tuple(waveform.shape)}, (B, 1, T) with T > 0 is needed")
@@ -115,15 +117,15 @@ class LLMCodec(nn.Module):
         return [torch.stack(layer) for layer in zip(*clips, strict=True)]
 
     def encode_clips(self, clips: Iterable[Iterable[Tensor]]) -> list[list[Tensor]]:
-        """The codes of `encode_with_latents` alone: one int64 (T_l,) tensor per layer and clip."""
+        """Return only the codes of `encode_with_latents`: one int64 (T_l,) tensor per layer and clip."""
         return [clip.codes for clip in self.encode_with_latents(clips)]
 
     @torch.inference_mode()
     def encode_with_latents(self, clips: Iterable[Iterable[Tensor]]) -> list[EncodedClip]:
-        """Clips, each as 1-D float32 pieces of any size, to codes and a pooled latent each.
+        """Encode clips, each given as 1-D float32 pieces of any size, to codes and a pooled latent.
 
-        Memory is bounded by windows, never by a clip; codes and latent are those of the whole clip at once,
-        in whatever batch. A clip of no samples has no codes and a latent of zeros.
+        Memory is bounded by windows, never by a clip. Codes and latent equal those of the whole clip at once,
+        in any batch. An empty clip has no codes and a latent of zeros.
         """
         parts: list[list[_Part]] = []
         waiting: dict[int, list[tuple[int, EncoderWindow]]] = defaultdict(list)
@@ -139,7 +141,7 @@ class LLMCodec(nn.Module):
         return [self._join(clip) for clip in parts]
 
     def _encode_windows(self, batch: list[tuple[int, EncoderWindow]], parts: list[list[_Part]]) -> None:
-        """One pass over windows of equal length; rows that are missing are silence, so shapes stay few."""
+        """Encode windows of equal length in one pass, filled up with silent rows so that shapes stay few."""
         samples = torch.stack([window.samples for _, window in batch])
         missing = self._rows(samples.shape[1]) - len(batch)
         samples = functional.pad(samples, (0, 0, 0, missing)).unsqueeze(1)
@@ -156,28 +158,30 @@ class LLMCodec(nn.Module):
             parts[index].append(_Part(window.start, kept, frames.shape[1], frame_sums(frames)))
 
     def _rows(self, num_samples: int) -> int:
-        """Rows of a pass over windows of so many samples: always the same, so that a clip's codes do not
-        depend on its neighbours. On a CPU a pass of the mel blocks is about as long as the longest window.
+        """Return the rows of a pass over windows of `num_samples`.
+
+        The number is fixed, so that a clip's codes do not depend on its neighbors. On a CPU a pass of the mel
+        blocks covers about as many samples as the longest window.
         """
         if self.device.type != "cpu":
             return GPU_ROWS
         return 1 if self._one_by_one else max(1, WINDOW_BLOCKS * self.config.block_length // num_samples)
 
     def _latents(self, samples: Tensor) -> Tensor:
-        """(B, 1, T) samples to (B, D, T / hop_length)."""
+        """Encode (B, 1, T) samples to (B, D, T / hop_length) latents."""
         if self._one_by_one:
             return torch.stack([self._encode_one(row) for row in samples[:, 0]])
         latents: Tensor = self.encoder(self._sent(samples))
         return latents
 
     def _sent(self, tensor: Tensor) -> Tensor:
-        """On the device. A GPU fetches it from pinned memory while the CPU goes on."""
+        """Move a tensor to the device; through pinned memory for a GPU, so that the CPU does not wait."""
         if self.device.type == "cuda" and not tensor.is_cuda:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
     def _join(self, parts: list[_Part]) -> EncodedClip:
-        """A clip's windows, in any order, as one tensor per layer and one latent."""
+        """Join the windows of a clip, in any order, to one tensor per layer and one latent."""
         ordered = sorted(parts, key=lambda part: part.start)
         codes = [
             np.concatenate([np.zeros(0, np.int64), *(part.codes[layer] for part in ordered)])
@@ -189,9 +193,9 @@ class LLMCodec(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seeds: Sequence[int] | None = None) -> Tensor:
-        """Codes, one (B, T_l) per layer, to a waveform (B, 1, T) of the padded length.
+        """Decode codes, one (B, T_l) tensor per layer, to a waveform (B, 1, T) of the padded length.
 
-        Each row draws its noise from its own seed (None: seed 0 for each), whatever the batch.
+        Each row draws its noise from its own seed (None: seed 0 for each), in any batch.
         """
         rows = codes[0].shape[0] if codes else 0
         seeds = [0] * rows if seeds is None else seeds
@@ -206,7 +210,7 @@ class LLMCodec(nn.Module):
 
     @property
     def _one_by_one(self) -> bool:
-        """On a CPU rows are computed one at a time, by blocks of the released shape laid out for that."""
+        """Whether rows are computed one at a time, as the released shape is on a CPU."""
         return self.device.type == "cpu" and self.config.blocks == "waveform" and self.config.depthwise
 
     @cached_property
@@ -221,5 +225,5 @@ class LLMCodec(nn.Module):
 
 
 def _kept(steps: NDArray[Any], window: EncoderWindow, per_block: int) -> NDArray[Any]:
-    """Of (..., T) steps of a window those under the blocks that it answers for."""
+    """Return the (..., T) steps of a window that belong to the blocks it keeps."""
     return steps[..., window.keep.start * per_block : window.keep.stop * per_block]

@@ -1,5 +1,6 @@
-"""The pooled latent of a clip: mean and deviation over time of the encoder's latents, before any rounding to
-codes. It says how a clip sounds as a whole, in a few hundred numbers, and two clips are compared by it.
+"""The pooled latent of a clip: mean and deviation over time of the encoder's latents, before quantization.
+
+It describes the sound of a whole clip in a few hundred numbers; clips are compared by it.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,16 @@ LARGEST = float(np.finfo(np.float16).max)
 
 
 def frame_sums(latents: Latents) -> Sums:
-    """Latents (D, T) to (2, D) float64: their sum and the sum of their squares over time."""
+    """Return the sums and sums of squares over time of latents (D, T), as (2, D) float64."""
     frames = latents.astype(np.float64)
     return np.stack((frames.sum(-1), np.square(frames).sum(-1)))
 
 
 def pooled_latent(sums: Sequence[Sums], frames: int, dim: int) -> Float16Array:
-    """The sums of a clip's windows, first to last, to (2, D) float16: mean and deviation over its frames.
+    """Return mean and deviation over `frames`, (2, D) float16, from the sums of a clip's windows in order.
 
-    Float64 until the last step, so that half precision keeps nothing of how a clip was cut. No frames give
-    zeros.
+    Computed in float64 and rounded at the end, so that half precision hides how the clip was cut. Zero frames
+    give zeros.
     """
     total = np.zeros((2, dim))
     for one in sums:

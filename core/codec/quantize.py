@@ -1,8 +1,8 @@
-"""Multi-scale residual vector quantization over frozen codebooks (PAPER section 3.2, equations 1 and 2).
+"""Multi-scale residual vector quantization over frozen codebooks (paper, section 3.2, equations 1 and 2).
 
 A layer averages the residual over `stride` frames, takes the codebook vector of largest cosine, and repeats
-it over those frames. The codebook is the LLM's embedding table behind a learned projection; both are frozen
-at inference, so the projected table is what a layer holds: it is never computed per call.
+it over those frames. The codebook is the LLM's embedding table after a learned projection. Both are frozen at
+inference, so a layer stores the projected table and never computes it per call.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from core.errors import BadCodes
 from core.matmul import pack_weight, product
 
 ROWS_PER_SECOND = 32
-"""Vectors of a second of audio, about: what a search on a CPU is laid out for."""
+"""Approximate vectors per second of audio, for which a search on a CPU is laid out."""
 
 
 class VectorQuantize(nn.Module):
@@ -34,14 +34,17 @@ class VectorQuantize(nn.Module):
         self.register_buffer("lengths", torch.zeros(codebook_size))
 
     def load_table(self, table: Tensor) -> None:
-        """Takes the projected codebook, (N, D)."""
+        """Load the projected codebook (N, D)."""
         self.directions.copy_(functional.normalize(table))
         self.lengths.copy_(torch.linalg.vector_norm(table, dim=-1))
         for made in ("_packed", "_rough"):
             self.__dict__.pop(made, None)
 
     def encode(self, residual: Tensor) -> Tensor:
-        """(B, D, T) to codes (B, T / stride), int64. The query's own length does not change the argmax."""
+        """Quantize (B, D, T) to codes (B, T / stride) int64.
+
+        The length of a query does not change the argmax.
+        """
         pooled = functional.avg_pool1d(residual, self.stride)
         rows = pooled.transpose(1, 2).flatten(0, 1)
         return self._nearest(rows).view(residual.shape[0], -1)
@@ -61,20 +64,20 @@ class VectorQuantize(nn.Module):
         return pack_weight(self.directions, ROWS_PER_SECOND)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, T / stride) to z_q (B, D, T)."""
+        """Decode codes (B, T / stride) to z_q (B, D, T)."""
         vectors = self.directions[codes] * self.lengths[codes].unsqueeze(-1)
         return vectors.transpose(1, 2).repeat_interleave(self.stride, dim=-1)
 
 
 def argmax_rows(scores: Tensor) -> Tensor:
-    """(R, N) float32 to (R,) int64: the index of each row's largest score, the first of equal ones."""
+    """Return the index (R,) int64 of each row's largest score of (R, N) float32, the first of equal ones."""
     if scores.is_cpu:  # numpy finds it ten times as fast as torch
         return torch.from_numpy(scores.float().numpy().argmax(axis=1))
     return scores.argmax(dim=1)
 
 
 class ResidualVectorQuantize(nn.Module):
-    """The layers, coarse to fine; each quantizes what the ones before it left."""
+    """The layers, coarse to fine; each quantizes the residual of the previous ones."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -85,11 +88,11 @@ class ResidualVectorQuantize(nn.Module):
 
     @property
     def layers(self) -> list[VectorQuantize]:
-        """The layers with their type."""
+        """The layers, typed."""
         return [layer for layer in self.quantizers if isinstance(layer, VectorQuantize)]
 
     def encode(self, z: Tensor) -> list[Tensor]:
-        """Latents (B, D, T) to one (B, T / stride) int64 tensor per layer."""
+        """Quantize latents (B, D, T) to one (B, T / stride) int64 tensor per layer."""
         residual, codes = z, []
         for layer in self.layers:
             codes.append(layer.encode(residual))
@@ -97,7 +100,7 @@ class ResidualVectorQuantize(nn.Module):
         return codes
 
     def decode(self, codes: Sequence[Tensor]) -> Tensor:
-        """Codes to z_q (B, D, T), the sum over layers; raises BadCodes when they do not fit."""
+        """Decode codes to z_q (B, D, T), the sum over layers. Raises BadCodes when they do not fit."""
         self._check(codes)
         return torch.stack([layer.decode(c) for layer, c in zip(self.layers, codes, strict=True)]).sum(0)
 

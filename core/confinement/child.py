@@ -1,4 +1,4 @@
-"""Child processes that run a module of this project and hear their parent on a socket."""
+"""Child processes that run a module of this project and receive requests on a socket."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 def start_child(
     module: str, *arguments: str, channel: socket.socket, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """A process that finds modules where this one does, with `channel` as its standard input."""
+    """Start a process with this one's module search path and `channel` as its standard input."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],
         stdin=channel.fileno(),
@@ -23,7 +23,7 @@ def start_child(
 
 
 def end_child(process: subprocess.Popen[bytes], patience: float) -> int | None:
-    """The exit status, or None for a child that did not end within `patience` seconds and was killed."""
+    """Return the exit status, or None for a child that was killed after `patience` seconds."""
     try:
         return process.wait(patience)
     except subprocess.TimeoutExpired:
@@ -33,9 +33,9 @@ def end_child(process: subprocess.Popen[bytes], patience: float) -> int | None:
 
 
 def receive_files(channel: socket.socket, max_bytes: int) -> tuple[bytes, list[int]]:
-    """Return a message and the descriptor, if any, of the file that came with it; no bytes at the end.
+    """Return a message and the descriptor, if any, of the file sent with it; empty bytes at the end.
 
-    Raises OSError where a file came and this process may not open another.
+    Raises OSError when a file was sent and this process may not open another one.
     """
     message, descriptors, flags, _ = socket.recv_fds(channel, max_bytes, 1)
     if flags & socket.MSG_CTRUNC:

@@ -1,7 +1,7 @@
-"""What holds a process that reads hostile bytes, and what it must not find in the processes around it.
+"""Confinement of a process that reads hostile bytes, and protection of the processes around it.
 
-Three layers: bounds on resources, which hold everywhere; a seccomp filter, where the kernel has it; and the
-memory and environment of the processes that hold secrets, which no other process of the same user may read.
+Three layers: resource limits, which work everywhere; a seccomp filter, where the kernel supports it; and
+unreadable memory and environment of the processes that hold secrets.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 
 def bound_resources(memory_bytes: int, cpu_seconds: float) -> None:
-    """Bound this process, let it write no file and start no process, and end it with its parent's thread.
+    """Limit this process, forbid it files and child processes, and end it with its parent's thread.
 
-    As root, the bound on processes does not count; the filter holds there.
+    The process limit does not apply to root; there the filter blocks child processes.
     """
     bounds = {
         resource.RLIMIT_AS: memory_bytes,
@@ -38,21 +38,21 @@ def bound_resources(memory_bytes: int, cpu_seconds: float) -> None:
 
 
 def confine() -> bool:
-    """Leave this process the files it has open, for good; return whether the kernel can.
+    """Restrict this process permanently to the files it has open; return whether the kernel can.
 
-    Nothing can be imported afterwards, so all that is loaded lazily must have been used once before.
+    Nothing can be imported afterwards, so all lazily loaded code must have been used before.
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     return sys.platform == "linux" and install_filter()
 
 
 def hide_memory() -> None:
-    """Keep the memory and environment of this process from others of its user, debuggers included."""
+    """Hide the memory and environment of this process from other processes of its user."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def confinement(pid: int) -> dict[str, bool]:
-    """Return which walls a process has, as the kernel reports them."""
+    """Return which protections of a process the kernel reports."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {"seccomp": status.get("Seccomp") == "2", "no_new_privs": status.get("NoNewPrivs") == "1"}
 

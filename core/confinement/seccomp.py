@@ -1,8 +1,8 @@
-"""A seccomp filter that leaves a process the system calls of decoding, on files that are open already.
+"""A seccomp filter that allows only the system calls needed to decode files that are already open.
 
 Reading, seeking, memory, clocks and answering on an open socket are allowed. Everything else (open, socket,
-connect, exec, fork, kill, ptrace, ...) fails with EPERM, as does any call made by another architecture's
-numbers. The list is an allow-list, so calls that a later kernel adds are refused as well.
+connect, exec, fork, kill, ptrace, ...) fails with EPERM, as does any call with another architecture's
+numbers. This is an allow-list, so calls of later kernels are refused as well.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import platform
 import struct
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""Audit number, and which column of the tables below."""
+"""Audit number of each architecture, and its column in the tables below."""
 
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63),
@@ -74,7 +74,7 @@ class _Program(ctypes.Structure):
 def install_filter() -> bool:
     """Filter the system calls of all threads of this process from now on; no_new_privs must be set.
 
-    Return whether the kernel took the filter: there are kernels, sandboxes and architectures without seccomp.
+    Returns whether the kernel accepted the filter; some kernels, sandboxes and architectures have no seccomp.
     """
     if platform.machine() not in _ARCHITECTURES:
         return False
@@ -87,7 +87,7 @@ def install_filter() -> bool:
 
 
 def _instructions(architecture: int, column: int) -> bytes:
-    """The filter as classic BPF: the first return that is reached decides."""
+    """Return the filter as classic BPF; the first return that is reached decides."""
     numbers = [call[column] for call in _ALLOWED.values()]
     return b"".join(
         [
@@ -110,5 +110,5 @@ def _allow(number: int) -> bytes:
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One struct sock_filter; the jumps count instructions that are skipped."""
+    """Return one struct sock_filter; jumps count skipped instructions."""
     return struct.pack("=HBBI", code, if_true, if_false, value)

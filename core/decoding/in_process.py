@@ -1,9 +1,9 @@
-"""One clip's file -> checked mono blocks, by libsndfile and numpy alone.
+"""Decoding of one clip's file to checked mono blocks, with libsndfile and numpy alone.
 
 Header fields are claims, never facts: rate and channels are bounded before anything is allocated, frames are
-counted as they are decoded, and every bound of AudioLimits is kept while the counters run. The clip may still
+counted as they are decoded, and every bound of AudioLimits is checked while decoding. The clip may still
 crash or stall libsndfile, so untrusted files are decoded by core.decoding.child_process.decoder, in a child
-process that runs this module; it therefore imports no torch.
+process that runs this module; therefore it does not import torch.
 """
 
 import os
@@ -65,7 +65,7 @@ DEFAULT_LIMITS = AudioLimits()
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Facts of a decoded clip: frames are counted, not claimed; peak is linear, of the mono mix."""
+    """Facts of a decoded clip. Frames are counted, not claimed; peak is linear, of the mono mix."""
 
     format: str
     sample_rate: int
@@ -82,7 +82,7 @@ class AudioInfo:
 class AudioStream:
     """A clip being decoded: iterate once for its 1-D float32 mono blocks at `sample_rate`, then read `info`.
 
-    Mono is the mean of the channels. Iterating raises AudioRejected when the clip breaks a bound.
+    Mono is the mean of the channels. Iterating raises AudioRejected when the clip exceeds a bound.
     """
 
     def __init__(self, sample_rate: int, blocks: Generator[Samples, None, AudioInfo]) -> None:
@@ -96,18 +96,17 @@ class AudioStream:
 
     @property
     def info(self) -> AudioInfo:
-        """Known once the last block was read."""
+        """Facts of the clip, known after the last block."""
         if self._info is None:
             raise ValueError("a clip's info is known when all its blocks are read: iterate over it first")
         return self._info
 
 
 def open_audio(file: BinaryIO, limits: AudioLimits = DEFAULT_LIMITS) -> AudioStream:
-    """Start decoding a real file at its first byte, in this process; the caller keeps it open and closes it.
+    """Start decoding a real file from its first byte, in this process; the caller closes the file.
 
-    Raises AudioRejected, then or while iterating, with any reason code but `timeout`, which needs a process
-    that can be killed (core.decoding.child_process.decoder), and the resampler's `bad_rate`
-    (core.audio.waveform).
+    Raises AudioRejected, now or while iterating, with any reason except `timeout`, which needs a process that
+    can be killed (core.decoding.child_process.decoder), and the resampler's `bad_rate` (core.audio.waveform).
     """
     descriptor = file.fileno()
     size = os.fstat(descriptor).st_size
@@ -131,7 +130,7 @@ def _check_header(sound: Sound, limits: AudioLimits) -> None:
 
 
 def _opened(descriptor: int, streams: list[Stream], first: Sound) -> Iterator[tuple[Stream, Sound]]:
-    """Yield each stream opened; joined streams must be alike, since a clip has one rate."""
+    """Yield each opened stream; joined streams must have the same form, since a clip has one rate."""
     yield streams[0], first
     for stream in streams[1:]:
         sound = stream.open(descriptor)
@@ -162,7 +161,7 @@ def _checked_blocks(
 
 
 def _blocks(stream: Stream, sound: Sound) -> Iterator[Samples]:
-    """Yield the stream's (frames, channels), and check that its end was reached."""
+    """Yield the stream's blocks (frames, channels), and check that its end was reached."""
     position = 0
     while len(block := _read_block(stream, sound, position)):
         position += len(block)

@@ -1,7 +1,7 @@
-"""Mix the channels of a clip to mono, and refuse a level that no recording of sound has.
+"""The mono mix of a clip, and rejection of levels that no recording has.
 
-Mono is the mean of the channels (preprocessing version 1). What is measured here decides only whether a clip
-is used; it never changes a sample.
+Mono is the mean of the channels (preprocessing version 1). The measured levels only decide whether a clip is
+used; they never change a sample.
 """
 
 import math
@@ -15,7 +15,7 @@ from core.errors import AudioRejected
 Samples = npt.NDArray[np.float32]
 
 _CANCELLATION_DB = 20.0
-"""How far the mix may fall below its channels: 3 dB for two unlike channels, 9 dB for one of eight."""
+"""Largest loss of level from channels to mix: 3 dB for two unlike channels, 9 dB for one of eight."""
 
 
 class Mixdown:
@@ -46,9 +46,9 @@ class Mixdown:
         return max(0.0, self._highest, -self._lowest)
 
     def check(self, min_peak_dbfs: float, allow_silent: bool) -> None:
-        """Raise AudioRejected for a whole clip whose sound is not in its mix, or that has none.
+        """Raise AudioRejected for a whole clip that is silent, or whose channels cancel in the mix.
 
-        Both are judged without a constant offset, which is not sound.
+        Both are measured without a constant offset, which is not sound.
         """
         silence = 10 ** (min_peak_dbfs / 20)
         if self._cancels(silence):
@@ -59,7 +59,7 @@ class Mixdown:
             raise AudioRejected("silent", message)
 
     def _mix_channels(self, channels: Samples) -> Samples:
-        """Add one by one: numpy's own mean along so short an axis is 20 times slower."""
+        """Add the channels one by one; numpy's mean over so short an axis is 20 times slower."""
         mono: Samples = reduce(np.add, channels) / np.float32(self._channels)
         centered, mix = channels - channels.mean(axis=1, keepdims=True), mono - mono.mean()
         self._channel_energy += float(np.vecdot(centered, centered).mean())

@@ -1,4 +1,4 @@
-"""A part of a file that libsndfile decodes by itself, and how it is opened."""
+"""A part of a file that libsndfile decodes separately."""
 
 import os
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ _UNRECOGNISED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
 
 _MAX_STREAMS = 1_000
 _SLACK_BYTES = 4096
-"""What may be left where decoding ends, such as a frame that is not complete."""
+"""Bytes that may remain after decoding, such as an incomplete frame."""
 
 
 class Sound(soundfile.SoundFile):  # type: ignore[misc]  # the package is not followed
-    """Reads forward only: soundfile seeks after every read where it can, which fails on damaged files."""
+    """A file read forward only: soundfile seeks after every read if it can, which fails on damaged files."""
 
     def seekable(self) -> bool:
         return False
@@ -27,9 +27,9 @@ class Sound(soundfile.SoundFile):  # type: ignore[misc]  # the package is not fo
 
 
 class ByteView:
-    """A file that begins with `head`, and goes on with the bytes of a real file from `start` to `end`.
+    """A file object with the bytes `head`, then those of a real file from `start` to `end`.
 
-    It can claim to be longer, for a decoder that takes its length for a promise.
+    It can claim to be longer, for a decoder that relies on the length.
     """
 
     def __init__(self, descriptor: int, head: bytes, start: int, end: int, claimed_bytes: int = 0) -> None:
@@ -41,13 +41,13 @@ class ByteView:
 
     @property
     def position(self) -> int:
-        """The byte of the real file that is read next."""
+        """Next byte of the real file."""
         return self._start + max(0, self._offset - len(self._head))
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a buffer with as many bytes as there are.
+        """Fill a buffer as far as bytes remain.
 
-        It gets zeros when a decoder looks for a tag just before a claimed end.
+        Returns zeros past the real end, where a decoder looks for a tag before the claimed end.
         """
         if self._offset > self._length:
             data = bytes(min(len(buffer), self._claimed_length - self._offset))
@@ -68,36 +68,36 @@ class ByteView:
         return self._offset
 
     def tell(self) -> int:
-        """Offset within the view."""
+        """Return the offset within the view."""
         return self._offset
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Bytes from `start` to `end` that decode by themselves; `is_file` where they are the whole file."""
+    """Bytes from `start` to `end` that decode separately; `is_file` if they are the whole file."""
 
     start: int
     end: int
     is_file: bool = True
 
     def open(self, descriptor: int) -> Sound:
-        """Open it for reading; raises AudioRejected where libsndfile refuses it."""
+        """Open the stream for reading. Raises AudioRejected when libsndfile refuses it."""
         return open_sound(descriptor if self.is_file else ByteView(descriptor, b"", self.start, self.end))
 
     def frames_until_stop(self, sound: Sound, position: int) -> int:
-        """Return how many frames may be asked for; asking past the claimed end upsets the MP3 decoder."""
+        """Return how many frames to request; reading past the claimed end confuses the MP3 decoder."""
         frames: int = sound.frames - position
         return frames
 
     def ends_by_error(self, sound: Sound, position: int, bytes_read: int) -> bool:
-        """Whether an error of the decoder after `position` frames is only the end of the audio.
+        """Return whether an error of the decoder after `position` frames only means the end of the audio.
 
-        `bytes_read` is how far it had read before. Raises AudioRejected where the file is known to be cut.
+        `bytes_read` is the position before the error. Raises AudioRejected when the file is known to be cut.
         """
         return False
 
     def check_end(self, sound: Sound, position: int) -> None:
-        """Raise AudioRejected (`unread`) where decoding ended before the bytes did."""
+        """Raise AudioRejected (`unread`) when decoding ended before the bytes did."""
         left = self.end - sound.position
         if left > _SLACK_BYTES:
             raise AudioRejected("unread", f"decoding ended after {position} frames with {left} bytes left")
@@ -105,7 +105,7 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class RewrittenStream(Stream):
-    """A stream whose first bytes are replaced by as many others, `head`, when it is opened."""
+    """A stream whose first bytes are replaced by `head`, of equal length."""
 
     head: bytes
 
@@ -114,13 +114,13 @@ class RewrittenStream(Stream):
 
 
 def check_count(num_streams: int) -> None:
-    """Raise AudioRejected (`unread`) for more joined streams than anybody means to be one clip."""
+    """Raise AudioRejected (`unread`) for more joined streams than anyone stores as one clip."""
     if num_streams > _MAX_STREAMS:
         raise AudioRejected("unread", f"over {_MAX_STREAMS} joined streams")
 
 
 def open_sound(file: int | ByteView) -> Sound:
-    """Open a file by descriptor or view; given a path libsndfile lets the name's extension decide."""
+    """Open a file by descriptor or view; with a path, libsndfile would go by the file extension."""
     if isinstance(file, int):
         os.lseek(file, 0, os.SEEK_SET)
     try:

@@ -1,1 +1,1 @@
-"""Measuring few-shot labelling: episodes of labelled clips, answered by models and by what costs nothing."""
+"""Evaluation of few-shot labeling: episodes of labeled clips, answered by models and by free baselines."""

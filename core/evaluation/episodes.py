@@ -1,4 +1,4 @@
-"""Few-shot tests drawn from labelled clips: N classes, K demonstrations of each, one query."""
+"""Few-shot episodes drawn from labeled clips: N classes, K demonstrations of each, one query."""
 
 import random
 from collections import Counter, defaultdict
@@ -14,8 +14,8 @@ from core.tokens.clip_codes import ClipCodes
 class LabeledClips:
     """Clips with a label and a group each; clips of one group were recorded together.
 
-    A clip of which nobody knows what it belongs to is a group of its own. vectors: by name, (clips, D)
-    features that baselines compare instead of codes.
+    A clip of unknown origin is a group of its own. vectors: by name, (clips, D) features that baselines
+    compare instead of codes.
     """
 
     codes: tuple[ClipCodes, ...]
@@ -33,7 +33,7 @@ class LabeledClips:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Clip numbers: the demonstrations in the order in which they are shown, and the query."""
+    """Clip numbers of the demonstrations in prompt order, and of the query."""
 
     demonstrations: tuple[int, ...]
     labels: tuple[str, ...]
@@ -43,20 +43,19 @@ class Episode:
 
     @property
     def label_set(self) -> tuple[str, ...]:
-        """The labels of the episode in alphabetical order."""
+        """Labels of the episode in alphabetical order."""
         return tuple(sorted(set(self.labels)))
 
     def shots(self, clips: LabeledClips) -> list[LabeledClip]:
-        """The demonstrations with the labels that this episode gives them."""
+        """Return the demonstrations with the labels of this episode."""
         numbered = zip(self.demonstrations, self.labels, strict=True)
         return [LabeledClip(clips.codes[number], label) for number, label in numbered]
 
 
 def draw_episodes(clips: LabeledClips, n_way: int, k_shot: int, count: int, *, seed: int) -> list[Episode]:
-    """`count` episodes of `n_way` classes; the query's class is drawn evenly among those that can be asked.
+    """Draw `count` episodes of `n_way` classes; the query's class is drawn evenly among those possible.
 
-    No demonstration is of the query's group. Raises ValueError when there are too few classes of `k_shot`
-    clips.
+    No demonstration is from the query's group. Raises ValueError when too few classes have `k_shot` clips.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for number, label in enumerate(clips.labels):
@@ -72,7 +71,7 @@ def draw_episodes(clips: LabeledClips, n_way: int, k_shot: int, count: int, *, s
 
 
 def shuffle_labels(episodes: Sequence[Episode], *, seed: int) -> list[Episode]:
-    """The same episodes with the demonstrations' labels mixed up: whoever learns from them is at chance."""
+    """Return the episodes with shuffled demonstration labels, which leave a method at chance."""
     rng = random.Random(seed)
     return [replace(one, labels=tuple(rng.sample(one.labels, len(one.labels)))) for one in episodes]
 
@@ -98,7 +97,7 @@ def _draw(
 def _queries(
     clips: LabeledClips, members: Mapping[str, list[int]], n_way: int, k_shot: int
 ) -> dict[str, list[int]]:
-    """By class the clips for which `k_shot` remain outside their group, of it and of enough other classes."""
+    """Return by class the clips whose class and enough others have `k_shot` clips outside their group."""
     inside = Counter(zip(clips.labels, clips.groups, strict=True))
     shown = {
         group: {label for label in members if len(members[label]) - inside[label, group] >= k_shot}

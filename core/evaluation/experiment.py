@@ -1,4 +1,4 @@
-"""Every way to answer, asked the same episodes, for each column of a table."""
+"""Methods that all answer the same episodes, for each column of a table."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +14,17 @@ from core.prompts.few_shot import FewShotSettings
 from core.tokens.vocabulary import Vocabulary
 
 EPISODES_PER_PART = 50
-"""Episodes that are asked at once, between two looks at the progress."""
+"""Episodes answered between two progress updates."""
 
 NEAREST = "nearest tokens"
 SHUFFLED = "shuffled labels"
 
 MethodFactory = Callable[[Column], Method]
-"""Makes the way to ask a model as a column says."""
+"""Builds the method for a column."""
 
 
 def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> MethodFactory:
-    """A frozen LLAMA, asked with a column's instruction and repeats; what else is shown, the settings say."""
+    """Return the factory of a frozen LLaMA with a column's instruction and repeats."""
     return lambda column: LanguageModel(
         llama, vocabulary, replace(settings, instruction=column.instruction, repeats=column.repeats)
     )
@@ -32,19 +32,19 @@ def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettin
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row's answers to the episodes of a column."""
+    """The answers of a table row to the episodes of a column."""
 
     row: str
     column: Column
     shuffled: bool = False
-    """Whether the demonstrations' labels are mixed up, which leaves whoever learns from them at chance."""
+    """Whether the demonstrations' labels are shuffled, which leaves a method at chance."""
 
 
 class Experiment:
-    """Clips, columns and ways to answer; asked part by part, so that others may run, repeat and watch it.
+    """Clips, columns and methods; run part by part, so that a caller can schedule, repeat and watch it.
 
-    models: by row of the table. Baselines come by themselves; they see neither instruction nor repeats, so
-    columns of equal labels and shots share their answers. Raises ValueError where no episode can be drawn.
+    models: by row of the table. Baselines are added; they use neither instruction nor repeats, so columns of
+    equal labels and shots share their answers. Raises ValueError when no episode can be drawn.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class Experiment:
 
     @property
     def answering(self) -> tuple[str, ...]:
-        """The rows that answer for the product: the models, or nearest tokens where there is none."""
+        """Rows that count as the product's: the models, or nearest tokens if there are none."""
         return tuple(self._models) or (NEAREST,)
 
     @property
     def rows(self) -> dict[str, list[Job]]:
-        """The table's rows in order, a job for each column: models, baselines, controls."""
+        """Rows of the table in order, with a job for each column: models, baselines, controls."""
         rows = {name: [self._job(name, column) for column in self.columns] for name in self._methods}
         for name in self.answering:
             rows[f"{name}, {SHUFFLED}"] = [self._job(name, column, shuffled=True) for column in self.columns]
         return rows
 
     def parts(self) -> list[list[tuple[Job, int]]]:
-        """All that is to be asked: jobs with numbers of episodes, one job to a part."""
+        """Return all the work: lists of jobs with episode numbers, each list for one job."""
         jobs = dict.fromkeys(job for row in self.rows.values() for job in row)
         starts = range(0, self.count, EPISODES_PER_PART)
         return [
@@ -95,7 +95,7 @@ class Experiment:
         ]
 
     def ask(self, part: Sequence[tuple[Job, int]]) -> int:
-        """Asks a part and keeps the replies; how many there are. Safe to repeat."""
+        """Answer a part and keep the replies; return their number. Safe to repeat."""
         job = part[0][0]
         if job in self.too_long:
             return 0
@@ -109,7 +109,7 @@ class Experiment:
         return len(part)
 
     def scores(self) -> dict[str, list[Score | None]]:
-        """By row a score for each column, None where a prompt was too long."""
+        """Return by row a score for each column, None where a prompt was too long."""
         return {name: [self._score(job) for job in jobs] for name, jobs in self.rows.items()}
 
     def _job(self, row: str, column: Column, *, shuffled: bool = False) -> Job:
@@ -118,11 +118,11 @@ class Experiment:
         return Job(row, column, shuffled)
 
     def episodes(self, job: Job) -> list[Episode]:
-        """What a job is asked."""
+        """Return the episodes of a job."""
         return self._episodes[job.column.n_way, job.column.k_shot, job.shuffled]
 
     def replies(self, job: Job) -> list[Reply]:
-        """The replies to a job's episodes, in their order; none where a prompt was too long."""
+        """Return the replies to a job's episodes, in order; none if a prompt was too long."""
         return [] if job in self.too_long else [self._replies[job][number] for number in range(self.count)]
 
     def _score(self, job: Job) -> Score | None:

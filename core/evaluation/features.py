@@ -1,4 +1,4 @@
-"""What episodes are drawn over: a clip's codes, and the vectors that baselines compare instead of them."""
+"""Features of a clip: its codes, and the vectors that baselines compare instead."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from core.tokens.clip_codes import ClipCodes
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """A clip as methods see it. vectors: by name, (D,) each."""
+    """Codes of a clip, and vectors (D,) by name."""
 
     codes: ClipCodes
     vectors: dict[str, FloatArray]
 
 
 def extract_features(codec: LLMCodec, waveform: Tensor) -> ClipFeatures:
-    """Codes with pooled latent, and log-mel statistics of a clip; waveform (1, 1, T) at the codec's rate."""
+    """Return codes with pooled latent and log-mel statistics of a waveform (1, 1, T) at the codec's rate."""
     (codes,) = encode_clip_codes(codec, [waveform[0, 0].numpy()])
     padded = pad_to_multiple(waveform, codec.config.block_length)
     return ClipFeatures(codes, {"log-mel": mel_statistics(codec, padded)})
@@ -30,7 +30,7 @@ def extract_features(codec: LLMCodec, waveform: Tensor) -> ClipFeatures:
 
 @torch.inference_mode()
 def mel_statistics(codec: LLMCodec, padded: Tensor) -> FloatArray:
-    """(3 bands,) mean, deviation and deviation of the steps of the log-mel spectrum; padded (1, 1, T)."""
+    """Return mean, deviation and deviation of the steps of the log-mel spectrum: (1, 1, T) to (3 bands,)."""
     mel = LogMel(codec.config.sample_rate, codec.config.hop_length // 2)(padded)[0].double()
     steps = mel.diff(dim=-1)
     return torch.cat((mel.mean(-1), mel.std(-1, correction=0), steps.std(-1, correction=0))).numpy()

@@ -1,4 +1,4 @@
-"""How good answers to episodes are, and how sure that figure is."""
+"""Accuracy of answers to episodes, with confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Shares from 0 to 1. The intervals hold the accuracy with 95 %.
+    """Shares from 0 to 1, with 95 % intervals of the accuracy.
 
-    episode_interval resamples episodes as if each were a new clip; clip_interval resamples the query clips,
-    and is the honest one where few clips are asked in many episodes. ece: expected calibration error.
+    episode_interval resamples episodes as if each had a new clip. clip_interval resamples the query clips,
+    and is the one to trust when few clips are asked in many episodes. ece: expected calibration error.
     """
 
     accuracy: float
@@ -33,10 +33,10 @@ class Score:
 
 
 def score(replies: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 0) -> Score:
-    """How good the replies to the episodes are, one to each."""
+    """Score the replies to the episodes, one each."""
     gold = [one.label_set.index(one.answer) for one in episodes]
-    right = np.array([reply.said[index] for reply, index in zip(replies, gold, strict=True)])
-    promised = [float(reply.said @ reply.probabilities) for reply in replies]
+    right = np.array([reply.votes[index] for reply, index in zip(replies, gold, strict=True)])
+    promised = [float(reply.votes @ reply.probabilities) for reply in replies]
     queries = np.array([one.query for one in episodes])
     return Score(
         accuracy=float(right.mean()),
@@ -51,18 +51,18 @@ def score(replies: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 
 def lead(
     one: Sequence[Reply], other: Sequence[Reply], episodes: Sequence[Episode], *, seed: int = 0
 ) -> Interval:
-    """Return by how much one way to answer is more often right than another, with 95 % over query clips.
+    """Return the 95 % interval, over query clips, of the difference in accuracy of two methods.
 
-    Both answered the same episodes, so what makes an episode hard cancels out.
+    Both answered the same episodes, so the difficulty of an episode cancels out.
     """
     gold = [episode.label_set.index(episode.answer) for episode in episodes]
     pairs = zip(one, other, gold, strict=True)
-    ahead = np.array([mine.said[at] - theirs.said[at] for mine, theirs, at in pairs])
+    ahead = np.array([mine.votes[at] - theirs.votes[at] for mine, theirs, at in pairs])
     return _bootstrap(ahead, np.array([episode.query for episode in episodes]), seed)
 
 
 def _bootstrap(right: FloatArray, units: npt.NDArray[np.int64], seed: int) -> Interval:
-    """2.5 and 97.5 % of the accuracy when the units are drawn anew."""
+    """Return the 2.5 and 97.5 % quantiles of the accuracy over resampled units."""
     _, at = np.unique(units, return_inverse=True)
     hits, sizes = np.bincount(at, right), np.bincount(at)
     drawn = np.random.default_rng(seed).integers(len(sizes), size=(NUM_RESAMPLES, len(sizes)))

@@ -1,6 +1,6 @@
-"""Ways to answer an episode: a frozen language model, and baselines that need none.
+"""Methods that answer an episode: a frozen language model, and baselines without one.
 
-Every way is given the same episodes and replies in the order of each episode's label set.
+All get the same episodes, and reply in the order of each episode's label set.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from core.evaluation.episodes import Episode, LabeledClips
-from core.in_context.baselines import FloatArray, NearestNeighbour, latent_probabilities, softmax
+from core.in_context.baselines import FloatArray, NearestNeighbor, latent_probabilities, softmax
 from core.in_context.labelers import FewShotLabeler
 from core.in_context.latents import NearestLatent, known_latent
 from core.llama.model import FrozenLlama
@@ -23,36 +23,36 @@ from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
 
 VECTOR_TEMPERATURE = 0.1
-"""Of cosines between standardised vectors; only the calibration of these baselines depends on it."""
+"""Temperature for cosines of standardized vectors; it affects only the calibration of these baselines."""
 
-REGULARISATION = 10.0
-"""1 / C of the logistic regression, as MINI-scale features with few shots need."""
+REGULARIZATION = 10.0
+"""1 / C of the logistic regression, for features of this size and few shots."""
 
 
 class Reply(NamedTuple):
-    """probabilities (n_way,), and said (n_way,): 1 at the answer, or shared by n answers that are equal.
+    """probabilities (n_way,), and votes (n_way,): 1 for the answer, or 1 / n for each of n equal answers.
 
-    Saying nothing in particular is thus right as often as chance.
+    A method without a preference is thus right as often as chance.
     """
 
     probabilities: FloatArray
-    said: FloatArray
+    votes: FloatArray
 
 
 def most_probable(probabilities: FloatArray) -> Reply:
-    """Says the label of the greatest probability."""
+    """Return the reply with the most probable label."""
     best = probabilities == probabilities.max()
     return Reply(probabilities, best / best.sum())
 
 
 class Method(Protocol):
-    """Answers one episode."""
+    """A way to answer one episode."""
 
     def __call__(self, clips: LabeledClips, episode: Episode) -> Reply: ...
 
 
 class LanguageModel:
-    """Few-shot prompting of a frozen LLAMA."""
+    """Few-shot prompting of a frozen LLaMA."""
 
     def __init__(self, llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> None:
         self._llama = llama
@@ -69,30 +69,30 @@ class LanguageModel:
 
 
 def chance(clips: LabeledClips, episode: Episode) -> Reply:
-    """All labels alike."""
+    """Reply with equal probabilities."""
     return most_probable(np.full(len(episode.label_set), 1 / len(episode.label_set)))
 
 
 def majority(clips: LabeledClips, episode: Episode) -> Reply:
-    """The shares of the labels among the demonstrations."""
+    """Reply with the shares of the labels among the demonstrations."""
     counts = Counter(episode.labels)
     return most_probable(np.array([counts[label] / len(episode.labels) for label in episode.label_set]))
 
 
 def nearest_tokens(clips: LabeledClips, episode: Episode) -> Reply:
-    """The product's baseline: nearest demonstration by the code histograms of all three layers."""
-    nearest = NearestNeighbour(episode.label_set, episode.shots(clips))
+    """Reply with the nearest demonstration by code histograms, the product's baseline."""
+    nearest = NearestNeighbor(episode.label_set, episode.shots(clips))
     return most_probable(nearest.probabilities([clips.codes[episode.query]])[0])
 
 
 def nearest_latents(clips: LabeledClips, episode: Episode) -> Reply:
-    """The product's other baseline: nearest demonstration by pooled latent."""
+    """Reply with the nearest demonstration by pooled latent, the product's other baseline."""
     nearest = NearestLatent(episode.label_set, episode.shots(clips))
     return most_probable(latent_probabilities(nearest, [clips.codes[episode.query]])[0])
 
 
 def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
-    """Nearest demonstration by the histograms of semantic codes and pairs of them, as cosines."""
+    """Reply with the nearest demonstration by the cosine of histograms of semantic codes and their pairs."""
     query = _ngrams(clips.codes[episode.query])
     cosines = [_cosine(query, _ngrams(clips.codes[number])) for number in episode.demonstrations]
     return _nearest(np.array(cosines), episode)
@@ -109,7 +109,7 @@ class NearestVector:
 
 
 class LogisticRegression:
-    """Fitted to the demonstrations' vectors, with an L2 penalty; the clips' vectors (clips, D)."""
+    """Logistic regression with an L2 penalty, fitted to the demonstrations' vectors; vectors (clips, D)."""
 
     def __init__(self, vectors: FloatArray) -> None:
         self._vectors = torch.from_numpy(vectors)
@@ -121,16 +121,16 @@ class LogisticRegression:
         return most_probable(softmax(_fit(shown, gold, len(labels), self._vectors[episode.query])))
 
 
-def standardised(vectors: FloatArray) -> FloatArray:
-    """(clips, D) with mean 0 and deviation 1 in each column."""
+def standardized(vectors: FloatArray) -> FloatArray:
+    """Return (clips, D) with mean 0 and deviation 1 in each column."""
     scaled: FloatArray = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
     return scaled
 
 
 def baselines(clips: LabeledClips) -> Mapping[str, Method]:
-    """Those that the clips allow, by name.
+    """Return the baselines that the clips allow, by name.
 
-    Vectors are standardised over the whole labelled set, which favours the baselines that use them a little.
+    Vectors are standardized over the whole labeled set, which slightly favors the baselines that use them.
     """
     methods: dict[str, Method] = {
         "chance": chance,
@@ -141,23 +141,26 @@ def baselines(clips: LabeledClips) -> Mapping[str, Method]:
     if all(clip.latent is not None for clip in clips.codes):
         latents = np.stack([known_latent(clip).ravel() for clip in clips.codes]).astype(np.float64)
         methods["nearest latents"] = nearest_latents
-        methods["logistic latents"] = LogisticRegression(standardised(latents))
+        methods["logistic latents"] = LogisticRegression(standardized(latents))
     for name, vectors in clips.vectors.items():
-        scaled = standardised(vectors)
+        scaled = standardized(vectors)
         methods[f"nearest {name}"] = NearestVector(scaled)
         methods[f"logistic {name}"] = LogisticRegression(scaled)
     return methods
 
 
 def _fit(shown: torch.Tensor, gold: torch.Tensor, n_way: int, query: torch.Tensor) -> FloatArray:
-    """The query's logits. The weights are combinations of the shown vectors, so only those are fitted."""
+    """Return the query's logits.
+
+    The weights are combinations of the shots' vectors, so only those are fitted.
+    """
     kernel = shown @ shown.T
     weights = torch.zeros(len(shown), n_way, dtype=shown.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=40, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        penalty = 0.5 * REGULARISATION * (weights * (kernel @ weights)).sum()
+        penalty = 0.5 * REGULARIZATION * (weights * (kernel @ weights)).sum()
         total = functional.cross_entropy(kernel @ weights, gold, reduction="sum") + penalty
         total.backward()  # type: ignore[no-untyped-call]
         return total
@@ -168,7 +171,7 @@ def _fit(shown: torch.Tensor, gold: torch.Tensor, n_way: int, query: torch.Tenso
 
 
 def _nearest(likeness: FloatArray, episode: Episode) -> Reply:
-    """Softmax over the best likeness of each label's demonstrations."""
+    """Reply with the softmax over the highest similarity of each label's demonstrations."""
     labels = np.array(episode.labels)
     best = np.array([likeness[labels == label].max() for label in episode.label_set])
     return most_probable(softmax(best / VECTOR_TEMPERATURE))

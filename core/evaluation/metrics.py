@@ -1,7 +1,7 @@
-"""How good answers are, and how close audio is to what it should have been.
+"""Metrics of answers, and of generated audio against a reference.
 
-Audio is given as a reference and an estimate of equal length: one mono waveform each, (T,) or (1, 1, T)
-float32, at `sample_rate`.
+Audio is a reference and an estimate of equal length: one mono waveform each, (T,) or (1, 1, T) float32, at
+`sample_rate`.
 """
 
 import math
@@ -24,27 +24,27 @@ MEL_BANDS, MEL_FFT, MEL_HOP, MEL_FLOOR = 64, 1024, 256, 1e-5
 STOI_RATE = 10_000
 STOI_FRAME, STOI_HOP, STOI_FFT = 256, 128, 512
 STOI_BANDS, STOI_LOWEST = 15, 150.0
-"""Third-octave bands, the lowest around 150 Hz."""
+"""Center in Hz of the lowest of 15 third-octave bands."""
 STOI_SEGMENT = 30
 """Frames that are compared at once: 384 ms."""
 STOI_RANGE = 40.0
-"""Frames of the reference that lie this many dB under its loudest are left out of both."""
+"""Frames of the reference more than this many dB below its loudest are removed from both signals."""
 STOI_CLIP = 1.0 + 10.0 ** (15.0 / 20.0)
-"""A band of the estimate counts as at most this many times the reference: a distortion of -15 dB."""
+"""Largest ratio of a band of the estimate to the reference: a distortion of -15 dB."""
 
 
 def accuracy(answers: Sequence[str], gold: Sequence[str]) -> float:
-    """The share of answers that are right. Raises ValueError without any, or for other lengths."""
+    """Return the share of right answers. Raises ValueError for no answers, or unequal lengths."""
     _check_lengths(len(answers), len(gold))
     return sum(answer == right for answer, right in zip(answers, gold, strict=True)) / len(gold)
 
 
 def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool]) -> float:
-    """How far what an answer promises lies from how often it is right, 0 to 1.
+    """Return the expected calibration error, 0 to 1 (Guo et al. 2017).
 
-    confidences: the probability of each answer. The answers are put in 15 bins of equal width by it; the
-    error is the mean over the bins of |confidence - accuracy|, weighted by their answers (Guo et al. 2017).
-    Raises ValueError without answers, or for other lengths.
+    confidences: the probability of each answer. Answers are put in 15 bins of equal width by confidence; the
+    error is the mean over bins of |confidence - accuracy|, weighted by their answers. Raises ValueError for
+    no answers, or unequal lengths.
     """
     _check_lengths(len(confidences), len(correct))
     promised = np.asarray(confidences, dtype=np.float64)
@@ -55,7 +55,7 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
 
 
 def si_sdr(reference: Tensor, estimate: Tensor) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), both made free of their mean.
+    """Return the scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), without the means.
 
     Infinite for a scaled copy, minus infinite for silence. Raises ValueError for a silent reference.
     """
@@ -71,17 +71,17 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> float:
 
 
 def mel_distance(reference: Tensor, estimate: Tensor, sample_rate: int) -> float:
-    """Mean difference of 64 log-mel bands in dB, over bands and frames; below -100 dB is silence."""
+    """Return the mean absolute difference of 64 log-mel bands in dB; levels are floored at -100 dB."""
     one, other = (_mel_decibels(signal, sample_rate) for signal in _pair(reference, estimate))
     return float((one - other).abs().mean())
 
 
 def stft_loss(reference: Tensor, estimate: Tensor) -> float:
-    """Spectral convergence + L1 of log magnitudes, each averaged over the scales of the paper's code.
+    """Return spectral convergence + L1 of log magnitudes, each averaged over the scales of the paper's code.
 
-    FFT of 512, 1024, 2048 samples, hop 120, 240, 300, window 480, 960, 1200 (PAPER.md 1.2), so 16 kHz is
-    meant; that the paper's Table 1 is measured like this is likely and not stated. Raises ValueError for
-    fewer samples than half the longest FFT.
+    FFT of 512, 1024, 2048 samples, hop 120, 240, 300, window 480, 960, 1200 (the released training code),
+    meant for 16 kHz. The paper's Table 1 is probably measured like this; it does not say. Raises ValueError
+    for fewer samples than half the longest FFT.
     """
     one, other = (signal.float().unsqueeze(0) for signal in _pair(reference, estimate))
     if one.shape[-1] <= (shortest := max(size for size, _, _ in FULL_BAND) // 2):
@@ -90,7 +90,7 @@ def stft_loss(reference: Tensor, estimate: Tensor) -> float:
 
 
 def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | None:
-    """Wide-band PESQ (ITU-T P.862.2) at 16 kHz, from 1.04 to 4.64; None where it finds no speech.
+    """Return wide-band PESQ (ITU-T P.862.2) at 16 kHz, from 1.04 to 4.64; None if it finds no speech.
 
     Raises ImportError without the package `pesq`, ValueError at another rate.
     """
@@ -106,9 +106,9 @@ def pesq(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | None:
 
 
 def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | None:
-    """Short-time objective intelligibility (Taal et al. 2011), about 0 to 1.
+    """Return the short-time objective intelligibility (Taal et al. 2011), about 0 to 1.
 
-    None where less than 384 ms of the reference are within 40 dB of its loudest frame.
+    None when less than 384 ms of the reference are within 40 dB of its loudest frame.
     """
     signals = [_at_stoi_rate(signal, sample_rate) for signal in _pair(reference, estimate)]
     if len(signals[0]) <= STOI_FRAME:
@@ -125,7 +125,7 @@ def stoi(reference: Tensor, estimate: Tensor, sample_rate: int) -> float | None:
 
 
 def _pair(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as (T,) float64 on the CPU."""
+    """Return both signals as (T,) float64 on the CPU."""
     for signal in (reference, estimate):
         if signal.shape[-1] != signal.numel() or not signal.numel():
             raise ValueError(f"one mono waveform is needed, got shape {tuple(signal.shape)}")
@@ -138,7 +138,7 @@ def _pair(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mel_decibels(samples: Tensor, sample_rate: int) -> Tensor:
-    """(bands, frames)."""
+    """Return log-mel bands in dB, (bands, frames)."""
     window = torch.hann_window(MEL_FFT, dtype=samples.dtype)
     padded = functional.pad(samples, (MEL_FFT // 2, MEL_FFT // 2))
     spectrum = torch.stft(padded, MEL_FFT, MEL_HOP, window=window, center=False, return_complex=True)
@@ -153,7 +153,7 @@ def _at_stoi_rate(samples: Tensor, sample_rate: int) -> Tensor:
 
 
 def _without_silence(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
-    """Both without the reference's quiet frames, the others added up where they overlap."""
+    """Return both signals without the reference's quiet frames, by overlap-add of the others."""
     frames = [_stoi_frames(signal) for signal in (reference, estimate)]
     loudness = 20.0 * (torch.linalg.vector_norm(frames[0], dim=1) + 1e-12).log10()
     loud = loudness > loudness.max() - STOI_RANGE
@@ -162,7 +162,7 @@ def _without_silence(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tenso
 
 
 def _overlap_add(frames: Tensor) -> Tensor:
-    """(N, STOI_FRAME) frames at steps of half a frame to samples."""
+    """Join (N, STOI_FRAME) frames at steps of half a frame to samples."""
     samples = frames.new_zeros((len(frames) + 1) * STOI_HOP)
     samples[:-STOI_HOP] += frames[:, :STOI_HOP].reshape(-1)
     samples[STOI_HOP:] += frames[:, STOI_HOP:].reshape(-1)
@@ -170,7 +170,7 @@ def _overlap_add(frames: Tensor) -> Tensor:
 
 
 def _third_octaves(samples: Tensor) -> Tensor:
-    """(bands, frames) amplitudes."""
+    """Return the amplitudes of third-octave bands, (bands, frames)."""
     spectrum = torch.fft.rfft(_stoi_frames(samples), STOI_FFT).T
     hertz = torch.arange(STOI_FFT // 2 + 1) * (STOI_RATE / STOI_FFT)
     middles = STOI_LOWEST * 2.0 ** (torch.arange(STOI_BANDS, dtype=torch.float64) / 3)
@@ -184,7 +184,7 @@ def _third_octaves(samples: Tensor) -> Tensor:
 
 
 def _stoi_frames(samples: Tensor) -> Tensor:
-    """(frames, STOI_FRAME) under a Hann window that is nowhere zero."""
+    """Return frames (frames, STOI_FRAME) with a Hann window that has no zeros."""
     window = torch.hann_window(STOI_FRAME + 2, periodic=False, dtype=torch.float64)[1:-1]
     return samples[:-1].unfold(0, STOI_FRAME, STOI_HOP) * window  # cut as the authors' code does
 

@@ -1,8 +1,8 @@
-"""What the paper measured, to stand beside our figures: its Tables 2, 3, 8 and 9, accuracy in percent.
+"""The paper's results, for comparison with ours: its Tables 2, 3, 8 and 9, accuracy in percent.
 
-All of it is LLAMA 2 7B (13B where a row says so) with the paper's own codec on clips of one second. How many
-episodes were asked is not stated. The columns without an instruction are free generation there (PAPER.md
-3.2), so only those with one compare with answers that are chosen among the labels.
+All use LLaMA 2 7B (13B where a row says so) and the paper's codec on clips of one second. The number of
+episodes is not stated. The columns without an instruction are free generation (paper, section 3.3), so only
+those with an instruction compare with answers chosen among the labels.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ TaskName = Literal[
 ]
 
 ANY_N_WAY = 0
-"""In place of a number of labels that the paper does not state."""
+"""Stands for a number of labels that the paper does not state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the paper's tables: N labels with K demonstrations each, shown once and `repeats` times."""
+    """A column of the paper's tables: N labels, K demonstrations each, shown `repeats` more times."""
 
     n_way: int
     k_shot: int
@@ -36,7 +36,7 @@ MAX_WAYS = 6
 
 
 def columns(layout: Layout, asked: Column, num_labels: int) -> tuple[Column, ...]:
-    """The columns of a layout: the one asked for, those of Tables 2 and 8, or those of Table 9."""
+    """Return the columns of a layout: only `requested`, those of Tables 2 and 8, or those of Table 9."""
     if layout == "prompts":
         return tuple(Column(asked.n_way, shots, told, repeats) for told, shots, repeats in PROMPT_COLUMNS)
     if layout == "ways":
@@ -46,20 +46,20 @@ def columns(layout: Layout, asked: Column, num_labels: int) -> tuple[Column, ...
 
 @dataclass(frozen=True)
 class PaperTask:
-    """A task of the paper: what it asked and what its rows say."""
+    """A task of the paper: its data, tables and results."""
 
     data: str
     tables: Mapping[Layout, str]
     figures: Mapping[str, Mapping[Column, float]]
 
     def figure(self, row: str, column: Column) -> float | None:
-        """What a row says of a column, None where the paper has no such column."""
+        """Return a row's figure for a column, or None if the paper has no such column."""
         row_figures = self.figures[row]
         return row_figures.get(column, row_figures.get(replace(column, n_way=ANY_N_WAY)))
 
 
 def _prompts(n_way: int, *figures: float) -> dict[Column, float]:
-    """A row of Table 2 or 8; its one random guess stands in every column."""
+    """Return a row of Table 2 or 8; a single figure (random guess) applies to every column."""
     figures = figures * len(PROMPT_COLUMNS) if len(figures) == 1 else figures
     asked = columns("prompts", Column(n_way, 1), n_way)
     return dict(zip(asked, figures, strict=True))

@@ -1,4 +1,4 @@
-"""Scores as text: a table laid out like the paper's, its figures above ours, then every interval."""
+"""Scores as text: a table laid out like the paper's, with its figures above ours, then every interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ TABLE_3 = "Table 3"
 
 @dataclass(frozen=True)
 class Table:
-    """Scores and what they are of.
+    """The scores of an evaluation and their description.
 
-    scores: by row one for each column, None where no prompt fitted. answering: the rows that answer for the
-    product. about: what was asked here, in sentences. verdicts: who won, column by column. confusion: what
-    clips of each label were answered in the first column.
+    scores: by row, one for each column, None where no prompt fitted. answering: the rows that count as the
+    product's. about: the setup, in sentences. verdicts: the winner of each column. confusion: the answers to
+    clips of each label in the first column.
     """
 
     layout: Layout
@@ -32,17 +32,17 @@ class Table:
 
     @property
     def paper(self) -> PaperTask | None:
-        """The paper's task that stands beside, if any."""
+        """The paper's task to compare with, if any."""
         return PAPER.get(self.task)
 
     @property
     def paper_name(self) -> str | None:
-        """The paper's table of this layout and task, if there is one."""
+        """The paper's table of this layout and task, if any."""
         return self.paper.tables.get(self.layout) if self.paper else None
 
     @property
     def paper_rows(self) -> dict[str, list[float]]:
-        """The paper's rows that have a figure for every column, in percent."""
+        """The paper's rows with a figure for every column, in percent."""
         if self.paper is None:
             return {}
         figure = self.paper.figure
@@ -51,14 +51,14 @@ class Table:
         return {name: row for name, row in whole.items() if len(row) == len(self.columns)}
 
     def column_name(self, column: Column) -> str:
-        """As the paper heads its columns."""
+        """Return the heading of a column, in the paper's style."""
         if self.layout == "prompts":
             return f"{'✓' if column.instruction else '✗'},{column.k_shot},{column.repeats}"
         return f"{column.n_way}-way" if self.layout == "ways" else f"{column.n_way}w{column.k_shot}s"
 
 
 def table_lines(table: Table) -> Iterator[str]:
-    """Who won, the table, every interval, and how the data differ."""
+    """Yield the verdicts, the table, every interval, and the differences of the data."""
     if table.verdicts:
         yield from (*table.verdicts, "")
     yield f"{_heading(table)}; accuracy in percent"
@@ -73,7 +73,7 @@ def table_lines(table: Table) -> Iterator[str]:
 
 
 def _matrix(table: Table) -> Iterator[str]:
-    """What clips of each label were answered, in columns as wide as their widest text."""
+    """Yield the confusion matrix, in columns as wide as their widest text."""
     if not table.confusion:
         return
     yield f"answers of {table.answering[0]}, {table.column_name(table.columns[0])}"
@@ -85,7 +85,7 @@ def _matrix(table: Table) -> Iterator[str]:
 
 
 def cell(score: Score | None) -> str:
-    """A score with its intervals and calibration error."""
+    """Return a score with its intervals and calibration error as text."""
     if score is None:
         return "prompt too long"
     episodes, clips = (f"[{100 * low:.1f}, {100 * high:.1f}]" for low, high in _intervals(score))
@@ -93,7 +93,7 @@ def cell(score: Score | None) -> str:
 
 
 def table_rows(table: Table) -> list[dict[str, str]]:
-    """The table with all its intervals, row by row: the paper's first."""
+    """Return the table with all its intervals as rows, the paper's first."""
     names = list(map(table.column_name, table.columns))
     paper = [
         {"method": PAPER_ROW + name} | {at: f"{one:g}" for at, one in zip(names, row, strict=True)}
@@ -106,7 +106,7 @@ def table_rows(table: Table) -> list[dict[str, str]]:
 
 
 def differences(table: Table) -> Iterator[str]:
-    """What keeps the figures from being compared as those of systems."""
+    """Yield the reasons why the figures do not compare the systems directly."""
     yield from table.about
     if table.paper:
         yield (
@@ -132,7 +132,7 @@ def _heading(table: Table) -> str:
 
 
 def _down(table: Table) -> Iterator[str]:
-    """Methods down, columns across."""
+    """Yield the table with methods as rows."""
     width = _name_width(table)
     yield f"{'':<{width}}" + "".join(f"{table.column_name(column):>{CELL_WIDTH}}" for column in table.columns)
     for name, figures in table.paper_rows.items():
@@ -142,7 +142,7 @@ def _down(table: Table) -> Iterator[str]:
 
 
 def _across(table: Table) -> Iterator[str]:
-    """Table 3: one task, methods across."""
+    """Yield Table 3: one task, with methods as columns."""
     cells = {PAPER_ROW + name: f"{row[0]:g}" for name, row in table.paper_rows.items()}
     cells |= {name: _point(table.scores[name][0]) for name in (*table.answering, "chance")}
     widths = [len(name) + 2 for name in cells]
@@ -152,7 +152,7 @@ def _across(table: Table) -> Iterator[str]:
 
 
 def _every_interval(table: Table) -> Iterator[str]:
-    """Equal scores of a row once, with the columns that have them."""
+    """Yield each distinct score of a row once, with its columns."""
     width = _name_width(table)
     for name, scores in table.scores.items():
         columns: dict[Score | None, list[str]] = {}

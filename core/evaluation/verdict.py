@@ -1,4 +1,4 @@
-"""A column of an evaluation in words: how often the product is right, and whether a baseline beats it."""
+"""Verdicts of an evaluation in sentences: the product's accuracy, and whether a baseline beats it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +7,13 @@ from core.evaluation.experiment import Experiment, Job
 from core.evaluation.measure import Score, lead
 
 UNINFORMED_BASELINES = ("chance", "majority")
-"""Baselines that hear nothing; they are named and are no rival."""
+"""Baselines that ignore the audio; they are reported, but are not rivals."""
 INTERVALS_EXPLAINED = (
     "Two intervals hold each accuracy with 95 %. The first one draws other questions, as if each asked a new "
     "clip. The second one draws other clips: it is the one to trust where few clips are asked many times."
 )
 MAX_MATRIX_LABELS = 12
-"""Labels of a matrix that a page can show; of more, the most frequent mistakes are listed."""
+"""Labels of the largest matrix that a page can show; for more, the most frequent mistakes are listed."""
 MAX_MISTAKES = 20
 
 Confusion = Mapping[tuple[str, str], float]
@@ -21,7 +21,7 @@ Confusion = Mapping[tuple[str, str], float]
 
 
 def verdicts(experiment: Experiment) -> Iterator[tuple[int, str]]:
-    """Yield the number of a column and, in sentences, who won it."""
+    """Yield the number of each column, and its winner in sentences."""
     rows, scores = experiment.rows, experiment.scores()
     for number in range(len(experiment.columns)):
         for name in experiment.answering:
@@ -53,7 +53,7 @@ def _verdict(
 
 
 def _comparison(experiment: Experiment, mine: Job, best: Job, accuracy: float) -> str:
-    """Say who won; nobody did where other clips could have turned it round."""
+    """Describe the winner, or a draw when other clips could have changed the result."""
     replies = experiment.replies(mine), experiment.replies(best)
     low, high = (100 * end for end in lead(*replies, experiment.episodes(mine)))
     by = f"{best.row}, {accuracy:.1%}; the lead is {low:+.1f} to {high:+.1f} points (95 %, over clips)"
@@ -69,18 +69,18 @@ def _is_rival(experiment: Experiment, row: str) -> bool:
 
 
 def confusion(experiment: Experiment, column: int) -> Confusion:
-    """Count the answers of the first row that answers for the product, by the right label and the answer."""
+    """Count the answers of the product's first row, by the right label and the answer."""
     job = experiment.rows[experiment.answering[0]][column]
     counts: defaultdict[tuple[str, str], float] = defaultdict(float)
     for reply, episode in zip(experiment.replies(job), experiment.episodes(job), strict=False):
-        for label, said in zip(episode.label_set, reply.said.tolist(), strict=True):
+        for label, said in zip(episode.label_set, reply.votes.tolist(), strict=True):
             if said:
                 counts[episode.answer, label] += said
     return counts
 
 
 def confusion_rows(counts: Confusion) -> Iterator[list[str]]:
-    """Yield the heads and lines of a matrix, right labels down; of many labels the most frequent mistakes."""
+    """Yield the lines of a matrix, right labels as rows; for many labels, the most frequent mistakes."""
     labels = sorted({label for pair in counts for label in pair})
     if len(labels) <= MAX_MATRIX_LABELS:
         yield ["clip is", *(f"answered {label}" for label in labels)]

@@ -1,6 +1,6 @@
-"""Speech, sounds and denoised audio: a frozen language model is shown examples and says the codes of another.
+"""Speech, sounds and denoised audio: a frozen language model continues a prompt of examples with codes.
 
-What is said is codes and nothing else reaches the answer: LLMCodec.decode makes audio of it as of any codes.
+Only codes can enter the answer. LLMCodec.decode turns them into audio like any other codes.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from core.tokens.window import WindowCodes, cut_window
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the next id is chosen among those that may come next.
+    """Choice of the next id among those allowed.
 
-    temperature 0 takes the most probable one. Over 0 one is drawn, with logits divided by the temperature,
-    among the most probable ids that hold `top_p` of the probability together.
+    temperature 0 takes the most probable one. Above 0 one is drawn, with logits divided by the temperature,
+    from the most probable ids that together have the probability `top_p`.
     """
 
     temperature: float = 0.0
@@ -39,7 +39,10 @@ class Decoding:
             raise ValueError(f"top_p {self.top_p} must be over 0 and at most 1")
 
     def choose(self, seed: int) -> Choose:
-        """The choice of one answer. Its noise is its own, so that no other answer changes it."""
+        """Return the choice function of one answer.
+
+        Its noise is its own, so that no other answer changes it.
+        """
         if self.temperature == 0:
             return _most_probable
         noise = torch.Generator().manual_seed(seed)
@@ -48,9 +51,9 @@ class Decoding:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AudioQuery:
-    """What is asked for: a text, or the audio to denoise.
+    """A request for audio: a text, or the audio to denoise.
 
-    num_blocks: how many blocks of 0.24 s the answer has. seed: of the answer's noise, where it is drawn.
+    num_blocks: length of the answer in blocks of 0.24 s. seed: of the answer's noise, if it is drawn.
     """
 
     request: str | WindowCodes
@@ -59,10 +62,10 @@ class AudioQuery:
 
 
 class AudioGenerator:
-    """Shows a frozen language model the examples of a task and asks it for audio.
+    """Generates audio with a frozen language model from the examples of a task.
 
-    The examples come once, and `repeats` times again. The prefix is read when the first query comes. Raises
-    PromptError for examples that do not fit the task, PromptTooLong when they alone pass the context.
+    The examples appear once, and `repeats` times more. The prefix is read at the first query. Raises
+    PromptError for examples that do not fit the task, PromptTooLong when they alone exceed the context.
     """
 
     def __init__(
@@ -89,11 +92,11 @@ class AudioGenerator:
 
     @cached_property
     def prompt_hash(self) -> str:
-        """Hex sha256 of the prefix, the template and the task; the query is not in it."""
+        """Hex sha256 of the prefix, the template and the task, without the query."""
         return generation_hash(self.prefix_ids, self.task)
 
     def check(self, query: AudioQuery) -> None:
-        """Raise PromptError for a query that cannot be asked, PromptTooLong for one that does not fit."""
+        """Raise PromptError for an invalid query, PromptTooLong for one that does not fit the context."""
         _check_request(self.task, query.request)
         longest = self._grammar.begin(query.num_blocks).longest
         if not isinstance(query.request, str):
@@ -101,7 +104,7 @@ class AudioGenerator:
         self._check_budget(len(self.prefix_ids) + len(self._template.query_ids(query.request)) + longest)
 
     def generate(self, queries: Sequence[AudioQuery]) -> list[AudioCodes]:
-        """The codes of each answer, in order. Raises as `check` does, before anything runs."""
+        """Return the codes of each answer, in order. Raises as `check` does, before anything runs."""
         for query in queries:
             self.check(query)
         if not queries:
@@ -128,11 +131,11 @@ class AudioGenerator:
 def denoise(
     generator: AudioGenerator, clip: ClipCodes, *, slice_blocks: int | None, seed: int = 0
 ) -> AudioCodes:
-    """The codes of a clip without its noise, as long as the clip.
+    """Return the codes of a clip without its noise, as long as the clip.
 
-    slice_blocks None asks for the whole clip at once, and raises PromptTooLong where that does not fit. Else
-    every slice of so many blocks is asked for alone, the last one as long as is left, and slice n draws its
-    noise from seed + n. The codes are joined: decoded once, they have no seams.
+    With slice_blocks None the whole clip is one query, which raises PromptTooLong if it does not fit.
+    Otherwise each slice of `slice_blocks` blocks is a query of its own (the last one may be shorter), and
+    slice n draws its noise from seed + n. The codes are joined before decoding, so there are no seams.
     """
     if slice_blocks is not None and slice_blocks < 1:
         raise ValueError(f"a slice of {slice_blocks} blocks is empty: it needs at least 1, 0.24 s")
@@ -154,15 +157,15 @@ def _joined(slices: Sequence[AudioCodes]) -> AudioCodes:
 
 
 def _most_probable(logits: Tensor) -> int:
-    """The first of the largest: of equally probable ids the smallest."""
+    """Return the index of the largest logit, the smallest of equal ones."""
     return int(logits.argmax())
 
 
 def _draw(logits: Tensor, decoding: Decoding, noise: torch.Generator) -> int:
-    """One of (n,) logits at random.
+    """Draw one of (n,) logits at random.
 
-    The largest of logits with Gumbel noise is a draw from their softmax. Unlike a walk along the cumulated
-    probabilities it turns on two logits alone, so the last bits of the other thousands cannot change it.
+    The largest logit with Gumbel noise is a draw from their softmax. Unlike a walk along the cumulated
+    probabilities, it depends on two logits only, so rounding errors of the others cannot change it.
     """
     scaled = (logits.double() - logits.max()) / decoding.temperature
     gumbel = -torch.empty_like(scaled).exponential_(generator=noise).log()
@@ -170,7 +173,7 @@ def _draw(logits: Tensor, decoding: Decoding, noise: torch.Generator) -> int:
 
 
 def _in_top_p(logits: Tensor, top_p: float) -> Tensor:
-    """(n,) bool: the fewest most probable ids that hold `top_p` together; of equal ones the first."""
+    """Return (n,) bool: the fewest most probable ids that together have `top_p`; of equal ones the first."""
     if top_p == 1:
         return torch.ones_like(logits, dtype=torch.bool)
     order = logits.argsort(descending=True, stable=True)  # logits that differ may have equal probabilities

@@ -1,8 +1,8 @@
-"""What costs nothing: the answers that a language model has to beat.
+"""Free baselines that a language model has to beat.
 
-Chance, the majority of the demonstrations, the nearest neighbour on the codes themselves, and the one on
-pooled latents (core.in_context.latents). By codes two clips are as alike as the mean over the three layers of
-the cosine between the square roots of their code histograms.
+Chance, the majority of the demonstrations, the nearest neighbor by codes, and the one by pooled latents
+(core.in_context.latents). The similarity of two clips by codes is the mean over the three layers of the
+cosine between the square roots of their code histograms.
 """
 
 from collections import Counter
@@ -17,12 +17,18 @@ from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes, Int16Array
 
 NEAREST_TEMPERATURE = 0.15
-"""Likenesses lie between 0 and 1: 0.15 more makes a label e times as probable. On real sounds, animals and
-feelings, two to five labels, 0.1 to 0.2 made the right ones most probable; 0.05 was overconfident."""
+"""For similarities between 0 and 1: 0.15 more makes a label e times as probable.
+
+On real sounds, animals and feelings with two to five labels, 0.1 to 0.2 was the most likely range; 0.05 was
+overconfident.
+"""
 
 LATENT_TEMPERATURE = 0.07
-"""For cosines of pooled latents; over classes made by rule and spoken digits, two and five labels by one and
-three demonstrations, 0.05 to 0.1 made the right ones most probable."""
+"""For cosines of pooled latents.
+
+On rule-made classes and spoken digits (two and five labels, one and three demonstrations), 0.05 to 0.1 was
+the most likely range.
+"""
 
 QUERY_BATCH_SIZE = 256
 
@@ -37,26 +43,26 @@ class Guess(TypedDict):
 
 
 def softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities over the last axis."""
+    """Return probabilities over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: FloatArray = weights / weights.sum(axis=-1, keepdims=True)
     return shares
 
 
 def chance(labels: Sequence[str]) -> Guess:
-    """A blind guess. It names the first label; what counts is its probability."""
+    """Return a blind guess: the first label, with the probability of chance."""
     return Guess(label=labels[0], probability=1 / len(labels))
 
 
 def majority(labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> Guess:
-    """The label with the most demonstrations and its share of them, the first of equals."""
+    """Return the label with the most demonstrations (the first of equals) and its share of them."""
     counts = Counter(demonstration.label for demonstration in demonstrations)
     label = max(labels, key=lambda label: counts[label])
     return Guess(label=label, probability=counts[label] / len(demonstrations))
 
 
-def likenesses(queries: Sequence[ClipCodes], shown: Sequence[ClipCodes]) -> FloatArray:
-    """(queries, shown): how alike two clips are, from 0 to 1."""
+def similarities(queries: Sequence[ClipCodes], shown: Sequence[ClipCodes]) -> FloatArray:
+    """Return the similarity of clips by codes, (queries, shots), from 0 to 1."""
     layers = (
         _LayerHistograms([clip.layers[layer] for clip in shown]).cosines(
             [clip.layers[layer] for clip in queries]
@@ -67,8 +73,8 @@ def likenesses(queries: Sequence[ClipCodes], shown: Sequence[ClipCodes]) -> Floa
     return mean
 
 
-class NearestNeighbour:
-    """Compares whole clips with the demonstrations by their code histograms."""
+class NearestNeighbor:
+    """Similarity of whole clips to the demonstrations by their code histograms."""
 
     def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
         clips = [demonstration.codes for demonstration in demonstrations]
@@ -78,13 +84,13 @@ class NearestNeighbour:
         self._columns = [[at for at, one in enumerate(shown) if one == label] for label in labels]
 
     def similarities(self, queries: Sequence[ClipCodes]) -> FloatArray:
-        """(queries, labels): how alike a query and the nearest demonstration of each label are, 0 to 1."""
+        """Return (queries, labels): similarity to the nearest demonstration of each label, 0 to 1."""
         starts = range(0, len(queries), QUERY_BATCH_SIZE)
         parts = [self._compare(queries[start : start + QUERY_BATCH_SIZE]) for start in starts]
         return np.concatenate([np.empty((0, len(self.labels))), *parts])
 
     def probabilities(self, queries: Sequence[ClipCodes]) -> FloatArray:
-        """(queries, labels): softmax of the similarities over NEAREST_TEMPERATURE."""
+        """Return (queries, labels): softmax of the similarities over NEAREST_TEMPERATURE."""
         return softmax(self.similarities(queries) / NEAREST_TEMPERATURE)
 
     def _compare(self, queries: Sequence[ClipCodes]) -> FloatArray:
@@ -96,28 +102,29 @@ class NearestNeighbour:
 
 
 def latent_probabilities(nearest: NearestLatent, queries: Sequence[ClipCodes]) -> FloatArray:
-    """(queries, labels): softmax of the likenesses of pooled latents over LATENT_TEMPERATURE."""
+    """Return (queries, labels): softmax of the similarities of pooled latents over LATENT_TEMPERATURE."""
     return softmax(nearest.similarities(queries) / LATENT_TEMPERATURE)
 
 
 class Baselines:
-    """What chance, the majority and the nearest neighbours by codes and by pooled latent say of each query.
+    """Guesses of chance, the majority, and the nearest neighbors by codes and by pooled latent.
 
-    Where a demonstration has no pooled latent, nothing is said by latents; nor of a query without one.
+    There is no guess by latents if a demonstration has none, nor for a query without one.
     """
 
     def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
         self.labels = tuple(labels)
-        self.nearest = NearestNeighbour(labels, demonstrations)
+        self.nearest = NearestNeighbor(labels, demonstrations)
         known = all(demonstration.codes.latent is not None for demonstration in demonstrations)
         self._nearest_latent = NearestLatent(labels, demonstrations) if known else None
         self._chance = chance(labels)
         self._majority = majority(labels, demonstrations)
 
     def guesses(self, queries: Sequence[ClipCodes], nearest: FloatArray) -> list[dict[str, Guess]]:
-        """For each query the guesses by the name of the baseline.
+        """Return for each query the guesses by name of the baseline.
 
-        nearest (queries, labels): the probabilities by codes; of equal labels the first is said.
+        nearest (queries, labels): the probabilities by codes; the guess is the first of the most probable
+        labels.
         """
         by_latent = self._by_latent(queries)
         return [self._guesses(*one) for one in zip(nearest, by_latent, strict=True)]
@@ -145,11 +152,11 @@ class _LayerHistograms:
         self._roots = self._square_roots(clips)
 
     def cosines(self, clips: Sequence[Int16Array]) -> FloatArray:
-        """(clips, demonstrations)."""
+        """Return the cosines (clips, demonstrations)."""
         return self._square_roots(clips) @ self._roots.T
 
     def _square_roots(self, clips: Sequence[Int16Array]) -> FloatArray:
-        """(clips, known codes). Codes that no demonstration has meet nothing but count in the length."""
+        """Return (clips, known codes). Codes of no demonstration match nothing but count in the length."""
         lengths = np.array([len(clip) for clip in clips])
         codes = np.concatenate(clips)
         columns = np.searchsorted(self._known, codes).clip(max=len(self._known) - 1)

@@ -1,4 +1,4 @@
-"""Makes probabilities say how often they are right: one temperature, fitted on answers with a known label."""
+"""Calibration of probabilities with one temperature, fitted to answers with known labels."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ import numpy as np
 from core.in_context.baselines import FloatArray, softmax
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-"""What a fit may give: a few answers that are all right, or all wrong, say nothing about the best value."""
+"""Bounds of a fit: a few answers that are all right, or all wrong, do not determine a best value."""
 
 
 def fit_temperature(probabilities: FloatArray, gold: Sequence[int]) -> float:
-    """The temperature under which the right labels are most probable (Guo et al. 2017).
+    """Return the temperature that makes the right labels most probable (Guo et al. 2017).
 
-    probabilities (answers, labels); gold: the index of the right label of each. The log likelihood is
-    concave in 1 / temperature, so its maximum is where its derivative changes sign. Raises ValueError
-    without answers.
+    probabilities (answers, labels); gold: the index of the right label of each. The log likelihood is concave
+    in 1 / temperature, so its maximum is where its derivative changes sign. Raises ValueError without
+    answers.
     """
     if len(probabilities) == 0 or len(probabilities) != len(gold):
         raise ValueError(f"{len(probabilities)} answers cannot be fitted to {len(gold)} right labels")
@@ -30,12 +30,12 @@ def fit_temperature(probabilities: FloatArray, gold: Sequence[int]) -> float:
 
 
 def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """(answers, labels): the probabilities made flatter (over 1) or sharper (under 1); the order stays."""
+    """Return (answers, labels) probabilities, flatter above 1, sharper below 1, in the same order."""
     return softmax(_logits(probabilities) / temperature)
 
 
 def _too_sharp(probabilities: FloatArray, gold: Sequence[int], temperature: float) -> bool:
-    """Whether the likelihood still rises with the temperature."""
+    """Return whether the likelihood still rises with the temperature."""
     logits = _logits(probabilities)
     expected = (apply_temperature(probabilities, temperature) * logits).sum(axis=1)
     return bool(expected.sum() > logits[np.arange(len(gold)), list(gold)].sum())

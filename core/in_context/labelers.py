@@ -1,4 +1,4 @@
-"""Labels for clips: by few-shot prompting of a frozen language model, or by the nearest demonstration."""
+"""Labelers: few-shot prompting of a frozen language model, or the nearest demonstration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from core.in_context.baselines import Baselines, FloatArray, Guess
-from core.in_context.prompt_hashes import nearest_neighbour_hash
+from core.in_context.prompt_hashes import nearest_neighbor_hash
 from core.llama.model import FrozenLlama, label_scores
 from core.llama.shared_prefix import SharedPrefix
 from core.prompts.demonstrations import LabeledClip, check_demonstrated, label_set
@@ -22,12 +22,12 @@ from core.tokens.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a labeler says of a clip.
+    """A labeler's answer for a clip.
 
-    probabilities: by label in alphabetical order, adding up to 1. margin: the probability of the label less
-    the best other one. baselines: what chance, majority, nearest and, where pooled latents are known,
-    nearest_latent say of the same clip. In paper mode the label is what greedy decoding says; where that is
-    not the most probable one, the margin is negative.
+    probabilities: by label in alphabetical order, with sum 1. margin: the label's probability minus the
+    highest other one. baselines: the guesses of chance, majority, nearest and, if pooled latents are known,
+    nearest_latent. In paper mode the label is the result of greedy decoding; if that is not the most probable
+    one, the margin is negative.
     """
 
     label: str
@@ -37,38 +37,38 @@ class Prediction:
 
 
 class Labeler(Protocol):
-    """Answers for clips by demonstrations that were given once."""
+    """Labels clips by demonstrations that were given once."""
 
     @property
     def prompt_hash(self) -> str:
-        """Hex sha256 of all that decides an answer besides the model and the clip."""
+        """Hex sha256 of everything that decides an answer except the model and the clip."""
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
-        """A prediction for each query, in order."""
+        """Return a prediction for each query, in order."""
 
 
-class NearestNeighbourLabeler:
-    """Says the label of the demonstration whose codes are most alike."""
+class NearestNeighborLabeler:
+    """Labels a clip like the demonstration with the most similar codes."""
 
     def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
         self.labels = label_set(labels)
         check_demonstrated(self.labels, demonstrations)
         self._baselines = Baselines(self.labels, demonstrations)
-        self.prompt_hash = nearest_neighbour_hash(demonstrations)
+        self.prompt_hash = nearest_neighbor_hash(demonstrations)
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
-        """A prediction for each query, in order; of equally near labels the first."""
+        """Return a prediction for each query, in order; of equally near labels the first."""
         nearest = self._baselines.nearest.probabilities(queries)
         answers = [int(row.argmax()) for row in nearest]
         return _predictions(self.labels, nearest, answers, self._baselines.guesses(queries, nearest))
 
 
 class FewShotLabeler:
-    """Shows a frozen language model the demonstrations and asks it for the label of each query.
+    """Labels clips with a frozen language model by few-shot prompting.
 
-    A clip is asked in several windows, in each order of the prompt, and its log probabilities are averaged
-    over them. The prefixes are read when the first query comes. Raises PromptTooLong when the longest query
-    does not fit the context.
+    The log probabilities of a clip are averaged over its windows and over the orders of the prompt. The
+    prefixes are read at the first query. Raises PromptTooLong when the longest query does not fit the
+    context.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class FewShotLabeler:
         return self.prompt.prompt_hash
 
     def prompt_for(self, _query: ClipCodes) -> FewShotPrompt:
-        """How a query is asked: all alike."""
+        """Return the prompt of a query, the same for all."""
         return self.prompt
 
     @property
     def longest_prompt(self) -> int:
-        """The most token ids that a query can take, with all that it is shown and its label."""
+        """Upper bound of the token ids of prefix, query and label together."""
         return self.prompt.longest
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
-        """A prediction for each query, in order."""
+        """Return a prediction for each query, in order."""
         if not queries:
             return []
         nodes = self._score(queries)
@@ -116,7 +116,7 @@ class FewShotLabeler:
         return [self._llama.prefill(order.prefix_ids) for order in self.prompt.orders]
 
     def _score(self, queries: Sequence[ClipCodes]) -> torch.Tensor:
-        """(queries, nodes): log probabilities of the trie, averaged over orders and a clip's windows."""
+        """Return (queries, nodes): log probabilities, averaged over orders and a clip's windows."""
         windows = [self.prompt.query_ids(clip) for clip in queries]
         rows = [token_ids for clip in windows for token_ids in clip]
         with self._reading:

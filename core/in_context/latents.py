@@ -1,9 +1,9 @@
-"""How alike clips are as a whole: the cosine of their pooled latents, mean and deviation side by side.
+"""Similarity of whole clips: the cosine of their pooled latents, mean and deviation concatenated.
 
-Nothing is fitted. The codec itself compares latents by their direction, and over classes made by rule and
-spoken digits the plain cosine told classes apart as well as any standardising by a bank's or the codebook's
-statistics, by the within-clip deviations or by Euclidean distance; so two clips are equally alike in every
-library, however small.
+Nothing is fitted. The codec itself compares latents by their direction. On rule-made classes and spoken
+digits the plain cosine separated classes as well as standardizing by the statistics of a bank or the
+codebook, by the within-clip deviations, or Euclidean distance. So the similarity of two clips is the same in
+every library, however small.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Cosines = npt.NDArray[np.float64]
 
 
 class NearestLatent:
-    """Compares clips with the demonstrations by pooled latent.
+    """Similarity of clips to the demonstrations by pooled latent.
 
     Raises PromptError for clips without one.
     """
@@ -30,14 +30,14 @@ class NearestLatent:
         self._columns = [[at for at, one in enumerate(shown) if one == label] for label in labels]
 
     def similarities(self, queries: Sequence[ClipCodes]) -> Cosines:
-        """(queries, labels): how alike a query and the nearest demonstration of each label are, -1 to 1."""
+        """Return (queries, labels): similarity to the nearest demonstration of each label, -1 to 1."""
         cosines = self._cosines(queries)
         return np.stack([cosines[:, columns].max(axis=1) for columns in self._columns], axis=1)
 
     def nearest(self, query: ClipCodes, shots: int) -> tuple[int, ...]:
-        """Of each label the `shots` demonstrations nearest to the query, as numbers in rising order.
+        """Return the numbers of the `shots` demonstrations of each label nearest to the query, ascending.
 
-        Of equally near demonstrations the first ones.
+        Of equally near demonstrations the first ones are taken.
         """
         (cosines,) = self._cosines([query])
         order = [sorted(columns, key=lambda at: -cosines[at])[:shots] for columns in self._columns]
@@ -50,14 +50,14 @@ class NearestLatent:
 
 
 def known_latent(clip: ClipCodes) -> Float16Array:
-    """The clip's pooled latent; raises PromptError where it has none."""
+    """Return the clip's pooled latent. Raises PromptError if it has none."""
     if clip.latent is None:
         raise PromptError("a clip has no pooled latent, only codes: tokenize it again")
     return clip.latent
 
 
 def _directions(clips: Sequence[ClipCodes]) -> Cosines:
-    """(clips, 2 D) of length 1; a latent of zeros stays zeros and is like nothing."""
+    """Return unit vectors (clips, 2 D); a latent of zeros stays zero and is similar to nothing."""
     rows = np.stack([known_latent(clip).reshape(-1) for clip in clips]).astype(np.float64)
     directions: Cosines = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return directions

@@ -1,8 +1,8 @@
-"""Few-shot labels by the demonstrations that are most like the query, instead of the same for every clip.
+"""Few-shot labeling with the demonstrations most similar to the query, instead of the same for every clip.
 
-A library may hold far more than a prompt: of each label the demonstrations nearest by pooled latent
-(core.in_context.latents) are shown, in the library's order, so that queries of equal choice share one prompt.
-Each other choice is another prefix for the model to read; that is the price.
+A library may be far larger than a prompt: of each label the demonstrations nearest by pooled latent
+(core.in_context.latents) are shown, in the library's order, so that queries with the same selection share one
+prompt. Each other selection is another prefix for the model to read; that is the price.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,11 @@ from core.tokens.vocabulary import Vocabulary
 
 
 class NearestShotsLabeler:
-    """Shows a frozen language model with each query the `shots` demonstrations of each label nearest to it.
+    """Labels each query with the `shots` demonstrations of each label nearest to it.
 
-    The baselines are those of the whole library. Raises PromptError where a demonstration or a query has no
-    pooled latent or a label fewer than `shots` demonstrations, PromptTooLong where any choice might not fit.
+    The baselines are those of the whole library. Raises PromptError when a demonstration or a query has no
+    pooled latent or a label has fewer than `shots` demonstrations, PromptTooLong when some selection might
+    not fit.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class NearestShotsLabeler:
         self.prompt_hash = nearest_shots_hash(whole, library, shots)
 
     def label(self, queries: Sequence[ClipCodes]) -> list[Prediction]:
-        """A prediction for each query, in order; those of equal choice are asked together."""
+        """Return a prediction for each query, in order; queries with the same selection are batched."""
         choices = [self._nearest.nearest(query, self._shots) for query in queries]
         answers: dict[int, Prediction] = {}
         for choice in dict.fromkeys(choices):
@@ -64,7 +65,7 @@ class NearestShotsLabeler:
         return [replace(answers[number], baselines=said) for number, said in enumerate(guesses)]
 
     def prompt_for(self, query: ClipCodes) -> FewShotPrompt:
-        """How this query is asked."""
+        """Return the prompt of a query."""
         choice = self._nearest.nearest(query, self._shots)
         return self._labeler([self._library[at] for at in choice]).prompt
 

@@ -1,4 +1,4 @@
-"""Names of what a labeler shows a model, known without the model."""
+"""Hashes of a labeler's prompt, computed without the model."""
 
 import hashlib
 import json
@@ -10,8 +10,8 @@ from core.prompts.demonstrations import LabeledClip
 from core.prompts.few_shot import FewShotPrompt
 
 
-def nearest_neighbour_hash(demonstrations: Sequence[LabeledClip]) -> str:
-    """Return the hex sha256 of all that decides a nearest neighbour besides the clip."""
+def nearest_neighbor_hash(demonstrations: Sequence[LabeledClip]) -> str:
+    """Return the hex sha256 of everything that decides a nearest neighbor except the clip."""
     digest = hashlib.sha256(f"nearest {NEAREST_TEMPERATURE}\n".encode())
     for one in demonstrations:
         codes = [layer.tolist() for layer in one.codes.layers]
@@ -20,9 +20,9 @@ def nearest_neighbour_hash(demonstrations: Sequence[LabeledClip]) -> str:
 
 
 def nearest_shots_hash(whole: FewShotPrompt, library: Sequence[LabeledClip], shots: int) -> str:
-    """Return the hex sha256 of all that may be shown and of what it is chosen by.
+    """Return the hex sha256 of all possible demonstrations and of their latents.
 
-    With the query's own latent, it names the query's prompt.
+    Together with the query's own latent it identifies the query's prompt.
     """
     digest = hashlib.sha256(f"nearest {shots}\n{whole.prompt_hash}\n".encode())
     for clip in library:

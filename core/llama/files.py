@@ -1,7 +1,7 @@
-"""What lies in a LLAMA directory: configuration, weights and, where it is there, the tokenizer.
+"""The files of a LLaMA directory: configuration, weights and an optional tokenizer.
 
-Any Hugging Face directory of a LlamaForCausalLM will do: 7B, 13B, or a small one of our own. Nothing here
-imports torch or loads weights.
+Any Hugging Face directory of a LlamaForCausalLM works: 7B, 13B, or a small one. This module neither imports
+torch nor loads weights.
 """
 
 import hashlib
@@ -18,22 +18,22 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class LlamaSize:
-    """How many token ids a model knows, and how many it holds at once."""
+    """Size of a model's vocabulary and of its context, in token ids."""
 
     vocab_size: int
     context_length: int
 
 
 def read_size(directory: str | Path) -> LlamaSize:
-    """Return the size that config.json states, the defaults of the format where it states none."""
+    """Return the size in config.json, with the format's defaults for missing values."""
     values = json.loads((Path(directory) / "config.json").read_text(encoding="utf-8"))
     return LlamaSize(values.get("vocab_size", 32_000), values.get("max_position_embeddings", 2048))
 
 
 def model_fingerprint(directory: str | Path, dtype: DType) -> str:
-    """Hex sha256 of what decides the model's numbers: configuration, weights, tokenizer and dtype.
+    """Return the hex sha256 of configuration, weights, tokenizer and dtype.
 
-    Reads every file in full, which takes a minute for a large model: keep the answer.
+    Reads every file completely, which takes a minute for a large model: keep the result.
     """
     digest = hashlib.sha256(f"{dtype}\n".encode())
     for path in model_files(directory):
@@ -44,7 +44,7 @@ def model_fingerprint(directory: str | Path, dtype: DType) -> str:
 
 
 def model_files(directory: str | Path) -> list[Path]:
-    """The files that the fingerprint is made of, by name. Raises CheckpointMismatch when one is missing."""
+    """Return the files that enter the fingerprint, by name. Raises CheckpointMismatch when one is missing."""
     folder = Path(directory)
     weights = sorted(folder.glob("model*.safetensors*")) or sorted(folder.glob("pytorch_model*.bin*"))
     config, tokenizer = folder / "config.json", folder / "tokenizer.model"
@@ -57,7 +57,7 @@ def model_files(directory: str | Path) -> list[Path]:
 
 
 def read_tokenizer(directory: str | Path, vocab_size: int) -> TextTokenizer | None:
-    """The tokenizer beside the weights, if any. Raises CheckpointMismatch when the model has fewer ids."""
+    """Return the tokenizer of the directory, if any. Raises CheckpointMismatch if the model has fewer ids."""
     path = Path(directory) / "tokenizer.model"
     if not path.is_file():
         return None

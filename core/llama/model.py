@@ -1,4 +1,4 @@
-"""The frozen language model: reads a shared prefix once, scores labels behind it or says answers there."""
+"""The frozen language model: reads a shared prefix once, then scores labels or generates answers after it."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -26,33 +26,35 @@ from core.prompts.template import check_budget
 from core.tokens.vocabulary import TextTokenizer
 
 PACK_BUDGET, GPU_PACK_BUDGET = 1024, 2048
-"""Token ids of one row that is read at once. On a CPU what longer rows compute does not stay in its caches; a
-GPU needs rows that fill it."""
+"""Token ids of one packed row.
+
+On a CPU the activations of longer rows exceed its caches; a GPU needs rows that fill it.
+"""
 
 ANSWER_BUDGET = 2048
-"""Token ids of one row that grows by what is said. It is longer: every step reads all weights once."""
+"""Token ids of one row that grows by its answers. It is longer: every step reads all weights once."""
 
 Choose = Callable[[Tensor], int]
-"""Given the logits (n,) float32 of the ids that may come next, ascending by id: which one is said."""
+"""Picks the next id from the logits (n,) float32 of the allowed ids, ascending by id."""
 
 
 class TokenConstraint(Protocol):
-    """An answer that is said id by id, as far as its own rules let it go."""
+    """The ids that may follow in an answer, which is built id by id."""
 
     @property
     def longest(self) -> int:
-        """The most ids that the whole answer can take."""
+        """Upper bound of the length of the whole answer in ids."""
 
     @property
     def allowed(self) -> Tensor:
-        """(n,) int64 on the CPU, ascending: the ids that may come next, none once the answer is complete."""
+        """Ids that may come next, (n,) int64 on the CPU, ascending; none once the answer is complete."""
 
     def accept(self, token_id: int) -> None:
-        """Take the next id."""
+        """Append the next id."""
 
 
 class FrozenLlama:
-    """A LLAMA that is never trained. Inference only, without TF32."""
+    """A LLaMA that is never trained. Inference only, without TF32."""
 
     def __init__(
         self, model: LlamaForCausalLM, tokenizer: TextTokenizer | None, directory: Path, dtype: DType
@@ -78,18 +80,18 @@ class FrozenLlama:
     def from_directory(
         cls, path: str | Path, *, device: str | torch.device = "cpu", dtype: DType = "float32"
     ) -> "FrozenLlama":
-        """A Hugging Face LLAMA directory. Raises CheckpointMismatch when it is not one or does not fit."""
+        """Load a Hugging Face LLaMA directory. Raises CheckpointMismatch if it is not one or does not fit."""
         torch.backends.cuda.matmul.allow_tf32 = False
         model = read_model(path, dtype).to(device)
         return cls(model, read_tokenizer(path, model.config.vocab_size), Path(path), dtype)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex sha256 over configuration, weights, tokenizer and dtype; reads the whole model once."""
+        """Hex sha256 of configuration, weights, tokenizer and dtype; reads the whole model once."""
         return model_fingerprint(self.directory, self.dtype)
 
     def check_tokenizer(self, tokenizer: TextTokenizer) -> None:
-        """Raise CheckpointMismatch for a tokenizer with ids that the model does not have."""
+        """Raise CheckpointMismatch for a tokenizer with more ids than the model."""
         if len(tokenizer) > self.vocab_size:
             raise CheckpointMismatch(
                 f"the tokenizer has {len(tokenizer)} pieces, the language model {self.vocab_size} ids: "
@@ -98,14 +100,14 @@ class FrozenLlama:
 
     @torch.inference_mode()
     def prefill(self, prefix_ids: Sequence[int]) -> SharedPrefix:
-        """Read a prefix. Raises PromptTooLong when it alone passes the context."""
+        """Read a prefix. Raises PromptTooLong if it alone exceeds the context."""
         check_budget(len(prefix_ids), self.context_length)
         kv_cache = DynamicCache(config=self._model.config)
         self._model.model(self._row(prefix_ids), past_key_values=kv_cache, use_cache=True)
         return SharedPrefix(tuple(prefix_ids), kv_cache)
 
     def score(self, prefix: SharedPrefix, queries: Sequence[Sequence[int]], trie: LabelTrie) -> Tensor:
-        """(queries, labels) float32: log P of each label and its closing id after prefix and query."""
+        """Return (queries, labels) float32: log P of each label and its closing id after prefix and query."""
         return label_scores(self.score_nodes(prefix, queries, trie), trie)
 
     @torch.inference_mode()
@@ -117,9 +119,10 @@ class FrozenLlama:
         *,
         pack_budget: int | None = None,
     ) -> Tensor:
-        """(queries, nodes) float32 on the CPU: log P of each node's id after prefix, query and its ancestors.
+        """Return (queries, nodes) float32 on the CPU: log P of each node's id after all before it.
 
-        Raises PromptTooLong, before anything runs, when a query and the longest label pass the context.
+        Before it come the prefix, the query and the node's ancestors. Raises PromptTooLong, before anything
+        runs, if a query with the longest label exceeds the context.
         """
         longest = max(map(len, queries), default=0) + max(map(len, trie.paths))
         check_budget(len(prefix.token_ids) + longest, self.context_length)
@@ -156,10 +159,10 @@ class FrozenLlama:
         *,
         pack_budget: int = ANSWER_BUDGET,
     ) -> None:
-        """Say the answer to each query behind the prefix; of the ids that may come next, `choose` picks one.
+        """Generate the answer to each query after the prefix; `choose` picks one of the allowed ids.
 
-        Nothing else ends an answer: in audio the end id is a code like any other (PAPER.md 3.6). Raises
-        PromptTooLong, before anything runs, when a query and its longest answer pass the context.
+        Only the constraint ends an answer: in audio the end id is a code like any other. Raises
+        PromptTooLong, before anything runs, if a query with its longest answer exceeds the context.
         """
         asked = zip(queries, answers, strict=True)
         lengths = [len(query) + answer.longest for query, answer in asked]
@@ -188,10 +191,10 @@ class FrozenLlama:
                 pack = row.step({at: said[at] for at in speaking})
 
     def _logits(self, pack: Pack, prefix: SharedPrefix, kv_cache: DynamicCache | None) -> Tensor:
-        """(queries, states, vocab_size) float32: the logits where each query of the pack stands.
+        """Return (queries, states, vocab_size) float32: the logits at the states of each query of the pack.
 
-        What is read goes into the cache, where there is one, for the next pack to see. On a CPU a cache is
-        for what lies behind the prefix alone.
+        The cache, if there is one, keeps the ids for the next pack. On a CPU it has only the ids after the
+        prefix.
         """
         mask, blocks, states = pack.mask, None, pack.states.flatten()
         if self._splits:
@@ -211,7 +214,7 @@ class FrozenLlama:
         return wanted
 
     def _added(self, mask: Tensor) -> Tensor:
-        """A mask as numbers: one of bools would be turned into numbers in every layer."""
+        """Return a mask as numbers to add; a bool mask would be converted in every layer."""
         added = torch.zeros(mask.shape, dtype=self._model.dtype, device=self.device)
         return added.masked_fill_(~mask, -torch.inf)
 
@@ -220,12 +223,12 @@ class FrozenLlama:
 
 
 def label_scores(nodes: Tensor, trie: LabelTrie) -> Tensor:
-    """(queries, labels): log P of each label, the sum over its nodes; nodes (queries, nodes)."""
+    """Return (queries, labels): log P of each label, the sum over its nodes; nodes (queries, nodes)."""
     return torch.stack([nodes[:, list(path)].sum(dim=1) for path in trie.paths], dim=1)
 
 
 def _choose_next(answer: TokenConstraint, choose: Choose, logits: Tensor) -> int:
-    """Say the next id of an answer, given the logits (vocab_size,) of all ids."""
+    """Append the next id to an answer, given the logits (vocab_size,) of all ids, and return it."""
     allowed = answer.allowed
     token_id = int(allowed[choose(logits[allowed])])
     answer.accept(token_id)

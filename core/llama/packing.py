@@ -1,9 +1,9 @@
-"""Many queries in one row behind one prefix.
+"""Packing of many queries into one row after one prefix.
 
-Each query and the label trie behind it is a block that sees the prefix and itself: inside it ids see what
-precedes them, and a node of the trie sees the query, its ancestors and itself. Positions count from the
-prefix in every block, so each query is read as if it stood there alone. An answer that is said id by id lies
-behind all queries, and sees its own query only.
+Each query with the label trie after it is a block that sees the prefix and itself: ids of the query see the
+ids before them, and a node of the trie sees the query, its ancestors and itself. Positions continue from the
+prefix in every block, so each query is read as if it were alone. A generated answer comes after all queries,
+and sees only its own query.
 """
 
 import math
@@ -16,15 +16,15 @@ from torch import Tensor
 from core.prompts.label_trie import LabelTrie
 
 EMPTY_TRIE = LabelTrie((), (), ())
-"""Behind queries whose answers are said."""
+"""For queries whose answers are generated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The blocks of a row side by side, each filled up with its first id to the length of the longest.
+    """The blocks of a row as a batch, each padded with its first id to the longest length.
 
-    places (blocks, longest) int64: which id of the row stands there. own (S,) int64: of these places, counted
-    through, those that fill nothing up. mask (blocks, 1, longest, longest) bool: what is seen inside a block.
+    places (blocks, longest) int64: the id of the row at each place. own (S,) int64: indices of the flattened
+    places that are not padding. mask (blocks, 1, longest, longest) bool: visibility inside a block.
     """
 
     places: Tensor
@@ -32,13 +32,13 @@ class Blocks:
     mask: Tensor
 
     def cut(self, states: Tensor) -> Tensor:
-        """(1, heads, S, D) to (blocks, heads, longest, D); a view where all blocks are equally long."""
+        """Split (1, heads, S, D) into (blocks, heads, longest, D); a view if all blocks have equal length."""
         rows = states[0].transpose(0, 1)
         rows = rows if self._are_level else rows[self.places.flatten()]
         return rows.view(*self.places.shape, *rows.shape[1:]).transpose(1, 2)
 
     def join(self, states: Tensor) -> Tensor:
-        """(blocks, heads, longest, ...) to (1, heads, S, ...)."""
+        """Join (blocks, heads, longest, ...) to (1, heads, S, ...)."""
         rows = states.transpose(1, 2).flatten(0, 1)
         rows = rows if self._are_level else rows[self.own]
         return rows.transpose(0, 1).unsqueeze(0)
@@ -50,11 +50,11 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One row of the model. Masks are True where a position is seen.
+    """One row of the model. Masks are True where a position is visible.
 
     token_ids and position_ids (1, S) int64; mask (1, 1, S, prefix + S) bool; states (queries, 1 + inner)
-    int64, where in the row the root and the inner nodes of each query's trie stand. Where the row is nothing
-    but blocks that see themselves and the prefix, `blocks` says the same as the mask.
+    int64, the places in the row of the root and the inner nodes of each query's trie. If the row consists
+    only of blocks that see themselves and the prefix, `blocks` is equivalent to the mask.
     """
 
     token_ids: Tensor
@@ -64,14 +64,14 @@ class Pack:
     blocks: Blocks | None = None
 
     def to(self, device: torch.device) -> "Pack":
-        """The same pack on a device; its blocks are for a CPU."""
+        """Return the same pack on a device; its blocks are for a CPU."""
         tensors = (self.token_ids, self.position_ids, self.mask, self.states)
         token_ids, position_ids, mask, states = (tensor.to(device) for tensor in tensors)
         return Pack(token_ids, position_ids, mask, states, self.blocks)
 
 
 def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_length: int) -> Pack:
-    """The queries, each followed by the inner nodes of the trie, as one row."""
+    """Pack the queries, each followed by the inner nodes of the trie, into one row."""
     inner = trie.token_ids[: trie.num_inner]
     depths = [len(path) - 1 for path in trie.ancestors[: trie.num_inner]]
     sees = _tree_mask(trie)
@@ -94,9 +94,9 @@ def pack_queries(queries: Sequence[Sequence[int]], trie: LabelTrie, prefix_lengt
 
 
 class GrowingRow:
-    """Queries, and behind them what is said to each: a row can grow at its end alone.
+    """Queries followed by their answers, since a row can only grow at its end.
 
-    queries: the pack that is read first. Every later one holds the next id of each answer that goes on.
+    queries: the first pack. Each later one has the next id of each unfinished answer.
     """
 
     def __init__(self, queries: Sequence[Sequence[int]], prefix_length: int) -> None:
@@ -106,7 +106,7 @@ class GrowingRow:
         self._owners = torch.arange(len(queries)).repeat_interleave(self._lengths)
 
     def step(self, said: Mapping[int, int]) -> Pack:
-        """One id for each of some queries, by the number of the query."""
+        """Return a pack of one id for each of some queries, by number of the query."""
         owners = torch.tensor(list(said))
         self._owners = torch.cat([self._owners, owners])
         position_ids = self._lengths[owners] + self._prefix_length
@@ -122,10 +122,10 @@ class GrowingRow:
 
 
 def split_packs(lengths: Sequence[int], budget: int) -> Iterator[slice]:
-    """Runs of consecutive queries with at most `budget` ids; a query that is longer goes alone.
+    """Yield slices of consecutive queries with at most `budget` ids; a longer query is alone.
 
-    lengths: the ids of each query with all that is read behind it. There are as few runs as can be, of
-    about equal length where queries are short: a short run would cost more for each of its ids.
+    lengths: the ids of each query with everything read after it. There are as few slices as possible, of
+    about equal length for short queries: a short slice would cost more per id.
     """
     fewest = max(1, sum(1 for _ in _filled(lengths, budget)))
     # with this room no run but the last has less than its share, whichever query did not fit
@@ -134,7 +134,7 @@ def split_packs(lengths: Sequence[int], budget: int) -> Iterator[slice]:
 
 
 def _filled(lengths: Sequence[int], budget: int) -> Iterator[slice]:
-    """Runs that take in whatever fits."""
+    """Yield slices that are each as full as possible."""
     start, total = 0, 0
     for at, length in enumerate(lengths):
         if at > start and total + length > budget:
@@ -146,7 +146,7 @@ def _filled(lengths: Sequence[int], budget: int) -> Iterator[slice]:
 
 
 def _tree_mask(trie: LabelTrie) -> Tensor:
-    """(inner, inner): which nodes a node sees."""
+    """Return (inner, inner): the visibility between nodes."""
     sees = torch.zeros(trie.num_inner, trie.num_inner, dtype=torch.bool)
     for node, path in enumerate(trie.ancestors[: trie.num_inner]):
         sees[node, list(path)] = True
@@ -154,7 +154,7 @@ def _tree_mask(trie: LabelTrie) -> Tensor:
 
 
 def _block_mask(query_length: int, sees: Tensor) -> Tensor:
-    """(query + inner, query + inner): what the ids of one query and its trie see of each other."""
+    """Return (query + inner, query + inner): the visibility between the ids of one query and its trie."""
     length = query_length + len(sees)
     mask = torch.ones(length, length, dtype=torch.bool).tril()
     mask[query_length:, query_length:] = sees
@@ -162,7 +162,7 @@ def _block_mask(query_length: int, sees: Tensor) -> Tensor:
 
 
 def _side_by_side(blocks: Sequence[Tensor]) -> Blocks:
-    """Blocks by the mask of each."""
+    """Return blocks by their masks."""
     lengths = torch.tensor([len(block) for block in blocks])
     steps = torch.arange(int(lengths.max()))
     mask = torch.zeros(len(blocks), 1, len(steps), len(steps), dtype=torch.bool)
@@ -175,7 +175,7 @@ def _side_by_side(blocks: Sequence[Tensor]) -> Blocks:
 
 
 def _row_mask(blocks: Sequence[Tensor], prefix_length: int) -> Tensor:
-    """(1, 1, S, prefix + S): every block sees the prefix and itself."""
+    """Return (1, 1, S, prefix + S): every block sees the prefix and itself."""
     length = sum(map(len, blocks))
     mask = torch.zeros(1, 1, length, prefix_length + length, dtype=torch.bool)
     mask[..., :prefix_length] = True

@@ -1,4 +1,4 @@
-"""A prefix that a language model has read once, and the room for what is read behind it."""
+"""A prefix that a language model has read once, and key-value caches for the ids after it."""
 
 from dataclasses import dataclass
 
@@ -13,24 +13,24 @@ from transformers.cache_utils import DynamicLayer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedPrefix:
-    """A prefix that the model has read: its ids and the keys and values of every layer, kept once.
+    """A prefix that the model has read: its ids, and one copy of the keys and values of every layer.
 
-    They are only read from then on, by as many threads as like.
+    They are only read afterwards, by any number of threads.
     """
 
     token_ids: tuple[int, ...]
     kv_cache: DynamicCache
 
     def copy_with_room(self, room: int) -> DynamicCache:
-        """A copy of the prefix, and behind it room for so many ids."""
+        """Return a copy of the prefix's cache with room for `room` more ids."""
         return self._first(len(self.token_ids), room)
 
     def cache_with_room(self, room: int) -> DynamicCache:
-        """Room for so many ids that are read behind the prefix, without the prefix."""
+        """Return a cache with room for `room` ids after the prefix, without the prefix."""
         return self._first(0, room)
 
     def _first(self, kept: int, room: int) -> DynamicCache:
-        """The first of its ids, and room for more."""
+        """Return a cache of the first `kept` ids with room for more."""
         cache = DynamicCache()
         cache.layers = [
             _RoomyLayer(layer.keys[..., :kept, :], layer.values[..., :kept, :], room)
@@ -39,14 +39,14 @@ class SharedPrefix:
         return cache
 
     def rewind(self, cache: DynamicCache) -> None:
-        """Forget what was read behind the prefix: its room is free again."""
+        """Remove the ids after the prefix from a cache."""
         cache.crop(len(self.token_ids) - cache.get_seq_length())
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
-    """Keys and values (1, heads, ids, head_dim) of one layer, written where there is room for them.
+    """Keys and values (1, heads, ids, head_dim) of one layer, written in place.
 
-    A DynamicLayer puts all it has in new tensors whenever ids come: a copy of the prefix for each.
+    A DynamicLayer copies everything into new tensors for new ids: a copy of the prefix each time.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
@@ -67,6 +67,6 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no ty
 
 
 def _with_room(states: Tensor, room: int) -> Tensor:
-    """An empty tensor for states (1, heads, ids, head_dim) and as many more ids."""
+    """Return an empty tensor for states (1, heads, ids, head_dim) and `room` more ids."""
     *shape, ids, width = states.shape
     return states.new_empty(*shape, ids + room, width)

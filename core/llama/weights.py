@@ -1,4 +1,4 @@
-"""The weights of a LLAMA directory as a model."""
+"""The weights of a LLaMA directory as a model."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ from core.llama.files import DType, model_files
 
 
 def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
-    """The model on the CPU, ready for inference.
+    """Load the model on the CPU, ready for inference.
 
-    Raises CheckpointMismatch when it is of another family, or weights are missing or of another shape.
+    Raises CheckpointMismatch for another model family, or for missing weights or wrong shapes.
     """
     folder = Path(directory)
     model_files(folder)

@@ -1,4 +1,4 @@
-"""The small models that come with the project, so that everything runs for real with no download."""
+"""The small models that ship with the project, so that everything runs without a download."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,12 +7,12 @@ _ROOT = Path(__file__).parent
 
 
 def preset_names() -> tuple[str, ...]:
-    """The names that `preset_directory` knows, in alphabetical order."""
+    """Return the names of the presets in alphabetical order."""
     return tuple(sorted(config.parent.name for config in _ROOT.glob("*/config.json")))
 
 
 def preset_directory(name: str) -> Path:
-    """The directory of a preset. Raises ValueError, with the nearest name, for one that does not exist."""
+    """Return the directory of a preset. Raises ValueError, with the nearest name, for an unknown one."""
     names = preset_names()
     if name in names:
         return _ROOT / name

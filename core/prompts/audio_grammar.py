@@ -1,13 +1,12 @@
-"""Which token ids may come next where only audio of a known length may be said.
+"""The token ids that may come next in audio of a known length.
 
-Audio of m blocks is 2m words of the codec, then 4m codes of its first acoustic layer, then 8m of the second.
-There every id is a code, also those that end or pad a text: nothing ends audio before its length is reached.
+Audio of m blocks is 2m words of the codec, 4m codes of the first acoustic layer, then 8m of the second. Every
+id is a code there, including those that end or pad a text: nothing ends audio before its full length.
 
-A word of one id may begin a word of two, and only the next id tells which one was said: where it can
-continue the word, it does. At the last word it could as well be the first acoustic code, since the same ids
-spell both and nothing has been said yet that tells them apart (PAPER.md 3.6). One reading has to win, and it
-is the one that holds inside the layer. So the few codes that need the other can be shown in a prompt, but an
-answer never has them.
+A word of one id may be the beginning of a word of two, and only the next id decides. If it can continue the
+word, it does. After the last word it could also be the first acoustic code, since the same ids spell both.
+One reading has to win, and it is the one that applies inside the layer. So the few codes that need the other
+reading can appear in a prompt, but never in an answer.
 """
 
 from collections import defaultdict
@@ -22,10 +21,10 @@ from core.tokens.vocabulary import Vocabulary
 
 
 class AudioGrammar:
-    """The answers that are audio in the words of one codec.
+    """The possible answers of audio in the words of one codec.
 
-    codes: the semantic code of each word by its ids. begins, acoustic (n,) int64, ascending: the ids that
-    begin a word, and those of an acoustic layer. Raises BadCodes for a codec without words.
+    codes: the semantic code of each word by its ids. begins, acoustic (n,) int64, ascending: the first ids of
+    words, and the ids of an acoustic layer. Raises BadCodes for a codec without words.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -38,19 +37,21 @@ class AudioGrammar:
         self._after = self._continuations()
 
     def begin(self, num_blocks: int) -> "AudioConstraint":
-        """An answer of which nothing has been said. Raises PromptError for less than one block."""
+        """Return the constraint of an empty answer. Raises PromptError for less than one block."""
         return AudioConstraint(self, num_blocks)
 
     def begins_pair(self, token_id: int) -> bool:
-        """Whether a word of two ids begins with this one."""
+        """Return whether a word of two ids begins with this one."""
         return token_id in self._after
 
     def ids_after(self, token_id: int, *, last: bool) -> Tensor:
-        """The ids that may follow the first of a word that goes on; last: no other word may begin."""
+        """Return the ids that may follow the first id of a longer word; last: no other word may follow."""
         return self._after[token_id][last]
 
     def _continuations(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """By the first id of each word of two: what may follow inside the layer, and after its last word."""
+        """Return, by the first id of each word of two, the ids that may follow inside the layer and at its
+        end.
+        """
         seconds: dict[int, list[int]] = defaultdict(list)
         for ids in self.codes:
             if len(ids) == 2:
@@ -64,7 +65,7 @@ class AudioGrammar:
 
 
 class AudioConstraint:
-    """What has been said so far of one answer."""
+    """The state of one answer: the ids so far, and those that may follow."""
 
     def __init__(self, grammar: AudioGrammar, num_blocks: int) -> None:
         if num_blocks < 1:
@@ -77,18 +78,18 @@ class AudioConstraint:
 
     @property
     def longest(self) -> int:
-        """The most ids that the whole answer can take."""
+        """Upper bound of the length of the whole answer in ids."""
         semantic, acoustic1, acoustic2 = self._lengths
         return semantic * self._grammar.longest_word + acoustic1 + acoustic2
 
     @property
     def complete(self) -> bool:
-        """Whether all has been said."""
+        """Whether the answer has its full length."""
         return len(self._acoustic) == self._lengths[1] + self._lengths[2]
 
     @property
     def allowed(self) -> Tensor:
-        """(n,) int64, ascending: the ids that may come next, none once the answer is complete."""
+        """Ids that may come next, (n,) int64, ascending; none once the answer is complete."""
         left = self._lengths[0] - len(self._words)
         if self._begun is not None:
             return self._grammar.ids_after(self._begun, last=left == 1)
@@ -97,7 +98,7 @@ class AudioConstraint:
         return self._grammar.acoustic[: 0 if self.complete else None]
 
     def accept(self, token_id: int) -> None:
-        """Take the next id. Raises PromptError for one that may not come next."""
+        """Append the next id. Raises PromptError for one that is not allowed."""
         if not _holds(self.allowed, token_id):
             raise PromptError(f"the token id {token_id} cannot come next in audio: say one of those allowed")
         begun, self._begun = self._begun, None
@@ -115,7 +116,7 @@ class AudioConstraint:
 
     @property
     def codes(self) -> AudioCodes:
-        """What was said, in codes. Raises PromptError before the answer is complete."""
+        """The answer in codes. Raises PromptError before it is complete."""
         if not self.complete:
             raise PromptError("the answer has no codes yet: it is not complete")
         end = self._lengths[1]

@@ -1,4 +1,4 @@
-"""The labels that can be answered and the labelled clips that are shown for them."""
+"""Label sets, and the labeled clips that demonstrate them."""
 
 import random
 from collections import Counter
@@ -11,17 +11,17 @@ from core.tokens.clip_codes import ClipCodes
 
 @dataclass(frozen=True, slots=True)
 class LabeledClip:
-    """A clip of a demonstration library: whole-file codes and what it is."""
+    """A clip of a demonstration library: whole-file codes and its label."""
 
     codes: ClipCodes
     label: str
 
 
 def label_set(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels in alphabetical order, as the instruction names them.
+    """Return the labels in alphabetical order, as the instruction lists them.
 
-    Raises PromptError for fewer than two, a label twice, and a label that is empty, has outer spaces or holds
-    "###", which begins a part of the prompt, or line breaks or other unprintable characters.
+    Raises PromptError for fewer than two labels, a duplicate, and a label that is empty, has outer spaces or
+    contains "###", which begins a part of the prompt, or line breaks or other unprintable characters.
     """
     if len(labels) < 2:
         raise PromptError(f"a label set of {len(labels)} has nothing to tell apart: give at least 2 labels")
@@ -45,7 +45,7 @@ def check_demonstrated(labels: Sequence[str], demonstrations: Sequence[LabeledCl
 def select_demonstrations(
     library: Sequence[LabeledClip], labels: Sequence[str], k_shot: int, *, seed: int | None = None
 ) -> list[LabeledClip]:
-    """The first `k_shot` clips of each label in library order; shuffled where a seed is given.
+    """Return the first `k_shot` clips of each label in library order, or shuffled by a seed.
 
     Raises PromptError when a label has fewer, so that a run never shows one label more often than another.
     """

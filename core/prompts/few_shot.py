@@ -1,4 +1,4 @@
-"""How a clip is asked for its label: demonstrations, windows and labels as token ids. No model runs here."""
+"""Few-shot labeling prompts as token ids: demonstrations, windows and labels. No model runs here."""
 
 import hashlib
 import random
@@ -30,11 +30,11 @@ Mode = Literal["service", "paper"]
 
 @dataclass(frozen=True, slots=True)
 class FewShotSettings:
-    """What of the codes is shown, how often, and how the answer is read.
+    """Settings of the prompt and of how the answer is read.
 
-    mode "service" answers with the most probable label, "paper" with the one that greedy decoding says.
-    orders: how many prompts are asked, the demonstrations in another order and in other windows in each;
-    their log probabilities are averaged. Where layers, window or orders is None, the model's own prompt says.
+    mode "service" answers with the most probable label, "paper" with greedy decoding. orders: the number of
+    prompts, each with the demonstrations in another order and in other windows; their log probabilities are
+    averaged. layers, window and orders default to the model's own prompt (None).
     """
 
     layers: Layers | None = None
@@ -55,7 +55,7 @@ class FewShotSettings:
         self.resolve(ModelPrompt())
 
     def resolve(self, model: ModelPrompt) -> ModelPrompt:
-        """How the model is asked: as it was trained, but for what is set here. Raises ValueError."""
+        """Return the prompt of a model: as it was trained, with the overrides set here. Raises ValueError."""
         return ModelPrompt(
             slots=model.slots,
             layers=model.layers if self.layers is None else self.layers,
@@ -66,9 +66,9 @@ class FewShotSettings:
 
 @dataclass(frozen=True, slots=True)
 class PromptOrder:
-    """One prompt of a run: the prefix that its queries share and the trie of what it says for the labels.
+    """One prompt of a run: the prefix shared by its queries, and the trie of its label words.
 
-    sizes: by label the token ids of each of its demonstrations, most first.
+    sizes: by label the token ids of each of its demonstrations, largest first.
     """
 
     prefix_ids: list[int]
@@ -76,17 +76,17 @@ class PromptOrder:
     sizes: dict[str, list[int]]
 
     def surplus_ids(self, shots: int) -> int:
-        """The token ids of all demonstrations but the `shots` longest of each label, in one pass."""
+        """Return the token ids of all demonstrations except the `shots` longest of each label."""
         return sum(sum(sizes[shots:]) for sizes in self.sizes.values())
 
 
 class FewShotPrompt:
-    """The prompts of a run, one for each order, and the windows in which a clip is asked.
+    """The prompts of a run, one for each order, and the windows of a queried clip.
 
-    labels are in alphabetical order. Where the model has slots, the prompts say them in place of the labels.
-    Order 0 shows the demonstrations as they are given, each in its loudest window; order n shuffles them by n
-    and shows the next loudest windows in turn. A query is asked in its `max_windows` loudest windows. Raises
-    PromptError or UnknownLabel when labels and demonstrations do not fit together or cannot be said.
+    labels are in alphabetical order. If the model has slots, the prompts use them instead of the labels.
+    Order 0 shows the demonstrations as given, each in its loudest window; order n shuffles them by n and
+    shows the next loudest windows in turn. A query has up to `max_windows` windows, the loudest ones. Raises
+    PromptError or UnknownLabel when labels and demonstrations do not fit together or cannot be tokenized.
     """
 
     def __init__(
@@ -109,30 +109,30 @@ class FewShotPrompt:
 
     @property
     def prefix_ids(self) -> list[int]:
-        """The prefix of the first order."""
+        """Prefix of the first order."""
         return self.orders[0].prefix_ids
 
     @property
     def trie(self) -> LabelTrie:
-        """The trie of the first order; those of the others have the same nodes."""
+        """Trie of the first order; those of the others have the same nodes."""
         return self.orders[0].trie
 
     @cached_property
     def prompt_hash(self) -> str:
-        """Hex sha256 of the prefixes, the windows and the template; the query is not in it."""
+        """Hex sha256 of the prefixes, the windows and the template, without the query."""
         shown, count = self.model_prompt, self.settings.max_windows
         hashes = [prompt_hash(order.prefix_ids, shown.layers, shown.window, count) for order in self.orders]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     @property
     def longest(self) -> int:
-        """The most token ids that prefix, query and label can take together."""
+        """Upper bound of the token ids of prefix, query and label together."""
         query = self._template.longest_query(self.model_prompt.window)
         prefix = max(len(order.prefix_ids) for order in self.orders)
         return prefix + query + max(map(len, self.trie.paths))
 
     def longest_with(self, shots: int) -> int:
-        """The same for a prompt that shows any `shots` demonstrations of each label, and no others."""
+        """Return the same for a prompt with any `shots` demonstrations of each label."""
         passes = 1 + self.settings.repeats
         prefixes = [len(order.prefix_ids) - passes * order.surplus_ids(shots) for order in self.orders]
         return self.longest - max(len(order.prefix_ids) for order in self.orders) + max(prefixes)
@@ -142,7 +142,7 @@ class FewShotPrompt:
         check_budget(self.longest, context_length)
 
     def query_ids(self, clip: ClipCodes) -> list[list[int]]:
-        """The token ids of each window of a clip."""
+        """Return the token ids of each window of a clip."""
         windows = self._windows(clip, self.settings.max_windows)
         return [self._template.query_ids(Query(window)) for window in windows]
 

@@ -1,8 +1,8 @@
-"""The prompt of generation as token ids: a text or audio stands in the brackets, audio is the answer.
+"""The generation prompt as token ids: a text or audio in brackets, and audio as the answer.
 
-The paper prints the prompt of speech (App. C.2) and none for sounds and denoising; no code of it was released
-(PAPER.md 3.3 to 3.6). The pieces are those of labelling: `###\\nInput: < ` asked ` >\\nOutput: ` answer, with
-nothing behind an answer, since its length is known.
+The paper prints the prompt of speech (appendix C.2) and none for sounds and denoising; no code of it was
+released. The pieces are those of labeling: `###\\nInput: < ` request ` >\\nOutput: ` answer, with nothing
+after an answer, since its length is known.
 """
 
 import hashlib
@@ -27,22 +27,21 @@ INSTRUCTIONS: dict[GenerationTask, str] = {
     "foreign language based on instruction",
     "denoise": "Learn a foreign language and say each input without its noise, following the examples",
 }
-"""The paper's for speech; its prompt for sounds is the same setting, and none is printed for denoising."""
+"""The paper's for speech; its prompt for sounds has the same setting, and none is printed for denoising."""
 
 MAX_TEXT_CHARACTERS = 200
-"""Characters of a text that is asked for."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Example:
-    """A demonstration of generation: what stands in the brackets, a text or noisy audio, and its answer."""
+    """A demonstration of generation: the request in brackets (a text or noisy audio), and its answer."""
 
     request: str | WindowCodes
     answer: WindowCodes
 
 
 class GenerationTemplate:
-    """Turns the parts of a prompt of generation into token ids."""
+    """Converts the parts of a generation prompt to token ids."""
 
     def __init__(self, vocabulary: Vocabulary, task: GenerationTask) -> None:
         self.task = task
@@ -51,18 +50,18 @@ class GenerationTemplate:
         self._opening_ids, self._closing_ids = tokenizer.encode(OPENING), tokenizer.encode(CLOSING)
 
     def prefix_ids(self, instruction: str | None, examples: Sequence[Example], repeats: int = 0) -> list[int]:
-        """What all queries share. The demonstrations come once, and `repeats` times again."""
+        """Return the part shared by all queries. Demonstrations appear once, and `repeats` times more."""
         tokenizer = self._vocabulary.tokenizer
         opening = [tokenizer.bos_id, *(tokenizer.encode(f"{instruction}\n") if instruction else [])]
         shown = [token_id for one in examples for token_id in self.example_ids(one)]
         return opening + shown * (1 + repeats)
 
     def example_ids(self, example: Example) -> list[int]:
-        """A demonstration: what is asked and its answer."""
+        """Return the ids of a demonstration: the request and its answer."""
         return self.query_ids(example.request) + self._vocabulary.flatten(example.answer.layers)
 
     def query_ids(self, request: str | WindowCodes) -> list[int]:
-        """What is asked, up to where the answer begins. Raises PromptError for a text that it cannot be."""
+        """Return the ids of a request up to the answer. Raises PromptError for an invalid text."""
         return [*self._opening_ids, *self._request_ids(request), *self._closing_ids]
 
     def _request_ids(self, request: str | WindowCodes) -> list[int]:
@@ -76,7 +75,7 @@ class GenerationTemplate:
 
 
 def check_text(text: str) -> None:
-    """Raise PromptError for a text that cannot stand in a prompt: empty, long, or with its marks in it."""
+    """Raise PromptError for a text that is empty, too long, or contains prompt markers."""
     shown = text if len(text) <= 40 else f"{text[:40]}..."
     if not text.strip():
         raise PromptError("the text is empty: say what is to be heard")
@@ -92,6 +91,6 @@ def check_text(text: str) -> None:
 
 
 def generation_hash(prefix_ids: Sequence[int], task: GenerationTask) -> str:
-    """Hex sha256 of all that decides how an answer is asked for, the query itself left out."""
+    """Return the hex sha256 of the prompt without the query."""
     parts = {"template": TEMPLATE_VERSION, "task": task, "prefix": list(prefix_ids)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

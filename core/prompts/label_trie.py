@@ -1,9 +1,9 @@
-"""Which token ids may come next where only a label may be said.
+"""The token ids that may come next in a label.
 
-A trie over the ids of the labels: each label is a path closed by one more id, so that a label that begins
-another ("dog", "dog bark") is a choice of its own. Scoring closes labels by the first id of the piece that
-follows them in the prompt, paper mode by the end id. The released mask allows the ids of each position in any
-mixture (PAPER.md 3.2); a trie allows the labels and nothing else.
+A trie over the ids of the labels: each label is a path closed by one more id, so that a label that is the
+beginning of another one ("dog", "dog bark") is a choice of its own. Scoring closes labels with the first id
+of the piece that follows them in the prompt, paper mode with the end id. The released mask allows any mixture
+of the ids at each position; a trie allows only the labels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from functools import cached_property
 from core.errors import PromptError
 
 ROOT = -1
-"""The node where nothing of a label has been said: the parent of every label's first id."""
+"""The empty path: the parent of every label's first id."""
 
 
 @dataclass(frozen=True)
 class LabelTrie:
-    """Labels as paths of nodes, each node one token id said after its parent.
+    """Labels as paths of nodes; each node is a token id after its parent.
 
-    token_ids and parents: one per node, parents before children. The nodes that labels pass through come
-    first; the last ones, one for each label in order, are the closing ids.
+    token_ids and parents: one per node, parents before children. The inner nodes of labels come first; the
+    last ones, one for each label in order, are the closing ids.
     """
 
     labels: tuple[str, ...]
@@ -30,12 +30,12 @@ class LabelTrie:
 
     @property
     def num_inner(self) -> int:
-        """How many nodes are ids of labels, the closing ids not counted."""
+        """Number of nodes that are not closing ids."""
         return len(self.token_ids) - len(self.labels)
 
     @cached_property
     def ancestors(self) -> tuple[tuple[int, ...], ...]:
-        """For each node the nodes from the root to it, itself the last."""
+        """For each node the nodes from the root to it, including itself."""
         paths: dict[int, tuple[int, ...]] = {ROOT: ()}
         for node, parent in enumerate(self.parents):
             paths[node] = (*paths[parent], node)
@@ -55,9 +55,9 @@ class LabelTrie:
         return children
 
     def greedy(self, log_probabilities: Sequence[float]) -> int:
-        """The index of the label that greedy decoding says, given each node's log probability.
+        """Return the index of the label found by greedy decoding, given each node's log probability.
 
-        Of equally probable ids the smallest is said, as an argmax over the whole vocabulary would.
+        Of equally probable ids the smallest is taken, like an argmax over the whole vocabulary.
         """
         node = ROOT
         while children := self._children[node]:
@@ -66,9 +66,9 @@ class LabelTrie:
 
 
 def label_trie(label_ids: Mapping[str, Sequence[int]], closing_id: int) -> LabelTrie:
-    """The trie of labels with these token ids, each closed by `closing_id`.
+    """Build the trie of labels with these token ids, each closed by `closing_id`.
 
-    Raises PromptError for a label without ids, one with the closing id in it, and two with the same ids.
+    Raises PromptError for a label without ids, one that contains the closing id, and two with the same ids.
     """
     _check_labels(label_ids, closing_id)
     nodes = {prefix: node for node, prefix in enumerate(dict.fromkeys(_prefixes(label_ids)), start=ROOT)}

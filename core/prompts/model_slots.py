@@ -1,7 +1,7 @@
-"""How a model was trained to be asked: a file beside its weights says so.
+"""A model's own prompt format, from a file in its directory.
 
-A large model has no such file: it reads a label's own words. A mini model knows a fixed set of ids that may
-stand for labels (its slots), which the prompt says in place of them, and audio as it was shown in training.
+A large model has no such file: it reads a label's own words. A mini model knows a fixed set of ids that can
+stand for labels (its slots), used in the prompt instead, and audio in the form of its training.
 """
 
 import json
@@ -19,8 +19,11 @@ PROMPT_FILE = "prompt.json"
 
 @dataclass(frozen=True, slots=True)
 class ModelPrompt:
-    """slots: words that stand for labels, none where labels are said as they are; layers: the codes that are
-    shown; window: how many semantic codes of a clip; orders: how many prompts are averaged."""
+    """Prompt format of a model.
+
+    slots: words that stand for labels, empty if labels are used as they are; layers: the codes in the prompt;
+    window: semantic codes per clip; orders: the number of prompts that are averaged.
+    """
 
     slots: tuple[str, ...] = ()
     layers: Layers = "semantic"
@@ -37,9 +40,9 @@ class ModelPrompt:
 
 
 def read_model_prompt(directory: str | Path) -> ModelPrompt:
-    """What `prompt.json` of a model directory says, the defaults where there is none.
+    """Read `prompt.json` of a model directory; return the defaults if there is none.
 
-    Raises CheckpointMismatch when the file does not read as a ModelPrompt.
+    Raises CheckpointMismatch for an invalid file.
     """
     path = Path(directory) / PROMPT_FILE
     if not path.is_file():
@@ -54,10 +57,10 @@ def read_model_prompt(directory: str | Path) -> ModelPrompt:
 
 
 def label_words(labels: Sequence[str], slots: Sequence[str], order: int) -> dict[str, str]:
-    """What the prompt says for each label: itself without slots, else a slot of its own.
+    """Return the word for each label in the prompt: the label itself, or a slot of its own.
 
-    Order 0 gives the labels the slots as they stand, every other order its own drawing of them. Raises
-    PromptError when there are more labels than slots.
+    Order 0 assigns the slots in sequence, every other order at random. Raises PromptError for more labels
+    than slots.
     """
     if not slots:
         return {label: label for label in labels}

@@ -1,7 +1,7 @@
-"""The prompt of few-shot labelling as token ids, piece by piece (PAPER.md 3.2).
+"""The few-shot labeling prompt as token ids, piece by piece (paper, section 3.3 and released evaluation).
 
-Every piece of text is tokenized alone and the ids are joined: the ids of the joined text are other ids. All
-queries of a run share the prefix (instruction and demonstrations); what follows it is the query.
+Every piece of text is tokenized separately and the ids are joined: the ids of the joined text differ. All
+queries of a run share the prefix (instruction and demonstrations); the query follows it.
 """
 
 import hashlib
@@ -17,20 +17,20 @@ from core.tokens.window import WindowCodes
 TEMPLATE_VERSION = 1
 
 OPENING, CLOSING = "###\nInput: < ", " >\nOutput: "
-"""What stands before and behind all that is asked."""
+"""Text before and after every request."""
 
 Layers = Literal["semantic", "semantic+acoustic"]
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """The sentence that names the labels, in alphabetical order (the paper's task induction)."""
+    """The sentence that lists the labels, in alphabetical order (the paper's task induction)."""
 
     labels: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        """The sentence as the released evaluation writes it."""
+        """The sentence as in the released evaluation."""
         names = " or ".join(f"'{label}'" for label in sorted(self.labels))
         return f"For each of the following input output pairs, output is one of [{names}]\n"
 
@@ -45,15 +45,15 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A window of audio whose label is asked."""
+    """A window of audio without its label."""
 
     window: WindowCodes
 
 
 class PromptTemplate:
-    """Turns the parts of a prompt into token ids.
+    """Converts the parts of a prompt to token ids.
 
-    opening_ids and closing_ids stand before and behind the codes of every window.
+    opening_ids and closing_ids come before and after the codes of every window.
     """
 
     def __init__(self, vocabulary: Vocabulary, layers: Layers = "semantic") -> None:
@@ -64,38 +64,38 @@ class PromptTemplate:
 
     @property
     def following_id(self) -> int:
-        """The first token id of the piece that follows a label."""
+        """First token id of the piece that follows a label."""
         return self.opening_ids[0]
 
     def label_ids(self, label: str) -> list[int]:
-        """The token ids of a label. Raises UnknownLabel where the tokenizer has none for it."""
+        """Return the token ids of a label. Raises UnknownLabel if the tokenizer cannot spell it."""
         token_ids = self._vocabulary.tokenizer.encode(label)
         if not token_ids or self._vocabulary.tokenizer.unk_id in token_ids:
             raise UnknownLabel(f"the tokenizer cannot spell the label {label!r}: use another word")
         return token_ids
 
     def instruction_ids(self, instruction: Instruction | None) -> list[int]:
-        """The begin id and the instruction; the begin id alone for a prompt without one."""
+        """Return the begin id and the instruction, or the begin id alone."""
         tokenizer = self._vocabulary.tokenizer
         return [tokenizer.bos_id, *(tokenizer.encode(instruction.text) if instruction else [])]
 
     def demonstration_ids(self, demonstration: Demonstration) -> list[int]:
-        """The demonstration's window and its label."""
+        """Return the ids of the demonstration's window and its label."""
         return [*self._window_ids(demonstration.window), *self.label_ids(demonstration.label)]
 
     def query_ids(self, query: Query) -> list[int]:
-        """The query's window, up to where its label would begin."""
+        """Return the ids of the query's window, up to where its label would begin."""
         return self._window_ids(query.window)
 
     def prefix_ids(
         self, instruction: Instruction | None, demonstrations: Sequence[Demonstration], repeats: int = 0
     ) -> list[int]:
-        """What all queries share. The demonstrations come once, and `repeats` times again (PAPER.md 3.2)."""
+        """Return the part shared by all queries. Demonstrations appear once, and `repeats` times more."""
         shots = [token_id for one in demonstrations for token_id in self.demonstration_ids(one)]
         return self.instruction_ids(instruction) + shots * (1 + repeats)
 
     def longest_query(self, width: int) -> int:
-        """The most token ids that a query of `width` semantic codes can take."""
+        """Return an upper bound of the token ids of a query of `width` semantic codes."""
         semantic = width * self._vocabulary.longest_word
         acoustic = 0 if self.layers == "semantic" else width * (2 + 4)
         return len(self.opening_ids) + semantic + acoustic + len(self.closing_ids)
@@ -112,7 +112,7 @@ def check_budget(needed: int, context_length: int) -> None:
 
 
 def prompt_hash(prefix_ids: Sequence[int], layers: Layers, window: int, max_windows: int) -> str:
-    """Hex sha256 of all that decides how a query is asked, the query itself left out."""
+    """Return the hex sha256 of the prompt without the query."""
     parts = {
         "template": TEMPLATE_VERSION,
         "layers": layers,

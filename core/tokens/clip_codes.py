@@ -1,6 +1,6 @@
-"""The codes of one clip: plain arrays, what the codec hands over and the language model's half takes.
+"""The codes of one clip as plain arrays, the interface between the codec and the language model.
 
-A block of 0.24 s is 2 semantic codes, 4 codes of the first acoustic layer and 8 of the second (PAPER.md 1).
+A block of 0.24 s has 2 semantic codes, 4 codes of the first acoustic layer and 8 of the second.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ClipCodes:
-    """The codes of a whole clip of m blocks, how loud it is under each semantic code, and its pooled latent.
+    """The codes of a whole clip of m blocks, the level under each semantic code, and its pooled latent.
 
     semantic (2m,), acoustic1 (4m,), acoustic2 (8m,): int16 codes, coarse to fine. levels (2m,): int16, the
     level of the samples under each semantic code in tenths of a dB. latent (2, D): float16, mean and
-    deviation over time of the codec's latents; None where it is not known. Raises BadCodes on any other type,
-    sign or length.
+    deviation over time of the codec's latents; None if unknown. Raises BadCodes for another type, a negative
+    code or a wrong length.
     """
 
     semantic: Int16Array
@@ -60,9 +60,9 @@ class ClipCodes:
 def check_tokens(
     layers: Sequence[Sequence[int]], latent: Float16Array, codebook_sizes: Sequence[int]
 ) -> None:
-    """Raise AudioRejected for what a codec of these codebooks must not be stored with.
+    """Raise AudioRejected for codes outside the codebooks, or for an invalid latent.
 
-    A latent that is not finite, or at the limit of half precision, comes of samples that no recording has.
+    A latent that is not finite, or at the limit of half precision, comes from samples that no recording has.
     """
     if not (np.abs(latent) < MAX_FLOAT16).all() or (latent[1] < 0).any():
         raise AudioRejected("not_finite", "the codec's latents are not finite numbers in half precision")

@@ -1,6 +1,6 @@
-"""How loud a clip is under each semantic code; a demonstration shows its loudest window.
+"""The level of a clip under each semantic code; a demonstration shows its loudest window.
 
-In numpy: a small operation of torch hands the interpreter over to the other threads and waits to get it back.
+In numpy: a small operation of torch releases the interpreter lock to other threads and waits for it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ Energies = NDArray[np.float64]
 Number = TypeVar("Number", np.float32, np.float64)
 
 MIN_LEVEL = -1200
-"""Tenths of a dB; what digital silence is given."""
+"""Level of digital silence, in tenths of a dB."""
 
 
 class LevelMeter:
-    """Measures the pieces of one clip on their way to the codec.
+    """Meter of the pieces of one clip on their way to the codec.
 
-    `span` is the number of samples under a semantic code, `block_length` what the clip is padded to.
+    `span`: samples under a semantic code. `block_length`: the clip is padded to a multiple of it.
     """
 
     def __init__(self, span: int, block_length: int) -> None:
@@ -33,7 +33,7 @@ class LevelMeter:
         self._rest = np.zeros(0, np.float32)
 
     def measure(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Passes 1-D pieces through unchanged."""
+        """Yield the 1-D pieces unchanged while measuring them."""
         for piece in pieces:
             samples = np.concatenate((self._rest, piece.numpy()))
             whole = len(samples) // self.span * self.span
@@ -43,9 +43,9 @@ class LevelMeter:
 
     @property
     def levels(self) -> Int16Array:
-        """RMS of each span in tenths of a dB below full scale, int16; the padding counts as silence.
+        """RMS of each span in tenths of a dB relative to full scale, int16; the padding counts as silence.
 
-        Raises AudioRejected where a sample is not finite.
+        Raises AudioRejected when a sample is not finite.
         """
         rest = _filled_up(self._rest, self.span)
         energies = np.concatenate([*self._energies, _energies(rest, self.span)])
@@ -63,7 +63,7 @@ def _energies(samples: NDArray[np.float32], span: int) -> Energies:
 
 
 def _filled_up(values: NDArray[Number], multiple: int) -> NDArray[Number]:
-    """With zeros behind them up to a multiple; numpy's own pad takes ten times as long for so few."""
+    """Pad with zeros to a multiple; numpy's own pad takes ten times as long for short arrays."""
     filled = np.zeros(len(values) + -len(values) % multiple, values.dtype)
     filled[: len(values)] = values
     return filled

@@ -1,7 +1,7 @@
-"""Codes, words and token ids: three names of one thing, and the way between them (PAPER.md 3.2, 3.6).
+"""Codes, words and token ids, and the conversion between them (paper, section 3.2).
 
 A semantic code is an index into the codec's word list, and a word is one or two ids of the language model's
-tokenizer. A code of the acoustic layers is a token id as it stands.
+tokenizer. A code of the acoustic layers is a token id.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
 
 
 class TextTokenizer:
-    """LLAMA's own SentencePiece model. Text never turns into a control id, and none is added to it."""
+    """LLaMA's SentencePiece model. Text never becomes a control id, and none is added."""
 
     def __init__(self, path: str | Path) -> None:
         model = Path(path).read_bytes()
@@ -33,15 +33,18 @@ class TextTokenizer:
         return int(self._processor.get_piece_size())
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text."""
+        """Return the token ids of a text."""
         return [int(token_id) for token_id in self._processor.encode(text)]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of token ids, control ids left out."""
+        """Return the text of token ids, without control ids."""
         return str(self._processor.decode(list(token_ids)))
 
     def piece(self, token_id: int) -> str:
-        """The spelling of one token id, ▁ for a leading space. Raises BadCodes outside the vocabulary."""
+        """Return the spelling of a token id, with ▁ for a leading space.
+
+        Raises BadCodes for an unknown id.
+        """
         if not 0 <= token_id < len(self):
             raise BadCodes(f"token id {token_id} is outside the tokenizer's {len(self)} pieces")
         return str(self._processor.id_to_piece(int(token_id)))
@@ -51,7 +54,7 @@ class Vocabulary:
     """The words of a codec in the ids of a tokenizer.
 
     A stream of semantic ids has one reading: no id that continues a word also begins one. That is checked
-    here and holds for the released list. An empty word list serves the acoustic layers alone.
+    here, and true for the released list. An empty word list is enough for the acoustic layers.
     """
 
     def __init__(self, words: Sequence[str], tokenizer: TextTokenizer) -> None:
@@ -63,17 +66,17 @@ class Vocabulary:
 
     @property
     def longest_word(self) -> int:
-        """The most token ids that one semantic code takes: 1 or 2, 0 without words."""
+        """Largest number of token ids of a semantic code: 1 or 2, 0 without words."""
         return max(map(len, self._word_ids), default=0)
 
     def size(self, layer: int) -> int:
-        """How many codes a layer can hold."""
+        """Return the number of codes of a layer."""
         if layer not in (0, 1, 2):
             raise BadCodes(f"layer {layer} does not exist: 0 is semantic, 1 and 2 are acoustic")
         return len(self.words) if layer == 0 else len(self.tokenizer)
 
     def token_ids(self, layer: int, codes: Iterable[int]) -> list[int]:
-        """The token ids of a layer's codes, one after the other. Raises BadCodes for a code out of range."""
+        """Return the concatenated token ids of a layer's codes. Raises BadCodes for a code out of range."""
         values: list[int] = np.fromiter(codes, dtype=np.int64).tolist()
         self._check_range(layer, values)
         if layer:
@@ -81,12 +84,12 @@ class Vocabulary:
         return [token_id for code in values for token_id in self._word_ids[code]]
 
     def word(self, layer: int, code: int) -> str:
-        """The spelling of a code: its word, or the piece of an acoustic code."""
+        """Return the spelling of a code: its word, or the piece of an acoustic code."""
         self._check_range(layer, [code])
         return self.tokenizer.piece(code) if layer else self.words[code]
 
     def flatten(self, layers: Sequence[Iterable[int]]) -> list[int]:
-        """The token ids of three layers, layer-major: all semantic words, then layer 1, then layer 2."""
+        """Return the token ids of three layers: all semantic words, then layer 1, then layer 2."""
         return [token_id for layer, codes in enumerate(layers) for token_id in self.token_ids(layer, codes)]
 
     def parse(self, token_ids: Sequence[int], num_blocks: int) -> AudioCodes:

@@ -1,7 +1,7 @@
-"""Which stretch of a clip's codes goes into a prompt.
+"""Selection of the windows of a clip's codes that enter a prompt.
 
-A window is a run of consecutive semantic codes and the acoustic codes under it. Loud windows are taken first:
-a short sound in a long silence is what a clip is about.
+A window is a run of consecutive semantic codes with the acoustic codes under it. Loud windows come first: in
+a clip with a short sound and a long silence, the sound matters.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ DEFAULT_WINDOW = 16
 DEFAULT_MAX_WINDOWS = 3
 
 AUDIBLE_ENERGY_RATIO = 1000
-"""A window with less than this part of the loudest one's energy, 30 dB below it, is not shown."""
+"""Windows this many times weaker than the loudest (30 dB) are left out."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WindowCodes:
-    """int16 codes: semantic (n,), acoustic1 (2n,) and acoustic2 (4n,), coarse to fine."""
+    """int16 codes of a window: semantic (n,), acoustic1 (2n,) and acoustic2 (4n,), coarse to fine."""
 
     semantic: Int16Array
     acoustic1: Int16Array
@@ -33,7 +33,7 @@ class WindowCodes:
 
 
 def cut_window(codes: ClipCodes, start: int, width: int) -> WindowCodes:
-    """`width` semantic codes from `start` on, fewer at the clip's end, with the acoustic codes under them."""
+    """Return `width` semantic codes from `start` (fewer at the end) with the acoustic codes under them."""
     length = len(codes.semantic)
     if not 0 <= start < length or width < 1:
         raise ValueError(f"no window of {width} codes at {start} in a clip of {length} semantic codes")
@@ -43,11 +43,11 @@ def cut_window(codes: ClipCodes, start: int, width: int) -> WindowCodes:
 
 
 def loudest_windows(levels: Int16Array, width: int, count: int) -> tuple[int, ...]:
-    """The starts of up to `count` windows that share no code, the loudest first, the earliest of equals.
+    """Return the starts of up to `count` disjoint windows, loudest first, the earliest of equals first.
 
-    levels (n,): tenths of a dB. Windows with less than a thousandth of the first one's energy are left out:
-    they are silence beside it. A clip that is no longer than a window is one window. Energies are summed as
-    integers, in steps 120 dB under the loudest level: equal windows are equal whatever lies before them.
+    levels (n,): tenths of a dB. Windows with less than a thousandth of the first one's energy are left out as
+    silence. A clip no longer than a window is one window. Energies are summed as integers, in steps 120 dB
+    below the loudest level, so that equal windows have equal energy anywhere in the clip.
     """
     if min(len(levels), width, count) < 1:
         raise ValueError(f"{len(levels)} levels, width {width} and count {count} must be at least 1")
@@ -62,12 +62,12 @@ def loudest_windows(levels: Int16Array, width: int, count: int) -> tuple[int, ..
 
 
 def loudest_window(levels: Int16Array, width: int) -> int:
-    """The start of the window with the most energy."""
+    """Return the start of the window with the most energy."""
     return loudest_windows(levels, width, 1)[0]
 
 
 def _window_energies(levels: Int16Array, width: int) -> npt.NDArray[np.int64]:
-    """(starts,): the energy of every window."""
+    """Return the energy of every window, (starts,)."""
     below_peak = levels.astype(np.float64) - float(levels.max())
     energy = np.rint(10.0 ** (below_peak / 100.0) * 2**40).astype(np.int64)
     total = np.concatenate([[0], np.cumsum(energy)])

@@ -1,5 +1,7 @@
-"""Which vector of a large table has the largest cosine: a rough search in bytes leaves a few, and of these
-the best is taken. What rounding can do is bounded, so the answer is that of a search in full precision.
+"""Nearest vector of a large table by cosine, found in int8 and confirmed in float32.
+
+The int8 search leaves a few candidates, of which the best is taken. The rounding error is bounded, so the
+result equals that of a search in full precision.
 """
 
 import math
@@ -13,23 +15,23 @@ from torch.nn import functional
 from core.matmul import has_byte_products
 
 MIN_TABLE_NUMBERS = 2**22
-"""Numbers of a table from which on it pays: a small one stays in the caches as it is."""
+"""Table size from which the rough search pays; a smaller table stays in the CPU caches as it is."""
 MAX_CANDIDATES_PER_ROW = 256
-"""Vectors that may be left for a row, on average, before a full search is as fast."""
+"""Average number of candidates above which a full search is as fast."""
 INT8_STEPS, UINT8_ZERO = 127, 128
 ROUNDING_SLACK = 1e-5
-"""More than what float32 loses in sums of unit vectors."""
+"""Upper bound of the error of float32 sums of unit vectors."""
 
 Cosines = NDArray[np.float32]
 
 
 def uses_rough_search(directions: Tensor) -> bool:
-    """Whether a table (N, D) should be."""
+    """Tell whether a table (N, D) is large enough, on a CPU with exact int8 products."""
     return directions.is_cpu and directions.numel() >= MIN_TABLE_NUMBERS and has_byte_products()
 
 
 class RoughSearch:
-    """Over unit vectors (N, D), kept in bytes beside them: a quarter of what is read, and faster products."""
+    """Search over unit vectors (N, D) with an int8 copy: a quarter of the memory, and faster products."""
 
     def __init__(self, directions: Tensor) -> None:
         self._directions = directions
@@ -41,9 +43,10 @@ class RoughSearch:
         self._table: Tensor = torch.ops.onednn.qlinear_prepack(in_bytes.to(torch.int8), None)
 
     def nearest(self, rows: Tensor) -> Tensor | None:
-        """(R, D) to (R,) int64, the first of equal ones.
+        """Return for (R, D) rows the index (R,) int64 of the nearest vector, the first of equal ones.
 
-        None where a full search is as fast, or says what becomes of rows that are not finite.
+        Returns None when a full search is as fast, or when a row is not finite (the full search defines the
+        result).
         """
         unit = functional.normalize(rows)
         largest = float(unit.abs().max())
@@ -60,12 +63,12 @@ class RoughSearch:
         return torch.from_numpy(codes[order[np.searchsorted(owners, np.arange(len(rows)))]])
 
     def _cosines(self, unit: Tensor, codes: NDArray[np.int64]) -> Cosines:
-        """The exact ones of unit vectors (R, D), each with the vector of its code (R,)."""
+        """Return the exact cosines (R,) of unit vectors (R, D) with the vectors of their codes (R,)."""
         cosines: Cosines = (unit * self._directions[torch.from_numpy(codes)]).sum(dim=1).numpy()
         return cosines
 
     def _scores(self, unit: Tensor, step: float) -> tuple[Cosines, Cosines]:
-        """Rough cosines (R, N), and how far from the exact ones they can be (R, 1)."""
+        """Return rough cosines (R, N) and the bound of their error (R, 1)."""
         in_bytes = (unit / step).round()
         lost = torch.linalg.vector_norm(unit - in_bytes * step, dim=1, keepdim=True)
         length = torch.linalg.vector_norm(in_bytes * step, dim=1, keepdim=True)

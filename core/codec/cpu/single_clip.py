@@ -1,9 +1,9 @@
-"""The released blocks for one clip on a CPU: what core.codec.layers computes, laid out for its caches.
+"""The released blocks for one clip on a CPU: the computation of core.codec.layers, laid out for its caches.
 
-Samples lie time-major, (T, C), so that a tap of a depthwise convolution is a row, and every other convolution
-a matrix product. The scale inside a Snake is folded into the convolutions around it. A bias is not added
-where it arises: the stream owes it until the next Snake, which adds a constant anyway. So a residual unit is
-two sines, one product and a few passes over buffers that its block allocates once.
+Samples are stored time-major, (T, C), so that a tap of a depthwise convolution is a row, and every other
+convolution a matrix product. The scale inside a Snake is folded into the neighboring convolutions. A bias is
+not added at once: the stream owes it until the next Snake, which adds a constant anyway. So a residual unit
+is two sines, one product and a few passes over buffers that its block allocates once.
 """
 
 import math
@@ -22,14 +22,14 @@ from core.codec.layers import NoiseBlock, ResidualUnit, Snake1d, WaveformDecoder
 from core.matmul import product
 
 MARGIN_ROWS = 27
-"""Rows of zeros on either side of a padded buffer: the reach of three steps of the widest dilation, 9."""
+"""Rows of zeros on each side of a padded buffer: three steps of the largest dilation, 9."""
 
 MIN_ALPHA = 1e-6
-"""In float32 a Snake of a smaller alpha is the identity, and so is this one; zero could not be divided by."""
+"""Below it, a Snake is the identity in float32, so alpha is raised to it to avoid division by zero."""
 
 
 class SingleClipEncoder:
-    """The encoder's weights as they are when it is made."""
+    """The encoder for one clip; it copies the weights when it is made."""
 
     def __init__(self, encoder: WaveformEncoder) -> None:
         first, *blocks, attention, last = _parts(encoder.block)
@@ -45,7 +45,7 @@ class SingleClipEncoder:
         self._last = _Taps(last)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """(T,) samples, whole blocks, to (D, T / hop_length) latents."""
+        """Encode (T,) samples, whole blocks, to latents (D, T / hop_length)."""
         x = product(functional.pad(samples, (3, 3)).unfold(0, 7, 1), self._first)
         for trunk, down in self._blocks:
             x = down(trunk(x))
@@ -53,7 +53,7 @@ class SingleClipEncoder:
 
 
 class SingleClipDecoder:
-    """The decoder's weights as they are when it is made."""
+    """The decoder for one clip; it copies the weights when it is made."""
 
     def __init__(self, decoder: WaveformDecoder) -> None:
         depthwise, pointwise, attention, *blocks, snake, last, _ = _parts(decoder.model)
@@ -74,7 +74,7 @@ class SingleClipDecoder:
         self._last_bias = _bias(last)
 
     def __call__(self, z_q: Tensor, generator: torch.Generator) -> Tensor:
-        """(D, T) latents to (T * hop_length,) samples; the noise is drawn as core.codec.layers draws it."""
+        """Decode latents (D, T) to (T * hop_length,) samples, with the noise of core.codec.layers."""
         x = product(self._first(_padded(z_q.T)), self._second) + self._bias
         x = _attend(self._attention, x)
         for trunk, up in self._blocks:
@@ -82,7 +82,7 @@ class SingleClipDecoder:
         return self._samples(self._trunk(x))
 
     def _samples(self, padded: Tensor) -> Tensor:
-        """A convolution to one channel: each row times each of the taps, summed over diagonals."""
+        """Convolve to one channel: multiply each row with each tap, and sum over diagonals."""
         near = padded[MARGIN_ROWS - 3 : len(padded) - MARGIN_ROWS + 3]
         taps = product(near, self._last)  # (T + 6, 7)
         diagonals = taps.as_strided((len(taps) - 6, 7), (7, 8))
@@ -90,9 +90,9 @@ class SingleClipDecoder:
 
 
 class _Trunk:
-    """Residual units, then a Snake: (T, C), which is overwritten, to a padded buffer.
+    """Residual units and a Snake: overwrites (T, C), returns a padded buffer.
 
-    alpha (C,): the buffer holds the Snake's output times it. `owed` (C,) is missing in what comes in.
+    The buffer holds the Snake's output times alpha (C,). `owed` (C,) is missing from the input.
     """
 
     def __init__(self, units: Iterable[ResidualUnit], snake: Snake1d, owed: Tensor) -> None:
@@ -113,7 +113,7 @@ class _Trunk:
 
 
 class _Snake:
-    """alpha (x + owed) + sin^2(alpha (x + owed)): alpha times a Snake of x and what it is owed."""
+    """alpha (x + owed) + sin^2(alpha (x + owed)): alpha times the Snake of x + owed."""
 
     def __init__(self, snake: Snake1d, owed: Tensor) -> None:
         self.alpha = _alpha(snake)
@@ -125,7 +125,7 @@ class _Snake:
 
 
 class _Unit:
-    """A residual unit: adds to a stream (T, C) what it gives, its last bias left out."""
+    """A residual unit, added in place to a stream (T, C) without its last bias."""
 
     def __init__(self, unit: ResidualUnit, owed: Tensor) -> None:
         snake, depthwise, second, pointwise = _parts(unit.block)
@@ -143,7 +143,7 @@ class _Unit:
 
 
 class _Taps:
-    """A depthwise convolution of kernel 7 over a padded buffer, with 1 / alpha in front and `gain` behind."""
+    """A depthwise convolution of kernel 7 over a padded buffer, of x / alpha, times `gain`."""
 
     def __init__(self, conv: nn.Conv1d, gain: Tensor | float = 1.0, alpha: Tensor | float = 1.0) -> None:
         self._taps = (conv.weight[:, 0].T * gain / alpha).contiguous()
@@ -163,7 +163,7 @@ class _Taps:
 
 
 class _Down:
-    """A convolution of twice its stride over a padded buffer, as a product; its bias is owed."""
+    """A convolution with a kernel of twice its stride, as a product; its bias is owed."""
 
     def __init__(self, conv: nn.Conv1d, alpha: Tensor) -> None:
         self._stride = conv.stride[0]
@@ -178,9 +178,10 @@ class _Down:
 
 
 class _Up:
-    """A transposed convolution of twice its stride over a padded buffer, as a product; its bias is owed.
+    """A transposed convolution with a kernel of twice its stride, as a product; its bias is owed.
 
-    `stride` rows of the output hang on two rows of the input, so a product over pairs of rows gives them.
+    Each `stride` rows of the output depend on two rows of the input, so a product over pairs of rows gives
+    them.
     """
 
     def __init__(self, conv: nn.ConvTranspose1d, alpha: Tensor, noise: NoiseBlock | None) -> None:
@@ -200,7 +201,7 @@ class _Up:
 
 
 class _Noise:
-    """A NoiseBlock over a stream that is owed something."""
+    """A NoiseBlock over a stream that is owed a constant."""
 
     def __init__(self, block: NoiseBlock, owed: Tensor) -> None:
         self._weight = _matrix(block.linear.weight)
@@ -212,7 +213,7 @@ class _Noise:
 
 
 def _add_wave(x: Tensor, spare: Tensor) -> None:
-    """x + sin(x)^2 in place."""
+    """Compute x + sin(x)^2 in place."""
     if _has_fast_mkl():
         torch.sin(x, out=spare)
     else:
@@ -222,8 +223,10 @@ def _add_wave(x: Tensor, spare: Tensor) -> None:
 
 @cache
 def _has_fast_mkl() -> bool:
-    """Whether torch's sine, which is MKL's, is the fastest: two threads of it take half as long as one of
-    numpy on Intel's CPUs, and longer on others."""
+    """Return whether torch's sine (MKL) is the fastest one here.
+
+    On Intel CPUs two threads of it take half as long as one of numpy; on others it is slower.
+    """
     described = Path("/proc/cpuinfo")
     return described.is_file() and "GenuineIntel" in described.read_text()
 
@@ -238,12 +241,12 @@ def _padded(x: Tensor) -> Tensor:
 
 
 def _parts(sequence: nn.Module) -> list[Any]:
-    """A Sequential's modules: mypy does not know their types."""
+    """Return a Sequential's modules, untyped for mypy."""
     return list(sequence.children())
 
 
 def _alpha(snake: Snake1d) -> Tensor:
-    """(C,) no nearer to zero than MIN_ALPHA."""
+    """Return alpha (C,), at least MIN_ALPHA from zero."""
     alpha = snake.alpha.flatten()
     return torch.where(alpha.abs() < MIN_ALPHA, MIN_ALPHA, alpha)
 
@@ -254,5 +257,5 @@ def _bias(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """A convolution's (N, C, K) as the (N, K * C) of a product over K rows side by side."""
+    """Return a convolution's weight (N, C, K) as (N, K * C), for a product over K concatenated rows."""
     return weight.transpose(1, 2).flatten(1).contiguous()

@@ -1,7 +1,7 @@
-"""Model files: the released checkpoint and our directory, read into the same canonical tensors.
+"""Model files: the released checkpoint and our directory, both read as the same canonical tensors.
 
-Canonical means float32, weight-norm pairs folded into plain weights, each codebook already behind its
-projection (`quantizer.quantizers.N.table`). Both forms of a model have the same fingerprint.
+Canonical tensors are float32, with weight-norm pairs folded into plain weights and each codebook projected
+(`quantizer.quantizers.N.table`). Both forms of a model have the same fingerprint.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ RELEASED_KEY = "codec_model"
 
 
 def canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Folds weight-norm pairs and projects codebooks; canonical tensors pass through unchanged."""
+    """Fold weight-norm pairs and project codebooks; pass canonical tensors through unchanged."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
         stem, _, leaf = name.rpartition(".")
@@ -37,14 +37,14 @@ def canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fold_weight_norm(gain: Tensor, direction: Tensor) -> Tensor:
-    """g * v / |v|, the norm over all but the first axis."""
+    """Return g * v / |v|, the norm taken over all axes except the first."""
     dims = list(range(1, direction.dim()))
     norm: Tensor = torch.linalg.vector_norm(direction.double(), dim=dims, keepdim=True)
     return (gain.double() * direction.double() / norm).float()
 
 
 def project_codebook(codebook: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, codebook_dim) to (N, latent_dim). In float64, so that rounding does not depend on the machine."""
+    """Project (N, codebook_dim) to (N, latent_dim), in float64 for equal rounding on all machines."""
     rows: tuple[Tensor, ...] = torch.split(
         codebook, 4096
     )  # bounds the float64 copy of a 32,000 x 4,096 table
@@ -54,7 +54,7 @@ def project_codebook(codebook: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def fingerprint(
     tensors: Mapping[str, Tensor], config: CodecConfig, words: tuple[str, ...], dtype: torch.dtype
 ) -> str:
-    """sha256 (hex) over the canonical tensors, configuration, word list, preprocessing and compute dtype."""
+    """Return the hex sha256 of tensors, configuration, words, preprocessing version and compute dtype."""
     digest = hashlib.sha256()
     for part in (config.to_json(), "\n".join(words), str(PREPROCESSING_VERSION), str(dtype)):
         digest.update(part.encode() + b"\0")
@@ -65,7 +65,7 @@ def fingerprint(
 
 
 def read_directory(path: Path) -> tuple[CodecConfig, dict[str, Tensor], tuple[str, ...]]:
-    """Config, canonical tensors and words of a codec directory; raises CheckpointMismatch when unfit."""
+    """Read configuration, canonical tensors and words of a codec directory. Raises CheckpointMismatch."""
     codec_files(path)
     config = CodecConfig.from_json(path / CONFIG)
     return config, canonical(load_file(path / WEIGHTS)), directory_words(path)
@@ -78,7 +78,7 @@ def write_directory(
     words: tuple[str, ...],
     tokenizer: Path | None = None,
 ) -> None:
-    """Writes our form of a codec, a tokenizer beside it; the folder appears complete or not at all."""
+    """Write our form of a codec, with an optional tokenizer; the directory appears complete or not at all."""
     staging = path.with_name(path.name + ".partial")
     shutil.rmtree(staging, ignore_errors=True)  # what a kill left
     staging.mkdir(parents=True)
@@ -92,7 +92,7 @@ def write_directory(
 
 
 def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raises CheckpointMismatch naming the first tensors that are missing, unknown or of another shape."""
+    """Raise CheckpointMismatch with the first tensors that are missing, unknown or of the wrong shape."""
     wrong = [f"{name} is missing" for name in expected if name not in tensors]
     wrong += [f"{name} is not part of this shape of codec" for name in tensors if name not in expected]
     wrong += [

@@ -1,4 +1,4 @@
-"""What a codec directory holds besides weights, read without torch."""
+"""The files of a codec directory, read without torch."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ CONFIG, WEIGHTS, WORDS, TOKENIZER = "config.json", "model.safetensors", "words.t
 
 
 def codec_files(directory: Path) -> list[Path]:
-    """Return the files that the fingerprint is made of; raises CheckpointMismatch when one is missing."""
+    """Return the files that enter the fingerprint. Raises CheckpointMismatch when one is missing."""
     for name in (CONFIG, WEIGHTS):
         if not (directory / name).is_file():
             raise CheckpointMismatch(
@@ -22,7 +22,7 @@ def codec_files(directory: Path) -> list[Path]:
 
 
 def directory_words(directory: Path) -> tuple[str, ...]:
-    """Return the words of a codec directory, none where it has none; raises CheckpointMismatch."""
+    """Return the words of a codec directory, empty if it has none. Raises CheckpointMismatch."""
     path = directory / WORDS
     words = read_words(path) if path.is_file() else ()
     check_words(words, CodecConfig.from_json(directory / CONFIG))
@@ -30,14 +30,14 @@ def directory_words(directory: Path) -> tuple[str, ...]:
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """The word of each semantic code, from a text file (one a line) or the released `layer1.npy`."""
+    """Read the word of each semantic code from a text file (one per line) or the released `layer1.npy`."""
     if path.suffix == ".npy":
         return tuple(str(word) for word in np.load(path, allow_pickle=False))
     return tuple(path.read_text(encoding="utf-8").split("\n"))[:-1]
 
 
 def check_words(words: tuple[str, ...], config: CodecConfig) -> None:
-    """Raises CheckpointMismatch unless each semantic code has one word (a codec may come without words)."""
+    """Raise CheckpointMismatch unless there are no words, or one for each semantic code."""
     size = config.codebook_sizes[0]
     if words and len(words) != size:
         raise CheckpointMismatch(f"{len(words)} words for a semantic codebook of {size} rows")

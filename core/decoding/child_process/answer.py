@@ -1,7 +1,7 @@
-"""Checks what a decoding child answers: hostile bytes may have taken it over.
+"""Validation of what a decoding child answers: hostile bytes may control it.
 
-An answer is taken only if every field has its type and is within the clip's limits, the samples are finite,
-and the facts about the whole clip are those of the samples that came.
+An answer is accepted only if every field has its type and is within the clip's limits, the samples are
+finite, and the facts about the whole clip match the samples received.
 """
 
 import math
@@ -40,7 +40,7 @@ class _Facts(BaseModel):
 
 
 class AnswerValidator:
-    """The answers about one clip, in their order: `take` each, then `info` is there once it came."""
+    """Validator of the answers about one clip: pass each to `accept`; the last one sets `info`."""
 
     def __init__(self, limits: AudioLimits) -> None:
         self._limits = limits
@@ -48,8 +48,11 @@ class AnswerValidator:
         self.sample_rate = 0
         self.info: AudioInfo | None = None
 
-    def take(self, encoded_facts: bytes, encoded_block: bytes | bytearray) -> Samples:
-        """Return the block of an answer. Raises AudioRejected where it is a rejection, else InvalidAnswer."""
+    def accept(self, encoded_facts: bytes, encoded_block: bytes | bytearray) -> Samples:
+        """Return the block of an answer.
+
+        Raises AudioRejected for a rejection, InvalidAnswer for invalid facts.
+        """
         facts = _parse(encoded_facts)
         if facts.rejected and facts == _Facts(rejected=facts.rejected) and not encoded_block:
             raise AudioRejected(*facts.rejected)

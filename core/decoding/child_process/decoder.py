@@ -1,8 +1,8 @@
-"""Decodes untrusted clips in a child process, whose parent this is.
+"""The parent's side of decoding untrusted clips in a child process.
 
-A clip may crash libsndfile, stall it, make it ask for memory without end, or take it over. The child
-(core.decoding.child_process.main) is bounded and confined, is killed when it takes too long and dies with its
-parent, and nothing that it answers is taken unchecked; a bad clip costs that clip alone.
+A clip may crash libsndfile, stall it, make it allocate without end, or take it over. The child
+(core.decoding.child_process.main) has bounded resources, is confined, is killed when it takes too long, and
+dies with its parent. Its answers are validated. A bad clip costs that clip alone.
 """
 
 import json
@@ -24,16 +24,16 @@ from core.errors import AudioRejected
 
 _START_TIMEOUT = 60.0
 _CHILD_WORK_SECONDS = 600.0
-"""A child that has decoded for as long is replaced: its CPU time, which is bounded, cannot be given back."""
+"""Decoding time after which a child is replaced: its CPU limit counts its whole life and cannot be reset."""
 
 _Answer = tuple[bytes, bytearray]
 
 
 class ClipDecoder:
-    """Decodes one clip after another in one child process, which starts with the first clip.
+    """Decodes clips one after another in one child process, started for the first clip.
 
     It belongs to one thread, which must outlive it. Close it, or use it as a context manager. The first child
-    makes this process unreadable to others of its user, debuggers included
+    makes this process unreadable to other processes of its user, debuggers included
     (core.confinement.sandbox.hide_memory).
     """
 
@@ -44,10 +44,10 @@ class ClipDecoder:
         self._seconds_waited = 0.0
 
     def open(self, path: str | os.PathLike[str]) -> AudioStream:
-        """Start decoding a file; a stream that was opened before can no longer be read.
+        """Start decoding a file; this ends the stream that was opened before.
 
-        Raises AudioRejected, then or from the stream, for what is wrong with the clip; OSError where the file
-        cannot be opened, or (ChildProcessError) where somebody else killed the child: worth another try.
+        Raises AudioRejected, now or from the stream, for a bad clip; OSError when the file cannot be opened;
+        ChildProcessError when the child was killed from outside, which is worth another try.
         """
         with open(path, "rb") as file:
             self._clip = clip = AnswerValidator(self._limits)
@@ -63,7 +63,7 @@ class ClipDecoder:
         return self._child.pid if self._child else None
 
     def close(self) -> None:
-        """End the child; the next clip would start another."""
+        """End the child; the next clip starts another one."""
         if self._child:
             self._child.end(patience=0.0)
             self._child = None
@@ -92,7 +92,7 @@ class ClipDecoder:
         started = time.monotonic()
         try:
             answer = self._child.ask(request, descriptors, patience)
-            return self._clip.take(*answer)
+            return self._clip.accept(*answer)
         except AudioRejected:
             raise
         except TimeoutError:
@@ -114,7 +114,7 @@ class ClipDecoder:
         return f"over {limits.stall_timeout} s for one block, or {limits.decode_timeout} s for the clip"
 
     def _death(self) -> AudioRejected | ChildProcessError:
-        """A crash is the clip's fault; a kill from outside (operator, memory pressure) says nothing of it."""
+        """Return the error for a dead child: a crash is the clip's fault, a kill from outside is not."""
         assert self._child
         status = self._child.end(patience=5.0)
         self._child = None
@@ -153,11 +153,11 @@ class _DecoderProcess:
 
     @property
     def usable(self) -> bool:
-        """Whether it lives, and has the CPU time for another clip."""
+        """Whether the child is alive and has CPU time for another clip."""
         return self._process.poll() is None and self._seconds_waited < _CHILD_WORK_SECONDS
 
     def ask(self, request: bytes, descriptors: Sequence[int], patience: float) -> _Answer:
-        """One request and its answer; raises TimeoutError, OSError or EOFError when none comes."""
+        """Send a request and return the answer. Raises TimeoutError, OSError or EOFError without one."""
         started = time.monotonic()
         socket.send_fds(self._channel, [request], descriptors)
         answer = self._receive(started + patience)
@@ -165,7 +165,7 @@ class _DecoderProcess:
         return answer
 
     def end(self, patience: float) -> int | None:
-        """The exit status, or None for a child that did not end within `patience` seconds and was killed."""
+        """Return the exit status, or None for a child that was killed after `patience` seconds."""
         self._channel.close()
         return end_child(self._process, patience)
 

@@ -1,7 +1,7 @@
 """The child process that decodes untrusted clips: bounded, confined, and answering its parent.
 
-It has neither the parent's environment nor its open files, and once it is ready it can open none of its own:
-each clip is a descriptor that its parent sends.
+It has neither its parent's environment nor its open files, and once it is ready it cannot open files: each
+clip is a descriptor sent by the parent.
 """
 
 import json
@@ -37,7 +37,7 @@ def serve(channel: socket.socket, limits: AudioLimits) -> None:
 def answer_clip(descriptor: int, limits: AudioLimits) -> Iterator[bytes]:
     """Yield the answers about one clip, and close it.
 
-    Each block is held back until the next one is decoded, so that the last one can carry the info.
+    Each block is held back until the next one is decoded, so that the last one can include the info.
     """
     try:
         with open(descriptor, "rb", buffering=0) as file:
@@ -55,7 +55,7 @@ def answer_clip(descriptor: int, limits: AudioLimits) -> Iterator[bytes]:
 
 
 def rehearse() -> None:
-    """Decode clips of every kind, so that all that is loaded or made at first use is there."""
+    """Decode clips of every kind, so that everything loaded or created at first use is in memory."""
     for clip in make_rehearsal():
         list(answer_clip(_held_in_memory(clip), DEFAULT_LIMITS))
 
@@ -68,13 +68,13 @@ def _held_in_memory(content: bytes) -> int:
 
 
 def _silence_decoders() -> None:
-    """mpg123 prints its remarks about damaged files."""
+    """Redirect stderr to /dev/null: mpg123 prints messages about damaged files."""
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def settle_in(cpu_seconds: float) -> None:
-    """Load all that decoding needs, then give up everything else."""
+    """Load all that decoding needs, then confine this process."""
     _silence_decoders()
     rehearse()
     bound_resources(CHILD_MEMORY_BYTES, cpu_seconds)
@@ -82,7 +82,7 @@ def settle_in(cpu_seconds: float) -> None:
 
 
 def main() -> None:
-    """Serve the channel in standard input; limits and CPU seconds are JSON arguments."""
+    """Serve the channel on standard input; limits and CPU seconds are JSON arguments."""
     limits, cpu_seconds = map(json.loads, sys.argv[1:])
     with socket.socket(fileno=0) as channel:
         settle_in(cpu_seconds)

@@ -1,10 +1,9 @@
-"""What a decoding child and its parent say to each other, over one Unix socket.
+"""The protocol between a decoding child and its parent, over one Unix socket.
 
-The parent asks with one byte: to open a clip, accompanied by its file descriptor, or for the next block. The
-child answers with facts as JSON and a block of samples, each preceded by its length. The facts are
-{"sample_rate"}, with the last block {"info"} too, or instead of a block {"rejected": [reason, message]}.
-A short clip is thus one question and one answer, and nothing is sent unasked, so that a clip which is left
-half-way leaves nothing behind.
+The parent sends one byte: to open a clip, with its file descriptor, or to get the next block. The child
+answers with facts as JSON and a block of samples, each preceded by its length. The facts are {"sample_rate"},
+with {"info"} for the last block, or instead of a block {"rejected": [reason, message]}. So a short clip needs
+one request and one answer, and a clip that is abandoned leaves no data on the socket.
 """
 
 import json
@@ -19,7 +18,7 @@ MAX_BLOCK_BYTES = BLOCK_SAMPLES * 4
 
 
 def pack_answer(block: Samples | None = None, **facts: object) -> bytes:
-    """Return an answer as it is sent."""
+    """Return an answer as bytes to send."""
     encoded = json.dumps(facts).encode()
     samples = b"" if block is None else block.tobytes()
     return LENGTHS.pack(len(encoded), len(samples)) + encoded + samples

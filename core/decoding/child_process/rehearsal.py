@@ -1,4 +1,4 @@
-"""Short clips of every kind that is decoded, for a decoder to practice on before it is confined."""
+"""Short clips of every decoded kind, for a decoder to read once before it is confined."""
 
 import io
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _BY_AV = (("mp4", "aac"), ("mp4", "alac"), ("webm", "libopus"), ("adts", "aac"))
 
 
 def make_rehearsal() -> Iterator[bytes]:
-    """Yield clips of every kind that can be made here: whole, joined and cut, and one that is not audio."""
+    """Yield clips of every kind that can be made here (whole, joined and cut), and other bytes."""
     noise = make_noise()
     clips = [
         encode_by_soundfile(noise, *coding) for coding in _BY_SOUNDFILE if soundfile.check_format(*coding)
@@ -28,19 +28,19 @@ def make_rehearsal() -> Iterator[bytes]:
 
 
 def make_noise() -> Samples:
-    """Return 42 ms of it, (frames, 2)."""
+    """Return 42 ms of noise, (frames, 2)."""
     return np.random.default_rng(0).uniform(-0.5, 0.5, (2000, 2)).astype(np.float32)
 
 
 def encode_by_soundfile(samples: Samples, container: str, subtype: str | None, rate: int = _RATE) -> bytes:
-    """Return a file of samples (frames, channels)."""
+    """Encode samples (frames, channels) to a file with libsndfile."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=container, subtype=subtype)
     return file.getvalue()
 
 
 def encode_by_av(samples: Samples, container: str, codec: str, rate: int = _RATE) -> bytes:
-    """Return a file of stereo samples (frames, 2) as libav's muxer of that name writes it."""
+    """Encode stereo samples (frames, 2) to a file with the libav muxer `container`."""
     import av
 
     file = io.BytesIO()

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from core.errors import AudioRejected
 
 _MAX_CHUNKS = 10_000
-"""Far more than any writer makes; a hostile file could hold a million for each 8 MB."""
+"""Far more than any writer makes; a hostile file could have a million per 8 MB."""
 
 _NAME = re.compile(rb"[ -~]{4}")
 _MAX_OFFSET = 2**62
-"""No file reaches it, but lengths of 64 bits do."""
+"""No file is this long, but 64-bit lengths can claim it."""
 
 _WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
-"""What the GUIDs of Wave64 end with, after the name of a chunk."""
+"""The last 12 bytes of every Wave64 GUID; the first 4 are the name of the chunk."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk as its header claims it; `start` is where its payload begins."""
+    """A chunk as its header claims it; `start` is the offset of its payload."""
 
     name: bytes
     start: int
@@ -30,13 +30,13 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """Where the payload ends."""
+        """Offset of the first byte after the payload."""
         return self.start + self.length
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """How the chunks of a container are written."""
+    """The layout of the chunks of a container."""
 
     header: struct.Struct
     first: int
@@ -48,7 +48,7 @@ class Grammar:
     length_counts_header: bool = False
 
     def read(self, header: bytes, offset: int) -> Chunk | None:
-        """Return the chunk whose header this is; None for other bytes."""
+        """Return the chunk of a header, or None for other bytes."""
         name, *rest, length = self.header.unpack(header)
         if not _NAME.fullmatch(name) or (rest and rest[0] != _WAVE64_TAIL):
             return None
@@ -58,12 +58,12 @@ class Grammar:
         return self.chunk(name, start, length) if length >= 0 else None
 
     def resize(self, header: bytes, length: int) -> bytes:
-        """Return the header of a chunk with another length of its payload."""
+        """Return the header of a chunk with another payload length."""
         *names, _ = self.header.unpack(header)
         return self.header.pack(*names, length + self.length_counts_header * self.header.size)
 
     def chunk(self, name: bytes, start: int, length: int) -> Chunk:
-        """Return a chunk of `length` bytes, which the next one follows as it must here."""
+        """Return a chunk of `length` bytes, with the aligned offset of the next one."""
         return Chunk(name, start, length, start + length + -length % self.alignment)
 
 
@@ -83,12 +83,12 @@ _GRAMMARS = {b"RIFF": _RIFF, b"RF64": _RIFF, b"RIFX": _RIFX, b"FORM": _AIFF, b"r
 
 
 def grammar_of(magic: bytes) -> Grammar | None:
-    """Return how a file that begins so is written; None where it has no chunks."""
+    """Return the chunk layout of a file by its first bytes, or None for a file without chunks."""
     return _GRAMMARS.get(magic[:4])
 
 
 def read_chunks(descriptor: int, offset: int, grammar: Grammar) -> Iterator[Chunk]:
-    """Yield the chunks from an offset on, up to bytes that are not one.
+    """Yield the chunks from an offset on, until bytes that are not a chunk.
 
     Raises AudioRejected (`unreadable`) after more chunks than any writer makes.
     """

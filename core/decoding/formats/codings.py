@@ -1,7 +1,7 @@
-"""Which codings may reach libsndfile, read from the header before libsndfile sees the file.
+"""The codings that libsndfile may decode, read from the header before libsndfile sees the file.
 
-The decoders of the rarer ones are old and little used (CVE-2026-37555 is an overflow in that of IMA ADPCM),
-and most audio is stored in others. An operator who has such files allows their codings by name.
+The decoders of rare codings are old and little used (CVE-2026-37555 is an overflow in the IMA ADPCM one), and
+most audio does not need them. An operator with such files allows their codings by name.
 """
 
 import os
@@ -25,7 +25,7 @@ EXTRA_CODINGS = (
     "alac",
     "mpeg",  # MP3 within WAV
 )
-"""Names of the codings that libsndfile reads and that only an operator allows."""
+"""Codings of libsndfile that are decoded only when an operator allows them."""
 
 _ALLOWED = ("pcm", "float", "alaw", "ulaw", "vorbis", "opus")
 
@@ -91,9 +91,9 @@ _OGG_PACKETS = {
 
 
 def check_coding(descriptor: int, extra_codings: Collection[str]) -> None:
-    """Raise AudioRejected (`unsupported`) for a coding that is not allowed, `unreadable` where none is named.
+    """Raise AudioRejected (`unsupported`) for a coding that is not allowed, `unreadable` when none is named.
 
-    FLAC and MPEG are containers of their own: what begins so has no other coding.
+    FLAC and MPEG files are not checked: they have only one coding.
     """
     base = skip_id3v2(descriptor, 0)
     for coding in _codings(descriptor, base):
@@ -101,7 +101,7 @@ def check_coding(descriptor: int, extra_codings: Collection[str]) -> None:
 
 
 def check_subtype(file_format: str, subtype: str, extra_codings: Collection[str]) -> None:
-    """Raise AudioRejected (`unsupported`) where libsndfile finds a coding that was not found before."""
+    """Raise AudioRejected (`unsupported`) when libsndfile reports a coding that the header did not name."""
     if file_format != "MP3":
         for coding in EXTRA_CODINGS:
             if subtype.lower().startswith(coding):
@@ -132,7 +132,7 @@ def _codings(descriptor: int, base: int) -> Iterator[str]:
 
 
 def _chunked_codings(descriptor: int, base: int, grammar: Grammar) -> Iterator[str]:
-    """Every chunk that names a format counts, whichever of them libsndfile takes."""
+    """Yield the coding of every format chunk, whichever of them libsndfile uses."""
     is_named = False
     for chunk in read_chunks(descriptor, base + grammar.first, grammar):
         if chunk.name == grammar.format_name:

@@ -1,8 +1,8 @@
-"""What the first bytes of a file say it is, how much audio it promises, and which streams it holds.
+"""Checks of a file's container: its type by the first bytes, the audio it promises, and its streams.
 
-Content decides, never the name. What a broken-off upload still holds must not be labeled as if it were the
-whole clip, so a promise that the file does not keep is an error. So is audio after what a header counts, as a
-part must not be labeled as the whole either. Not every field is a promise, see below.
+The content decides, never the name. A truncated upload must not be labeled as if it were the whole clip, so a
+promise that the file does not keep is an error. So is audio past the promised end, since a part must not be
+labeled as the whole either. Some fields are not promises, see below.
 """
 
 import os
@@ -32,17 +32,17 @@ _SUPPORTED = (
 )
 
 _MAX_HEAD_BYTES = 1024**2
-"""What may stand before the samples of a recording that does not know its size."""
+"""Largest header of a recording whose size field is unknown."""
 
 _NO_TAIL = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b"data", b"SSND"}
-"""Chunks after the samples that hold more samples, or begin another file."""
+"""Chunks after the samples that contain more samples, or begin another file."""
 
 
 def check_container(descriptor: int, size: int) -> list[Stream]:
     """Check an open file of `size` bytes by its magic and its promises, and return its streams in order.
 
-    Raises AudioRejected: `empty` (no bytes), `unsupported`, `truncated`, `unread` (audio that would be left
-    out) or `unreadable`.
+    Raises AudioRejected: `empty` (no bytes), `unsupported`, `truncated`, `unread` (audio that would be
+    skipped) or `unreadable`.
     """
     if size == 0:
         raise AudioRejected("empty", "the file has 0 bytes")
@@ -68,7 +68,7 @@ def _streams(descriptor: int, base: int, size: int) -> list[Stream]:
 
 
 def _fixed(descriptor: int, base: int, size: int) -> Stream:
-    """AU and SPHERE: a header, and then samples."""
+    """Return the stream of an AU or SPHERE file: a header, then samples."""
     end = samples_end(descriptor, base)
     if not end:
         return Stream(0, size)
@@ -78,9 +78,9 @@ def _fixed(descriptor: int, base: int, size: int) -> Stream:
 
 
 def _chunked(descriptor: int, base: int, size: int) -> Stream:
-    """WAV, AIFF and CAF: chunks, one of them the samples.
+    """Return the stream of a WAV, AIFF or CAF file.
 
-    A size of 0 is left by writers that were killed; it promises nothing, and libsndfile finds no frame by it.
+    A writer that was killed leaves a size of 0. That promises nothing, and libsndfile finds no frames by it.
     """
     grammar = grammar_of(os.pread(descriptor, 4, base))
     assert grammar
@@ -95,7 +95,7 @@ def _chunked(descriptor: int, base: int, size: int) -> Stream:
 
 
 def _sized(descriptor: int, samples: Chunk, grammar: Grammar, size: int) -> Stream:
-    """Return all that follows the header, whose writer could not come back to say how much it would be."""
+    """Return everything after a header whose writer could not fill in the size."""
     length = size - samples.start
     if samples.start > _MAX_HEAD_BYTES or length >= grammar.unknown_size:
         return Stream(0, size)
@@ -105,7 +105,7 @@ def _sized(descriptor: int, samples: Chunk, grammar: Grammar, size: int) -> Stre
 
 
 def _samples_chunk(descriptor: int, base: int, grammar: Grammar) -> Chunk | None:
-    """Return the chunk of samples, of WIDE_SIZE_UNKNOWN where the header does not say its size."""
+    """Return the chunk of samples, with length WIDE_SIZE_UNKNOWN when the header has no size."""
     large_size = 0
     for chunk in read_chunks(descriptor, base + grammar.first, grammar):
         if chunk.name == b"ds64":
@@ -117,7 +117,7 @@ def _samples_chunk(descriptor: int, base: int, grammar: Grammar) -> Chunk | None
 
 
 def _end_of_chunks(descriptor: int, samples: Chunk, grammar: Grammar, size: int) -> int:
-    """Return where the chunks after the samples end; some writers leave out the padding before them."""
+    """Return the end of the chunks after the samples; some writers omit the padding before them."""
     ends = []
     for end in (samples.next, samples.end):
         for chunk in read_chunks(descriptor, end, grammar):
@@ -129,7 +129,7 @@ def _end_of_chunks(descriptor: int, samples: Chunk, grammar: Grammar, size: int)
 
 
 def _check_promise(end: int, size: int) -> None:
-    """Headers name the bytes of their samples, and libsndfile silently makes do with fewer."""
+    """Raise AudioRejected (`truncated`) for a file that is too short; libsndfile would ignore it."""
     if end > size:
         raise AudioRejected(
             "truncated", f"the header promises samples up to byte {end}, the file ends at {size}"

@@ -1,4 +1,4 @@
-"""The headers of AU and NIST SPHERE, which have no chunks: one header, then samples up to the end."""
+"""The headers of AU and NIST SPHERE files: one header, then samples up to the end."""
 
 import os
 import struct
@@ -11,13 +11,13 @@ _SPHERE_MAX_BYTES = 64 * 1024
 
 
 def samples_end(descriptor: int, base: int) -> int:
-    """Return where the header at `base` promises that samples end; 0 where it does not say."""
+    """Return the promised end of the samples after the header at `base`; 0 if unknown."""
     is_au = os.pread(descriptor, 4, base) == b".snd"
     return _au_samples_end(descriptor, base) if is_au else _sphere_samples_end(descriptor, base)
 
 
 def au_encoding(descriptor: int, base: int) -> int:
-    """Return the number of the encoding of an AU file."""
+    """Return the encoding number of an AU file."""
     return _au_header(descriptor, base)[2]
 
 
@@ -47,7 +47,7 @@ def _sphere_samples_end(descriptor: int, base: int) -> int:
 
 
 def _sphere_fields(descriptor: int, base: int) -> tuple[int, dict[str, str]]:
-    """The header's length, which its second line says, and its fields: a name, a type and a value a line."""
+    """Return the header's length and its fields; a line has a name, a type and a value."""
     text = os.pread(descriptor, _SPHERE_MAX_BYTES, base).decode("latin-1")
     length = _number(text[8:16].strip())
     lines = (line.split(None, 2) for line in text[:length].split("end_head")[0].splitlines()[2:])

@@ -1,4 +1,4 @@
-"""FLAC: files that were joined, and counts of samples that are too small."""
+"""FLAC: joined files, and counts of samples that are too small."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from core.decoding.stream import RewrittenStream, Sound, Stream, check_count
 from core.errors import AudioRejected
 
 _SIGNATURE = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-"""The mark of a FLAC with the header of the block that must follow it."""
+"""The marker of a FLAC and the header of the block that must follow it."""
 _SIGNATURE_BYTES = 8
 _COUNT_START, _COUNT_END = 21, 26
 _MAX_METADATA_BLOCKS = 10_000
@@ -20,9 +20,9 @@ _UNLIMITED_FRAMES = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class FlacStream(RewrittenStream):
-    """A FLAC that is opened as one of unknown length, so that all of it is read.
+    """A FLAC that is opened with unknown length, so that all of it is read.
 
-    `head` leaves out the count of frames; `promised` is that count, or 0.
+    `head` has no frame count; `promised` is the original count, or 0.
     """
 
     promised: int
@@ -31,7 +31,10 @@ class FlacStream(RewrittenStream):
         return self.promised - position if position < self.promised else _UNLIMITED_FRAMES
 
     def ends_by_error(self, sound: Sound, position: int, bytes_read: int) -> bool:
-        """What follows the promised count may be a tag or padding. A cut FLAC is read to its end in vain."""
+        """Accept an error at the promised count, where a tag or padding may follow.
+
+        A cut FLAC gives an error at its end too; there the frame count is checked.
+        """
         if 0 < self.promised == position:
             check_tail(sound.name.descriptor, bytes_read, self.end)
             return True
@@ -48,7 +51,7 @@ class FlacStream(RewrittenStream):
 def flac_streams(descriptor: int, base: int, size: int) -> list[Stream]:
     """Return each FLAC of a file that begins with one at `base`.
 
-    Raises AudioRejected: `truncated` where the last one has no more than a header, `unread` for too many.
+    Raises AudioRejected: `truncated` when the last one is only a header, `unread` for too many.
     """
     starts = [base]
     for start in _later_starts(descriptor, base, size):
@@ -76,7 +79,7 @@ def _later_starts(descriptor: int, base: int, size: int) -> Iterator[int]:
 
 
 def _end_of_metadata(descriptor: int, base: int) -> int:
-    """Return where the audio begins; a picture or a cue sheet before it may hold anything."""
+    """Return the start of the audio; a picture or a cue sheet before it may contain any bytes."""
     start = base + 4
     for _ in range(_MAX_METADATA_BLOCKS):
         header = os.pread(descriptor, 4, start)

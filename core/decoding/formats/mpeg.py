@@ -1,7 +1,7 @@
-"""MPEG audio, layer II and III (mp3), by its frames, since no header need count them.
+"""MPEG audio, layers II and III (mp3), counted by its frames, since a header with the count is optional.
 
-Without a first frame of Xing, Info or VBRI libsndfile guesses the length by the bit rate of the first frames,
-and drops what comes after. With one it drops what comes after its count: the second of two joined files.
+Without a Xing, Info or VBRI frame, libsndfile estimates the length from the bit rate of the first frames and
+drops the rest. With one, it drops everything after the count: the second of two joined files.
 """
 
 import struct
@@ -14,9 +14,9 @@ from core.decoding.stream import ByteView, Sound, Stream, check_count, open_soun
 from core.errors import AudioRejected
 
 _MIN_FRAMES_IN_A_ROW = 3
-"""Headers in a row that make frames of bytes which need not be any."""
+"""Consecutive headers needed to take arbitrary bytes for frames."""
 _MAX_LOST_FRAMES = 8
-"""What a decoder may leave out where a stream was cut out of a longer one."""
+"""Frames that a decoder may drop from a stream that was cut out of a longer one."""
 
 _LAYER_3 = 3
 _MAX_FRAME_BYTES = 2881
@@ -28,7 +28,7 @@ _HAS_FRAMES, _HAS_BYTES, _HAS_TABLE, _HAS_QUALITY = 1, 2, 4, 8
 
 
 class Promise(NamedTuple):
-    """What the first frame of a stream says: frames and bytes, 0 for unknown, and samples to leave out."""
+    """The promise of a stream's first frame: frames and bytes (0 for unknown), and samples to trim."""
 
     frames: int
     bytes: int
@@ -37,7 +37,7 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MpegStream(Stream):
-    """Frames of one format, the first of audio at byte `first`."""
+    """Frames of one format, with the first audio frame at byte `first`."""
 
     format: Format
     first: int
@@ -45,9 +45,10 @@ class MpegStream(Stream):
     promise: Promise
 
     def open(self, descriptor: int) -> Sound:
-        """Open it so that no frame is left out, if need be without the frame that counts too few.
+        """Open the stream so that no frame is dropped, even if the first frame counts too few.
 
-        The guess by the first frames is then one of a longer file.
+        In that case it is opened without that frame and with a larger claimed length, so that libsndfile's
+        estimate is not too small.
         """
         sound = super().open(descriptor)
         if sound.frames >= self._fewest_samples(1):
@@ -66,10 +67,10 @@ class MpegStream(Stream):
 
 
 def mpeg_streams(descriptor: int, base: int, size: int) -> list[Stream]:
-    """Return each stream of a file that begins with MPEG audio at `base`, or with padding before it.
+    """Return each stream of a file with MPEG audio at `base`, possibly after padding.
 
-    Raises AudioRejected: `truncated` where a promise is not kept, `unread` where the format changes, or for
-    what follows the last frame.
+    Raises AudioRejected: `truncated` for a broken promise, `unread` for a change of format, or for other
+    bytes after the last frame.
     """
     walk = _Walk(descriptor, size)
     offset = base
@@ -95,9 +96,9 @@ class _Section:
     frames: int = 0
 
     def check(self, end: int) -> None:
-        """Raise AudioRejected where the promise is not kept by what there is up to `end`.
+        """Raise AudioRejected when the bytes up to `end` do not keep the promise.
 
-        Some writers count the frame of the promise too: one frame may lack where all bytes are there.
+        Some writers count the frame of the promise too: one frame may be missing if all bytes are there.
         """
         frames, size, _ = self.promise
         lacks_bytes = end - self.start < size
@@ -121,7 +122,7 @@ class _Section:
 
 
 class _Walk:
-    """Goes through a file frame by frame, and over what is none."""
+    """A walk through a file, frame by frame, that skips other bytes."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor, self._size = descriptor, size
@@ -131,7 +132,7 @@ class _Walk:
         self.audio_end = size
 
     def step(self, offset: int) -> int:
-        """Take what is at an offset, and return where to go on."""
+        """Process the bytes at an offset, and return the next offset."""
         head = self._window.read(offset, _MARK_SEARCH_BYTES)
         frame = read_frame(head)
         if frame and (self._follows(offset, frame) or self._is_chain(offset, frame.format)):
@@ -187,7 +188,7 @@ def _vbri_promise(data: bytes) -> Promise | None:
 
 
 def _xing_promise(data: bytes, offset: int) -> Promise | None:
-    """Xing writes its mark where the audio of a frame begins, or after the checksum that may be there."""
+    """Parse a Xing frame; its marker is where a frame's audio begins, or after the optional checksum."""
     offset = next((at for at in (offset, offset + 2) if data.startswith((b"Xing", b"Info"), at)), 0)
     fields = data[offset + 8 :]
     if not offset or len(fields) < _PROMISE_BYTES // 2:
@@ -201,7 +202,7 @@ def _xing_promise(data: bytes, offset: int) -> Promise | None:
 
 
 def _trimmed(encoder: bytes) -> int:
-    """Samples that the encoder's own part of the frame says to leave out, at the beginning and the end."""
+    """Return the samples to trim at the beginning and the end, from the encoder's part of the frame."""
     if len(encoder) < 24 or not encoder[0]:
         return 0
     both = int.from_bytes(encoder[21:24], "big")

@@ -1,4 +1,4 @@
-"""The frames of MPEG audio: their headers, and how a file is searched for them."""
+"""The frames of MPEG audio: their headers, and the search for them."""
 
 import os
 from functools import lru_cache
@@ -19,7 +19,7 @@ _RATE_DIVISORS = {0: 4, 2: 2, _MPEG_1: 1}
 
 
 class Format(NamedTuple):
-    """What all frames of a stream have in common; `version` is 3 for MPEG 1, 2 for MPEG 2, 0 for MPEG 2.5."""
+    """Properties of all frames of a stream; `version` is 3 for MPEG 1, 2 for MPEG 2, 0 for MPEG 2.5."""
 
     version: int
     layer: int
@@ -31,7 +31,7 @@ class Format(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """Samples of a frame."""
+        """Samples per frame."""
         return 576 if self.layer == 3 and self.version != _MPEG_1 else 1152
 
     @property
@@ -43,14 +43,14 @@ class Format(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What a frame's header says."""
+    """Format and length in bytes of a frame."""
 
     format: Format
     length: int
 
 
 def read_frame(header: bytes) -> Frame | None:
-    """Return what the bytes of a header say; None where they are none, or do not tell the frame's length."""
+    """Parse a frame header; None for other bytes, or for a frame without a fixed length."""
     if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] < 0xE0:
         return None
     return _frame(header[1], header[2], header[3] >> 6)
@@ -75,7 +75,7 @@ class FileWindow:
         self._start, self._data = 0, b""
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return the bytes there, fewer at the end of the file."""
+        """Return `count` bytes at `offset`, fewer at the end of the file."""
         at = offset - self._start
         if at < 0 or at + count > len(self._data):
             self._start, at = offset, 0
@@ -83,7 +83,7 @@ class FileWindow:
         return self._data[at : at + count]
 
     def find(self, byte: bytes, offset: int, end: int) -> int:
-        """Return where a byte comes next; `end` where it does not."""
+        """Return the offset of the next occurrence of a byte, or `end`."""
         while offset < end:
             self.read(offset, 1)
             at = self._data.find(byte, offset - self._start)

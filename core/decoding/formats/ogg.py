@@ -1,4 +1,4 @@
-"""Ogg: its pages, the streams that are chained in one file, and whether the last one is whole (RFC 3533)."""
+"""Ogg: pages, chained streams, and whether the last stream is complete (RFC 3533)."""
 
 import os
 import struct
@@ -15,12 +15,12 @@ _MARK = b"OggS"
 _BEGINS_STREAM, _ENDS_STREAM = 0x02, 0x04
 _MAX_SEGMENTS, _FULL_SEGMENT = 255, 255
 _FULL_BODY_BYTES = 4096
-"""libogg closes a page once it holds more."""
+"""Size above which libogg closes a page."""
 _OPUS_RATE = 48_000
 _READ_BYTES = 64 * 1024
 _CHECKSUM_START, _CHECKSUM_END = 22, 26
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""Each byte with its bits in the other order."""
+"""Each byte with its bits reversed."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Page:
 
 
 class _Link:
-    """One stream of a chain, and whether its pages make it whole."""
+    """One stream of a chain."""
 
     def __init__(self, first: _Page, granule_rate: int) -> None:
         self.first = self.last = first
@@ -56,8 +56,8 @@ class _Link:
     def is_whole(self) -> bool:
         """Whether the last page ends the stream.
 
-        Some writers never set the flag that says so. Then their last page is told from one before a break by
-        what made the writer close it: it is not full, and is not as long as the pages before it.
+        Some writers never set the end flag. Then the last page is recognized by why it was closed: it is not
+        full, and not as long as the pages before it.
         """
         if self.last.flags & _ENDS_STREAM:
             return True
@@ -69,8 +69,8 @@ class _Link:
 def ogg_streams(descriptor: int, base: int, size: int) -> list[Stream]:
     """Return each stream of a chain.
 
-    Raises AudioRejected: `truncated` where a page is cut or the last stream does not end, `unsupported` for
-    streams that are interleaved, `unread` for what follows the last page.
+    Raises AudioRejected: `truncated` when a page is cut or the last stream does not end, `unsupported` for
+    interleaved streams, `unread` for bytes after the last page.
     """
     links: list[_Link] = []
     for page in _pages(descriptor, base, size):
@@ -88,7 +88,7 @@ def ogg_streams(descriptor: int, base: int, size: int) -> list[Stream]:
 
 
 def first_packet(descriptor: int, base: int) -> bytes:
-    """Return how the stream begins: the codec's own mark."""
+    """Return the beginning of the first packet, with the codec's marker."""
     header = os.pread(descriptor, _HEADER.size, base)
     return os.pread(descriptor, 32, base + len(header) + header[-1]) if len(header) == _HEADER.size else b""
 
@@ -100,9 +100,9 @@ def _granule_rate(descriptor: int, page: _Page) -> int:
 
 
 def _pages(descriptor: int, base: int, size: int) -> Iterator[_Page]:
-    """Yield the pages, stepping over what is none in between, as libogg does.
+    """Yield the intact pages, skipping the bytes in between as libogg does.
 
-    A damaged page is none: it may be cut, and hide the beginning of the next stream.
+    A damaged page is skipped: it may be cut, and hide the beginning of the next stream.
     """
     start = _next_mark(descriptor, base, size)
     while start < size:
@@ -134,13 +134,13 @@ def _is_intact(page: bytes) -> bool:
 
 
 def _checksum(data: bytes) -> int:
-    """Ogg's CRC, which is that of zlib with the bits the other way around, and begins with 0."""
+    """Return Ogg's CRC: the CRC of zlib with reversed bits and an initial value of 0."""
     reversed_bits = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{reversed_bits:032b}"[::-1], 2)
 
 
 def _next_mark(descriptor: int, start: int, size: int) -> int:
-    """Return where the next page begins; `size` where none does."""
+    """Return the offset of the next page, or `size`."""
     if os.pread(descriptor, len(_MARK), start) == _MARK:
         return start
     while start < size:

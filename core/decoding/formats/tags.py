@@ -1,4 +1,4 @@
-"""Tags that are written around audio, and what may follow it without being audio."""
+"""Tags around audio, and bytes that may follow it without being audio."""
 
 import os
 
@@ -8,14 +8,14 @@ _ID3V1_BYTES, _ID3V2_HEADER_BYTES, _APE_HEADER_BYTES = 128, 10, 32
 _LYRICS_MARK_BYTES, _LYRICS_MAX_BYTES = 9, 1024**2
 _READ_BYTES = 1024**2
 _MAX_TAGS = 100
-"""In a row; a hostile file could hold one for each 10 bytes."""
+"""Tags in a row; a hostile file could have one per 10 bytes."""
 
 _MAX_TAIL_BYTES = 1024
-"""Unknown bytes after the audio that are taken for a tag: too little to be more than a moment of sound."""
+"""Unknown bytes after the audio that are accepted as a tag: less than a moment of sound."""
 
 
 def skip_id3v2(descriptor: int, start: int) -> int:
-    """Return where the ID3v2 tags at `start` end."""
+    """Return the end of the ID3v2 tags at `start`."""
     for _ in range(_MAX_TAGS):
         length = _id3v2_bytes(os.pread(descriptor, _ID3V2_HEADER_BYTES, start))
         if not length:
@@ -25,7 +25,7 @@ def skip_id3v2(descriptor: int, start: int) -> int:
 
 
 def skip_tags(descriptor: int, start: int) -> int:
-    """Return where the tags at `start` end, of any kind."""
+    """Return the end of the tags of any kind at `start`."""
     for _ in range(_MAX_TAGS):
         length = _tag_bytes(descriptor, start)
         if not length:
@@ -35,7 +35,7 @@ def skip_tags(descriptor: int, start: int) -> int:
 
 
 def end_before_tags(descriptor: int, start: int, end: int) -> int:
-    """Return where the tags at the very end begin, by what their last bytes say."""
+    """Return the start of the tags at the very end, found by their last bytes."""
     for _ in range(_MAX_TAGS):
         length = _tag_bytes_before(descriptor, end)
         if not 0 < length <= end - start:
@@ -45,7 +45,7 @@ def end_before_tags(descriptor: int, start: int, end: int) -> int:
 
 
 def check_tail(descriptor: int, start: int, end: int) -> None:
-    """Raise AudioRejected (`unread`) where bytes that could be audio follow the end of the audio."""
+    """Raise AudioRejected (`unread`) when bytes that could be audio follow the end of the audio."""
     start = skip_tags(descriptor, start)
     end = end_before_tags(descriptor, start, end)
     if end - start > _MAX_TAIL_BYTES and not _is_padding(descriptor, start, end):

@@ -1,4 +1,4 @@
-"""What an AAC file (ADTS) promises: the frames that it consists of (ISO/IEC 13818-7, 6.2)."""
+"""Checks of the frames of an AAC file (ADTS; ISO/IEC 13818-7, 6.2)."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ _TAG_MARKS = (b"TAG", b"APETAGE", b"LYRICSB")  # what taggers append
 
 
 def check_frames(descriptor: int, size: int) -> None:
-    """Raise AudioRejected where a frame is cut, the format changes, or other bytes follow the last one.
+    """Raise AudioRejected when a frame is cut, the format changes, or other bytes follow the last frame.
 
-    A file that is cut exactly between two frames breaks no promise.
+    A file cut exactly between two frames passes.
     """
     formats, end = set(), 0
     for header, frame_end in _frames(descriptor):

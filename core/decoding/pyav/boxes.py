@@ -1,4 +1,4 @@
-"""What MP4, M4A, MOV and 3GP promise: the boxes that a file consists of (ISO/IEC 14496-12)."""
+"""Checks of the boxes of MP4, M4A, MOV and 3GP files (ISO/IEC 14496-12)."""
 
 import os
 import struct
@@ -12,9 +12,9 @@ _TO_THE_END, _LONG = 0, 1  # lengths with a meaning of their own
 
 
 def check_boxes(descriptor: int, size: int) -> None:
-    """Raise AudioRejected where a box is cut, the index is missing, or a second recording follows.
+    """Raise AudioRejected when a box is cut, the index is missing, or a second recording follows.
 
-    A fragmented file that is cut exactly between two fragments breaks no promise.
+    A fragmented file cut exactly between two fragments passes.
     """
     indexes = 0
     for name, end in _boxes(descriptor, size):

@@ -1,7 +1,7 @@
-"""What WebM and Matroska promise: the elements that a file consists of (RFC 8794, RFC 9559).
+"""Checks of the elements of WebM and Matroska files (RFC 8794, RFC 9559).
 
-Browsers record without going back to fill in sizes, so segments and clusters of unknown size are walked
-element by element; such a file that is cut exactly between two elements breaks no promise.
+Browsers do not go back to fill in sizes, so segments and clusters of unknown size are walked element by
+element; such a file passes when it is cut exactly between two elements.
 """
 
 import os
@@ -14,7 +14,7 @@ _LONGEST_HEADER = 12
 
 
 def check_elements(descriptor: int, size: int) -> None:
-    """Raise AudioRejected where an element is cut, or a second recording follows the first."""
+    """Raise AudioRejected when an element is cut, or a second recording follows the first."""
     offset, segments = 0, 0
     for _ in range(_MAX_ELEMENTS):
         if offset >= size:
@@ -35,7 +35,7 @@ def check_elements(descriptor: int, size: int) -> None:
 
 
 def _element(descriptor: int, offset: int) -> tuple[bytes, int, int | None]:
-    """Return the name of an element, where its content starts, and its length; None where it is unknown."""
+    """Return the name, the content's offset and the length (None if unknown) of the element at an offset."""
     header = os.pread(descriptor, _LONGEST_HEADER, offset)
     name_bytes = _encoded_bytes(header[:1])
     length_bytes = _encoded_bytes(header[name_bytes : name_bytes + 1])
@@ -49,5 +49,5 @@ def _element(descriptor: int, offset: int) -> tuple[bytes, int, int | None]:
 
 
 def _encoded_bytes(first: bytes) -> int:
-    """Return how many bytes a number has, which the zeros at its start tell."""
+    """Return the size in bytes of a number, encoded by its leading zeros."""
     return 9 - int.from_bytes(first, "big").bit_length()

@@ -1,7 +1,7 @@
-"""Decodes what phones and browsers record (m4a, mp4, mov, 3gp, aac, webm, mkv) by PyAV, if installed.
+"""Decoding of phone and browser recordings (m4a, mp4, mov, 3gp, aac, webm, mkv) by PyAV, if installed.
 
-libav is told the container, so that it guesses nothing, reads the one file through Python, and may open no
-codec but those of audio that are named here.
+libav gets the name of the container, so that it guesses nothing, reads only the given file, through Python,
+and may use only the audio codecs listed here.
 """
 
 import io
@@ -32,7 +32,7 @@ FORMATS = {"mov": "MP4", "matroska": "MATROSKA", "aac": "ADTS"}
 
 @cache
 def find_av() -> Any:
-    """Return PyAV, None where it is not installed. A process that is to be confined asks before."""
+    """Return PyAV, or None if it is not installed. A process calls this before it is confined."""
     try:
         import av
     except ImportError:
@@ -41,9 +41,11 @@ def find_av() -> Any:
 
 
 class AvSound:
-    """A file opened for reading forward, with what decoding asks of a soundfile.SoundFile. Close it.
+    """A file opened for reading forward, with the methods of soundfile.SoundFile that decoding uses.
 
-    Raises AudioRejected, then or while reading.
+    Close it.
+
+    Raises AudioRejected, now or while reading.
     """
 
     subtype = ""  # libav's codecs have a list of their own
@@ -67,7 +69,7 @@ class AvSound:
 
     @property
     def claimed_seconds(self) -> float:
-        """Duration that the container names for this stream alone, 0 where it names none."""
+        """Duration that the container states for this stream alone, 0 if it states none."""
         if self._stream.duration and self._stream.time_base and self.format == "MP4":
             return float(self._stream.duration * self._stream.time_base)
         if self._container.duration and self.format == "MATROSKA" and len(self._container.streams) == 1:
@@ -75,7 +77,7 @@ class AvSound:
         return 0.0
 
     def read(self, frames: int, **_: object) -> Samples:
-        """Return the next float32 samples (frames, channels), as many as are left at the end."""
+        """Return the next float32 samples (frames, channels), fewer at the end."""
         blocks, have = [self._held], len(self._held)
         while have < frames and (block := next(self._blocks, None)) is not None:
             blocks.append(block)
@@ -85,7 +87,7 @@ class AvSound:
         return joined[:frames]
 
     def close(self) -> None:
-        """Leave the file."""
+        """Close the file."""
         self._container.close()
 
     def __enter__(self) -> Self:
@@ -124,7 +126,7 @@ def _refuse(url: str, *_: object) -> None:
 
 
 def _only_stream(container: "InputContainer") -> "AudioStream":
-    """Return the audio stream. Of several, all but one would go unread, and none is known to be the one."""
+    """Return the audio stream. A file with several is rejected, since it is unknown which one is meant."""
     streams = container.streams.audio
     if not streams:
         raise AudioRejected("unsupported", "the file holds no audio stream")
@@ -148,7 +150,7 @@ def _claimed_form(stream: "AudioStream") -> tuple[int, int]:
 
 
 def _samples(frame: "AudioFrame") -> Samples:
-    """Return a frame as float32 (frames, channels), full scale being 1."""
+    """Return a frame as float32 (frames, channels), with full scale 1."""
     values: npt.NDArray[Any] = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     if values.dtype == np.uint8:
@@ -160,7 +162,7 @@ def _samples(frame: "AudioFrame") -> Samples:
 
 @contextmanager
 def _rejections() -> Iterator[None]:
-    """Tell what libav raises as a rejection of the clip."""
+    """Convert the errors of libav to rejections of the clip."""
     av = find_av()
     try:
         yield

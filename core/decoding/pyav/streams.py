@@ -1,4 +1,4 @@
-"""Which files PyAV decodes, and what they promise: their containers name sizes, and some a duration."""
+"""The files that PyAV decodes, and the checks of their containers."""
 
 import sys
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _CHECKS: dict[str, Callable[[int, int], None]] = {
     "aac": check_frames,
 }
 _MAX_MISSING_SECONDS = 0.25
-"""How far audio may fall short of the duration of its container, which counts the encoder's delay too."""
+"""Allowed difference to the container's duration, which includes the encoder's delay."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,19 @@ class AvStream(Stream):
     container: str = "mov"
 
     def open(self, descriptor: int) -> Sound:
-        """Open it for reading, its container being whole; raises AudioRejected where libav refuses it."""
+        """Open the stream after checking its container.
+
+        Raises AudioRejected, also when libav refuses the file.
+        """
         _CHECKS[self.container](descriptor, self.end)
         return cast("Sound", AvSound(descriptor, self.container))  # it has what decoding asks of one
 
     def frames_until_stop(self, sound: Sound, position: int) -> int:
-        """Return that as many may be asked for as are wanted: libav knows where the end is."""
+        """Return no limit: libav finds the end itself."""
         return sys.maxsize
 
     def check_end(self, sound: Sound, position: int) -> None:
-        """Raise AudioRejected (`truncated`) where less was decoded than the container says."""
+        """Raise AudioRejected (`truncated`) when less was decoded than the container states."""
         missing = sound.claimed_seconds - position / sound.samplerate
         if missing > _MAX_MISSING_SECONDS:
             message = f"the container names {sound.claimed_seconds:.3f} s, {missing:.3f} s of it are missing"
@@ -45,9 +48,9 @@ class AvStream(Stream):
 
 
 def av_streams(head: bytes, size: int) -> list[Stream]:
-    """Return the stream of a file of `size` bytes that begins with `head`, none of a file for libsndfile.
+    """Return the stream of a file of `size` bytes that begins with `head`; none if libsndfile decodes it.
 
-    Raises AudioRejected (`unsupported`) where PyAV is not installed.
+    Raises AudioRejected (`unsupported`) if PyAV is not installed.
     """
     container = _container(head)
     if container is None:
@@ -59,7 +62,7 @@ def av_streams(head: bytes, size: int) -> list[Stream]:
 
 
 def _container(head: bytes) -> str | None:
-    """Return libav's name of the container that begins so."""
+    """Return libav's name of the container with this beginning."""
     if head[4:8] == b"ftyp":
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):

@@ -1,4 +1,4 @@
-"""The last layer of a LLAMA, of which nobody reads more than the ids whose logits are wanted."""
+"""The last layer of a LLaMA, computed only at the ids whose logits are needed."""
 
 import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
@@ -11,9 +11,9 @@ from core.llama.cpu.split_attention import split_attention
 
 
 class LastLayer(nn.Module):
-    """Stands in for a model's last layer: its output at `states` alone, the keys and values of all ids.
+    """A replacement of a model's last layer: output only at `states`, keys and values of all ids.
 
-    Without `states` it is the layer that it was made from.
+    Without `states` it is the original layer.
     """
 
     def __init__(self, layer: LlamaDecoderLayer) -> None:
@@ -31,9 +31,9 @@ class LastLayer(nn.Module):
         states_mask: Tensor | None = None,
         **others: object,
     ) -> Tensor:
-        """(1, S, width) to (1, states, width); states_mask is added to the scores of these.
+        """Compute (1, states, width) of (1, S, width); states_mask is added to the scores of these states.
 
-        It is (1, 1, states, T) for T ids in the cache, or for those that are read where there is no cache.
+        The mask is (1, 1, states, T) for T ids in the cache, or for the ids of the input without a cache.
         """
         if states is None:
             read: Tensor = self.layer(
@@ -56,12 +56,12 @@ class LastLayer(nn.Module):
         return out
 
     def _heads(self, projected: Tensor) -> Tensor:
-        """(1, S, heads * D) to (1, heads, S, D)."""
+        """Reshape (1, S, heads * D) to (1, heads, S, D)."""
         head_dim: int = self.layer.self_attn.head_dim
         return projected.view(1, projected.shape[1], -1, head_dim).transpose(1, 2)
 
 
 def _turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """States (1, heads, S, D) by the angles of their positions."""
+    """Rotate states (1, heads, S, D) by the angles of their positions."""
     turned: Tensor = states * cos + rotate_half(states) * sin
     return turned

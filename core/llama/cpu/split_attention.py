@@ -1,8 +1,8 @@
-"""Attention behind a prefix in two parts: to the prefix, which every id sees, and to what is read behind it.
+"""Attention after a prefix in two parts: to the prefix, which every id sees, and to the ids after it.
 
-One attention to both would want them in one tensor, add a mask to all scores of the prefix, and compare every
-id of a packed row with all other blocks in vain. Each part gives the sum of its weights too, so joining them
-is exact.
+One attention to both would need them in one tensor, add a mask to all scores of the prefix, and compute the
+masked scores between all blocks of a packed row. Each part also returns the sum of its weights, so joining
+them is exact.
 """
 
 import torch
@@ -18,7 +18,7 @@ from transformers.masking_utils import sdpa_mask
 from core.llama.packing import Blocks
 
 SPLIT = "split"
-"""The name under which transformers finds it."""
+"""The name by which transformers finds it."""
 
 
 def split_attention(
@@ -32,11 +32,11 @@ def split_attention(
     blocks: Blocks | None = None,
     **options: object,
 ) -> tuple[Tensor, None]:
-    """Of query (1, heads, S, D) to a prefix, and to key and value (1, kv heads, T, D) behind it.
+    """Attend from query (1, heads, S, D) to a prefix, and to key and value (1, kv heads, T, D) after it.
 
-    Returns (1, S, heads, D). attention_mask: added to the scores of key, (1, 1, S, T); or, where S and T are
-    the ids of blocks, (blocks, 1, longest, longest). Without a prefix it is the usual attention; with one it
-    is for a CPU alone: other devices have other kernels.
+    Returns (1, S, heads, D). attention_mask: added to the scores of key, (1, 1, S, T); or, if S and T are the
+    ids of blocks, (blocks, 1, longest, longest). Without a prefix it is the usual attention. With one it runs
+    on a CPU only: other devices have other kernels.
     """
     if prefix is None:
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
@@ -55,7 +55,7 @@ def split_attention(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, groups: int, scale: object
 ) -> tuple[Tensor, Tensor]:
-    """The attended values (B, heads, S, D), and the logarithm (B, heads, S) of the sum of weights."""
+    """Return the attended values (B, heads, S, D) and the log-sum-exp (B, heads, S) of the scores."""
     attended, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, repeat_kv(key, groups), repeat_kv(value, groups), attn_mask=mask, scale=scale
     )

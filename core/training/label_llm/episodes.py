@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.in_context.baselines import likenesses
+from core.in_context.baselines import similarities
 from core.prompts.template import Demonstration, Instruction, PromptTemplate
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.window import WindowCodes, cut_window, loudest_window
@@ -93,10 +93,10 @@ class Episodes:
                 clips.append((self._class_number[tuple(members)], clip))
         return self._stack([self._mixed_prompt(rng, clips, shape.window, noise) for clips in prompts])
 
-    def likenesses(self, batch: EpisodeBatch) -> Tensor:
+    def similarities(self, batch: EpisodeBatch) -> Tensor:
         """(B * N, B * N) float32: how alike the codes of the clips of a batch are, from 0 to 1."""
         clips = [self._bank.clips[number] for number in batch.clips.flatten().tolist()]
-        return torch.from_numpy(likenesses(clips, clips)).float()
+        return torch.from_numpy(similarities(clips, clips)).float()
 
     def _mixed_prompt(
         self, rng: random.Random, clips: list[tuple[int, int]], window: int, noise: float

@@ -138,7 +138,7 @@ class LlamaTrainer:
         if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
             generator = torch.Generator().manual_seed(rng.getrandbits(60))
             batch = self._matching_batch(rng)
-            alike = self.episodes.likenesses(batch)
+            alike = self.episodes.similarities(batch)
             losses = matching_losses(self.network, batch, alike, config.aids.layer, generator)
         else:
             losses = label_losses(self.network, self._batch(rng), config.aids)

@@ -50,7 +50,7 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
 
 def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
     """For each text the demonstrated one that its answer is most like."""
-    from core.in_context.baselines import likenesses
+    from core.in_context.baselines import similarities
     from flows.pipeline.generation.generate import Asked, TextToAudio, as_clip
 
     speaking = TextToAudio(runtime, task, request)
@@ -58,7 +58,7 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
     questions = [Asked(text=text) for text in texts]
     codes = speaking.codes(questions)
     for asked, audio in speaking.audio(questions).items():
-        alike = likenesses([as_clip(codes[asked])], shown)[0]
+        alike = similarities([as_clip(codes[asked])], shown)[0]
         nearest = speaking.library.demonstrations[int(alike.argmax())].label_or_text
         yield f"{asked.said:<12}{nearest:<12}{audio.uri}"
 

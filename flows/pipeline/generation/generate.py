@@ -414,10 +414,10 @@ class TextToAudio(Generating):
 
     def _likeness(self, asked: Asked, codes: AudioCodes) -> dict[str, float]:
         """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
-        from core.in_context.baselines import likenesses
+        from core.in_context.baselines import similarities
 
         shown = [as_clip(example.answer.layers) for example in self.examples if example.request == asked.text]
-        return {"likeness": float(likenesses([as_clip(codes)], shown).max())} if shown else {}
+        return {"likeness": float(similarities([as_clip(codes)], shown).max())} if shown else {}
 
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
         from core.prompts.generation import Example

@@ -107,12 +107,12 @@ class Labelling:
     @cached_property
     def prompt_hash(self) -> str:
         """Name the prompt as the labeler does, without the models; raises what the labeler would raise."""
-        from core.in_context.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
+        from core.in_context.prompt_hashes import nearest_neighbor_hash, nearest_shots_hash
         from core.prompts.demonstrations import check_demonstrated, select_demonstrations
 
         if self._prompt is None:
             check_demonstrated(self._labels, self._shown)
-            return nearest_neighbour_hash(self._shown)
+            return nearest_neighbor_hash(self._shown)
         self._check_size()
         if not (shots := self.request.nearest_shots):
             return self._prompt.prompt_hash
@@ -161,11 +161,11 @@ class Labelling:
     @cached_property
     def labeler(self) -> Labeler:
         """Few-shot in the LLM, or nearest neighbour on tokens where no LLM is set."""
-        from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+        from core.in_context.labelers import FewShotLabeler, NearestNeighborLabeler
         from core.in_context.nearest_shots import NearestShotsLabeler
 
         if self.runtime.llama is None:
-            return NearestNeighbourLabeler(self._labels, self._shown)
+            return NearestNeighborLabeler(self._labels, self._shown)
         asked = (self.runtime.llama, self.runtime.vocabulary, self._labels, self._shown, self._settings())
         shots = self.request.nearest_shots
         return NearestShotsLabeler(*asked, shots) if shots else FewShotLabeler(*asked)

@@ -57,6 +57,6 @@ def test_a_language_model_answers_the_same_episodes(
     for episode in draw_episodes(clips, 3, 2, 4, seed=0):
         reply = method(clips, episode)
         assert reply.probabilities.sum() == pytest.approx(1)
-        assert sorted(reply.said) == [0, 0, 1]
+        assert sorted(reply.votes) == [0, 0, 1]
         if mode == "service":
-            assert reply.said.argmax() == reply.probabilities.argmax()
+            assert reply.votes.argmax() == reply.probabilities.argmax()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.in_context.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbour, chance, majority
+from core.in_context.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbor, chance, majority
 from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes
 
@@ -44,14 +44,14 @@ def test_similarity_is_the_mean_cosine_to_the_nearest_demonstration_of_a_label(
         [max(cosine(clip, one.codes) for one in library if one.label == label) for label in LABELS]
         for clip in clips
     ]
-    similarities = NearestNeighbour(LABELS, library).similarities(clips)
+    similarities = NearestNeighbor(LABELS, library).similarities(clips)
     np.testing.assert_allclose(similarities, np.reshape(expected, (queries, 3)), atol=1e-9)
 
 
 @given(seed=st.integers(0, 10**9))
 def test_probabilities_add_up_and_follow_the_similarities(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    nearest = NearestNeighbour(LABELS, random_library(generator))
+    nearest = NearestNeighbor(LABELS, random_library(generator))
     clips = [random_clip(generator) for _ in range(5)]
     probabilities, similarities = nearest.probabilities(clips), nearest.similarities(clips)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
@@ -61,7 +61,7 @@ def test_probabilities_add_up_and_follow_the_similarities(seed: int) -> None:
 
 def test_a_demonstration_is_most_like_its_own_label() -> None:
     library = random_library(np.random.default_rng(3))
-    nearest = NearestNeighbour(LABELS, library)
+    nearest = NearestNeighbor(LABELS, library)
     similarities = nearest.similarities([one.codes for one in library])
     assert [LABELS[at] for at in similarities.argmax(axis=1)] == [one.label for one in library]
     np.testing.assert_allclose(similarities.max(axis=1), 1)
@@ -69,7 +69,7 @@ def test_a_demonstration_is_most_like_its_own_label() -> None:
 
 def test_a_query_is_answered_alike_alone_and_among_thousands() -> None:
     generator = np.random.default_rng(5)
-    nearest = NearestNeighbour(LABELS, random_library(generator))
+    nearest = NearestNeighbor(LABELS, random_library(generator))
     clips = [random_clip(generator) for _ in range(2000)]
     together = nearest.similarities(clips)
     assert np.array_equal(nearest.similarities(clips[777:778]), together[777:778])
@@ -79,7 +79,7 @@ def test_equally_near_labels_are_equal_to_the_last_digit() -> None:
     generator = np.random.default_rng(7)
     same = random_clip(generator)
     library = [LabeledClip(same, label) for label in LABELS]
-    similarities = NearestNeighbour(LABELS, library).similarities([random_clip(generator)])
+    similarities = NearestNeighbor(LABELS, library).similarities([random_clip(generator)])
     assert len(set(similarities[0].tolist())) == 1
 
 
@@ -87,7 +87,7 @@ def test_a_query_of_unknown_codes_is_like_nothing() -> None:
     library = random_library(np.random.default_rng(9))
     codes = (np.full(length, 31999, np.int16) for length in (2, 4, 8))
     stranger = ClipCodes(*codes, np.zeros(2, np.int16))
-    assert NearestNeighbour(LABELS, library).similarities([stranger]).tolist() == [[0.0, 0.0, 0.0]]
+    assert NearestNeighbor(LABELS, library).similarities([stranger]).tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_chance_is_one_in_so_many() -> None:

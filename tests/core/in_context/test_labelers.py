@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import CheckpointMismatch, PromptError, PromptTooLong, UnknownLabel
-from core.in_context.labelers import FewShotLabeler, Labeler, NearestNeighbourLabeler, Prediction
+from core.in_context.labelers import FewShotLabeler, Labeler, NearestNeighborLabeler, Prediction
 from core.llama.model import FrozenLlama
 from core.llama.shared_prefix import SharedPrefix
 from core.presets import preset_directory
@@ -49,7 +49,7 @@ def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, **options: Any) -> FewS
 @pytest.fixture(scope="module", params=["few-shot", "paper", "nearest"])
 def labeler(request: pytest.FixtureRequest, llama: FrozenLlama, vocabulary: Vocabulary) -> Labeler:
     if request.param == "nearest":
-        return NearestNeighbourLabeler(LABELS, LIBRARY)
+        return NearestNeighborLabeler(LABELS, LIBRARY)
     return few_shot(llama, vocabulary, mode="paper" if request.param == "paper" else "service")
 
 
@@ -78,7 +78,7 @@ def test_an_answer_is_a_distribution_over_the_labels_with_its_margin(labeler: La
 @settings(max_examples=15)
 @given(seed=st.integers(100, 10**6))
 def test_an_answer_carries_what_the_baselines_say(labeler: Labeler, seed: int) -> None:
-    nearest = NearestNeighbourLabeler(LABELS, LIBRARY).label([clip(seed)])[0]
+    nearest = NearestNeighborLabeler(LABELS, LIBRARY).label([clip(seed)])[0]
     assert labeler.label([clip(seed)])[0].baselines == {
         "chance": {"label": "dog", "probability": pytest.approx(1 / 3)},
         "majority": {"label": "dog", "probability": pytest.approx(1 / 3)},
@@ -149,22 +149,22 @@ def test_a_margin_is_negative_where_greedy_misses_the_most_probable_label(
 
 
 def test_nearest_says_the_label_of_a_demonstration_shown_again() -> None:
-    answers = NearestNeighbourLabeler(LABELS, LIBRARY).label([one.codes for one in LIBRARY])
+    answers = NearestNeighborLabeler(LABELS, LIBRARY).label([one.codes for one in LIBRARY])
     assert [answer.label for answer in answers] == [one.label for one in LIBRARY]
 
 
 def test_of_equally_near_labels_the_first_is_said_with_no_margin() -> None:
     same = [LabeledClip(clip(1), label) for label in LABELS]
-    answer = NearestNeighbourLabeler(LABELS, same).label([clip(2)])[0]
+    answer = NearestNeighborLabeler(LABELS, same).label([clip(2)])[0]
     assert (answer.label, answer.margin) == ("dog", 0.0)
 
 
 def test_the_hash_of_nearest_changes_with_its_demonstrations() -> None:
-    base = NearestNeighbourLabeler(LABELS, LIBRARY).prompt_hash
-    assert NearestNeighbourLabeler(LABELS[::-1], LIBRARY).prompt_hash == base
-    assert NearestNeighbourLabeler(LABELS, [*LIBRARY, LIBRARY[0]]).prompt_hash != base
+    base = NearestNeighborLabeler(LABELS, LIBRARY).prompt_hash
+    assert NearestNeighborLabeler(LABELS[::-1], LIBRARY).prompt_hash == base
+    assert NearestNeighborLabeler(LABELS, [*LIBRARY, LIBRARY[0]]).prompt_hash != base
     relabeled = [LabeledClip(LIBRARY[0].codes, "dog"), *LIBRARY[1:]]
-    assert NearestNeighbourLabeler(LABELS, relabeled).prompt_hash != base
+    assert NearestNeighborLabeler(LABELS, relabeled).prompt_hash != base
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_labels_that_do_not_fit_are_refused_by_both(
     llama: FrozenLlama, vocabulary: Vocabulary, labels: tuple[str, ...], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        NearestNeighbourLabeler(labels, LIBRARY)
+        NearestNeighborLabeler(labels, LIBRARY)
     with pytest.raises(error):
         FewShotLabeler(llama, vocabulary, labels, LIBRARY, FewShotSettings())
 

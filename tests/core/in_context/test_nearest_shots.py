@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.errors import PromptError, PromptTooLong
-from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+from core.in_context.labelers import FewShotLabeler, NearestNeighborLabeler
 from core.in_context.latents import NearestLatent
 from core.in_context.nearest_shots import NearestShotsLabeler
 from core.llama.model import FrozenLlama
@@ -84,7 +84,7 @@ def test_with_as_many_shots_as_there_are_every_query_is_shown_the_whole_library(
 
 
 def test_baselines_are_those_of_the_whole_library(llama: FrozenLlama, vocabulary: Vocabulary) -> None:
-    expected = [answer.baselines for answer in NearestNeighbourLabeler(LABELS, LIBRARY).label(QUERIES)]
+    expected = [answer.baselines for answer in NearestNeighborLabeler(LABELS, LIBRARY).label(QUERIES)]
     answers = labeler(llama, vocabulary).label(QUERIES)
     assert [answer.baselines for answer in answers] == expected
     assert all("nearest_latent" in one for one in expected)

@@ -9,9 +9,9 @@ import pytest
 from transformers import LlamaConfig
 
 from core.codec.files.directory import directory_words
-from core.in_context.labelers import FewShotLabeler, NearestNeighbourLabeler
+from core.in_context.labelers import FewShotLabeler, NearestNeighborLabeler
 from core.in_context.nearest_shots import NearestShotsLabeler
-from core.in_context.prompt_hashes import nearest_neighbour_hash, nearest_shots_hash
+from core.in_context.prompt_hashes import nearest_neighbor_hash, nearest_shots_hash
 from core.llama.files import read_size, read_tokenizer
 from core.llama.model import FrozenLlama
 from core.presets import preset_directory
@@ -52,7 +52,7 @@ def prompt(vocabulary: Vocabulary) -> FewShotPrompt:
 
 
 def test_the_names_are_those_of_the_answers_that_are_stored(prompt: FewShotPrompt) -> None:
-    assert nearest_neighbour_hash(LIBRARY) == NEAREST_NEIGHBOUR
+    assert nearest_neighbor_hash(LIBRARY) == NEAREST_NEIGHBOUR
     assert prompt.prompt_hash == FEW_SHOT
     assert nearest_shots_hash(prompt, LIBRARY, 1) == NEAREST_SHOTS
 
@@ -60,7 +60,7 @@ def test_the_names_are_those_of_the_answers_that_are_stored(prompt: FewShotPromp
 def test_labelers_with_their_models_have_the_same_names(vocabulary: Vocabulary) -> None:
     llama = FrozenLlama.from_directory(preset_directory("mini-llama"))
     asked = (llama, vocabulary, LABELS, LIBRARY, SETTINGS)
-    assert NearestNeighbourLabeler(LABELS, LIBRARY).prompt_hash == NEAREST_NEIGHBOUR
+    assert NearestNeighborLabeler(LABELS, LIBRARY).prompt_hash == NEAREST_NEIGHBOUR
     assert FewShotLabeler(*asked).prompt_hash == FEW_SHOT
     assert NearestShotsLabeler(*asked, 1).prompt_hash == NEAREST_SHOTS
     size = read_size(llama.directory)

@@ -30,7 +30,7 @@ HONEST = {"sample_rate": 16_000, "info": INFO}
 def take(facts: object, block: bytes = BLOCK.tobytes(), limits: AudioLimits | None = None) -> AnswerValidator:
     encoded = facts if isinstance(facts, bytes) else json.dumps(facts).encode()
     clip = AnswerValidator(limits or AudioLimits())
-    clip.take(encoded, block)
+    clip.accept(encoded, block)
     return clip
 
 
@@ -98,11 +98,11 @@ def test_a_lie_is_not_taken(lie: str) -> None:
 
 def test_a_clip_is_held_to_its_first_rate_and_to_the_longest_duration() -> None:
     clip = AnswerValidator(AudioLimits(max_duration=3 / 16_000))
-    clip.take(b'{"sample_rate": 16000}', BLOCK.tobytes())
+    clip.accept(b'{"sample_rate": 16000}', BLOCK.tobytes())
     with pytest.raises(InvalidAnswer, match="rate changed"):
-        clip.take(b'{"sample_rate": 8000}', BLOCK.tobytes())
+        clip.accept(b'{"sample_rate": 8000}', BLOCK.tobytes())
     with pytest.raises(InvalidAnswer, match="longest duration"):
-        clip.take(b'{"sample_rate": 16000}', BLOCK.tobytes())
+        clip.accept(b'{"sample_rate": 16000}', BLOCK.tobytes())
 
 
 JSON = st.recursive(
@@ -114,7 +114,7 @@ JSON = st.recursive(
 @given(facts=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(), block=st.binary())
 def test_any_answer_gives_finite_samples_or_one_of_two_errors(facts: bytes, block: bytes) -> None:
     try:
-        samples = AnswerValidator(AudioLimits()).take(facts, block)
+        samples = AnswerValidator(AudioLimits()).accept(facts, block)
     except (AudioRejected, InvalidAnswer):
         return
     assert np.isfinite(samples).all()
