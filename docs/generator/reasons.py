@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from core.errors import ReasonCode
-from db.retries import PASSING
+from db.retries import PASSING_REASONS
 from docs.generator.markdown import code, table
 
 OPERATIONS = Path(__file__).parents[1] / "operations.md"
@@ -21,7 +21,7 @@ def reasons_page() -> str:
     """Return the page of all reason codes. Raises KeyError for one that operations.md does not explain."""
     known = dict(explained_reasons())
     rows = (
-        (code(reason), known[reason], "yes" if reason in PASSING else "") for reason in get_args(ReasonCode)
+        (code(reason), known[reason], "yes" if reason in PASSING_REASONS else "") for reason in get_args(ReasonCode)
     )
     return INTRODUCTION + "\n" + table(("reason", "the clip", "later nights try again"), rows)
 
