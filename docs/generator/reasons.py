@@ -21,7 +21,8 @@ def reasons_page() -> str:
     """Return the page of all reason codes. Raises KeyError for one that operations.md does not explain."""
     known = dict(explained_reasons())
     rows = (
-        (code(reason), known[reason], "yes" if reason in PASSING_REASONS else "") for reason in get_args(ReasonCode)
+        (code(reason), known[reason], "yes" if reason in PASSING_REASONS else "")
+        for reason in get_args(ReasonCode)
     )
     return INTRODUCTION + "\n" + table(("reason", "the clip", "later nights try again"), rows)
 
