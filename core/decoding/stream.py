@@ -7,7 +7,7 @@ import soundfile
 
 from core.errors import AudioRejected, ReasonCode
 
-_UNRECOGNISED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
+_UNRECOGNIZED_FORMAT = 1  # SF_ERR_UNRECOGNISED_FORMAT of sndfile.h
 
 _MAX_STREAMS = 1_000
 _SLACK_BYTES = 4096
@@ -126,5 +126,5 @@ def open_sound(file: int | ByteView) -> Sound:
     try:
         return Sound(file, closefd=False)
     except soundfile.LibsndfileError as error:
-        reason: ReasonCode = "unsupported" if error.code == _UNRECOGNISED_FORMAT else "unreadable"
+        reason: ReasonCode = "unsupported" if error.code == _UNRECOGNIZED_FORMAT else "unreadable"
         raise AudioRejected(reason, f"libsndfile: {error.error_string}") from error

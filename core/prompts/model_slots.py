@@ -67,7 +67,7 @@ def label_words(labels: Sequence[str], slots: Sequence[str], order: int) -> dict
     if len(labels) > len(slots):
         raise PromptError(
             f"{len(labels)} labels, this model can tell {len(slots)} apart: use fewer, or let "
-            "a large model or the nearest neighbour answer"
+            "a large model or the nearest neighbor answer"
         )
     chosen = random.Random(order).sample(list(slots), len(labels)) if order else slots[: len(labels)]
     return dict(zip(labels, chosen, strict=True))

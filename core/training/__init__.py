@@ -1,1 +1,1 @@
-"""How the small models and everything they stand on are made; nothing here is needed to use them."""
+"""Training of the small models and of everything they need; not needed to use them."""

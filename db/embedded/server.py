@@ -70,7 +70,7 @@ def start(home: Path) -> EmbeddedServer:
         host = Host.of(home)
         server = EmbeddedServer(home, host.socket_folder(), _passwords(host))
         if not host.data.exists():
-            _initialise(host, server.passwords[ADMINISTRATOR], lock)
+            _initialize(host, server.passwords[ADMINISTRATOR], lock)
         _bring_up(host, server)
         _bootstrap(host, server)
     return server
@@ -125,7 +125,7 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _initialise(host: Host, password: str, lock: IO[str]) -> None:
+def _initialize(host: Host, password: str, lock: IO[str]) -> None:
     """Makes the data folder aside and moves it into place, so that a killed start leaves no half of one.
 
     initdb inherits the start lock: should this process die, the next one waits until initdb is done too.

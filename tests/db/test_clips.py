@@ -69,7 +69,7 @@ def test_a_folder_is_not_every_folder_whose_name_starts_like_it(session: Session
     assert clips_to_tokenize(session, "s3://bucket/day2", 1)[0].uri == beside.uri
 
 
-def test_listing_one_uri_leaves_its_neighbours_alone(session: Session) -> None:
+def test_listing_one_uri_leaves_its_neighbors_alone(session: Session) -> None:
     add_clips(session, [listed("a.wav"), listed("a.wav/b.wav")], FOLDER)
     one = listed("a.wav", "v2")
     assert add_clips(session, [one], {one.uri}) == ListingCounts(new=1, known=0, gone=0)

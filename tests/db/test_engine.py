@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from db.engine import database_url as normalised
+from db.engine import database_url as normalized
 from db.engine import make_engine, session_scope
 from db.model_registry import ensure_llm
 from db.models import Llm
@@ -14,14 +14,14 @@ from db.models import Llm
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"])
 def test_every_spelling_becomes_the_driver_we_ship(scheme: str) -> None:
-    assert normalised(f"{scheme}://u:p%40ss@h:5/d?sslmode=require") == (
+    assert normalized(f"{scheme}://u:p%40ss@h:5/d?sslmode=require") == (
         "postgresql+psycopg2://u:p%40ss@h:5/d?sslmode=require"
     )
 
 
 def test_another_database_is_refused_without_its_password() -> None:
     with pytest.raises(ValueError, match="mysql") as caught:
-        normalised("mysql://user:secret@host/name")
+        normalized("mysql://user:secret@host/name")
     assert "secret" not in str(caught.value)
 
 

@@ -1,7 +1,7 @@
-"""The audio that a small LLaMA learns to answer with: sounds, spoken words and digits, speech with its noise.
+"""The audio that a small LLaMA learns to generate: sounds, spoken words and digits, speech with noise.
 
-Sounds are made by rule and words by espeak-ng; digits and clean speech are recorded, but for those that are
-held out to measure by. A noisy clip bears the number of its clean one.
+Sounds are rule-made and words come from espeak-ng; digits and clean speech are recorded, except those held
+out for evaluation. A noisy clip has the number of its clean one.
 """
 
 import json
@@ -18,7 +18,7 @@ from core.training.data.families import SAMPLE_RATE, Samples
 from core.training.data.sounds import add_noise, sound_class
 
 BLOCK_SAMPLES = 3840
-"""Samples of a block of codes: clips are whole blocks, so all answers of a prompt may be equally long."""
+"""Samples of a block of codes: clips are whole blocks, so all answers of a prompt can have equal length."""
 
 SPOKEN_SAMPLES = 3 * BLOCK_SAMPLES
 NOISY_SAMPLES = 6 * BLOCK_SAMPLES
@@ -27,12 +27,12 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpec:
-    """How much of what, all drawn from `seed`.
+    """The amount of each kind of audio, all drawn from `seed`.
 
-    sound_classes of sound_takes clips; voices that say words_per_voice words, each twice; digit_takes forms
-    of every recorded digit; noisy_forms of each of about clean_clips pieces of clean speech, with a
-    signal-to-noise ratio between the two of `snr` in dB. held_out_speakers of the recorded speech, and
-    digits of takes below held_out_takes, are never read.
+    sound_classes of sound_takes clips; voices with words_per_voice words, each twice; digit_takes variants of
+    every recorded digit; noisy_forms of each of about clean_clips pieces of clean speech, with a
+    signal-to-noise ratio within `snr` in dB. held_out_speakers of the recorded speech, and digits of takes
+    below held_out_takes, are never read.
     """
 
     sound_classes: int
@@ -49,7 +49,7 @@ class AnswerSpec:
 
 
 def answer_clips(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[TrainingClip]:
-    """All clips; the text of a spoken one is its voice and what it says, with a tab between them."""
+    """Yield all clips; the text of a spoken one is its voice and its words, separated by a tab."""
     yield from _sounds(spec)
     yield from _words(spec)
     digits = list(_digits(spec, data, reader))
@@ -65,7 +65,9 @@ def _sounds(spec: AnswerSpec) -> Iterator[TrainingClip]:
 
 
 def _words(spec: AnswerSpec) -> Iterator[TrainingClip]:
-    """Each voice says four digits and other words; the second time a little faster or slower."""
+    """Yield four digits and other words of each voice, each twice, the second time slightly faster or
+    slower.
+    """
     rng = np.random.default_rng([spec.seed, 2])
     listed = sorted({word for kind in read_word_list().values() for word in kind if word.isalpha()})
     for number in range(spec.voices):
@@ -78,7 +80,7 @@ def _words(spec: AnswerSpec) -> Iterator[TrainingClip]:
 
 
 def _digits(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[TrainingClip]:
-    """Every recorded digit as it is, then in other speeds and places, in a clip of three blocks."""
+    """Yield every recorded digit unchanged, then at other speeds and positions in a clip of three blocks."""
     rng = np.random.default_rng([spec.seed, 3])
     for row in _rows(data / "digits"):
         if row["take"] < spec.held_out_takes:
@@ -92,7 +94,7 @@ def _digits(spec: AnswerSpec, data: Path, reader: Reader) -> Iterator[TrainingCl
 def _clean_speech(
     spec: AnswerSpec, data: Path, reader: Reader, digits: list[TrainingClip]
 ) -> Iterator[Samples]:
-    """Half of recorded speech, a quarter each of recorded digits and of phrases by espeak-ng."""
+    """Yield half recorded speech, a quarter recorded digits and a quarter phrases by espeak-ng."""
     rng = np.random.default_rng([spec.seed, 4])
     rows = [r for r in _rows(data / "speech_clean") if r["speaker"] not in spec.held_out_speakers]
     speech = [reader(str(data / row["path"])) for row in rows]
@@ -107,7 +109,7 @@ def _clean_speech(
 
 
 def _noisy_speech(spec: AnswerSpec, clean: list[Samples]) -> Iterator[TrainingClip]:
-    """Each clean piece, then the piece with noises behind it."""
+    """Yield each clean piece, then the piece with noise."""
     rng = np.random.default_rng([spec.seed, 5])
     for number, samples in enumerate(clean):
         yield TrainingClip(samples, "clean", str(number))
@@ -116,7 +118,7 @@ def _noisy_speech(spec: AnswerSpec, clean: list[Samples]) -> Iterator[TrainingCl
 
 
 def _noisy(clean: Samples, rng: np.random.Generator, spec: AnswerSpec) -> Samples:
-    """Behind a sound of no class that is shown, and half of the time a second one."""
+    """Add a sound of a class that no prompt shows, and half of the time a second one."""
     noise = np.zeros(len(clean), np.float32)
     for _ in range(int(rng.integers(1, 3))):
         kind = sound_class(spec.seed * 1_000_000 + 900_000 + int(rng.integers(50_000)))
@@ -128,7 +130,7 @@ def _noisy(clean: Samples, rng: np.random.Generator, spec: AnswerSpec) -> Sample
 
 
 def place(samples: Samples, length: int, rng: np.random.Generator) -> Samples:
-    """(length,): somewhere in silence, or a stretch of what is longer."""
+    """Return (length,): the samples at a random position in silence, or a random part of longer ones."""
     slack = length - len(samples)
     offset = int(rng.integers(abs(slack) + 1))
     if slack < 0:
@@ -137,7 +139,7 @@ def place(samples: Samples, length: int, rng: np.random.Generator) -> Samples:
 
 
 def _changed(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Up to a twelfth faster or slower (so higher or lower), up to 12 dB louder or less loud."""
+    """Change the speed (and pitch) by up to a twelfth, and the level by up to 12 dB."""
     ratio = rng.uniform(11 / 12, 13 / 12)
     at = np.arange(0, len(samples) - 1, ratio)
     gain = min(10 ** (rng.uniform(-12, 12) / 20), 0.98 / (float(np.abs(samples).max()) + 1e-4))

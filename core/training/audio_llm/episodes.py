@@ -1,8 +1,8 @@
-"""Prompts that a small LLaMA learns generation from: texts or noisy audio, each followed by its audio.
+"""Prompts from which a small LLaMA learns generation: texts or noisy audio, each followed by its audio.
 
-A prompt is what core.prompts.generation writes, and every answer in it is learned, not the last alone. In
-part of the prompts of texts some demonstrations come again as they were, as the paper repeats them: that
-teaches to look up in the prompt what was asked.
+A prompt is in the format of core.prompts.generation, and every answer in it is learned, not only the last
+one. In some of the text prompts demonstrations are repeated unchanged, as in the paper: that teaches the
+model to look up the request in the prompt.
 """
 
 import random
@@ -24,7 +24,9 @@ from core.training.data.bank import TokenBank
 SPOKEN_BLOCKS = 3
 SOUND_BLOCKS = (3, 4, 4, 6)
 NOISY_BLOCKS = 2
-"""Always as many: then noisy audio and its answer lie equally far apart, which attention can learn soon."""
+"""Fixed, so that the distance between noisy audio and its answer is fixed too, which attention learns
+early.
+"""
 TASKS: dict[str, GenerationTask] = {
     "digit": "speech",
     "bare digit": "speech",
@@ -32,19 +34,19 @@ TASKS: dict[str, GenerationTask] = {
     "sound": "sound",
     "noisy": "denoise",
 }
-"""By kind of clip what its prompts ask."""
+"""The task of each kind of clip."""
 
 REPEATED_SHARE = 0.7
-"""Of the prompts of texts: those in which what was shown comes again as it was."""
+"""Share of the text prompts with demonstrations repeated unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerBatch:
-    """Prompts side by side, padded on the right with zeros.
+    """A batch of prompts, padded on the right with zeros.
 
-    token_ids (B, T) int64; answers (B, T) bool, the ids of answers. The others (B, T, T) bool, for the place
-    before each id of an answer: texts, where the text stands that was asked; sources, where the same id of
-    earlier answers to the same stands; noisy, where that of its own noisy audio stands.
+    token_ids (B, T) int64; answers (B, T) bool, the ids of answers. The others (B, T, T) bool, in the row
+    before each id of an answer: texts, the columns of the requested text; sources, those of the same id in
+    earlier answers to the same request; noisy, that of the same id in its own noisy audio.
     """
 
     token_ids: Tensor
@@ -55,7 +57,7 @@ class AnswerBatch:
 
 
 class AnswerEpisodes:
-    """Draws prompts from a bank of clips."""
+    """Random prompts from a bank of clips."""
 
     def __init__(self, bank: TokenBank, vocabulary: Vocabulary, labels: Sequence[str]) -> None:
         self._vocabulary = vocabulary
@@ -64,14 +66,15 @@ class AnswerEpisodes:
         self._voices, self._pairs = _by_voice(bank), _pairs(bank)
 
     def batch(self, rng: random.Random, token_ids: int, shares: Mapping[str, float]) -> AnswerBatch:
-        """Prompts of about equal length and of one kind, which is drawn by `shares`; about `token_ids` ids
-        together."""
+        """Draw prompts of one kind (by `shares`), of about equal length and about `token_ids` ids in
+        total.
+        """
         kind = rng.choices(list(shares), list(shares.values()))[0]
         length = rng.choice((300, 500, 500, 900, 1400))
         return _stack([self.prompt(rng, kind, length) for _ in range(max(1, token_ids // length))])
 
     def prompt(self, rng: random.Random, kind: str, length: int) -> "_Prompt":
-        """A prompt of at least about `length` ids."""
+        """Draw a prompt of at least about `length` ids."""
         task, examples = TASKS[kind], self._examples(rng, kind)
         instruction = INSTRUCTIONS[task] if rng.random() < 0.5 else None
         prompt = _Prompt(self._vocabulary, self._templates[task], instruction)
@@ -88,7 +91,7 @@ class AnswerEpisodes:
         return self._sounds(rng) if kind == "sound" else self._spoken(rng, kind)
 
     def _spoken(self, rng: random.Random, kind: str) -> Iterator[Example]:
-        """A few words of one voice; digits as words or as numerals."""
+        """Yield a few words of one voice, with digits as words or as numerals."""
         said = rng.choice(self._voices[kind])
         texts = rng.sample(list(said), rng.randint(2, len(said)))
         numerals = rng.random() < 0.5
@@ -99,7 +102,7 @@ class AnswerEpisodes:
             yield Example(shown, _window(rng, clip, SPOKEN_BLOCKS))
 
     def _sounds(self, rng: random.Random) -> Iterator[Example]:
-        """Takes of a few classes, each under a label that means nothing."""
+        """Yield takes of a few classes, each with a meaningless label."""
         classes = [next(iter(said.values())) for said in rng.sample(self._voices["sound"], rng.randint(2, 6))]
         labels = [" ".join(rng.sample(self._labels, rng.choice((1, 1, 2)))) for _ in classes]
         blocks = rng.choice(SOUND_BLOCKS)
@@ -108,9 +111,10 @@ class AnswerEpisodes:
             yield Example(labels[number], _window(rng, rng.choice(classes[number]), blocks))
 
     def _noisy(self, rng: random.Random) -> Iterator[Example]:
-        """The same stretch of a noisy clip and its clean one; in a fifth of the prompts of one clean clip.
+        """Yield the same part of a noisy clip and its clean one; a fifth of the prompts has one clean clip
+        only.
 
-        One noisy clip in a few is the clean one: what has no noise stays as it is.
+        Some of the noisy clips are the clean one: audio without noise does not change.
         """
         pairs = [rng.choice(self._pairs)] if rng.random() < 0.2 else self._pairs
         while True:
@@ -123,7 +127,7 @@ class AnswerEpisodes:
 
 
 Voices = dict[str, list[dict[str, list[ClipCodes]]]]
-"""By kind of clip, for each voice its clips by what they say; a class of sounds is a voice with one text."""
+"""By kind of clip, for each voice its clips by text; a class of sounds is a voice with one text."""
 
 
 def _by_voice(bank: TokenBank) -> Voices:
@@ -137,7 +141,7 @@ def _by_voice(bank: TokenBank) -> Voices:
 
 
 def _pairs(bank: TokenBank) -> list[tuple[ClipCodes, list[ClipCodes]]]:
-    """Each clean clip with its noisy ones."""
+    """Return each clean clip with its noisy ones."""
     clean = {name: clip for clip, kind, name in _rows(bank) if kind == "clean"}
     noisy = defaultdict(list)
     for clip, kind, name in _rows(bank):
@@ -151,7 +155,7 @@ def _rows(bank: TokenBank) -> Iterator[tuple[ClipCodes, str, str]]:
 
 
 def _window(rng: random.Random, clip: ClipCodes, blocks: int) -> WindowCodes:
-    """Whole blocks, at most so many; half of the time the loudest, as demonstrations are shown."""
+    """Cut at most `blocks` whole blocks; half of the time the loudest, as in demonstrations."""
     width = min(2 * blocks, len(clip.semantic))
     start = loudest_window(clip.levels, width) if rng.random() < 0.5 else _start(rng, clip, width)
     return cut_window(clip, start, width)
@@ -162,11 +166,11 @@ def _start(rng: random.Random, clip: ClipCodes, width: int) -> int:
 
 
 Place = tuple[int, int, int]
-"""Of an id in audio: its layer, the number of its code there, and which id of the code it is."""
+"""Place of an id in audio: its layer, the index of its code there, and the index of the id in the code."""
 
 
 class _Prompt:
-    """A prompt that grows example by example, and where things stand in it."""
+    """A prompt that grows example by example, with the places of its parts."""
 
     def __init__(self, vocabulary: Vocabulary, template: GenerationTemplate, instruction: str | None) -> None:
         self._vocabulary, self._template = vocabulary, template
@@ -180,7 +184,7 @@ class _Prompt:
         self._said: dict[str | int, list[dict[Place, int]]] = defaultdict(list)
 
     def add(self, example: Example) -> None:
-        """The example, behind all others."""
+        """Append an example."""
         begin, asked = len(self.token_ids), self._template.query_ids(example.request)
         self.token_ids += self._template.example_ids(example)
         places = self._places(example.answer, begin + len(asked))
@@ -203,7 +207,7 @@ class _Prompt:
         self._said[key].append(places)
 
     def _places(self, window: WindowCodes, begin: int) -> dict[Place, int]:
-        """Where each id of a window stands that begins there."""
+        """Return the position of each id of a window that begins at `begin`."""
         places: dict[Place, int] = {}
         for layer, codes in enumerate(window.layers):
             for number, code in enumerate(codes.tolist()):

@@ -1,9 +1,9 @@
-"""What the small LLaMA is asked to learn from a batch of prompts whose answers are audio.
+"""Losses of the small LLaMA on a batch of prompts with audio answers.
 
-The ids of the answers, of course. Alone that learns what audio is like and nothing of the prompt for a long
-time, so four losses say where an answer can be found: half of the heads of the first layer look at the id
-before; of the second half at the text that was asked, half at the same id of the noisy audio; and half of
-those of the third at the same id of earlier answers to the same.
+The main one is on the ids of the answers. That alone learns the statistics of audio and ignores the prompt
+for a long time, so four losses teach where an answer is found: half of the heads of the first layer attend to
+the previous id; half of those of the second to the requested text, the other half to the same id of the noisy
+audio; and half of those of the third to the same id of earlier answers to the same request.
 """
 
 import torch
@@ -20,13 +20,13 @@ from core.training.label_llm.network import apply_layer
 
 PREVIOUS_LAYER, ASKED_LAYER, SOURCE_LAYER = 0, 1, 2
 MAX_ROWS = 60
-"""Of a prompt, at which it is asked where attention looks: all of them would take as long as the rest."""
+"""Rows of a prompt at which attention is supervised: all of them would take as long as everything else."""
 
 ATTENTION_LOSSES = ("previous", "text", "noisy", "source")
 
 
 def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -> dict[str, Tensor]:
-    """`answer` and those of ATTENTION_LOSSES in nats, unweighted; read (B, T) is what is seen."""
+    """Return `answer` and ATTENTION_LOSSES in nats, unweighted; read (B, T) are the input ids."""
     positions = torch.arange(read.shape[1])[None]
     half = network.config.num_attention_heads // 2
     first, second = slice(half), slice(half, None)
@@ -49,12 +49,12 @@ def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -
 
 
 def _before(length: int) -> Tensor:
-    """(T, T): the column before each row."""
+    """Return (T, T): the column before each row."""
     return torch.ones(length, length, dtype=torch.bool).tril(-1).triu(-1)
 
 
 def looking_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
-    """-log of the attention on the wanted columns (B, T, T), where there are any.
+    """Return -log of the attention on the wanted columns (B, T, T), over the rows that have any.
 
     queries and keys (B, H, T, D), rotated.
     """
@@ -64,7 +64,7 @@ def looking_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _looking(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
-    """(N,): of one prompt, (H, T, D) and (T, T), at up to about MAX_ROWS places."""
+    """Return (N,): the losses of one prompt, (H, T, D) and (T, T), at up to about MAX_ROWS rows."""
     rows = wanted.any(-1).nonzero()[:, 0]
     rows = rows[:: 1 + len(rows) // MAX_ROWS]
     scores = (queries[:, rows] @ keys.transpose(-1, -2)).float() / queries.shape[-1] ** 0.5  # (H, N, T)

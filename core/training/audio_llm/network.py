@@ -1,9 +1,9 @@
-"""A random network that is ready to learn how to look up answers in its prompt.
+"""A random network prepared to learn to look up answers in its prompt.
 
-With the usual small embeddings the first layer drowns which id stands where, and it takes thousands of steps
-until anything is copied. Here the embeddings are as large as what the layers add; they share a direction, so
-that attention can turn on positions alone; and the heads that shall copy hand on what they look at as the id
-it is, in directions that only the output reads.
+With the usual small embeddings, the first layer loses the position of an id, and it takes thousands of steps
+until anything is copied. Here the embeddings are as large as the output of the layers; they share a
+direction, so that attention can depend on positions alone; and the copying heads pass on the id they attend
+to, in directions that only the output reads.
 """
 
 import torch
@@ -20,11 +20,13 @@ SHARED_SCALE = 0.3
 """Deviation of the direction that all embeddings share; that of each one's own is 1."""
 
 OUTPUT_SCALE = 0.25
-"""Of the output's rows, and of the last norm: small enough that at first no id is likely."""
+"""Scale of the output's rows, and of the last norm: small enough that at first no id is likely."""
 
 
 def answer_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
-    """A network with random weights from `seed`; the configuration unties output and input embeddings."""
+    """Build a network with random weights from `seed`; the configuration unties output and input
+    embeddings.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = LlamaForCausalLM(config)
@@ -44,7 +46,9 @@ def answer_network(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
 
 
 def _copy(network: LlamaForCausalLM, layer: int, part: slice, turned: Tensor) -> None:
-    """Lets these rows of a layer's values say, where the output reads it, which id they were made of."""
+    """Make the value rows `part` of a layer pass on the id they attend to, in directions read by the
+    output.
+    """
     attention = network.model.layers[layer].self_attn
     values = torch.linalg.qr(attention.v_proj.weight.data[part].T)[0].T  # (N, C), orthonormal
     attention.v_proj.weight.data[part] = values

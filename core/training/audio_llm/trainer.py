@@ -1,7 +1,7 @@
-"""Trains the small LLaMA that answers with audio: `wordwave train mini-audio CONFIG OUT --data DATA`.
+"""Training of the small LLaMA that answers with audio: `wordwave train mini-audio CONFIG OUT --data DATA`.
 
-What a step draws follows from the seed and the step, so a training that was stopped goes on as if it had not
-been. A checkpoint is written now and then, with the loss on sounds, voices and noise kept from training.
+The random draws of a step depend on the seed and the step alone, so a resumed training continues as if it had
+not stopped. Checkpoints are written periodically, with the loss on held-out sounds, voices and noise.
 """
 
 import json
@@ -34,17 +34,21 @@ from core.training.data.corpus import read_word_list
 
 WARMUP_STEPS = 100
 VALIDATION_SHARE = 0.05
-"""Of the classes, voices and pairs of each kind: those that validate. Recorded speakers are too few."""
+"""Share of the classes, voices and pairs of each kind held out for validation.
+
+Recorded speakers are too few.
+"""
 
 
 @dataclass(frozen=True)
 class AnswerTraining:
-    """One training, as a JSON file states it; paths are relative to the file.
+    """Configuration of one training, read from JSON; paths are relative to the file.
 
-    shares: how often a prompt is of each kind of clip; later_shares: from step later_from on, when digits and
-    sounds are learned and noise is not. A batch holds about `batch_ids` token ids. `noise` is the share of
-    ids of answers that are read as others, `looking` the weight of where an answer can be found, `precision`
-    that of the matrix products; bfloat16 is many times slower on a CPU that has no such products.
+    shares: how often a prompt is of each kind of clip; later_shares: the same from step later_from, when
+    digits and sounds are learned but noise is not. A batch has about `batch_ids` token ids. `noise` is the
+    share of ids of answers that are replaced in the input, `looking` the weight of the attention losses,
+    `precision` the type of the matrix products; bfloat16 is many times slower on a CPU without support for
+    it.
     """
 
     shape: str
@@ -67,7 +71,7 @@ class AnswerTraining:
 
     @classmethod
     def from_json(cls, path: Path) -> "AnswerTraining":
-        """Reads a file; raises TypeError for an unknown field."""
+        """Read a file. Raises TypeError for an unknown field."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         clips: dict[str, Any] = values["clips"]
         lists = {name: tuple(value) for name, value in clips.items() if isinstance(value, list)}
@@ -75,9 +79,9 @@ class AnswerTraining:
 
 
 def train_answers(config_path: Path, out: Path, *, data: Path) -> Path:
-    """Trains as the file says and writes OUT/llama, a directory for FrozenLlama; goes on from OUT/checkpoint.
+    """Train and write OUT/llama, a directory for FrozenLlama; resume from OUT/checkpoint.pt.
 
-    data: the folder that holds the recorded sets.
+    data: the folder of the recorded sets.
     """
     config, here = AnswerTraining.from_json(config_path), config_path.parent
     trainer = AnswerTrainer(config, here, _bank(config, here, out, data))
@@ -96,7 +100,7 @@ def train_answers(config_path: Path, out: Path, *, data: Path) -> Path:
 
 
 class AnswerTrainer:
-    """A network, its optimizer and the prompts it sees."""
+    """A network, its optimizer and its prompts."""
 
     def __init__(self, config: AnswerTraining, here: Path, bank: TokenBank) -> None:
         self.config = config
@@ -122,7 +126,7 @@ class AnswerTrainer:
         }
 
     def train_step(self) -> dict[str, float]:
-        """One update; the losses before their weights, in nats."""
+        """Make one update; return the losses before their weights, in nats."""
         config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
         shares = config.shares if self.step < config.later_from else config.later_shares
         batch = self._episodes.batch(rng, config.batch_ids, shares)
@@ -139,15 +143,14 @@ class AnswerTrainer:
         return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
     def _losses(self, batch: AnswerBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Cross-entropy of the ids of answers, some of the ids before them misread where noise is drawn, and
-        how little attention looks where it should (core.training.audio_llm.losses)."""
+        """Return the losses of a batch, with some answer ids misread in the input if there is a generator."""
         read = batch.token_ids if generator is None else self._misread(batch, generator)
         reduced = self.config.precision != "float32"
         with torch.autocast("cpu", getattr(torch, self.config.precision) if reduced else None, reduced):
             return answer_losses(self.network, batch, read)
 
     def _misread(self, batch: AnswerBatch, generator: torch.Generator) -> Tensor:
-        """So that one wrong id of an answer does not spoil the next."""
+        """Replace some answer ids in the input, so that one wrong id of an answer does not spoil the next."""
         drawn = torch.rand(batch.token_ids.shape, generator=generator)
         others = torch.randint(self.network.config.vocab_size, batch.token_ids.shape, generator=generator)
         return torch.where(batch.answers & (drawn < self.config.noise), others, batch.token_ids)
@@ -160,7 +163,7 @@ class AnswerTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The loss by kind on what was kept from training."""
+        """Return the loss by kind on the held-out clips."""
         return {kind: round(self._mean_loss(batches), 4) for kind, batches in self._tests.items()}
 
     def _mean_loss(self, batches: list[AnswerBatch]) -> float:
@@ -183,7 +186,7 @@ class AnswerTrainer:
             self.step = state["step"]
 
     def write(self, path: Path, here: Path) -> Path:
-        """The weights in half precision as a Hugging Face directory, with the tokenizer."""
+        """Write the weights in half precision as a Hugging Face directory, with the tokenizer."""
         path.mkdir(parents=True, exist_ok=True)
         tensors = self.network.state_dict()
         kept = {name: tensors[name].half().contiguous() for name in sorted(tensors)}
@@ -194,7 +197,7 @@ class AnswerTrainer:
 
 
 def _bank(config: AnswerTraining, here: Path, out: Path, data: Path) -> TokenBank:
-    """The clips, made and encoded once."""
+    """Build and encode the clips once."""
     codec = LLMCodec.from_directory(here / config.codec)
     path = out / "bank.safetensors"
     if not path.exists():
@@ -203,7 +206,9 @@ def _bank(config: AnswerTraining, here: Path, out: Path, data: Path) -> TokenBan
 
 
 def _kept_back(bank: TokenBank) -> tuple[TokenBank, TokenBank]:
-    """The last classes, voices and pairs of each kind but the recorded digits, and all the others."""
+    """Split a bank: the last classes, voices and pairs of each kind except recorded digits, and all
+    others.
+    """
     groups: dict[str, dict[str, None]] = {}
     for kind, name in zip(bank.kinds, bank.names, strict=True):
         groups.setdefault(kind, {})[name.partition("\t")[0]] = None

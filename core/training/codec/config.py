@@ -1,8 +1,7 @@
-"""One training of a codec, as a JSON file states it (core/training/configs).
+"""The configuration of a codec training (core/training/configs).
 
-The paper gives no loss weights and the released code gives no training script, so every number stands in the
-file. `distance`, `gan`, learning rate and schedule name which of the two is followed where they differ
-(PAPER section 4).
+The paper gives no loss weights and the released code no training script, so every number is in the file.
+`distance`, `gan`, learning rate and schedule say which of the two is followed where they differ.
 """
 
 import json
@@ -23,11 +22,11 @@ LOSSES = (*WAVEFORM_LOSSES, *SPECTRUM_LOSSES, "commitment", "codebook", "semanti
 
 @dataclass(frozen=True)
 class CodebookSource:
-    """Where the codebooks come from; paths are relative to the configuration file.
+    """Source of the codebooks; paths are relative to the configuration file.
 
     `embeddings` is a safetensors file with one table, the LLM's. The first layer has one row for each line of
-    `words`, the mean of its ids' vectors; without `words` it is the whole table, as the others are. Without
-    `embeddings` the books are random, of the sizes that the codec states (the paper's own baselines).
+    `words`, the mean of its ids' vectors; without `words` it is the whole table, like the others. Without
+    `embeddings` the codebooks are random, of the sizes in the codec configuration (the paper's baselines).
     `update` trains the vectors too.
     """
 
@@ -39,7 +38,9 @@ class CodebookSource:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A `bank` made by rule with recorded `sets`, or a `manifest`; `shares` says how often each is drawn."""
+    """A rule-made `bank` with recorded `sets`, or a `manifest`; `shares` says how often each kind is
+    drawn.
+    """
 
     bank: BankSpec | None = None
     sets: tuple[str, ...] = ()
@@ -49,7 +50,7 @@ class DataSource:
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """Directories of frozen T5 and Whisper models; both empty means stand-ins fitted to the bank."""
+    """Directories of frozen T5 and Whisper models; if empty, stand-ins are fitted to the bank."""
 
     t5: str | None = None
     whisper: str | None = None
@@ -57,7 +58,7 @@ class TeacherSource:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Steps count updates of the weights; `batch` crops make one of `accumulate` parts of an update."""
+    """Configuration of one training. A step is one update, from `accumulate` batches of `batch` crops."""
 
     codec: CodecConfig
     codebooks: CodebookSource
@@ -66,7 +67,7 @@ class TrainingConfig:
     weights: dict[str, float]
     steps: int
     warmup_steps: int
-    """Without quantization; then the projections are matched to the latents."""
+    """Steps without quantization; then the projections are matched to the latents."""
     batch: int
     crop_blocks: int
     learning_rate: float
@@ -75,11 +76,11 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
     decay: float = 1.0
-    """Of the exponential schedule, per step."""
+    """Factor of the exponential schedule, per step."""
     cosine_steps: int | None = None
-    """Steps over which the cosine falls (None: all)."""
+    """Steps of the cosine schedule (None: all)."""
     cooldown_steps: int = 0
-    """At the end the rate goes straight to nothing, so that a training can end before its cosine does."""
+    """Steps at the end with a linear fall to 0, so that a training can end before its cosine does."""
     clip_norm: float = 5.0
     distance: Distance = "mse"
     gan: Gan = "hinge"
@@ -99,7 +100,7 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, path: Path) -> "TrainingConfig":
-        """Reads a file, on top of its `base` if it names one, so that an ablation says what it changes alone.
+        """Read a file on top of its `base`, if it names one, so that an ablation states only its changes.
 
         Raises TypeError for an unknown field and ValueError for an impossible value.
         """
@@ -116,7 +117,7 @@ class TrainingConfig:
         return cls(**(values | parts))
 
     def weighs(self, losses: Iterable[str]) -> bool:
-        """Whether any of them counts."""
+        """Return whether any of the losses has a weight."""
         return any(self.weights.get(name, 0.0) > 0 for name in losses)
 
     @property
@@ -126,7 +127,7 @@ class TrainingConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The values of a file laid over those of its base."""
+    """Return the values of a file merged into those of its base."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     base = values.pop("base", None)
     return _laid_over(_read(path.parent / base), values) if base else values

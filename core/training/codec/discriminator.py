@@ -1,4 +1,4 @@
-"""Multi-scale mel-spectrogram discriminators (PAPER section 1.2): six resolutions, a network for each."""
+"""Multi-scale mel-spectrogram discriminators (paper, appendix B.3): six resolutions, one network each."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +14,10 @@ LEAKY_SLOPE = 0.2
 
 
 class MelDiscriminator(nn.Module):
-    """(B, 1, T) samples to a map of scores and its inner layers; the window is four hops long."""
+    """Discriminator of (B, 1, T) samples: returns a map of scores and its inner layers.
+
+    The window is four hops long.
+    """
 
     window: Tensor
     filters: Tensor
@@ -49,7 +52,7 @@ class MelDiscriminator(nn.Module):
 
 
 class MelDiscriminators(nn.Module):
-    """All scales: K maps of scores and K lists of inner layers, for (B, 1, T) samples."""
+    """Discriminators at all scales: K maps of scores and K lists of inner layers for (B, 1, T) samples."""
 
     def __init__(self, sample_rate: int, hidden: Sequence[int] = HIDDEN_WIDTHS) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The teachers of the full codec, loaded by transformers from local directories (PAPER section 1.2)."""
+"""The teachers of the full codec, loaded by transformers from local directories (paper, section 3.2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,10 @@ WHISPER_RATE, WHISPER_HOP = 16000, 320
 
 
 class FrozenTeacher:
-    """T5 and Whisper encoders from local directories (transformers); both must be as wide as the latent.
+    """T5 and Whisper encoders from local directories (transformers); their width must equal the latent's.
 
-    A text is the mean over T5's output for the whole transcript or label. Frames are Whisper's, for the crop
-    alone: 50 a second.
+    The vector of a text is the mean over T5's output for the whole transcript or label. Frames are Whisper's
+    for the crop: 50 a second.
     """
 
     def __init__(self, t5: Path, whisper: Path, clips: Clips, *, dim: int, device: str) -> None:

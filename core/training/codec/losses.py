@@ -1,8 +1,8 @@
-"""What a codec is trained to make small (PAPER sections 1.2 and 4, appendix B.3 of the paper).
+"""Training losses of a codec (paper, section 3.2 and appendix B.3).
 
-Where the paper and the released configuration differ, the choice is an argument: `distance` (L1 in equations
-3 and 4, mean square in the released code) and `gan` (hinge in equations 5 and 6, least squares in the code).
-Commitment and codebook losses are made where the choice of codes is: core.training.codec.quantizer.
+Where the paper and the released configuration differ, there is an argument: `distance` (L1 in equations 3 and
+4, mean square in the released code) and `gan` (hinge in equations 5 and 6, least squares in the code).
+Commitment and codebook losses are computed with the codes, in core.training.codec.quantizer.
 """
 
 import math
@@ -26,21 +26,25 @@ SUB_BANDS = 6
 PQMF_TAPS = 62
 PQMF_CUTOFF = 0.1005
 PQMF_BETA = 9.0
-"""Of the prototype: so the six bands, put together again, miss the signal by 0.3 % (the least there is)."""
+"""Shape of the prototype filter: with it the sum of the six bands differs from the signal by 0.3 %, the
+minimum.
+"""
 
 
 def distance(name: Distance, x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute or mean square difference."""
+    """Return the mean absolute or mean square difference."""
     return functional.l1_loss(x, y) if name == "l1" else functional.mse_loss(x, y)
 
 
 def semantic_loss(z_q: Tensor, text: Tensor, measure: Distance) -> Tensor:
-    """Equation 3: the mean over time of the semantic layer, (B, D, T), against the text's vector (B, D)."""
+    """Return equation 3: the time mean of the semantic layer (B, D, T) against the text's vector (B, D)."""
     return distance(measure, z_q.mean(dim=-1), text)
 
 
 def consistency_loss(z_q: Tensor, frames: Tensor, measure: Distance) -> Tensor:
-    """Equation 4: the second layer, (B, D, T), against a teacher's frames (B, D, F), interpolated to T."""
+    """Return equation 4: the second layer (B, D, T) against a teacher's frames (B, D, F), interpolated
+    to T.
+    """
     return distance(measure, z_q, functional.interpolate(frames, z_q.shape[-1]))
 
 
@@ -70,7 +74,7 @@ class STFTLoss(nn.Module):
 
 
 class SubBands(nn.Module):
-    """(B, T) samples to (B * 6, T / 6): a bank of cosine-modulated filters (pseudo-QMF; Nguyen, 1994)."""
+    """Cosine-modulated filter bank (pseudo-QMF; Nguyen, 1994): (B, T) samples to (B * 6, T / 6)."""
 
     filters: Tensor
 
@@ -91,7 +95,9 @@ class SubBands(nn.Module):
 
 
 class WaveformLosses(nn.Module):
-    """Reconstruction of (B, 1, T) samples: `waveform` L1, `stft` over the full band, `sub_band` over six."""
+    """Reconstruction losses of (B, 1, T) samples: `waveform` L1, `stft` over the full band, `sub_band` over
+    six.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,11 +115,11 @@ class WaveformLosses(nn.Module):
 
 
 class SpectrumLosses(nn.Module):
-    """Reconstruction by a decoder of magnitudes (core.codec.mel): (B, bins, F) natural logs, and the truth.
+    """Reconstruction losses of a magnitude decoder (core.codec.mel): (B, bins, F) natural logs.
 
-    `mel` L1 of log mel bands, `magnitude` L1 of logs, `loudness` L1 of magnitudes to the power 0.3 (so that
-    loud bins count most), `envelope` one minus the correlation of band envelopes over 0.39 s, which is what
-    STOI measures.
+    `mel` L1 of log mel bands, `magnitude` L1 of logs, `loudness` L1 of magnitudes to the power 0.3 (which
+    emphasizes loud bins), `envelope` one minus the correlation of band envelopes over 0.39 s, as measured by
+    STOI.
     """
 
     filters: Tensor
@@ -135,30 +141,32 @@ class SpectrumLosses(nn.Module):
         }
 
     def _correlation(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean over bands and pieces, each weighed alike; a piece of silence correlates with nothing."""
+        """Return the mean over bands and pieces, equally weighted; the correlation of a silent piece is 0."""
         length = min(self.ENVELOPE_FRAMES, x.shape[-1])
         envelopes = [(self.bands @ s.square() + 1e-6).sqrt() for s in (x, y)]
         pieces = [envelope.unfold(-1, length, length // 3) for envelope in envelopes]
-        centred = [p - p.mean(-1, keepdim=True) for p in pieces]
-        return functional.cosine_similarity(centred[0], centred[1], dim=-1, eps=1e-4).mean()
+        centered = [p - p.mean(-1, keepdim=True) for p in pieces]
+        return functional.cosine_similarity(centered[0], centered[1], dim=-1, eps=1e-4).mean()
 
 
 def third_octaves(sample_rate: int, n_fft: int) -> Tensor:
-    """(15, n_fft / 2 + 1) ones where a bin lies in the third of an octave; the lowest is around 150 Hz."""
+    """Return (15, n_fft / 2 + 1): ones where a bin is in the third-octave band; the lowest is around 150
+    Hz.
+    """
     hertz = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
-    centres = 150.0 * 2.0 ** (torch.arange(15.0) / 3)
-    low, high = centres * 2 ** (-1 / 6), centres * 2 ** (1 / 6)
+    centers = 150.0 * 2.0 ** (torch.arange(15.0) / 3)
+    low, high = centers * 2 ** (-1 / 6), centers * 2 ** (1 / 6)
     return ((hertz >= low[:, None]) & (hertz < high[:, None])).float()
 
 
 def adversarial_loss(scores: Sequence[Tensor], gan: Gan) -> Tensor:
-    """Equation 6: what the generator is told by K discriminators about its own output."""
+    """Return equation 6: the generator's loss from the scores of K discriminators."""
     terms = [functional.relu(1 - s).mean() if gan == "hinge" else (1 - s).square().mean() for s in scores]
     return torch.stack(terms).mean()
 
 
 def discriminator_loss(real: Sequence[Tensor], decoded: Sequence[Tensor], gan: Gan) -> Tensor:
-    """Equation 5: real near 1, decoded near -1 (hinge) or 0 (least squares)."""
+    """Return equation 5: real near 1, decoded near -1 (hinge) or 0 (least squares)."""
     if gan == "hinge":
         terms = [
             functional.relu(1 - r).mean() + functional.relu(1 + d).mean()
@@ -170,7 +178,7 @@ def discriminator_loss(real: Sequence[Tensor], decoded: Sequence[Tensor], gan: G
 
 
 def feature_loss(real: Sequence[Sequence[Tensor]], decoded: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean absolute difference of the discriminators' inner layers."""
+    """Return the mean absolute difference of the discriminators' inner layers."""
     terms = [
         functional.l1_loss(d, r.detach())
         for features, others in zip(real, decoded, strict=True)

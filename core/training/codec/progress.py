@@ -1,4 +1,4 @@
-"""What one sees of a training: usage of the codebooks, losses, reconstructions as sound and picture."""
+"""Progress of a training: codebook usage, losses, reconstructions as audio and picture."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,33 +17,33 @@ USAGE_DECAY = 0.99
 
 
 class CodebookUsage:
-    """How often each code was chosen of late; `share` of codes in use and `perplexity`, one a layer."""
+    """Recent frequency of each code; `share` of codes in use and `perplexity`, one per layer."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.counts = [torch.zeros(size) for size in sizes]
 
     def update(self, codes: Sequence[Tensor]) -> None:
-        """Takes the codes of a step, one tensor of any shape per layer."""
+        """Count the codes of a step, one tensor of any shape per layer."""
         for counts, layer in zip(self.counts, codes, strict=True):
             fresh = torch.bincount(layer.flatten().cpu(), minlength=len(counts))
             counts.mul_(USAGE_DECAY).add_(fresh, alpha=1 - USAGE_DECAY)
 
     @property
     def share(self) -> list[float]:
-        """Of the codes of a layer, those chosen in about the last hundred steps."""
+        """Share of each layer's codes that were chosen in about the last hundred steps."""
         return [
             float((counts > (1 - USAGE_DECAY) * USAGE_DECAY**100).float().mean()) for counts in self.counts
         ]
 
     @property
     def perplexity(self) -> list[float]:
-        """Number of equally frequent codes that would be as hard to guess."""
+        """Number of equally frequent codes with the same entropy, for each layer."""
         shares = [counts / counts.sum().clamp(min=1e-12) for counts in self.counts]
         return [float((-(p * p.clamp(min=1e-12).log()).sum()).exp()) for p in shares]
 
 
 def append_log(path: Path, step: int, losses: Mapping[str, float], usage: CodebookUsage) -> None:
-    """One JSON line: step, each loss, share and perplexity of each layer."""
+    """Append a JSON line: step, each loss, share and perplexity of each layer."""
     rounded = {name: round(value, 5) for name, value in losses.items()}
     seen = {
         "usage": [round(v, 4) for v in usage.share],
@@ -54,7 +54,9 @@ def append_log(path: Path, step: int, losses: Mapping[str, float], usage: Codebo
 
 
 def write_samples(folder: Path, original: Tensor, decoded: Tensor, sample_rate: int) -> None:
-    """Rows of (B, 1, T) as `N.wav`, original then decoded, and `N.png`, their spectrograms in that order."""
+    """Write rows of (B, 1, T) as `N.wav`, original then decoded, and `N.png`, their spectrograms in that
+    order.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number, (before, after) in enumerate(zip(original.cpu(), decoded.cpu(), strict=True)):
         both = torch.cat((before, after), dim=-1).clamp(-1, 1)
@@ -64,9 +66,9 @@ def write_samples(folder: Path, original: Tensor, decoded: Tensor, sample_rate: 
 
 
 def _spectrogram(samples: Tensor) -> NDArray[np.uint8]:
-    """Rows from high to low frequency; black is 80 dB below the loudest."""
+    """Return rows from high to low frequency; black is 80 dB below the loudest."""
     window = torch.hann_window(512, device=samples.device)
     magnitude = torch.stft(samples, 512, 128, window=window, return_complex=True).abs().flip(0)
     decibels = 20 * (magnitude / magnitude.max().clamp(min=1e-6)).clamp(min=1e-4).log10()
-    grey: NDArray[np.uint8] = ((decibels + 80) * 255 / 80).clamp(0, 255).to(torch.uint8).numpy()
-    return grey
+    gray: NDArray[np.uint8] = ((decibels + 80) * 255 / 80).clamp(0, 255).to(torch.uint8).numpy()
+    return gray

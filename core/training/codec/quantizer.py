@@ -1,7 +1,7 @@
-"""The residual quantizer while it learns: codebooks stay behind their projection (PAPER section 3.2).
+"""The trainable residual quantizer: codebooks followed by a projection (paper, section 3.2).
 
-Parameters carry the released names (`quantizers.N.codebook.weight`, `quantizers.N.cb_proj.*`), so that a
-trained state passes through `core.codec.files.checkpoint.canonical` like a published one.
+Parameters have the released names (`quantizers.N.codebook.weight`, `quantizers.N.cb_proj.*`), so that
+`core.codec.files.checkpoint.canonical` converts a trained state like a published one.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from core.codec.config import CodecConfig
 
 @dataclass(frozen=True)
 class Quantized:
-    """z_q (B, D, T) and the share of each layer, both straight-through; codes (B, T / stride) per layer."""
+    """z_q (B, D, T) and the part of each layer, both straight-through; codes (B, T / stride) per layer."""
 
     z_q: Tensor
     layers: list[Tensor]
@@ -26,7 +26,7 @@ class Quantized:
 
 
 class TrainableLayer(nn.Module):
-    """One layer: a codebook (N, codebook_dim), frozen or not, and the projection that learns."""
+    """One layer: a codebook (N, codebook_dim), frozen or not, and a trainable projection."""
 
     def __init__(self, codebook: Tensor, dim: int, stride: int, *, update: bool) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class TrainableLayer(nn.Module):
         self.cb_proj = nn.Linear(codebook.shape[1], dim)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, D, T) to straight-through z_q (B, D, T), codes, commitment and codebook loss."""
+        """Quantize (B, D, T) to straight-through z_q (B, D, T), codes, commitment and codebook loss."""
         pooled = functional.avg_pool1d(residual, self.stride)
         table: Tensor = self.cb_proj(self.codebook.weight)
         codes = nearest(pooled, table)
@@ -50,10 +50,10 @@ class TrainableLayer(nn.Module):
 
     @torch.no_grad()
     def match_moments(self, residual: Tensor) -> None:
-        """Gives the projected codebook the mean and covariance of the pooled residual.
+        """Give the projected codebook the mean and covariance of the pooled residual.
 
-        The principal axes of the codebook are laid on those of the residual. Without this, training from
-        a default projection ends with a handful of codes in use.
+        The principal axes of the codebook are aligned to those of the residual. Without this, training from a
+        default projection ends with a handful of codes in use.
         """
         pooled = functional.avg_pool1d(residual, self.stride).transpose(1, 2).flatten(0, 1).double()
         book = self.codebook.weight.double()
@@ -68,12 +68,12 @@ class TrainableLayer(nn.Module):
 
 @torch.no_grad()
 def nearest(pooled: Tensor, table: Tensor) -> Tensor:
-    """(B, D, T) and (N, D) to codes (B, T) of the largest cosine."""
+    """Return codes (B, T) of the largest cosine for (B, D, T) and a table (N, D)."""
     return (pooled.transpose(1, 2) @ functional.normalize(table).T).argmax(dim=-1)
 
 
 def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, D) to axes (D, D) as columns, widest first and of a fixed sign, and deviations (D,) along them."""
+    """Return the axes (D, D) of (M, D) as columns, widest first with fixed signs, and deviations (D,)."""
     variance, axes = torch.linalg.eigh(torch.cov(rows.T))
     axes, variance = axes.flip(1), variance.flip(0)
     signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
@@ -81,7 +81,7 @@ def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TrainableQuantizer(nn.Module):
-    """The layers, coarse to fine; each quantizes what the ones before it left (equations 1 and 2)."""
+    """The layers, coarse to fine; each quantizes the residual of the previous ones (equations 1 and 2)."""
 
     def __init__(self, config: CodecConfig, codebooks: Sequence[Tensor], *, update: bool) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class TrainableQuantizer(nn.Module):
 
     @torch.no_grad()
     def match_moments(self, z: Tensor) -> None:
-        """Fits every projection to the residual it will see, first layer first."""
+        """Fit every projection to the residual it will see, first layer first."""
         residual = z
         for layer in self.quantizers:
             assert isinstance(layer, TrainableLayer)

@@ -1,8 +1,8 @@
-"""What the first two layers are taught to mean (PAPER section 1.2, equations 3 and 4).
+"""Teachers of the first two layers (paper, section 3.2, equations 3 and 4).
 
 The full codec learns from a frozen T5 encoder (the text of a clip) and a frozen Whisper encoder (its frames).
-The mini codec has stand-ins that need no download: for T5 the directions of log-mel statistics that tell the
-classes of its bank apart, for Whisper the principal components of log-mel frames.
+The mini codec has stand-ins that need no download: for T5 the directions of log-mel statistics that separate
+the classes of its bank, for Whisper the principal components of log-mel frames.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,17 @@ from core.training.codec.quantizer import principal_axes
 from core.training.data.clips import Clips
 
 FRAME_STEP = 7
-"""Every so many frames of a clip the components are fitted to one: neighbours say the same."""
+"""Step between the frames to which the components are fitted: neighboring frames are alike."""
 TEXT_SCALE = 1.5
 """Root mean square of the stand-in's vectors: about that of a latent, so classes fill the semantic layer."""
 RIDGE = 0.05
-"""Share of the mean variance that is added to every direction within a class, so that none is empty."""
+"""Share of the mean variance added to every direction within a class, so that none is empty."""
 
 
 class Teacher(Protocol):
-    """Vectors for a batch: `text` (B, D) by the clips' numbers, `frames` (B, D, F) from crops (B, 1, T)."""
+    """Target vectors of a batch: `text` (B, D) by number of the clip, `frames` (B, D, F) from crops (B, 1,
+    T).
+    """
 
     def text(self, clips: Sequence[int]) -> Tensor: ...
 
@@ -35,8 +37,8 @@ class Teacher(Protocol):
 class MelTeacher:
     """Stand-ins for both teachers, fitted in closed form to a bank of clips with classes.
 
-    Frames are taken less their mean over `stride` frames, those of a semantic code: what it says already, the
-    second layer need not say again.
+    Frames are taken relative to their mean over `stride` frames, those of a semantic code: the second layer
+    need not repeat the semantic code.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class MelTeacher:
         return (self._changes(self._mel.to(crops.device)(crops)) @ self._axes.to(crops)).transpose(1, 2)
 
     def _log_mel(self, clips: Clips, index: int) -> Tensor:
-        """(bands, F), whole semantic codes."""
+        """Return (bands, F), whole semantic codes."""
         samples = torch.from_numpy(clips.samples(index))
         padded = functional.pad(
             samples, (0, -len(samples) % (self._mel.hop_length * MEL_FRAMES * self._stride))
@@ -70,7 +72,9 @@ class MelTeacher:
         return mel
 
     def _changes(self, mel: Tensor) -> Tensor:
-        """(B, bands, MEL_FRAMES * T) to (B, T, MEL_FRAMES * bands), less the mean over each semantic code."""
+        """Stack (B, bands, MEL_FRAMES * T) to (B, T, MEL_FRAMES * bands), minus the mean over each semantic
+        code.
+        """
         frames = mel.shape[2] // MEL_FRAMES
         stacked = mel.view(*mel.shape[:2], frames, MEL_FRAMES).permute(0, 3, 1, 2).flatten(1, 2)
         mean = functional.avg_pool1d(stacked, self._stride).repeat_interleave(self._stride, dim=-1)
@@ -79,21 +83,21 @@ class MelTeacher:
 
 
 def scaled_components(rows: Tensor, dim: int) -> Tensor:
-    """(M, F) to `dim` principal axes (F, dim), scaled so that the components' mean square is 1."""
+    """Return `dim` principal axes (F, dim) of (M, F), scaled so that the components' mean square is 1."""
     axes, spread = principal_axes(rows.double())
     return (axes[:, :dim] / spread[:dim].square().mean().sqrt()).float()
 
 
 def clip_statistics(mel: Tensor) -> Tensor:
-    """(bands, F) to (3 * bands,): mean, deviation, and deviation of the steps from frame to frame."""
+    """Return mean, deviation and deviation of the steps between frames: (bands, F) to (3 * bands,)."""
     steps = mel.diff(dim=1) if mel.shape[1] > 2 else torch.zeros(mel.shape[0], 2)
     return torch.cat((mel.mean(1), mel.std(1, correction=0), steps.std(1, correction=0)))
 
 
 def discriminant_vectors(statistics: Tensor, classes: Sequence[str], dim: int) -> Tensor:
-    """(M, F) and a class each to (M, dim): linear discriminants (Fisher), all scaled alike.
+    """Return linear discriminants (Fisher) of (M, F) with a class each, (M, dim), all with the same scale.
 
-    Directions in which the clips of one class differ count little, those that part the classes count most.
+    Directions in which clips of one class differ count little, those that separate the classes count most.
     """
     rows = (statistics - statistics.mean(0)).double()
     rows = rows / rows.std(0).clamp(min=1e-6)

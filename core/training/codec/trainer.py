@@ -1,7 +1,7 @@
-"""Trains a codec as a configuration says: `python -m core.training.codec.trainer CONFIG OUT [DATA]`.
+"""Training of a codec from a configuration: `python -m core.training.codec.trainer CONFIG OUT [DATA]`.
 
-OUT gets `bank.safetensors` (the data made by rule), `checkpoint.pt`, `log.jsonl`, `samples/` and at the end
-`codec/`, a directory that `LLMCodec.from_directory` reads. Called again, it goes on from the checkpoint.
+OUT gets `bank.safetensors` (the rule-made data), `checkpoint.pt`, `log.jsonl`, `samples/` and at the end
+`codec/`, a directory for `LLMCodec.from_directory`. A second call resumes from the checkpoint.
 """
 
 import json
@@ -45,7 +45,7 @@ def train_codec(
     reader: Reader | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Trains to the last step and returns the codec's directory.
+    """Train to the last step and return the codec's directory.
 
     Args:
         data: folder of the recorded sets that the configuration names.
@@ -64,7 +64,7 @@ def train_codec(
 
 
 def run(trainer: CodecTrainer, out: Path) -> None:
-    """Steps up to the last one, with a checkpoint now and then."""
+    """Train to the last step, with periodic checkpoints."""
     saved = out / "checkpoint.pt"
     if saved.exists():
         trainer.load(saved)
@@ -86,7 +86,7 @@ def run(trainer: CodecTrainer, out: Path) -> None:
 def write_codec(
     trainer: CodecTrainer, path: Path, words: tuple[str, ...] = (), tokenizer: Path | None = None
 ) -> Path:
-    """The trained codec in the project's own form."""
+    """Write the trained codec in the project's own form."""
     state = {name: tensor.cpu() for name, tensor in trainer.networks.state_dict().items()}
     checkpoint.write_directory(path, trainer.config.codec, checkpoint.canonical(state), words, tokenizer)
     return path
@@ -95,7 +95,7 @@ def write_codec(
 def read_clips(
     config: TrainingConfig, here: Path, out: Path, data: Path | None, reader: Reader
 ) -> Bank | ManifestClips:
-    """The bank, made once, or the rows of a manifest."""
+    """Read the bank, building it if needed, or the rows of a manifest."""
     source = config.data
     if source.manifest:
         lines = (here / source.manifest).read_text(encoding="utf-8").splitlines()
@@ -112,7 +112,7 @@ def read_clips(
 
 
 def file_reader(sample_rate: int) -> Reader:
-    """Reads audio files of this machine as mono samples at that rate."""
+    """Return a reader of local audio files as mono samples at that rate."""
 
     def read(path: str) -> Samples:
         samples: Samples = read_waveform(path, sample_rate)[0][0, 0].numpy()
@@ -122,7 +122,7 @@ def file_reader(sample_rate: int) -> Reader:
 
 
 def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips, device: str) -> Teacher:
-    """Frozen T5 and Whisper where the configuration names them, else stand-ins fitted to the clips."""
+    """Return frozen T5 and Whisper if the configuration names them, else stand-ins fitted to the clips."""
     source, codec = config.teachers, config.codec
     if source.t5 and source.whisper:
         from core.training.codec.frozen_teachers import FrozenTeacher  # transformers takes seconds to import
@@ -141,7 +141,7 @@ def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips
 
 
 def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:
-    """One (N, codebook_dim) table for each layer: the words', then the whole vocabulary's."""
+    """Return one (N, codebook_dim) table for each layer: the words', then the whole vocabulary's."""
     source, codec = config.codebooks, config.codec
     if source.embeddings is None:
         generator = torch.Generator().manual_seed(config.seed)
@@ -153,12 +153,12 @@ def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:
 
 
 def read_semantic_words(config: TrainingConfig, here: Path) -> tuple[str, ...]:
-    """The word of each semantic code, or none."""
+    """Return the word of each semantic code, or none."""
     return read_words(here / config.codebooks.words) if config.codebooks.words else ()
 
 
 def word_vectors(table: Tensor, words: tuple[str, ...], tokenizer: TextTokenizer) -> Tensor:
-    """(words, D): the mean of the vectors of each word's ids (PAPER section 1.1)."""
+    """Return (words, D): the mean of the vectors of each word's ids (paper, section 3.2)."""
     return torch.stack([table[tokenizer.encode(word)].mean(0) for word in words])
 
 

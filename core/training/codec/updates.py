@@ -1,8 +1,8 @@
-"""The updates of an LLM-Codec in training, the mini one or the released shape (PAPER sections 1.2 and 1.3).
+"""The updates of an LLM-Codec in training, the mini one or the released shape (paper, section 3.2).
 
-First without quantization; then the projections are matched to the latents, and all of it trains on. What is
-drawn at a step follows from the seed and the number of the step, so a training that goes on from a checkpoint
-is the same, bit for bit, as one that was never stopped.
+Training begins without quantization; then the projections are matched to the latents, and everything trains
+on. The random draws of a step depend on the seed and the step alone, so a training resumed from a checkpoint
+equals, bit for bit, one that was never stopped.
 """
 
 import math
@@ -31,7 +31,7 @@ from core.training.codec.teachers import Teacher
 from core.training.data.clips import Clips, augment, draw_crops
 
 RISE_STEPS = 50
-"""Steps over which the learning rate rises from nothing."""
+"""Steps over which the learning rate rises from 0."""
 MIN_RATE_SHARE = 0.01
 """Share of the learning rate at the end of the cosine schedule."""
 MATCH_BATCHES = 16
@@ -88,7 +88,7 @@ class CodecTrainer:
         )
 
     def train_step(self) -> dict[str, float]:
-        """One update; returns the mean of each loss over its parts."""
+        """Make one update; return the mean of each loss over its parts."""
         self._set_rates()
         if self.step == self.config.warmup_steps:
             self.networks.quantizer.match_moments(self._latents())
@@ -110,7 +110,7 @@ class CodecTrainer:
 
     @torch.no_grad()
     def _latents(self) -> Tensor:
-        """(B, D, T) of crops beside those that are trained on."""
+        """Return (B, D, T) latents of crops that are not trained on at this step."""
         latents = [self.networks.encoder(self._draw(128 + part)[0]) for part in range(MATCH_BATCHES)]
         return torch.cat(latents)
 
@@ -136,7 +136,9 @@ class CodecTrainer:
         return losses
 
     def _draw(self, part: int) -> tuple[Tensor, list[int]]:
-        """Crops that depend on seed, step and part alone, and the clips they are of."""
+        """Draw crops that depend on seed, step and part alone, and return them with the numbers of their
+        clips.
+        """
         generator = torch.Generator().manual_seed(self._seed(part))
         crops, drawn = draw_crops(self.clips, generator, self.config.batch, self.config.crop_length)
         crops = augment(crops, generator) if self.config.augment else crops
@@ -160,7 +162,7 @@ class CodecTrainer:
         return losses
 
     def _judge(self, decoded: Tensor, crops: Tensor) -> Losses:
-        """Gradients for the discriminators at once; the losses of the generator are returned."""
+        """Compute the discriminators' gradients, and return the generator's losses."""
         real_scores, real_features = self.discriminators(crops)
         fake_scores, _ = self.discriminators(decoded.detach())
         judged = discriminator_loss(real_scores, fake_scores, self.config.gan)
@@ -186,7 +188,7 @@ class CodecTrainer:
 
     @torch.no_grad()
     def reconstruct(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first crops of the training, and what is decoded from their codes: both (count, 1, T)."""
+        """Return the first crops of the training and their decoded codes, both (count, 1, T)."""
         generator = torch.Generator().manual_seed(self.config.seed)
         crops, _ = draw_crops(self.clips, generator, count, self.config.crop_length)
         z = self.networks.encoder(crops.to(self.device))
@@ -219,7 +221,7 @@ class CodecTrainer:
 
 
 def learning_rate_share(config: TrainingConfig, step: int) -> float:
-    """Of the full learning rate, at a step: rising, then along the schedule."""
+    """Return the share of the full learning rate at a step: a rise, then the schedule."""
     rise = min(1.0, (step + 1) / RISE_STEPS)
     if config.schedule == "exponential":
         return rise * config.decay**step

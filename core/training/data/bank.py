@@ -1,6 +1,6 @@
-"""Clips of known classes as codes: what few-shot episodes are drawn from.
+"""Clips of known classes as codes, for few-shot episodes.
 
-The samples come from the bank of the codec's training (core.training.data.clips); this module only encodes
+The samples come from the bank of the codec's training (core.training.data.clips). This module only encodes
 them and keeps the codes by class, so that another codec needs no new samples.
 """
 
@@ -32,7 +32,7 @@ class TokenBank:
     names: tuple[str, ...]
 
     def classes(self, smallest: int) -> dict[str, list[list[int]]]:
-        """For each kind its classes of at least `smallest` clips, as clip numbers."""
+        """Return for each kind its classes of at least `smallest` clips, as clip numbers."""
         members: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, key in enumerate(zip(self.kinds, self.names, strict=True)):
             members[key].append(number)
@@ -43,7 +43,7 @@ class TokenBank:
         return dict(classes)
 
     def only(self, numbers: Sequence[int]) -> "TokenBank":
-        """The clips of these numbers."""
+        """Return the clips with these numbers."""
         return TokenBank(
             tuple(self.clips[number] for number in numbers),
             tuple(self.kinds[number] for number in numbers),
@@ -52,7 +52,7 @@ class TokenBank:
 
 
 def merge_banks(banks: Sequence[TokenBank]) -> TokenBank:
-    """All clips of several banks as one."""
+    """Join several banks into one."""
     return TokenBank(
         tuple(clip for bank in banks for clip in bank.clips),
         tuple(kind for bank in banks for kind in bank.kinds),
@@ -61,7 +61,7 @@ def merge_banks(banks: Sequence[TokenBank]) -> TokenBank:
 
 
 def token_bank(path: Path, bank: Bank, codec: LLMCodec) -> TokenBank:
-    """The bank's codes, encoded once for this codec and kept in the folder `path`."""
+    """Return the bank's codes, encoded once for this codec and kept in the folder `path`."""
     file = path / f"codes-{bank.sha256[:12]}-{codec.fingerprint[:12]}.safetensors"
     if not file.exists():
         path.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""What a codec learns from: clips with a text or class each, and random crops of them.
+"""Training data of a codec: clips with a text or class each, and random crops of them.
 
-The bank is made by rule (core.training.data.sounds) and by espeak-ng (core.training.data.speech), once, from
-a seed, and kept as one file whose hash goes into the model card; recorded speech joins it through a reader
-that is passed in.
+The bank is built once, from a seed, by rule (core.training.data.sounds) and by espeak-ng
+(core.training.data.speech), and kept as one file, whose hash is in the model card. Recorded speech is added
+through a reader passed as an argument.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from core.training.data.sounds import sound_class
 from core.training.data.speech import VOICES, speak
 
 Reader = Callable[[str], Samples]
-"""A path or URI to its samples: (T,) float32, mono, at the codec's rate."""
+"""Reads a path or URI as samples: (T,) float32, mono, at the codec's rate."""
 
 SOUND, SPEECH = "sound", "speech"
 WORDS_PER_PHRASE = 3
@@ -34,8 +34,10 @@ WORDS_PER_PHRASE = 3
 
 @dataclass(frozen=True)
 class BankSpec:
-    """How much of what. A class of sounds or speech has `takes` clips; a class of speech is a phrase said by
-    many voices, or a voice that says many phrases."""
+    """Size of a bank. A class of sounds or speech has `takes` clips.
+
+    A class of speech is a phrase in many voices, or a voice with many phrases.
+    """
 
     sound_classes: int
     speech_classes: int
@@ -46,7 +48,7 @@ class BankSpec:
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """Samples and what they are: the class or transcript that a semantic teacher reads."""
+    """Samples, their kind, and the class or transcript for a semantic teacher."""
 
     samples: Samples
     kind: str
@@ -80,7 +82,7 @@ class ManifestClips:
 
 
 class Bank:
-    """Clips of one file: all samples in a row as int16, with lengths, kinds and texts."""
+    """Clips of one file: concatenated int16 samples, with lengths, kinds and texts."""
 
     def __init__(self, path: Path) -> None:
         with safe_open(path, "numpy") as file:
@@ -98,7 +100,7 @@ class Bank:
         return len(self.texts)
 
     def share(self, shares: Mapping[str, float]) -> None:
-        """Draws each kind that often, its clips alike; a kind without a share is not drawn."""
+        """Set how often each kind is drawn, its clips equally; a kind without a share is not drawn."""
         counts = Counter(self.kinds)
         self.weights = torch.tensor([shares.get(kind, 0.0) / counts[kind] for kind in self.kinds])
 
@@ -112,7 +114,7 @@ class Bank:
 
 
 def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
-    """Keeps the clips as one file and reads it back."""
+    """Write the clips to one file and read it back."""
     kept = list(clips)
     samples = np.concatenate(
         [np.round(np.clip(clip.samples, -1, 1) * 32767).astype(np.int16) for clip in kept]
@@ -125,7 +127,7 @@ def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
 
 
 def make_clips(spec: BankSpec, recorded: Iterable[TrainingClip] = ()) -> Iterator[TrainingClip]:
-    """All clips of the bank: sounds, speech by rule, then what was recorded."""
+    """Yield all clips of the bank: sounds, rule-made speech, then recordings."""
     for number in range(spec.sound_classes):
         kind = sound_class(spec.seed * 1_000_000 + number)
         for take in range(spec.takes):
@@ -135,7 +137,7 @@ def make_clips(spec: BankSpec, recorded: Iterable[TrainingClip] = ()) -> Iterato
 
 
 def spoken_clips(spec: BankSpec) -> Iterator[TrainingClip]:
-    """Classes of speech: even ones are a phrase in many voices, odd ones a voice with many phrases."""
+    """Yield classes of speech: even ones are a phrase in many voices, odd ones a voice with many phrases."""
     rng = np.random.default_rng([spec.seed, 1])
     phrases = _phrases(spec)
     for number in range(spec.speech_classes):
@@ -148,7 +150,7 @@ def spoken_clips(spec: BankSpec) -> Iterator[TrainingClip]:
 
 
 Manner = tuple[str, int, int]
-"""Voice, words a minute, pitch."""
+"""Voice, words per minute, pitch."""
 
 
 def draw_manner(rng: np.random.Generator) -> Manner:
@@ -161,7 +163,7 @@ def spoken(phrase: str, manner: Manner) -> Samples:
 
 
 def _phrases(spec: BankSpec) -> Iterator[str]:
-    """A few plain words each."""
+    """Yield phrases of a few plain words."""
     words = read_word_list()
     plain = {word for listed in words.values() for word in listed}
     count = spec.speech_classes * (spec.takes + 1)
@@ -174,7 +176,7 @@ def _phrases(spec: BankSpec) -> Iterator[str]:
 def draw_crops(
     clips: Clips, generator: torch.Generator, batch: int, num_samples: int
 ) -> tuple[Tensor, list[int]]:
-    """Random crops (batch, 1, num_samples) and the clips they are of; a short clip lies anywhere in zeros."""
+    """Draw random crops (batch, 1, num_samples) and their clip numbers; a short clip is padded at random."""
     drawn = torch.multinomial(clips.weights, batch, replacement=True, generator=generator).tolist()
     crops = [_crop(torch.from_numpy(clips.samples(index)), generator, num_samples) for index in drawn]
     return torch.stack(crops).unsqueeze(1), drawn
@@ -189,9 +191,9 @@ def _crop(samples: Tensor, generator: torch.Generator, num_samples: int) -> Tens
 
 
 def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Other speeds (so other pitches), a third of the crops with another one behind it, other loudness.
+    """Vary speed (and pitch) and level, and mix a third of the crops with another one.
 
-    (B, 1, T) in and out. The neighbour in the batch is the noise, 0 to 20 dB below.
+    (B, 1, T) in and out. The neighbor in the batch is the noise, 0 to 20 dB below.
     """
     rows = [_change_speed(crop, generator) for crop in crops]
     changed = torch.stack(rows)
@@ -210,7 +212,7 @@ def _decibels(count: int, low: float, high: float, generator: torch.Generator) -
 
 
 def _change_speed(crop: Tensor, generator: torch.Generator) -> Tensor:
-    """(1, T) to (1, T), up to a seventh faster or slower."""
+    """Resample (1, T) to (1, T), up to a seventh faster or slower."""
     length = crop.shape[-1]
     ratio = float(0.86 + 0.3 * torch.rand(1, generator=generator))
     stretched = functional.interpolate(crop.unsqueeze(0), size=round(length * ratio), mode="linear").squeeze(
@@ -220,7 +222,7 @@ def _change_speed(crop: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[TrainingClip]:
-    """The clips of ROOT/<set>/dev/manifest.jsonl; each row's path is relative to ROOT."""
+    """Yield the clips of ROOT/<set>/dev/manifest.jsonl; each row's path is relative to ROOT."""
     for name in sets:
         lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
         for row in map(json.loads, lines):

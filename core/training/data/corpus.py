@@ -1,4 +1,4 @@
-"""The text that the small tokenizer learns from: sentences made of our own list of English words."""
+"""Training text of the small tokenizer: sentences built from our own list of English words."""
 
 import random
 import re
@@ -26,7 +26,7 @@ PROMPT_LINES = (
 )
 
 CHARACTERS = " ".join([*map(chr, range(0x21, 0x7F)), *"àáâãäåæçèéêëìíîïñòóôõöøœùúûüýßÄÅÉÖØÜ"])
-"""Each has a piece of its own; every other character is spelled in byte pieces."""
+"""Characters with a piece of their own; all others are spelled in byte pieces."""
 
 TEMPLATES = (
     "The {adjective} {noun} can {verb} the {noun} {adverb}.",
@@ -47,11 +47,11 @@ TEMPLATES = (
 )
 
 BARE_KINDS = ("label", "label", "sound", "animal", "feeling", "accent")
-"""Labels stand in quotes in an instruction, where no space precedes them: that form needs pieces too."""
+"""Labels are quoted in an instruction, without a space before them: that form needs pieces too."""
 
 
 def read_word_list(path: Path = WORD_LIST) -> WordList:
-    """The words of each `[kind]`, in the order of the file; lines that begin with # are remarks."""
+    """Read the words of each `[kind]`, in the order of the file; lines that begin with # are comments."""
     words: dict[str, tuple[str, ...]] = {}
     kind = ""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -63,9 +63,9 @@ def read_word_list(path: Path = WORD_LIST) -> WordList:
 
 
 def sentences(words: WordList, seed: int, *, count: int = 20000) -> Iterator[str]:
-    """Lines of text without newlines, the same for the same seed.
+    """Yield lines of text without newlines, the same for the same seed.
 
-    Every word occurs many times, so that even the last of the list shapes the pieces.
+    Every word occurs many times, so that even the last of the list influences the pieces.
     """
     random_words = _WeightedWords(words, random.Random(seed))
     yield CHARACTERS
@@ -79,7 +79,7 @@ def sentences(words: WordList, seed: int, *, count: int = 20000) -> Iterator[str
 
 
 class _WeightedWords:
-    """Draws words of a kind; a word's weight falls with its rank."""
+    """Random words of a kind; a word's weight falls with its rank."""
 
     def __init__(self, words: WordList, rng: random.Random) -> None:
         self._words = words
@@ -95,6 +95,6 @@ class _WeightedWords:
         return re.sub(r"\{(\w+)\}", lambda match: self.draw(match[1]), template)
 
     def instruction(self) -> str:
-        """An instruction's label list: `output is one of ['dog' or 'mouse_click']`."""
+        """Return an instruction's label list: `output is one of ['dog' or 'mouse_click']`."""
         labels = [self.draw(self._rng.choice(BARE_KINDS)) for _ in range(self._rng.randint(2, 6))]
         return f"output is one of [{' or '.join(repr(label) for label in labels)}]"

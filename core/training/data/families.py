@@ -1,7 +1,7 @@
-"""Ten families of synthetic sound events: each turns a handful of numbers into the samples of one event.
+"""Ten families of synthetic sound events: each renders the samples of one event from a few numbers.
 
-A family is its parameters' ranges and a function; what a class of sounds is made of, and how its events
-follow one another, is in `core.training.data.sounds`.
+A family has the ranges of its parameters and a function. Classes of sounds, and the rhythm of their events,
+are in `core.training.data.sounds`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
 MAX_FREQUENCY = 7600.0
-"""Hz; partials above it are left out, so that nothing folds back below the Nyquist frequency."""
+"""Hz; higher partials are left out to avoid aliasing."""
 
 Samples = NDArray[np.float32]
 Values = Mapping[str, float]
@@ -21,7 +21,7 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Range:
-    """Where a parameter lies; `log` draws it evenly in octaves."""
+    """Range of a parameter; `log` draws it uniformly in octaves."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ class Range:
 
 @dataclass(frozen=True)
 class SoundFamily:
-    """`synthesize(values, rng, num_samples)` gives the bare samples of one event, without its envelope."""
+    """`synthesize(values, rng, num_samples)` returns the samples of one event, without its envelope."""
 
     ranges: Mapping[str, Range]
     synthesize: Callable[[Values, Generator, int], Samples]
@@ -47,14 +47,14 @@ class SoundFamily:
         return {name: bounds.draw(rng) for name, bounds in self.ranges.items()}
 
     def jitter(self, values: Values, strength: float, rng: Generator) -> dict[str, float]:
-        """Each value times a factor of about 1 ± strength, kept inside its range."""
+        """Multiply each value by a factor of about 1 ± strength, within its range."""
         factors = np.exp(strength * rng.standard_normal(len(values)))
         moved = {name: values[name] * float(factor) for name, factor in zip(values, factors, strict=True)}
         return {name: self.ranges[name].clip(value) for name, value in moved.items()}
 
 
 def harmonic(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """A pitch with its partials; odd ones can dominate, as in a clarinet."""
+    """Render a pitch with its partials; odd ones can dominate, as in a clarinet."""
     seconds = _seconds(num_samples)
     wobble = values["vibrato"] * np.sin(2 * np.pi * values["vibrato_rate"] * seconds + _angle(rng))
     pitch = values["pitch"] * (1 + wobble) * 2 ** (values["glide"] * seconds)
@@ -62,7 +62,7 @@ def harmonic(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 
 def chirp(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """A sweep from one frequency to another; with `back` near 1 it returns."""
+    """Render a sweep from one frequency to another; with `back` near 1 it returns."""
     x = np.linspace(0, 1, num_samples, dtype=np.float32)
     there_and_back = 1 - np.abs(2 * x - 1)
     course = ((1 - values["back"]) * x + values["back"] * there_and_back) ** values["curve"]
@@ -71,17 +71,17 @@ def chirp(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 
 def burst(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """Dying noise with two broad peaks, the upper one dying first."""
+    """Render decaying noise with two broad peaks, the upper one decaying first."""
     seconds = _seconds(num_samples)
-    centres = (values["centre"], values["centre"] * values["ratio"])
-    low, high = (shaped_noise(rng, num_samples, _bump(num_samples, c, values["width"])) for c in centres)
+    centers = (values["center"], values["center"] * values["ratio"])
+    low, high = (shaped_noise(rng, num_samples, _bump(num_samples, c, values["width"])) for c in centers)
     low *= np.exp(-seconds / values["decay"])
     high *= np.exp(-3 * seconds / values["decay"])
     return low + high
 
 
 def modal(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """A struck body: five decaying modes and the noise of the stroke."""
+    """Render a struck body: five decaying modes and the noise of the stroke."""
     seconds = _seconds(num_samples)
     ratios = np.cumprod([1.0] + [values[f"ratio{mode}"] for mode in range(1, 5)])
     sound = values["stroke"] * rng.standard_normal(num_samples, dtype=np.float32) * np.exp(-seconds / 0.004)
@@ -93,15 +93,15 @@ def modal(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 
 def pulsed_noise(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """Noise whose loudness beats: wings, motors, sawing."""
-    noise = shaped_noise(rng, num_samples, _bump(num_samples, values["centre"], values["width"]))
+    """Render noise with pulsating loudness: wings, motors, sawing."""
+    noise = shaped_noise(rng, num_samples, _bump(num_samples, values["center"], values["width"]))
     beat = 0.5 + 0.5 * np.sin(2 * np.pi * values["rate"] * _seconds(num_samples) + _angle(rng))
     loudness = 1 - values["depth"] + values["depth"] * beat ** values["sharpness"]
     return np.asarray(noise * loudness, dtype=np.float32)
 
 
 def frequency_modulation(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """Two oscillators, one bending the other: metallic to harsh."""
+    """Render two oscillators, one modulating the other: metallic to harsh."""
     seconds = _seconds(num_samples)
     index = values["index"] * np.exp(-values["index_decay"] * seconds)
     angle = 2 * np.pi * values["carrier"] * seconds
@@ -110,15 +110,15 @@ def frequency_modulation(values: Values, rng: Generator, num_samples: int) -> Sa
 
 
 def steady_noise(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """Sloping noise with one peak: wind, water, a fan."""
+    """Render sloping noise with one peak: wind, water, a fan."""
     frequencies = _frequencies(num_samples)
     slope = (frequencies / 1000) ** -values["slope"]
-    peak = values["peak"] * _bump(num_samples, values["centre"], values["width"])
+    peak = values["peak"] * _bump(num_samples, values["center"], values["width"])
     return shaped_noise(rng, num_samples, slope * (1 + peak) * (frequencies > 40))
 
 
 def voice(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """A glottal pulse train and breath through three formants."""
+    """Render a glottal pulse train and breath through three formants."""
     x = np.linspace(0, 1, num_samples, dtype=np.float32)
     wander = 1 + 0.02 * np.sin(2 * np.pi * (5 * _seconds(num_samples) + rng.uniform()))
     pitch = values["pitch"] * values["glide"] ** x * wander
@@ -130,19 +130,19 @@ def voice(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 
 def crackle(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """Random short clicks of one body, of very unequal strength: fire, drops, gravel."""
+    """Render random short clicks of one body, of very unequal strength: fire, drops, gravel."""
     seconds = _seconds(num_samples)
     clicks = np.zeros(num_samples, dtype=np.float32)
     places = rng.integers(0, num_samples, max(1, rng.poisson(values["rate"] * num_samples / SAMPLE_RATE)))
     np.add.at(clicks, places, rng.lognormal(0, values["spread"], len(places)).astype(np.float32))
-    ringing = np.sin(2 * np.pi * values["centre"] * seconds)
+    ringing = np.sin(2 * np.pi * values["center"] * seconds)
     ringing += 0.3 * rng.standard_normal(num_samples, dtype=np.float32)
     kernel = np.exp(-seconds / values["decay"]) * ringing
     return np.fft.irfft(np.fft.rfft(clicks) * np.fft.rfft(kernel), num_samples).astype(np.float32)
 
 
 def siren(values: Values, rng: Generator, num_samples: int) -> Samples:
-    """A tone that moves between two pitches again and again; `hardness` makes it jump, `rise` leans it."""
+    """Render a tone that alternates between two pitches; `hardness` makes it jump, `rise` skews it."""
     place = (values["rate"] * _seconds(num_samples) + rng.uniform()) % 1
     rise = values["rise"]
     triangle = np.where(place < rise, place / rise, (1 - place) / (1 - rise)) * 2 - 1
@@ -151,13 +151,13 @@ def siren(values: Values, rng: Generator, num_samples: int) -> Samples:
 
 
 def shaped_noise(rng: Generator, num_samples: int, gain: NDArray[np.floating]) -> Samples:
-    """Gaussian noise with the given gain per frequency, (num_samples // 2 + 1,)."""
+    """Return Gaussian noise with the given gain per frequency, (num_samples // 2 + 1,)."""
     real, imaginary = rng.standard_normal((2, num_samples // 2 + 1), dtype=np.float32) * gain
     return _normalized(np.fft.irfft(real + 1j * imaginary, num_samples))
 
 
 def _partials(frequency: NDArray[np.floating], count: int, tilt: float, *, even: float = 1.0) -> Samples:
-    """Partials 1 to `count` of a moving pitch, falling by `tilt`; even ones are scaled by `even`."""
+    """Return partials 1 to `count` of a moving pitch, falling by `tilt`; even ones are scaled by `even`."""
     count = min(count, max(1, int(MAX_FREQUENCY / max(float(frequency.max(initial=0)), 1.0))))
     turn = np.exp(2j * np.pi * (_cycles(frequency) % 1)).astype(np.complex64)
     wave, total = turn.copy(), np.zeros(len(turn), dtype=np.float32)
@@ -183,14 +183,14 @@ def _frequencies(num_samples: int) -> Samples:
     return np.asarray(np.maximum(np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE), 1), dtype=np.float32)
 
 
-def _bump(num_samples: int, centre: float, width: float) -> Samples:
-    """A smooth peak at `centre` Hz, `width` in units of e (0.35 is half an octave)."""
-    distance = np.log(_frequencies(num_samples) / centre) / width
+def _bump(num_samples: int, center: float, width: float) -> Samples:
+    """Return a smooth peak at `center` Hz, `width` in units of e (0.35 is half an octave)."""
+    distance = np.log(_frequencies(num_samples) / center) / width
     return np.asarray(np.exp(-0.5 * distance**2), dtype=np.float32)
 
 
 def _normalized(samples: NDArray[np.floating]) -> Samples:
-    """The samples at a mean square of 1, so that layers can be weighed against each other."""
+    """Scale the samples to a mean square of 1, so that layers can be weighted against each other."""
     power = float(np.mean(samples**2)) if len(samples) else 0.0
     return np.asarray(samples / np.sqrt(power + 1e-12), dtype=np.float32)
 
@@ -220,7 +220,7 @@ FAMILIES: Mapping[str, SoundFamily] = {
     ),
     "burst": SoundFamily(
         {
-            "centre": Range(150, 3500, log=True),
+            "center": Range(150, 3500, log=True),
             "ratio": Range(1.3, 4),
             "width": Range(0.12, 0.8, log=True),
             "decay": Range(0.012, 0.4, log=True),
@@ -239,7 +239,7 @@ FAMILIES: Mapping[str, SoundFamily] = {
     ),
     "pulsed_noise": SoundFamily(
         {
-            "centre": Range(120, 5000, log=True),
+            "center": Range(120, 5000, log=True),
             "width": Range(0.15, 1.2, log=True),
             "rate": Range(3, 60, log=True),
             "depth": Range(0.5, 1),
@@ -260,7 +260,7 @@ FAMILIES: Mapping[str, SoundFamily] = {
         {
             "slope": Range(-0.5, 1.6),
             "peak": Range(0.2, 12, log=True),
-            "centre": Range(150, 6000, log=True),
+            "center": Range(150, 6000, log=True),
             "width": Range(0.08, 0.8, log=True),
         },
         steady_noise,
@@ -280,7 +280,7 @@ FAMILIES: Mapping[str, SoundFamily] = {
         {
             "rate": Range(6, 600, log=True),
             "spread": Range(0.2, 1.6),
-            "centre": Range(250, 6500, log=True),
+            "center": Range(250, 6500, log=True),
             "decay": Range(0.0008, 0.02, log=True),
         },
         crackle,

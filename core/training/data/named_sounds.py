@@ -1,4 +1,4 @@
-"""A few sounds that people recognise, with their parameters written down: for the demonstration."""
+"""A few recognizable sounds with fixed parameters, for the demo."""
 
 from collections.abc import Mapping
 
@@ -25,9 +25,9 @@ _BELL = Layer(
     Rhythm(event=1.6, period=1.3, irregularity=0.05, attack=0.002, release=0.3),
 )
 
-_DROPS = Layer("crackle", {"rate": 320, "spread": 1.1, "centre": 4200, "decay": 0.001}, Rhythm(attack=0.2))
+_DROPS = Layer("crackle", {"rate": 320, "spread": 1.1, "center": 4200, "decay": 0.001}, Rhythm(attack=0.2))
 _DRIZZLE = Layer(
-    "steady_noise", {"slope": -0.1, "peak": 2.0, "centre": 5000, "width": 0.6}, Rhythm(attack=0.2), gain=0.6
+    "steady_noise", {"slope": -0.1, "peak": 2.0, "center": 5000, "width": 0.6}, Rhythm(attack=0.2), gain=0.6
 )
 
 _BARKING = Rhythm(event=0.16, period=0.34, group=2, pause=0.45, irregularity=0.1, attack=0.012, release=0.08)
@@ -79,13 +79,13 @@ _PISTONS = Layer(
 )
 _EXHAUST = Layer(
     "pulsed_noise",
-    {"centre": 300, "width": 0.9, "rate": 29, "depth": 0.8, "sharpness": 2},
+    {"center": 300, "width": 0.9, "rate": 29, "depth": 0.8, "sharpness": 2},
     Rhythm(attack=0.1),
     gain=0.5,
 )
 
 _SNR_DB = (20.0, 50.0)
-"""People recognise them at less, but a demonstration should not be about noise."""
+"""They are recognizable with more noise too, but a demonstration should not be about noise."""
 
 NAMED_SOUNDS: Mapping[str, SoundClass] = {
     sound.name: sound

@@ -1,8 +1,8 @@
-"""Sound events made by rule: classes by the million, each a draw of parameters, each rendering another take.
+"""Rule-made sound events: random classes of parameters, each with any number of takes.
 
 A class is one or two families of `core.training.data.families`, the rhythm of their events, and how much its
-takes differ. A take is a class seen through chance: other parameters nearby, another place in time, another
-room, microphone, background and loudness. Everything follows from the two seeds.
+takes differ. A take varies the class: nearby parameters, other positions in time, another room, microphone,
+background and loudness. Everything follows from the two seeds.
 """
 
 import math
@@ -19,19 +19,21 @@ LONGEST_TAIL = 4096
 """Samples of reverberation that may follow the last event (0.26 s)."""
 
 FAST_STEP = 256
-"""Events are made in multiples of it and cut: Fourier transforms of odd lengths take several times longer."""
+"""Events are rendered in multiples of it and cut: Fourier transforms of odd lengths take several times
+longer.
+"""
 
 REFERENCE_PEAK = 0.9
-"""The loudest take peaks here, the quietest 24 dB below."""
+"""Peak of the loudest take; the quietest is 24 dB lower."""
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How events follow one another; times in seconds.
+    """The sequence of events; times in seconds.
 
     Events last `event` and begin every `period`; after `group` of them comes a `pause`. An infinite event
-    fills the clip, an infinite period means one event. `irregularity` is the deviation of the gaps as a
-    share of the period. `swell_depth` lowers the sound slowly and periodically, `swell_rate` times a second.
+    fills the clip, an infinite period means one event. `irregularity` is the deviation of the gaps as a share
+    of the period. `swell_depth` lowers the sound slowly and periodically, `swell_rate` times a second.
     """
 
     event: float = math.inf
@@ -45,7 +47,7 @@ class Rhythm:
     swell_depth: float = 0.0
 
     def onsets(self, duration: float, rng: Generator) -> Iterator[float]:
-        """Start of each event that begins within `duration`."""
+        """Yield the start of each event that begins within `duration`."""
         if math.isinf(self.period):
             room = 0.1 if math.isinf(self.event) else max(duration - self.event, 0.0)
             yield float(rng.uniform(0, min(room, duration / 2)))
@@ -60,7 +62,7 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Layer:
-    """One family with its parameters, its rhythm and its loudness beside the other layer."""
+    """One family with its parameters, its rhythm and its gain relative to the other layer."""
 
     family: str
     values: Mapping[str, float]
@@ -72,8 +74,8 @@ class Layer:
 class SoundClass:
     """A kind of sound.
 
-    `jitter` is how far the parameters of two takes lie apart, as a share; the background of a take lies
-    within `snr_db` below it.
+    `jitter` is the deviation of the parameters of a take, as a share. The signal-to-noise ratio of a take is
+    within `snr_db`.
     """
 
     name: str
@@ -82,7 +84,7 @@ class SoundClass:
     snr_db: tuple[float, float] = (5.0, 50.0)
 
     def render(self, seed: int, duration: float = 1.92) -> Samples:
-        """One take: (round(duration * 16000),) float32, mono, peak at most 0.9."""
+        """Render one take: (round(duration * 16000),) float32, mono, peak at most 0.9."""
         if duration <= 0:
             raise ValueError(f"a take of {duration} s was asked for: the duration must be above 0")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed])
@@ -96,7 +98,7 @@ class SoundClass:
 
 
 def sound_class(seed: int) -> SoundClass:
-    """The random class of that seed; a fifth of all classes mixes two families."""
+    """Return the random class of a seed; a fifth of all classes mixes two families."""
     rng = np.random.default_rng([zlib.crc32(b"sound class"), seed])
     layers = [_draw_layer(rng)]
     if rng.uniform() < 0.2:
@@ -105,9 +107,9 @@ def sound_class(seed: int) -> SoundClass:
 
 
 def add_noise(clean: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Clean plus noise at that ratio of mean squares in dB, as long as clean; a short noise is repeated.
+    """Add noise at a ratio of mean squares in dB, as long as clean; a short noise is repeated.
 
-    The clean part keeps its scale, so the sum may pass ±1. Raises ValueError when either is all zero.
+    The clean part keeps its scale, so the sum may exceed ±1. Raises ValueError when either is all zero.
     """
     noise = np.resize(noise, len(clean))
     clean_power, noise_power = float(np.mean(clean**2)), float(np.mean(noise**2))
@@ -123,7 +125,7 @@ def _draw_layer(rng: Generator, gain: float = 1.0) -> Layer:
 
 
 def _draw_rhythm(rng: Generator) -> Rhythm:
-    """Sustained, swelling, single, repeated or grouped events, each as likely."""
+    """Draw sustained, swelling, single, repeated or grouped events with equal probability."""
     event = float(np.exp(rng.uniform(np.log(0.05), np.log(0.6))))
     attack = float(np.exp(rng.uniform(np.log(0.002), np.log(0.3 * event))))
     release = float(rng.uniform(0.05, 0.6)) * event
@@ -145,7 +147,7 @@ def _draw_rhythm(rng: Generator) -> Rhythm:
 
 
 def _render_layer(layer: Layer, jitter: float, num_samples: int, rng: Generator) -> Samples:
-    """The events of a layer on an empty clip, at a mean square of about 1 where they sound."""
+    """Render the events of a layer on an empty clip, with a mean square of 1."""
     family, rhythm = FAMILIES[layer.family], layer.rhythm
     take = family.jitter(layer.values, jitter, rng)
     stretch = float(np.exp(jitter * rng.standard_normal()))
@@ -162,7 +164,7 @@ def _render_layer(layer: Layer, jitter: float, num_samples: int, rng: Generator)
 
 
 def _envelope(rhythm: Rhythm, num_samples: int) -> Samples:
-    """Rises over the attack and falls over the release, both without a corner that clicks."""
+    """Return a rise over the attack and a fall over the release, both without clicks."""
     ahead = np.arange(1, num_samples + 1, dtype=np.float32) / SAMPLE_RATE
     rising = np.minimum(ahead / max(rhythm.attack, 0.001), 1)
     falling = np.minimum(ahead[::-1] / max(rhythm.release, 0.001), 1)
@@ -175,7 +177,7 @@ def _swell(rhythm: Rhythm, num_samples: int, rng: Generator) -> Samples:
 
 
 def _through_a_room(dry: Samples, rng: Generator) -> Samples:
-    """One multiplication in the spectrum: a small room, a microphone's curve and its upper limit."""
+    """Apply a small room, a microphone's curve and its upper limit, as one product in the spectrum."""
     num_samples = len(dry)
     size = -(-(num_samples + LONGEST_TAIL) // LONGEST_TAIL) * LONGEST_TAIL
     seconds = np.arange(LONGEST_TAIL, dtype=np.float32) / SAMPLE_RATE
@@ -186,15 +188,15 @@ def _through_a_room(dry: Samples, rng: Generator) -> Samples:
     response[0] = 1.0
     octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 20)).astype(np.float32)
     gain_db = np.zeros_like(octaves)
-    for centre in rng.uniform(math.log2(80), math.log2(7000), 3):
-        gain_db += rng.uniform(-6, 6) * np.exp(-0.5 * (octaves - centre) ** 2)
+    for center in rng.uniform(math.log2(80), math.log2(7000), 3):
+        gain_db += rng.uniform(-6, 6) * np.exp(-0.5 * (octaves - center) ** 2)
     gain_db -= 24 * np.maximum(octaves - math.log2(rng.uniform(2500, 8000)), 0)
     spectrum = np.fft.rfft(dry, size) * np.fft.rfft(response, size) * 10 ** (gain_db / 20)
     return np.fft.irfft(spectrum, size)[:num_samples].astype(np.float32)
 
 
 def _add_background(signal: Samples, snr_db: tuple[float, float], rng: Generator) -> Samples:
-    """Sloping noise, somewhere within `snr_db` below the sound."""
+    """Add sloping noise with a random ratio within `snr_db`."""
     if not signal.any():
         return signal
     frequencies = np.maximum(np.fft.rfftfreq(len(signal), 1 / SAMPLE_RATE), 50)

@@ -1,6 +1,6 @@
-"""Speech rendered by the espeak-ng program, for training and the demonstration. Only used offline.
+"""Speech rendered by the espeak-ng program, for training and the demo. Only used offline.
 
-espeak-ng is not a dependency of the project: nothing that runs every night speaks through it.
+espeak-ng is not a dependency of the project: the nightly flows never use it.
 """
 
 import shutil
@@ -33,9 +33,9 @@ _MAGIC, _HEADER, _RATE_AT = b"RIFF", 44, 24
 
 
 def speak(text: str, *, voice: str = "en-us+m3", speed: int = 160, pitch: int = 50) -> Samples:
-    """(T,) float32 at 16 kHz, mono: the text spoken at `speed` words a minute and a pitch of 0 to 99.
+    """Speak a text at `speed` words per minute and a pitch of 0 to 99: (T,) float32 at 16 kHz, mono.
 
-    Raises FileNotFoundError without espeak-ng, ValueError for what it cannot speak.
+    Raises FileNotFoundError without espeak-ng, ValueError for a text or voice that it cannot speak.
     """
     program = shutil.which("espeak-ng")
     if program is None:
@@ -53,7 +53,7 @@ def speak(text: str, *, voice: str = "en-us+m3", speed: int = 160, pitch: int = 
 
 
 def _read(wav: bytes) -> Iterator[Samples]:
-    """Blocks at 16 kHz. A stream's header holds no true length, so the samples are what follows it."""
+    """Yield blocks at 16 kHz. A streamed header has no true length, so all that follows it is samples."""
     source_rate = int.from_bytes(wav[_RATE_AT : _RATE_AT + 4], "little")
     samples = np.frombuffer(wav, dtype="<i2", offset=_HEADER, count=(len(wav) - _HEADER) // 2)
     yield from resample_blocks(iter([(samples / 32768).astype(np.float32)]), source_rate, SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""Makes the small vocabulary that stands in for LLAMA 2's: tokenizer, word list and embedding table.
+"""The small vocabulary in place of LLaMA 2's: tokenizer, word list and embedding table.
 
 `python -m core.training.data.vocabulary OUT` writes the files that are frozen under core/presets, the same
 bytes each time. Everything that the mini models learn depends on them.
@@ -22,18 +22,18 @@ SEMANTIC_CODES = 512
 TWO_ID_WORDS = 64
 EMBEDDING_DIM = 128
 EMBEDDING_NAME = "model.embed_tokens.weight"
-"""The tensor's name in a Hugging Face LLaMA, so that the table loads as it is."""
+"""Name of the tensor in a Hugging Face LLaMA, so that the table loads unchanged."""
 
 SEMANTIC_KINDS = ("noun", "verb", "adjective", "adverb")
 LABEL_KINDS = ("function", "number", "sound", "animal", "feeling", "accent", "label")
-"""Words that people use as labels, and those of the prompt, name no code: an id then means one thing."""
+"""Words used as labels or in the prompt name no code, so that each id has one meaning."""
 
 
 def train_tokenizer(lines: Iterable[str]) -> bytes:
-    """A sentencepiece BPE model with LLAMA's conventions, as the bytes of `tokenizer.model`.
+    """Train a sentencepiece BPE model with LLaMA's conventions; return the bytes of `tokenizer.model`.
 
-    <unk> 0, <s> 1, </s> 2, byte pieces 3 to 258 (newline is 13), digits one by one, a dummy ▁ in front, and
-    no normalisation.
+    <unk> 0, <s> 1, </s> 2, byte pieces 3 to 258 (newline is 13), single digits, a dummy ▁ in front, and no
+    normalization.
     """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -54,10 +54,10 @@ def train_tokenizer(lines: Iterable[str]) -> bytes:
 
 
 def semantic_words(words: WordList, tokenizer: sentencepiece.SentencePieceProcessor) -> tuple[str, ...]:
-    """The word of each semantic code, in alphabetical order (the role of the released `layer1.npy`).
+    """Return the word of each semantic code in alphabetical order, like the released `layer1.npy`.
 
-    The most frequent words of one id, and `TWO_ID_WORDS` of two ids whose second does not begin a word: a
-    stream of ids then splits into words in one way only.
+    The most frequent words of one id, and `TWO_ID_WORDS` of two ids whose second id begins no word: a stream
+    of ids then splits into words in only one way.
     """
     one_id: list[str] = []
     two_ids: list[str] = []
@@ -74,7 +74,7 @@ def semantic_words(words: WordList, tokenizer: sentencepiece.SentencePieceProces
 
 
 def embedding_table(seed: int) -> NDArray[np.float32]:
-    """(VOCABULARY_SIZE, EMBEDDING_DIM) Gaussian vectors of about unit length, never trained."""
+    """Return (VOCABULARY_SIZE, EMBEDDING_DIM) Gaussian vectors of about unit length, never trained."""
     # RandomState, since numpy promises its stream for good, and a Generator's only within a version.
     drawn = np.random.RandomState(seed).standard_normal((VOCABULARY_SIZE, EMBEDDING_DIM))
     return np.asarray(drawn / np.sqrt(EMBEDDING_DIM), dtype=np.float32)
@@ -86,7 +86,7 @@ def semantic_codebook(table: NDArray[np.float32], token_ids: Sequence[Sequence[i
 
 
 def write_vocabulary(out: Path) -> None:
-    """Writes OUT/mini-codec and OUT/mini-llama, as they lie in core/presets."""
+    """Write OUT/mini-codec and OUT/mini-llama, as in core/presets."""
     words = read_word_list()
     model = train_tokenizer(sentences(words, SEED))
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -100,7 +100,7 @@ def write_vocabulary(out: Path) -> None:
 
 
 def _candidates(words: WordList) -> Iterator[str]:
-    """Words of the semantic kinds by rank, a word of each kind in turn, each word once."""
+    """Yield words of the semantic kinds by rank, one of each kind in turn, each word once."""
     taken = {word for kind in LABEL_KINDS for word in words[kind]}
     for rank in range(max(len(words[kind]) for kind in SEMANTIC_KINDS)):
         for kind in SEMANTIC_KINDS:

@@ -1,7 +1,7 @@
-"""Few-shot episodes for the mini LLaMA: clips of a few classes with slots for labels, as one prompt each.
+"""Few-shot episodes for the mini LLaMA: clips of a few classes with slots as labels, one prompt each.
 
-An episode is the prompt that core.prompts.few_shot writes, gone on with: every clip is first a query and then
-a demonstration, so that all labels but the first of each class can be learned from one reading.
+An episode continues the prompt of core.prompts.few_shot: every clip is first a query and then a
+demonstration, so that all labels except the first of each class are learned in one pass.
 """
 
 import random
@@ -23,7 +23,7 @@ MIN_WINDOW = 3
 
 @dataclass(frozen=True, slots=True)
 class EpisodeShape:
-    """How many classes with how many clips each; `window` semantic codes of a clip."""
+    """Number of classes and of clips per class; `window` semantic codes of a clip."""
 
     n_way: int
     clips_per_class: int
@@ -32,12 +32,12 @@ class EpisodeShape:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeBatch:
-    """Prompts side by side, padded on the right with zeros.
+    """A batch of prompts, padded on the right with zeros.
 
-    token_ids (B, T); begins and ends (B, N) of each clip's codes; outs (B, N) where a label is asked, the
-    label's id stands one further; classes and clips (B, N) numbers of the bank; slots (B, N) the id of each
-    label; shown (B, N) whether the class came before. All int64 but shown (bool). `candidates` (B, W) the ids
-    of the slots in use, `known` (S,) of all slots.
+    token_ids (B, T); begins and ends (B, N) of each clip's codes; outs (B, N) the positions before each
+    label's id; classes and clips (B, N) numbers of the bank; slots (B, N) the id of each label; shown (B, N)
+    whether the class appeared before. All int64 except shown (bool). `candidates` (B, W) the ids of the slots
+    in use, `known` (S,) of all slots.
     """
 
     token_ids: Tensor
@@ -53,7 +53,7 @@ class EpisodeBatch:
 
 
 class Episodes:
-    """Draws episodes from the classes of a bank. `shares` says how often an episode is of each kind."""
+    """Random episodes from the classes of a bank. `shares` says how often an episode is of each kind."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class Episodes:
     def batch(
         self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
     ) -> EpisodeBatch:
-        """`count` episodes of one shape; a share of `noise` of the codes is replaced by others."""
+        """Draw `count` episodes of one shape; a share of `noise` of the codes is replaced."""
         return self._stack([self._draw(rng, shape, noise) for _ in range(count)])
 
     def scattered(
         self, rng: random.Random, shape: EpisodeShape, count: int, *, noise: float = 0.0
     ) -> EpisodeBatch:
-        """`count` prompts of n_way clips of as many classes; a class has its clips in different prompts.
+        """Draw `count` prompts of n_way clips of as many classes; clips of a class are in different prompts.
 
-        Whoever tells which clips belong together must hear it: prompts have nothing else in common.
+        Only their sound tells which clips belong together: the prompts have nothing else in common.
         """
         per_class = shape.clips_per_class
         prompts: list[list[tuple[int, int]]] = [[] for _ in range(count)]
@@ -94,14 +94,16 @@ class Episodes:
         return self._stack([self._mixed_prompt(rng, clips, shape.window, noise) for clips in prompts])
 
     def similarities(self, batch: EpisodeBatch) -> Tensor:
-        """(B * N, B * N) float32: how alike the codes of the clips of a batch are, from 0 to 1."""
+        """Return (B * N, B * N) float32: the similarity of the codes of the clips of a batch, from 0 to 1."""
         clips = [self._bank.clips[number] for number in batch.clips.flatten().tolist()]
         return torch.from_numpy(similarities(clips, clips)).float()
 
     def _mixed_prompt(
         self, rng: random.Random, clips: list[tuple[int, int]], window: int, noise: float
     ) -> "_Episode":
-        """Clips of any classes with any labels, shuffled: where a clip stands must not tell its class."""
+        """Return clips of any classes with any labels, shuffled: the position of a clip must not tell its
+        class.
+        """
         rng.shuffle(clips)
         episode = _Episode(self._template, self._template.instruction_ids(None), [0])
         for number, clip in clips:
@@ -110,7 +112,7 @@ class Episodes:
         return episode
 
     def _mixed_classes(self, rng: random.Random, count: int) -> list[list[int]]:
-        """Classes of all kinds by their shares, as far as a kind has classes; sounds fill up."""
+        """Draw classes of all kinds by their shares, as many as a kind has; sounds fill the rest."""
         chosen: list[list[int]] = []
         kinds = sorted(self._shares, key=lambda kind: len(self._classes.get(kind, ())))
         total = sum(self._shares.values())
@@ -122,7 +124,7 @@ class Episodes:
         return chosen
 
     def tests(self, rng: random.Random, n_way: int, k_shot: int, window: int, count: int) -> EpisodeBatch:
-        """`count` episodes of k_shot demonstrations a class and one query, the last clip."""
+        """Draw `count` episodes of k_shot demonstrations per class and one query, the last clip."""
         shape = EpisodeShape(n_way, k_shot, window)
         return self._stack([self._draw(rng, shape, 0.0, queries=1) for _ in range(count)])
 
@@ -151,7 +153,7 @@ class Episodes:
     def _demonstration(
         self, rng: random.Random, clip: ClipCodes, slot: str, width: int, noise: float
     ) -> Demonstration:
-        """Half of the windows are the loudest, as demonstrations are; half lie anywhere, as queries do."""
+        """Cut a window: half are the loudest, as in demonstrations; half are random, as in queries."""
         if rng.random() < 0.2:
             width = rng.randint(min(MIN_WINDOW, width), width)
         last = max(0, len(clip.semantic) - width)
@@ -160,7 +162,7 @@ class Episodes:
         return Demonstration(self._noisy(rng, window, noise), slot)
 
     def _noisy(self, rng: random.Random, window: WindowCodes, noise: float) -> WindowCodes:
-        """A share of `noise` of the codes of each layer replaced by those of other clips."""
+        """Replace a share of `noise` of the codes of each layer with those of other clips."""
         if not noise:
             return window
         layers = [layer.copy() for layer in window.layers]
@@ -179,7 +181,7 @@ class Episodes:
 
 
 def _drop_extra(drawn: list[tuple[int, int, str]], clips_per_class: int) -> list[tuple[int, int, str]]:
-    """The first clips of each class, no more than asked for."""
+    """Return the first clips of each class, at most `clips_per_class`."""
     counts: Counter[int] = Counter()
     kept = []
     for one in drawn:
@@ -204,7 +206,7 @@ class _Episode:
         self.shown: list[bool] = []
 
     def add(self, shot: Demonstration, number: int, clip: int) -> None:
-        """A demonstration whose label is one id, the last."""
+        """Append a demonstration whose label is one id, the last."""
         self.begins.append(len(self.token_ids) + len(self._template.opening_ids))
         self.token_ids += self._template.demonstration_ids(shot)
         self.outs.append(len(self.token_ids) - 2)

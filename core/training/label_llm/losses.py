@@ -1,11 +1,10 @@
-"""What the mini LLaMA is asked to learn from a batch of episodes.
+"""Losses of the mini LLaMA on a batch of episodes.
 
-The label of each clip whose class was shown, of course. Alone that stays at chance for a long time, so five
-losses say how a few-shot answer can be found. One layer below the matching, where a label is asked and
-where it stands, attention listens to that clip and no other. In the matching layer, where a label is asked,
-it looks at the labels of the same class; what it compares there tells classes apart across prompts, and
-finds clips alike whose codes are alike, since classes made by rule are not all that people will ask for.
-What it hands on from a label is that label.
+The main one is on the label of each clip whose class was shown. That alone stays at chance for a long time,
+so five losses teach how a few-shot answer is found. In the layer below the matching, the positions before and
+at a label attend to that clip only. In the matching layer, the position before a label attends to the labels
+of the same class; what it compares separates classes across prompts, and finds clips with similar codes,
+since rule-made classes are not all that people will ask for. What it passes on from a label is that label.
 """
 
 from dataclasses import dataclass
@@ -23,15 +22,17 @@ from core.training.label_llm.episodes import EpisodeBatch
 from core.training.label_llm.network import apply_layer, heads_of, logits_at, pick, rotate
 
 LIKENESS_TEMPERATURE = 0.05
-"""Of the likeness of codes that attention learns: among 150 clips it leaves about 19 worth a look."""
+"""Temperature of the code similarities that attention learns: of 150 clips about 19 keep some weight."""
 
 MAX_DISTANCE_IDS = 1000
-"""Ids between a demonstration and a query, as far as long prompts go: matching must not depend on it."""
+"""Largest distance in ids of a demonstration and a query, as in long prompts: matching must not depend
+on it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Aids:
-    """In which layer clips are matched, and how much each aid weighs beside the labels."""
+    """The layer that matches clips, and the weights of the aiding losses relative to the labels."""
 
     layer: int
     listening: float
@@ -42,7 +43,9 @@ class Aids:
 
 
 def label_losses(network: LlamaForCausalLM, batch: EpisodeBatch, aids: Aids) -> dict[str, Tensor]:
-    """`label`, `closing`, `listening`, `attention` and `copying`, each a mean, before their weights."""
+    """Return `label`, `closing`, `listening`, `attention` and `copying`, each a mean, before their
+    weights.
+    """
     positions = _positions(batch)
     hidden = network.model.embed_tokens(batch.token_ids)
     losses: dict[str, Tensor] = {}
@@ -63,9 +66,10 @@ def label_losses(network: LlamaForCausalLM, batch: EpisodeBatch, aids: Aids) -> 
 def matching_losses(
     network: LlamaForCausalLM, batch: EpisodeBatch, alike: Tensor, layer: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """`listening`, `contrast`, `likeness` and `copying`, for which the layers up to the matching are enough.
+    """Return `listening`, `contrast`, `likeness` and `copying`, which need only the layers up to the
+    matching.
 
-    alike (B * N, B * N): how alike the codes of two clips of the batch are, from 0 to 1.
+    alike (B * N, B * N): the similarity of the codes of two clips of the batch, from 0 to 1.
     """
     hidden = network.model.embed_tokens(batch.token_ids)
     for below in range(layer):
@@ -80,7 +84,7 @@ def matching_losses(
 
 
 def copying_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor, layer: int) -> Tensor:
-    """Where a label is asked, and attention lay on that very label and nothing else, the label is said."""
+    """Return the loss of the label if attention at its position were on that label alone."""
     values = heads_of(network, layer, pick(hidden, batch.outs + 1)).values
     handed_on = network.model.layers[layer].self_attn.o_proj(values.transpose(1, 2).flatten(2))
     logits = network.lm_head(network.model.norm(pick(hidden, batch.outs) + handed_on))
@@ -90,7 +94,7 @@ def copying_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor,
 def matching_scores(
     network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor, layer: int, generator: torch.Generator
 ) -> Tensor:
-    """(H, BN, BN): what each place where a label is asked makes of each label, as if all prompts were one."""
+    """Return (H, BN, BN): the attention score of each label position for each label, across all prompts."""
     asking = heads_of(network, layer, pick(hidden, batch.outs)).queries
     labels = heads_of(network, layer, pick(hidden, batch.outs + 1)).keys
     near = torch.randint(MAX_DISTANCE_IDS, (1, batch.outs.numel()), generator=generator)
@@ -103,9 +107,9 @@ def matching_scores(
 
 
 def contrast_loss(batch: EpisodeBatch, scores: Tensor) -> Tensor:
-    """-log of the attention that clips of the same class in other prompts get; scores of matching_scores.
+    """Return -log of the attention on clips of the same class in other prompts; scores of matching_scores.
 
-    Clips of the same prompt are left out: what they have in common besides their sound would give them away.
+    Clips of the same prompt are left out: they have more in common than their sound.
     """
     other = _other_prompts(batch)
     same = (batch.classes.flatten()[:, None] == batch.classes.flatten()) & other
@@ -113,7 +117,9 @@ def contrast_loss(batch: EpisodeBatch, scores: Tensor) -> Tensor:
 
 
 def likeness_loss(batch: EpisodeBatch, scores: Tensor, alike: Tensor) -> Tensor:
-    """How far attention over clips in other prompts lies from how alike their codes are (KL divergence)."""
+    """Return the KL divergence of attention over clips in other prompts from the similarity of their
+    codes.
+    """
     other = _other_prompts(batch)
     wanted = (alike / LIKENESS_TEMPERATURE).masked_fill(~other, -torch.inf).log_softmax(-1)
     given = scores.float().masked_fill(~other, -torch.inf).log_softmax(-1)
@@ -127,9 +133,9 @@ def _other_prompts(batch: EpisodeBatch) -> Tensor:
 
 
 def listening_loss(batch: EpisodeBatch, queries: Tensor, keys: Tensor) -> Tensor:
-    """Cross-entropy of attention and an even look at all ids of a clip, where its label is asked and stands.
+    """Return the cross-entropy of uniform attention on the ids of a clip, before and at its label.
 
-    Less the least it can be, the logarithm of how many ids there are.
+    Its minimum, the logarithm of the number of ids, is subtracted.
     """
     columns = torch.arange(keys.shape[-2])
     own = (columns >= batch.begins[..., None]) & (columns < batch.ends[..., None])  # (B, N, T)
@@ -145,7 +151,7 @@ def listening_loss(batch: EpisodeBatch, queries: Tensor, keys: Tensor) -> Tensor
 
 
 def attention_loss(batch: EpisodeBatch, queries: Tensor, keys: Tensor) -> Tensor:
-    """-log of the attention mass on earlier labels of the same class, where a shown label is asked."""
+    """Return -log of the attention on earlier labels of the same class, at the positions of shown labels."""
     asking = pick(queries, batch.outs)
     scores = asking @ keys.transpose(-1, -2) / keys.shape[-1] ** 0.5  # (B, H, N, T)
     before = torch.arange(keys.shape[-2]) <= batch.outs[..., None]  # (B, N, T)
@@ -159,7 +165,9 @@ def attention_loss(batch: EpisodeBatch, queries: Tensor, keys: Tensor) -> Tensor
 
 
 def closing_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor) -> Tensor:
-    """Behind a label the next demonstration begins, always alike; the last label has nothing behind it."""
+    """Return the loss of the id after a label, where the next demonstration begins; the last label has
+    none.
+    """
     rows = batch.outs[:, :-1] + 1
     logits = logits_at(network, hidden, rows)
     return functional.cross_entropy(
@@ -168,12 +176,14 @@ def closing_loss(network: LlamaForCausalLM, batch: EpisodeBatch, hidden: Tensor)
 
 
 def _slot_loss(logits: Tensor, slots: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy among the slots alone, as answers are read: no other id can be a label."""
+    """Return the cross-entropy among the slots alone, as answers are read: no other id can be a label."""
     return functional.cross_entropy(logits[:, known].float(), (slots[:, None] == known).long().argmax(1))
 
 
 def _log_share(scores: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
-    """log of the softmax mass over `counted` that lies on `wanted`; the last axis goes."""
+    """Return the log of the share of softmax mass over `counted` that is on `wanted`; removes the last
+    axis.
+    """
     scores = scores.float()
     total = scores.masked_fill(~counted, -torch.inf).logsumexp(-1)
     # rows without anything wanted stay finite and are left out by the callers

@@ -1,6 +1,6 @@
-"""A LlamaForCausalLM read for training: the same numbers, with attention open to view.
+"""The forward pass of a LlamaForCausalLM for training, with access to its attention.
 
-The model stays plain: what is added here (where heads look, what queries and keys say) only enters losses.
+The model is unchanged: attention positions, queries and keys only enter losses.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 INITIAL_NORM_SCALE = 2.0
-"""Of the last norm: at 1, tied to embeddings of length 1, no choice among thousands of ids could be sure."""
+"""Initial scale of the last norm: at 1, tied to embeddings of length 1, the logits would be too small."""
 
 
 INITIAL_OUTPUT_SCALE = 0.1
-"""Of the layers' outputs: embeddings of length 1 have a deviation of 0.09, what layers add one of about 1."""
+"""Initial scale of the layers' outputs: embeddings have a deviation of 0.09, the outputs one of about 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Queries, keys and values of one layer, (B, H, T, D) each, before positions enter."""
+    """Queries, keys and values of one layer, (B, H, T, D) each, before rotation."""
 
     queries: Tensor
     keys: Tensor
@@ -33,11 +33,11 @@ class Heads:
 
 
 def new_network(config: LlamaConfig, embeddings: Tensor, copying_layer: int, seed: int) -> LlamaForCausalLM:
-    """A model with random weights of the configuration's deviation and frozen input embeddings.
+    """Build a model with random weights of the configuration's deviation and frozen input embeddings.
 
-    1 / sqrt(hidden_size) is a good deviation. Embeddings of length 1 make small logits, hence the last norm;
-    and what layers add must not drown them, hence what they add is small. Only in `copying_layer` attention
-    hands on what it looks at as it is: a label must arrive as that label.
+    1 / sqrt(hidden_size) is a good deviation. Embeddings of length 1 give small logits, which the last norm
+    scales up; the outputs of the layers are scaled down so that they do not drown the embeddings. Only
+    `copying_layer` passes on the attended values unchanged: a label must arrive as that label.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -55,7 +55,7 @@ def new_network(config: LlamaConfig, embeddings: Tensor, copying_layer: int, see
 
 
 def heads_of(network: LlamaForCausalLM, layer: int, hidden: Tensor) -> Heads:
-    """What a layer's attention makes of the hidden states (B, T, C) that enter it."""
+    """Return the queries, keys and values of a layer for its input states (B, T, C)."""
     block = network.model.layers[layer]
     normed = block.input_layernorm(hidden)
     attention = block.self_attn
@@ -65,7 +65,7 @@ def heads_of(network: LlamaForCausalLM, layer: int, hidden: Tensor) -> Heads:
 
 
 def rotate(network: LlamaForCausalLM, states: Tensor, positions: Tensor) -> Tensor:
-    """Rotary positions (B, T) on states (B, H, T, D)."""
+    """Apply rotary positions (B, T) to states (B, H, T, D)."""
     cos, sin = network.model.rotary_emb(states, positions)
     rotated: Tensor = apply_rotary_pos_emb(states, states, cos, sin)[0]
     return rotated
@@ -74,7 +74,7 @@ def rotate(network: LlamaForCausalLM, states: Tensor, positions: Tensor) -> Tens
 def apply_layer(
     network: LlamaForCausalLM, layer: int, hidden: Tensor, positions: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden states (B, T, C) behind a layer, and its rotated queries and keys (B, H, T, D)."""
+    """Return a layer's output (B, T, C), and its rotated queries and keys (B, H, T, D)."""
     block = network.model.layers[layer]
     heads = heads_of(network, layer, hidden)
     queries, keys = (rotate(network, states, positions) for states in (heads.queries, heads.keys))
@@ -84,13 +84,13 @@ def apply_layer(
 
 
 def logits_at(network: LlamaForCausalLM, hidden: Tensor, rows: Tensor) -> Tensor:
-    """(B, N, V) logits at the positions rows (B, N) of hidden states behind the last layer."""
+    """Return (B, N, V) logits at the positions rows (B, N) of the last layer's output."""
     wanted = pick(hidden, rows)
     logits: Tensor = network.lm_head(network.model.norm(wanted))
     return logits
 
 
 def pick(states: Tensor, rows: Tensor) -> Tensor:
-    """(..., N, D) of states (..., T, D), the rows (B, N) of each batch entry."""
+    """Return the rows (B, N) of each batch entry of states (..., T, D), as (..., N, D)."""
     index = rows.view(rows.shape[0], *[1] * (states.dim() - 3), rows.shape[1], 1)
     return states.gather(-2, index.expand(*states.shape[:-2], rows.shape[1], states.shape[-1]))

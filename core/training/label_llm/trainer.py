@@ -1,7 +1,7 @@
-"""Trains the mini LLaMA to label in context: `python -m core.training.label_llm.trainer CONFIG OUT [DATA]`.
+"""Training of the mini LLaMA that labels: `python -m core.training.label_llm.trainer CONFIG OUT [DATA]`.
 
-What a step draws follows from the seed and the step, so a training that was stopped goes on as if it had not
-been. A checkpoint is written now and then, with what the model does on validation classes.
+The random draws of a step depend on the seed and the step alone, so a resumed training continues as if it had
+not stopped. Checkpoints are written periodically, with the accuracy on validation classes.
 """
 
 import json
@@ -44,10 +44,10 @@ MATCHING_EVERY = 3
 
 @dataclass(frozen=True)
 class LlamaTraining:
-    """One training, as a JSON file states it; paths are relative to the file.
+    """Configuration of one training, read from JSON; paths are relative to the file.
 
-    The first `matching_steps` train the matching of clips alone. A batch holds about `batch_ids` token ids.
-    `noise` is the share of codes that are replaced by others. `orders` is what labelling averages over.
+    The first `matching_steps` train only the matching of clips. A batch has about `batch_ids` token ids.
+    `noise` is the share of codes that are replaced. `orders` is the number of prompts that labeling averages.
     """
 
     shape: str
@@ -75,7 +75,7 @@ class LlamaTraining:
 
     @classmethod
     def from_json(cls, path: Path) -> "LlamaTraining":
-        """Reads a file; raises TypeError for an unknown field."""
+        """Read a file. Raises TypeError for an unknown field."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         parts = {
             "slots": tuple(values["slots"]),
@@ -88,9 +88,9 @@ class LlamaTraining:
 
 
 def train_mini(config_path: Path, out: Path, *, data: Path | None = None) -> Path:
-    """Trains as the file says and writes OUT/llama, a directory for FrozenLlama; goes on from OUT/checkpoint.
+    """Train and write OUT/llama, a directory for FrozenLlama; resume from OUT/checkpoint.pt.
 
-    data: the folder that holds the recorded sets of the configuration. Raises ValueError where it is missing.
+    data: the folder of the recorded sets of the configuration. Raises ValueError when it is missing.
     """
     config, here = LlamaTraining.from_json(config_path), config_path.parent
     torch.manual_seed(config.seed)
@@ -108,7 +108,7 @@ def train_mini(config_path: Path, out: Path, *, data: Path | None = None) -> Pat
 
 
 class LlamaTrainer:
-    """A network, its optimizer and the episodes it sees."""
+    """A network, its optimizer and its episodes."""
 
     def __init__(self, config: LlamaTraining, here: Path, bank: TokenBank, validation: TokenBank) -> None:
         self.config = config
@@ -133,7 +133,7 @@ class LlamaTrainer:
         }
 
     def train_step(self) -> dict[str, float]:
-        """One update; the losses before their weights."""
+        """Make one update; return the losses before their weights."""
         config, rng = self.config, random.Random(f"{self.config.seed} {self.step}")
         if self.step < config.matching_steps or self.step % MATCHING_EVERY == 0:
             generator = torch.Generator().manual_seed(rng.getrandbits(60))
@@ -154,24 +154,24 @@ class LlamaTrainer:
         return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
     def _batch(self, rng: random.Random) -> EpisodeBatch:
-        """2 to 10 classes and 8 to 20 clips."""
+        """Draw episodes of 2 to 10 classes and 8 to 20 clips."""
         n_way = rng.choice((2, 2, 3, 3, 4, 5, 5, 6, 8, 10))
         shape = EpisodeShape(n_way, min(6, max(2, round(rng.randint(8, 16) / n_way))), self._window(rng))
         count = self._prompts(shape.n_way * shape.clips_per_class, shape.window)
         return self.episodes.batch(rng, shape, count, noise=self.config.noise * rng.random())
 
     def _matching_batch(self, rng: random.Random) -> EpisodeBatch:
-        """Prompts of other lengths, three clips of a class."""
+        """Draw prompts of other lengths, with three clips per class."""
         shape = EpisodeShape(rng.choice((4, 8, 12)), 3, self._window(rng))
         count = self._prompts(shape.n_way, shape.window) // 3 * 3
         return self.episodes.scattered(rng, shape, max(3, count), noise=self.config.noise * rng.random())
 
     def _window(self, rng: random.Random) -> int:
-        """Most often the full one."""
+        """Draw a window, most often the full one."""
         return self.config.window if rng.random() < 0.6 else rng.randint(3, self.config.window)
 
     def _prompts(self, clips: int, window: int) -> int:
-        """How many prompts of so many clips make a batch."""
+        """Return how many prompts of `clips` clips make a batch."""
         codes = 1.13 if self.config.layers == "semantic" else 7.13
         return max(1, round(self.config.batch_ids / (clips * (codes * window + 13) + 20)))
 
@@ -183,7 +183,7 @@ class LlamaTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Accuracy by task on classes that are never trained."""
+        """Return the accuracy by task on classes that are never trained."""
         return {name: round(self._accuracy(batch), 4) for name, batch in self._tests.items()}
 
     def _accuracy(self, batch: EpisodeBatch) -> float:
@@ -218,7 +218,7 @@ class LlamaTrainer:
             self.step = state["step"]
 
     def write(self, path: Path, here: Path) -> Path:
-        """The weights as a Hugging Face directory, with the slots that stand for labels."""
+        """Write the weights as a Hugging Face directory, with the slots that stand for labels."""
         path.mkdir(parents=True, exist_ok=True)
         tensors = dict(self.network.state_dict())
         if self.network.config.tie_word_embeddings:
@@ -234,7 +234,7 @@ class LlamaTrainer:
 
 
 def _banks(config: LlamaTraining, here: Path, out: Path, data: Path | None) -> tuple[TokenBank, TokenBank]:
-    """The encoded banks of training and of validation, made once."""
+    """Return the encoded banks of training and of validation, made once."""
     if config.sets and data is None:
         raise ValueError(f"the recorded sets {config.sets} need a data folder: pass the one that holds them")
     codec = LLMCodec.from_directory(here / config.codec)

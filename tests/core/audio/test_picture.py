@@ -1,4 +1,4 @@
-"""A PNG file holds the pixels and the colours it was given."""
+"""A PNG file holds the pixels and the colors it was given."""
 
 import zlib
 
@@ -26,13 +26,13 @@ def test_a_picture_holds_its_pixels() -> None:
     assert zlib.decompress(parts[b"IDAT"]) == bytes([0, 0, 1, 2, 0, 3, 4, 5])
 
 
-def test_a_picture_with_a_palette_holds_its_colours() -> None:
+def test_a_picture_with_a_palette_holds_its_colors() -> None:
     palette = np.array([[0, 0, 0], [255, 128, 0]], dtype=np.uint8)
     parts = chunks(png_bytes(np.array([[0, 1]], dtype=np.uint8), palette))
     assert parts[b"IHDR"] == bytes([0, 0, 0, 2, 0, 0, 0, 1, 8, 3, 0, 0, 0])
     assert parts[b"PLTE"] == bytes([0, 0, 0, 255, 128, 0])
 
 
-def test_a_pixel_without_a_colour_is_refused() -> None:
-    with pytest.raises(ValueError, match="the palette has 1 colours"):
+def test_a_pixel_without_a_color_is_refused() -> None:
+    with pytest.raises(ValueError, match="the palette has 1 colors"):
         png_bytes(np.array([[1]], dtype=np.uint8), np.zeros((1, 3), np.uint8))

@@ -22,7 +22,7 @@ from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
 
 LABELS, SETTINGS = ("cat", "dog"), FewShotSettings()
-NEAREST_NEIGHBOUR = "c8047f601ef1e33f2a9d91facc8166ed7a747840e1cae6b90bc05b0cbc407601"
+NEAREST_NEIGHBOR = "c8047f601ef1e33f2a9d91facc8166ed7a747840e1cae6b90bc05b0cbc407601"
 FEW_SHOT = "cbc2e4034f0b409ff89e0dc72b5e5589f30e2f53c5694f7e61737e9715ea19fc"
 NEAREST_SHOTS = "3749e95f073b9e2aed2ca9980928b66d02d37544d1f550b799859435c2b82ab1"
 
@@ -52,7 +52,7 @@ def prompt(vocabulary: Vocabulary) -> FewShotPrompt:
 
 
 def test_the_names_are_those_of_the_answers_that_are_stored(prompt: FewShotPrompt) -> None:
-    assert nearest_neighbor_hash(LIBRARY) == NEAREST_NEIGHBOUR
+    assert nearest_neighbor_hash(LIBRARY) == NEAREST_NEIGHBOR
     assert prompt.prompt_hash == FEW_SHOT
     assert nearest_shots_hash(prompt, LIBRARY, 1) == NEAREST_SHOTS
 
@@ -60,7 +60,7 @@ def test_the_names_are_those_of_the_answers_that_are_stored(prompt: FewShotPromp
 def test_labelers_with_their_models_have_the_same_names(vocabulary: Vocabulary) -> None:
     llama = FrozenLlama.from_directory(preset_directory("mini-llama"))
     asked = (llama, vocabulary, LABELS, LIBRARY, SETTINGS)
-    assert NearestNeighborLabeler(LABELS, LIBRARY).prompt_hash == NEAREST_NEIGHBOUR
+    assert NearestNeighborLabeler(LABELS, LIBRARY).prompt_hash == NEAREST_NEIGHBOR
     assert FewShotLabeler(*asked).prompt_hash == FEW_SHOT
     assert NearestShotsLabeler(*asked, 1).prompt_hash == NEAREST_SHOTS
     size = read_size(llama.directory)

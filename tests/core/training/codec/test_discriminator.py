@@ -1,4 +1,4 @@
-"""Every scale judges every waveform, and its judgement can be learned from."""
+"""Every scale judges every waveform, and its judgment can be learned from."""
 
 import torch
 

@@ -35,7 +35,7 @@ def episodes(vocabulary: Vocabulary, **shares: float) -> Episodes:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_an_episode_is_the_prompt_that_labelling_writes(vocabulary: Vocabulary, seed: int) -> None:
+def test_an_episode_is_the_prompt_that_labeling_writes(vocabulary: Vocabulary, seed: int) -> None:
     """16 codes are the whole clip, so every window is the loudest and the one that is asked."""
     shape = EpisodeShape(n_way=3, clips_per_class=3, window=16)
     batch = episodes(vocabulary).batch(random.Random(seed), shape, 1)
