@@ -211,7 +211,8 @@ def _tokenize_in_steps(
 
 
 def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float]) -> None:
-    from flows.pipeline.labeling.label import Labelling, LabelRequest
+    from flows.pipeline.labeling.label import Labelling
+    from flows.pipeline.labeling.request import LabelRequest
 
     labelling = Labelling(runtime, LabelRequest(LIBRARY))
     labelling.prepare(run)

@@ -33,7 +33,8 @@ import sys
 from flows.pipeline.runtime.runtime import Runtime
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.nights.jobs import label_selection, with_bar
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.run import recorded_run
 library, place, windows = sys.argv[1:]
 runtime = Runtime(Settings())

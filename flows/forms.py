@@ -6,9 +6,8 @@ that forbid something stand in the JSON schema too, where the API applies them b
 """
 
 import re
-from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
@@ -16,27 +15,15 @@ from pydantic.fields import FieldInfo
 
 from core.errors import ReasonCode
 from core.evaluation.paper import Layout, TaskName
-from db.library_names import NAME, NAME_OR_VERSION, VERSION
-from flows.pipeline.configuration.credentials import CREDENTIAL, refuse_credentials
+from db.library_names import NAME, VERSION
+from flows.pipeline.configuration.credentials import CREDENTIAL
+from flows.pipeline.configuration.options import RequestField, Rule, request_fields
+from flows.pipeline.labeling.request import LabelRequest, LayerChoice
+from flows.pipeline.libraries.library_option import LIBRARY, LIBRARY_RULE, NAME_CHARACTERS
 from flows.pipeline.runs.days import check_timezone
 
 _NO_CREDENTIAL = rf"(?!.*(?:{CREDENTIAL}))"
 _PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a text has to look like: a pattern for the API, and a sentence for people on what to write."""
-
-    pattern: str
-    refusal: str
-
-    def check(self, text: str) -> str:
-        """Return the text itself; raises ValueError, with the sentence, where it is another one."""
-        refuse_credentials(text)
-        if not re.fullmatch(self.pattern, text):
-            raise ValueError(self.refusal)
-        return text
 
 
 # {date} would be taken for a folder of that name
@@ -58,10 +45,10 @@ TEXTS_FILE = Rule(
     rf"^(?:{_NO_CREDENTIAL}{_PLACE})?$",
     "write s3://bucket/folder/file.txt or an absolute path, without keys or passwords; empty: none",
 )
-_LETTERS = "up to 63 letters, digits and . _ -"
-LIBRARY = Rule(NAME_OR_VERSION, f"write NAME or NAME@VERSION; a name has {_LETTERS}")
-NEW_LIBRARY = Rule(rf"^{NAME}$", f"write a name without a version: {_LETTERS}")
-CANARIES = Rule(rf"^(?:{NAME}{VERSION})?$", f"write NAME, NAME@VERSION or nothing; a name has {_LETTERS}")
+NEW_LIBRARY = Rule(rf"^{NAME}$", f"write a name without a version: {NAME_CHARACTERS}")
+CANARIES = Rule(
+    rf"^(?:{NAME}{VERSION})?$", f"write NAME, NAME@VERSION or nothing; a name has {NAME_CHARACTERS}"
+)
 LINE = Rule(
     r"^(?!.*###)[^\x00-\x1f\x7f]*$", "write one line of text without '###', which begins a part of the prompt"
 )
@@ -107,6 +94,22 @@ def _form(title: str, description: str, rule: Rule | None = None) -> FieldInfo:
     if rule:
         extra |= vars(rule)
     return cast(FieldInfo, Field(json_schema_extra=extra))
+
+
+def form_field(field: RequestField) -> FieldInfo:
+    """Return the bounds, title and help of a request's field as a form shows them."""
+    option = field.option
+    shown = _form(field.title, option.help, option.rule).json_schema_extra
+    return cast(
+        FieldInfo, Field(ge=option.ge, gt=option.gt, le=option.le, lt=option.lt, json_schema_extra=shown)
+    )
+
+
+def form_type(field: RequestField) -> Any:
+    """Return the annotated type of a request's field, as a flow's parameter has it."""
+    rule = field.option.rule
+    checks = [AfterValidator(rule.check)] if rule else []
+    return Annotated[field.kind, *checks, form_field(field)]
 
 
 Prefix = Annotated[
@@ -164,11 +167,7 @@ LabeledManifestUri = Annotated[
         MANIFEST,
     ),
 ]
-LibraryName = Annotated[
-    str,
-    AfterValidator(LIBRARY.check),
-    _form("Library", "Library of demonstrations: NAME for its version in use, or NAME@VERSION.", LIBRARY),
-]
+LibraryName = Annotated[str, AfterValidator(LIBRARY_RULE.check), _form("Library", LIBRARY.help, LIBRARY_RULE)]
 NewLibraryName = Annotated[
     str,
     AfterValidator(NEW_LIBRARY.check),
@@ -205,26 +204,11 @@ LibraryInstruction = Annotated[
         LINE,
     ),
 ]
-KShot = Annotated[
-    int, Field(ge=0, le=64), _form("K shot", "Demonstrations of each label in the prompt; 0 shows them all.")
-]
-Repeats = Annotated[
-    int, Field(ge=0, le=16), _form("Repeats", "Further passes of the prompt over its demonstrations.")
-]
-Layers = Annotated[
-    Literal["auto", "semantic", "semantic+acoustic"],
-    _form("Layers", "Codes shown to the LLM: the semantic layer, all three, or what it was trained with."),
-]
-MaxWindows = Annotated[
-    int,
-    Field(ge=1, le=100),
-    _form("Max windows", "A clip longer than a window is asked in up to this many, the loudest ones."),
-]
-Orders = Annotated[
-    int,
-    Field(ge=0, le=16),
-    _form("Orders", "Prompts that are averaged, each in another order. 0: as many as the LLM was made for."),
-]
+_LABELING = request_fields(LabelRequest)
+Repeats = Annotated[int, form_field(_LABELING["repeats"])]
+Layers = Annotated[LayerChoice, form_field(_LABELING["layers"])]
+MaxWindows = Annotated[int, form_field(_LABELING["max_windows"])]
+Orders = Annotated[int, form_field(_LABELING["orders"])]
 NWay = Annotated[int, Field(ge=2, le=64), _form("N way", "Labels of an episode; the layout ways sets them.")]
 Shots = Annotated[
     int,
@@ -265,22 +249,7 @@ Protocol = Annotated[
 EpisodeSeed = Annotated[
     int, Field(ge=0, lt=2**31), _form("Seed", "The same seed draws the same episodes of the same clips.")
 ]
-NearestShots = Annotated[
-    int,
-    Field(ge=0, le=64),
-    _form(
-        "Nearest shots",
-        "Show each clip this many demonstrations of each label, the nearest to it by sound among those that "
-        "Shots takes; 0 shows them all to each. Every other choice is a prompt for the LLM to read.",
-    ),
-]
-MinMargin = Annotated[
-    float,
-    Field(ge=0, le=1),
-    _form("Min margin", "An answer that leads the next label by less is marked uncertain."),
-]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
-Seed = Annotated[int, Field(ge=0, lt=2**31), _form("Seed", "The same seed gives the same audio.")]
 MAX_TEXTS, MAX_TEXT_CHARACTERS = 200, 200
 Texts = Annotated[
     list[
@@ -321,17 +290,6 @@ SliceSeconds = Annotated[
         "does not fit the LLM's context is set aside.",
     ),
 ]
-Temperature = Annotated[
-    float,
-    Field(ge=0, le=10),
-    _form("Temperature", "0 says the most probable code each time; the higher, the more is left to chance."),
-]
-TopP = Annotated[
-    float,
-    Field(gt=0, le=1),
-    _form("Top p", "Over temperature 0: draw among the most probable codes that hold this much probability."),
-]
-AudioFormat = Annotated[Literal["wav", "flac"], _form("Format", "Of the written files, 16 bits each.")]
 MAX_SHARDS = 64
 Shards = Annotated[
     int,

@@ -1,5 +1,6 @@
 """Flows that answer with audio: speech and sounds from texts, and clips without their noise."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect.runtime import flow_run
@@ -12,26 +13,23 @@ from flows.flow_runs.options import explained
 from flows.flow_runs.states import names_states
 from flows.forms import (
     AllowLoss,
-    AudioFormat,
     Day,
     Duration,
-    LibraryName,
     Prefix,
-    Repeats,
-    Seed,
     SliceSeconds,
-    Temperature,
     Texts,
     TextsUri,
     Timezone,
-    TopP,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.generation.generate import AudioRequest
-from flows.pipeline.generation.job import run_denoising, run_texts
+from flows.pipeline.generation.generate import TextTask
+from flows.pipeline.generation.job import Generated, run_denoising, run_texts
+from flows.pipeline.generation.request import AudioOptions, AudioRequest
 from flows.pipeline.generation.texts import asked_texts
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.runtime import shared_runtime
+
+Outcome = dict[str, str | int | None]
 
 
 @flow(
@@ -41,24 +39,13 @@ from flows.pipeline.runtime.runtime import shared_runtime
     task_runner=batch_threads(),
 )
 def generate_speech(
-    library: LibraryName,
+    options: AudioOptions,
     texts: Texts = [],  # noqa: B006  a form's empty list
     texts_uri: TextsUri = "",
     duration: Duration = 0.72,
-    format: AudioFormat = "wav",
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
-    seed: Seed = 0,
-    repeats: Repeats = 0,
-) -> dict[str, str | int | None]:
+) -> Outcome:
     """One object and one row for each text; the same request does nothing a second time."""
-    runtime = shared_runtime(Settings())
-    request = AudioRequest(library, duration, repeats, temperature, top_p, seed, format)
-    asked = asked_texts(runtime, texts, texts_uri)
-    done = run_texts(runtime, "speech", request, asked, in_tasks, flow_run_id=flow_run.id)
-    publish_audio("generate-speech", texts_uri or f"texts by {library}", done)
-    outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
-    return completed_with(outcome, done.run.counts)
+    return _answer_texts("speech", options.with_seconds(duration), texts, texts_uri)
 
 
 @flow(
@@ -68,24 +55,13 @@ def generate_speech(
     task_runner=batch_threads(),
 )
 def generate_sound(
-    library: LibraryName,
+    options: AudioOptions,
     texts: Texts = [],  # noqa: B006  a form's empty list
     texts_uri: TextsUri = "",
     duration: Duration = 0.96,
-    format: AudioFormat = "wav",
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
-    seed: Seed = 0,
-    repeats: Repeats = 0,
-) -> dict[str, str | int | None]:
+) -> Outcome:
     """One object and one row for each text; the same request does nothing a second time."""
-    runtime = shared_runtime(Settings())
-    request = AudioRequest(library, duration, repeats, temperature, top_p, seed, format)
-    asked = asked_texts(runtime, texts, texts_uri)
-    done = run_texts(runtime, "sound", request, asked, in_tasks, flow_run_id=flow_run.id)
-    publish_audio("generate-sound", texts_uri or f"texts by {library}", done)
-    outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
-    return completed_with(outcome, done.run.counts)
+    return _answer_texts("sound", options.with_seconds(duration), texts, texts_uri)
 
 
 @flow(
@@ -97,22 +73,29 @@ def generate_sound(
 @names_states
 def denoise_clips(
     prefix: Prefix,
-    library: LibraryName,
+    options: AudioOptions,
     day: Day = "any",
     timezone: Timezone = "UTC",
     slice_seconds: SliceSeconds = 0.48,
-    format: AudioFormat = "wav",
     allow_loss: AllowLoss = False,
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
-    seed: Seed = 0,
-    repeats: Repeats = 0,
-) -> dict[str, str | int | None]:
+) -> Outcome:
     """One object and one row for each clip; the same request does nothing a second time."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
-    request = AudioRequest(library, slice_seconds, repeats, temperature, top_p, seed, format)
+    request = options.with_seconds(slice_seconds)
     done = run_denoising(runtime, partition, request, in_tasks, flow_run_id=flow_run.id)
-    publish_audio("denoise-clips", partition.place, done)
-    outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
+    return _publish("denoise-clips", partition.place, done)
+
+
+def _answer_texts(task: TextTask, request: AudioRequest, texts: Sequence[str], texts_uri: str) -> Outcome:
+    runtime = shared_runtime(Settings())
+    questions = asked_texts(runtime, texts, texts_uri)
+    done = run_texts(runtime, task, request, questions, in_tasks, flow_run_id=flow_run.id)
+    return _publish(f"generate-{task}", texts_uri or f"texts by {request.library}", done)
+
+
+def _publish(flow_name: str, place: str, done: Generated) -> Outcome:
+    """Publish the page of a run and return its outcome."""
+    publish_audio(flow_name, place, done)
+    outcome: Outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
     return completed_with(outcome, done.run.counts)

@@ -10,17 +10,10 @@ from flows.flow_runs.options import explained
 from flows.flow_runs.states import names_states
 from flows.forms import (
     Folder,
-    KShot,
-    Layers,
     LibraryName,
-    MaxWindows,
-    MinMargin,
-    NearestShots,
-    Orders,
-    Repeats,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
 from flows.pipeline.runtime.runtime import shared_runtime
@@ -35,17 +28,9 @@ from flows.pipeline.runtime.runtime import shared_runtime
 @names_states
 def upgrade_models(
     prefix: Folder,
-    library: LibraryName,
-    min_margin: MinMargin = 0.0,
-    k_shot: KShot = 0,
-    nearest_shots: NearestShots = 0,
-    layers: Layers = "auto",
-    repeats: Repeats = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
+    request: LabelRequest,
 ) -> dict[str, str | int]:
     """Shows the clips whose label would change; promote-models switches."""
-    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
     compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
     publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))

@@ -28,26 +28,19 @@ from flows.forms import (
     Day,
     DryRun,
     FirstDay,
-    KShot,
     LastDay,
-    Layers,
     LeastCanaryAccuracy,
     LeastClips,
-    LibraryName,
-    MaxWindows,
-    MinMargin,
-    NearestShots,
     NightRun,
-    Orders,
     Prefix,
-    Repeats,
     ShardNumber,
     Shards,
     Timezone,
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.backfill import backfill, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
 from flows.pipeline.nights.catch_up import days_to_make_up
@@ -74,7 +67,7 @@ Outcome = dict[str, str | int | None]
 @names_states
 def nightly_labeling(
     prefix: Prefix,
-    library: LibraryName,
+    request: LabelRequest,
     dry_run: DryRun = False,
     day: Day = "today",
     timezone: Timezone = "UTC",
@@ -82,21 +75,13 @@ def nightly_labeling(
     least_clips: LeastClips = 1,
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
-    min_margin: MinMargin = 0.0,
     allow_loss: AllowLoss = False,
     catch_up_days: CatchUpDays = 7,
     shards: Shards = 1,
-    k_shot: KShot = 0,
-    nearest_shots: NearestShots = 0,
-    layers: Layers = "auto",
-    repeats: Repeats = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
 ) -> Outcome:
     """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
-    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
     canaries = CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None
     if dry_run or approve:
         plan = _show_plan(runtime, partition, request, canaries)
@@ -122,7 +107,7 @@ def nightly_labeling(
     page += "\n\n" + all_clips(partition.place, night)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     if not approve:  # nobody saw a plan of other days
-        earlier = days_to_make_up(runtime, KIND, partition, library, catch_up_days)
+        earlier = days_to_make_up(runtime, KIND, partition, request.library, catch_up_days)
         make_up(earlier, nightly_labeling)
     raise_doubts(night.figures)
     outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
@@ -177,25 +162,17 @@ def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:
 @names_states
 def backfill_labeling(
     prefix: Prefix,
-    library: LibraryName,
+    request: LabelRequest,
     first_day: FirstDay,
     last_day: LastDay,
     timezone: Timezone = "UTC",
     least_clips: LeastClips = 1,
     canary_library: CanaryLibrary = "",
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
-    min_margin: MinMargin = 0.0,
     allow_loss: AllowLoss = False,
-    k_shot: KShot = 0,
-    nearest_shots: NearestShots = 0,
-    layers: Layers = "auto",
-    repeats: Repeats = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
 ) -> dict[str, str]:
     """Each day is a run of its own, with its own page; one that fails stops no other."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
-    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
 
     def run_day(partition: Partition) -> None:
         nightly_labeling(
@@ -226,26 +203,19 @@ def backfill_labeling(
 )
 def label_shard(
     prefix: Prefix,
-    library: LibraryName,
+    request: LabelRequest,
     night: NightRun,
     shard: ShardNumber,
     shards: Shards,
     day: Day = "today",
     timezone: Timezone = "UTC",
-    min_margin: MinMargin = 0.0,
-    k_shot: KShot = 0,
-    nearest_shots: NearestShots = 0,
-    layers: Layers = "auto",
-    repeats: Repeats = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
 ) -> dict[str, int]:
     """The clips that fall to this shard; those that have tokens and an answer already are left alone."""
     run = run_shard(
         shared_runtime(Settings()),
         partition_of(prefix, day, timezone, flow_run.scheduled_start_time),
         Shard(night, shard, shards),
-        LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin),
+        request,
         in_tasks,
         flow_run_id=flow_run.id,
     )

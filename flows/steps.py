@@ -25,24 +25,17 @@ from flows.forms import (
     AllowLoss,
     ExportedLibrary,
     Folder,
-    KShot,
-    Layers,
     LibraryInstruction,
-    LibraryName,
     ManifestUri,
-    MaxWindows,
-    MinMargin,
-    NearestShots,
     NewLibraryName,
-    Orders,
     Promote,
-    Repeats,
     Task,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
 from flows.pipeline.labeling.library_review import canary_line, name_of, review
 from flows.pipeline.labeling.report import ClipAnswers, quarantined
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.nights.jobs import (
     export_rows,
@@ -119,18 +112,10 @@ def build_library(
 @names_states
 def label_clips(
     prefix: Folder,
-    library: LibraryName,
-    min_margin: MinMargin = 0.0,
-    k_shot: KShot = 0,
-    nearest_shots: NearestShots = 0,
-    layers: Layers = "auto",
-    repeats: Repeats = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
+    request: LabelRequest,
 ) -> dict[str, int]:
     """Labels what tokenize-clips tokenized."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
-    request = LabelRequest(library, k_shot, layers, repeats, max_windows, orders, nearest_shots, min_margin)
     recorded = recorded_run(
         runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
     )

@@ -2,10 +2,9 @@
 
 import json
 import logging
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,27 +13,24 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from core.evaluation.paper import Layout, TaskName
+from flows.cli.options import (
+    ALLOW_LOSS,
+    MIN_CLIPS,
+    OUTPUT_FORMAT,
+    SHARE,
+    Command,
+    FiniteRange,
+    request_options,
+)
+from flows.pipeline.generation.request import AudioOptions
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 if TYPE_CHECKING:
-    from flows.pipeline.generation.generate import AudioRequest, TextTask
+    from flows.pipeline.generation.generate import TextTask
     from flows.pipeline.generation.job import Generated
     from flows.pipeline.runs.check import Check
     from flows.pipeline.runtime.runtime import Runtime
-
-
-class Between(click.FloatRange):
-    """A number within bounds; click's own lets one pass that is none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Raises click.BadParameter for what is no number, NaN too, and for one outside."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is not a number; give one in the range {self._describe_range()}.", param, ctx)
-        return number
-
-
-LAYERS = click.Choice(["auto", "semantic", "semantic+acoustic"])
 
 
 def main() -> None:
@@ -110,74 +106,16 @@ def echo_checks(checks: "Iterable[Check]") -> None:
     sys.exit(0 if healthy else 1)
 
 
-REQUEST = (
-    click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations."),
-    click.option(
-        "--k-shot", type=click.IntRange(0, 64), default=0, help="Demonstrations of each label; 0: all."
-    ),
-    click.option(
-        "--layers",
-        type=LAYERS,
-        default="auto",
-        show_default=True,
-        help="Codes that the LLM is shown; auto: as it was trained.",
-    ),
-    click.option(
-        "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
-    ),
-    click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True),
-    click.option(
-        "--orders",
-        type=click.IntRange(0, 16),
-        default=0,
-        help="Prompts to average; 0: as many as the LLM asks.",
-    ),
-    click.option(
-        "--nearest-shots",
-        type=click.IntRange(0, 64),
-        default=0,
-        help="Demonstrations of each label that each clip is shown, the nearest by sound; 0: all to each.",
-    ),
-    click.option(
-        "--min-margin",
-        type=Between(0, 1),
-        default=0.0,
-        show_default=True,
-        help="Answers that lead by less are uncertain.",
-    ),
-)
-
-
-def asks_for_labels(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that make a LabelRequest."""
-    for option in reversed(REQUEST):
-        command = option(command)
-    return command
-
-
-LEAST_CLIPS = click.option(
-    "--least-clips",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="A day with fewer is doubtful; 0 allows days without any.",
-)
-MAY_LOSE = click.option(
-    "--allow-loss", is_flag=True, help="Go on though most known clips of the place are gone."
-)
-
-
 @wordwave.command()
 @click.argument("place", metavar="DIR_OR_S3_URI")
 @click.option("--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@MAY_LOSE
-@asks_for_labels
+@ALLOW_LOSS
+@request_options(LabelRequest)
 def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
     """Label every clip of a folder or S3 prefix, in listing order.
 
     Clips that cannot be used are listed with the reason. A second run does nothing that is done.
     """
-    from flows.pipeline.labeling.label import LabelRequest
     from flows.pipeline.labeling.report import json_rows, table_lines
     from flows.pipeline.nights.bounds import doubts
     from flows.pipeline.nights.jobs import run_night, with_bar
@@ -196,50 +134,14 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
         click.echo(f"doubtful: {doubt}", err=True)
 
 
-AUDIO_REQUEST = (
-    click.option("--library", required=True, metavar="NAME[@VERSION]", help="Library of demonstrations."),
-    click.option(
-        "--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the demonstrations."
-    ),
-    click.option(
-        "--temperature",
-        type=Between(0, 10),
-        default=0.0,
-        show_default=True,
-        help="0: the most probable code each time.",
-    ),
-    click.option(
-        "--top-p",
-        type=Between(0, 1, min_open=True),
-        default=1.0,
-        show_default=True,
-        help="Over temperature 0: among the most probable codes that hold this much probability.",
-    ),
-    click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True),
-    click.option("--audio", type=click.Choice(["wav", "flac"]), default="wav", show_default=True),
-    click.option("--out", metavar="DIR_OR_S3_URI", help="Copy the audio there, under names that tell."),
-    click.option(
-        "--format", "layout", type=click.Choice(["table", "json"]), default="table", show_default=True
-    ),
-)
-
-
-def asks_for_audio(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that make an AudioRequest, and say where its answers go."""
-    for option in reversed(AUDIO_REQUEST):
-        command = option(command)
-    return command
-
-
-def audio_request(seconds: float, audio: Any, **options: Any) -> "AudioRequest":
-    """The request of a command."""
-    from flows.pipeline.generation.generate import AudioRequest
-
-    return AudioRequest(seconds=seconds, format=audio, **options)
+def audio_options(command: Command) -> Command:
+    """Give a command the options of generated audio, and those that say where its answers go."""
+    out = click.option("--out", metavar="DIR_OR_S3_URI", help="Copy the audio there under readable names.")
+    return request_options(AudioOptions, {"format": "--audio"})(out(OUTPUT_FORMAT(command)))
 
 
 def answer_texts(
-    task: "TextTask", texts: tuple[str, ...], out: str | None, layout: str, **options: Any
+    task: "TextTask", texts: tuple[str, ...], seconds: float, out: str | None, layout: str, **options: Any
 ) -> None:
     """Answers texts and prints where the audio of each is."""
     from flows.pipeline.generation.job import run_texts
@@ -247,7 +149,8 @@ def answer_texts(
     from flows.pipeline.nights.jobs import with_bar
 
     with runtime_for() as runtime:
-        done = run_texts(runtime, task, audio_request(**options), given_texts(texts), with_bar)
+        request = AudioOptions(**options).with_seconds(seconds)
+        done = run_texts(runtime, task, request, given_texts(texts), with_bar)
         echo_audio(runtime, done, out, layout)
 
 
@@ -269,12 +172,12 @@ def echo_audio(runtime: "Runtime", done: "Generated", out: str | None, layout: s
 @click.option(
     "--duration",
     "seconds",
-    type=Between(0, 30, min_open=True),
+    type=FiniteRange(0, 30, min_open=True),
     default=0.72,
     show_default=True,
     help="Seconds.",
 )
-@asks_for_audio
+@audio_options
 def speak(**options: Any) -> None:
     """Say texts as the clips of a library are said, and print where the audio is.
 
@@ -288,12 +191,12 @@ def speak(**options: Any) -> None:
 @click.option(
     "--duration",
     "seconds",
-    type=Between(0, 30, min_open=True),
+    type=FiniteRange(0, 30, min_open=True),
     default=0.96,
     show_default=True,
     help="Seconds.",
 )
-@asks_for_audio
+@audio_options
 def sound(**options: Any) -> None:
     """Make the sounds that texts name, as the clips of a library show, and print where the audio is.
 
@@ -307,14 +210,16 @@ def sound(**options: Any) -> None:
 @click.option(
     "--slice-seconds",
     "seconds",
-    type=Between(0, 30),
+    type=FiniteRange(0, 30),
     default=0.48,
     show_default=True,
     help="Seconds that are asked at once; 0: the whole clip.",
 )
-@MAY_LOSE
-@asks_for_audio
-def denoise(place: str, out: str | None, layout: str, allow_loss: bool, **options: Any) -> None:
+@ALLOW_LOSS
+@audio_options
+def denoise(
+    place: str, seconds: float, out: str | None, layout: str, allow_loss: bool, **options: Any
+) -> None:
     """Say every clip of a folder or S3 prefix without its noise, and print where the audio is.
 
     Clips that cannot be used are listed with the reason. A second run does nothing that is done.
@@ -325,7 +230,8 @@ def denoise(place: str, out: str | None, layout: str, allow_loss: bool, **option
 
     with runtime_for(place) as runtime:
         partition = partition_of(place, allow_loss=allow_loss)
-        done = run_denoising(runtime, partition, audio_request(**options), with_bar)
+        request = AudioOptions(**options).with_seconds(seconds)
+        done = run_denoising(runtime, partition, request, with_bar)
         echo_audio(runtime, done, out, layout)
 
 
@@ -334,9 +240,9 @@ def denoise(place: str, out: str | None, layout: str, allow_loss: bool, **option
 @click.option("--first-day", type=click.DateTime(["%Y-%m-%d"]), required=True)
 @click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Itself among the days.")
 @click.option("--timezone", default="UTC", show_default=True, help="Where days begin.")
-@LEAST_CLIPS
-@MAY_LOSE
-@asks_for_labels
+@MIN_CLIPS
+@ALLOW_LOSS
+@request_options(LabelRequest)
 def backfill(
     prefix: str,
     first_day: datetime,
@@ -350,7 +256,7 @@ def backfill(
 
     {day} in PREFIX becomes the day; without it, a day's clips are those last modified in it.
     """
-    from flows.pipeline.labeling.label import Labelling, LabelRequest
+    from flows.pipeline.labeling.label import Labelling
     from flows.pipeline.nights.backfill import backfill as backfill_days
     from flows.pipeline.nights.backfill import raise_failures
     from flows.pipeline.nights.bounds import raise_doubts
@@ -402,15 +308,10 @@ def backfill(
     help="Task of the paper whose figures stand beside.",
 )
 @click.option("--instruction/--no-instruction", default=True, show_default=True)
-@click.option("--repeats", type=click.IntRange(0, 16), default=0, help="Further passes over the shots.")
-@click.option(
-    "--layers", type=LAYERS, default="auto", show_default=True, help="auto: as the LLM was trained."
-)
+@request_options(LabelRequest, only=["repeats", "layers", "max_windows", "orders"])
 @click.option(
     "--window", type=click.IntRange(0, 512), default=0, help="Semantic codes; 0: as it was trained."
 )
-@click.option("--max-windows", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option("--orders", type=click.IntRange(0, 16), default=0, help="Prompts to average; 0: as it asks.")
 @click.option(
     "--protocol",
     type=click.Choice(["service", "paper"]),
@@ -446,7 +347,7 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
 @wordwave.command()
 @click.argument("place", metavar="DIR_OR_S3_URI_OR_RUN")
 @click.option("--reason", "reasons", multiple=True, help="Only clips of this reason code; may be repeated.")
-@MAY_LOSE
+@ALLOW_LOSS
 def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
     """List a place and tokenize its quarantined clips again, after a fix or with other limits.
 
@@ -814,9 +715,6 @@ def _one_each(option: str, given: tuple[Any, ...], number: int) -> tuple[Any, ..
     return given
 
 
-SHARE = Between(0, 1)
-
-
 @wordwave.command()
 @click.argument("place", metavar="PREFIX")
 @click.option("--max-quarantined", type=SHARE, help="Share of the clips.")
@@ -825,7 +723,7 @@ SHARE = Between(0, 1)
 @click.option("--least-agreement", type=SHARE, help="Share that a nearest neighbor answers alike; 0: any.")
 @click.option("--least-usual", type=SHARE, help="Share of the weekday's usual number of clips; 0: any.")
 @click.option(
-    "--most-usual", type=Between(0, 1000), help="Multiple of the weekday's usual number of clips; 0: any."
+    "--most-usual", type=FiniteRange(0, 1000), help="Multiple of the weekday's usual number of clips; 0: any."
 )
 def watch(place: str, **bounds: float | None) -> None:
     """Set bounds beyond which the nights of PREFIX end as Doubtful, and print those that hold.

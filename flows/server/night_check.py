@@ -6,7 +6,8 @@ from typing import Any
 from flows.deployments import NIGHTLY
 from flows.flow_runs.form_flow import check_values
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.days import DAY
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.runtime import Runtime

@@ -12,7 +12,7 @@ from typing import Any
 import core.codec
 import core.in_context.labelers  # noqa: F401
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Batches, Step, run_night
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import partition_of

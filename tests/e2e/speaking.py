@@ -11,8 +11,8 @@ import core.codec
 import core.in_context.audio_generator  # noqa: F401
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import generate
-from flows.pipeline.generation.generate import AudioRequest
 from flows.pipeline.generation.job import run_texts
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import given_texts
 from flows.pipeline.nights.jobs import Batches, Step
 from flows.pipeline.runs.counts import Counts
@@ -20,7 +20,7 @@ from flows.pipeline.runtime.runtime import Runtime
 from tests.e2e.nights import Night
 from tests.e2e.world import World
 
-REQUEST = AudioRequest("spoken", 0.24, temperature=1.0)
+REQUEST = AudioRequest("spoken", seconds=0.24, temperature=1.0)
 TEXTS = tuple(f"text {number}" for number in range(11))
 BATCH = 4
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.pipeline.labeling.label import LabelRequest
 from flows.pipeline.labeling.library_review import put_into_use
 from flows.pipeline.labeling.report import ClipAnswers
+from flows.pipeline.labeling.request import LabelRequest
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import Tables, rows, tables
 from tests.e2e.world import LIBRARY, CountingRuntime, World, import_into, labels, night, one, opened, tone

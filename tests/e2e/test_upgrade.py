@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from core.presets import preset_directory
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import Comparison, promote_models, prune, upgrade
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.runtime import Runtime

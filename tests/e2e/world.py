@@ -14,8 +14,8 @@ import numpy as np
 
 from flows.cli.torture.sounds import wav
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import LabelRequest
 from flows.pipeline.labeling.report import ClipAnswers
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.runtime import Runtime

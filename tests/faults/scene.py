@@ -21,7 +21,8 @@ from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
 from flows.cli.torture.sounds import PITCHES, RATE, broken_clip, clip
 from flows.flow_runs.explain import explain
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
     check_contents,

@@ -11,9 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from db.library_names import split_library_name
 from flows import forms as p
+from flows.pipeline.configuration.options import request_fields
+from flows.pipeline.generation.request import AudioOptions
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.days import render_day, resolve_day
 from tests.flows.pipeline.configuration.test_credentials import CREDENTIALS
 
+LABELING = {name: p.form_type(field) for name, field in request_fields(LabelRequest).items()}
+AUDIO = {name: p.form_type(field) for name, field in request_fields(AudioOptions).items()}
 TYPES: dict[str, Any] = {
     "prefix": p.Prefix,
     "folder": p.Folder,
@@ -22,13 +27,13 @@ TYPES: dict[str, Any] = {
     "library": p.LibraryName,
     "new_library": p.NewLibraryName,
     "task": p.Task,
-    "k_shot": p.KShot,
+    "k_shot": LABELING["k_shot"],
     "repeats": p.Repeats,
     "layers": p.Layers,
     "max_windows": p.MaxWindows,
-    "min_margin": p.MinMargin,
+    "min_margin": LABELING["min_margin"],
     "batch_size": p.BatchSize,
-    "seed": p.Seed,
+    "seed": AUDIO["seed"],
     "dry_run": p.DryRun,
     "approve": p.Approve,
     "day": p.Day,
@@ -49,9 +54,9 @@ TYPES: dict[str, Any] = {
     "texts_uri": p.TextsUri,
     "duration": p.Duration,
     "slice": p.SliceSeconds,
-    "temperature": p.Temperature,
-    "top_p": p.TopP,
-    "audio_format": p.AudioFormat,
+    "temperature": AUDIO["temperature"],
+    "top_p": AUDIO["top_p"],
+    "audio_format": AUDIO["format"],
     "window": p.Window,
     "protocol": p.Protocol,
     "episode_seed": p.EpisodeSeed,
@@ -146,16 +151,16 @@ def test_a_library_name_falls_into_name_and_version() -> None:
         ),
         (p.Duration, [0.24, 30], [0, -1, 31]),
         (p.SliceSeconds, [0, 0.48, 30], [-0.1, 31]),
-        (p.Temperature, [0, 1.5], [-0.1, 11]),
-        (p.TopP, [0.1, 1], [0, 1.1]),
-        (p.AudioFormat, ["wav", "flac"], ["mp3", ""]),
-        (p.KShot, [0, 64], [-1, 65]),
+        (AUDIO["temperature"], [0, 1.5], [-0.1, 11]),
+        (AUDIO["top_p"], [0.1, 1], [0, 1.1]),
+        (AUDIO["format"], ["wav", "flac"], ["mp3", ""]),
+        (LABELING["k_shot"], [0, 64], [-1, 65]),
         (p.Repeats, [0, 16], [-1, 17]),
         (p.Layers, ["semantic", "semantic+acoustic"], ["acoustic"]),
         (p.MaxWindows, [1, 100], [0, 101]),
-        (p.MinMargin, [0, 0.5, 1], [-0.1, 1.1]),
+        (LABELING["min_margin"], [0, 0.5, 1], [-0.1, 1.1]),
         (p.BatchSize, [1, 1000], [0, 1001]),
-        (p.Seed, [0, 2**31 - 1], [-1, 2**31]),
+        (AUDIO["seed"], [0, 2**31 - 1], [-1, 2**31]),
         (p.NWay, [2, 64], [1, 65]),
         (p.Shots, [1, 64], [0, 65]),
         (p.Episodes, [1, 100_000], [0, 100_001]),

@@ -71,8 +71,9 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
     click.echo("2. Starting Postgres, importing the library")
     from flows.nightly import nightly_labeling
-    from flows.pipeline.labeling.label import Labelling, LabelRequest
+    from flows.pipeline.labeling.label import Labelling
     from flows.pipeline.labeling.report import ClipAnswers
+    from flows.pipeline.labeling.request import LabelRequest
     from flows.pipeline.nights.jobs import import_manifest
     from flows.pipeline.runtime.runtime import shared_runtime
     from flows.pipeline.storage.uris import canonical

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from flows.cli.demo.audio_clips import AudioClips
 
 if TYPE_CHECKING:
-    from flows.pipeline.generation.generate import AudioRequest, TextTask
+    from flows.pipeline.generation.generate import TextTask
+    from flows.pipeline.generation.request import AudioRequest
     from flows.pipeline.runtime.runtime import Runtime
 
 DIGITS, SOUNDS, PAIRS = "demo-digits", "demo-audio-sounds", "demo-pairs"
@@ -31,19 +32,19 @@ def import_audio(runtime: Runtime, clips: AudioClips) -> None:
 def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
     """Runs the three flows and says what came of each."""
     from flows.generation import denoise_clips, generate_sound, generate_speech
-    from flows.pipeline.generation.generate import AudioRequest
+    from flows.pipeline.generation.request import AudioRequest
 
     said = generate_speech(DIGITS, list(SAID), duration=SPEECH_SECONDS)
     yield f"\ngenerate-speech by {DIGITS}\n{'text':<12}{'nearest':<12}audio"
-    yield from _texts(runtime, "speech", AudioRequest(DIGITS, SPEECH_SECONDS), SAID)
+    yield from _texts(runtime, "speech", AudioRequest(DIGITS, seconds=SPEECH_SECONDS), SAID)
     made = generate_sound(SOUNDS, list(MADE), duration=SOUND_SECONDS)
     yield f"\ngenerate-sound by {SOUNDS}\n{'text':<12}{'nearest':<12}audio"
-    yield from _texts(runtime, "sound", AudioRequest(SOUNDS, SOUND_SECONDS), MADE)
+    yield from _texts(runtime, "sound", AudioRequest(SOUNDS, seconds=SOUND_SECONDS), MADE)
     yield NEAREST
     cleaned = denoise_clips(str(clips.noisy), PAIRS, slice_seconds=SLICE_SECONDS)
     yield f"\ndenoise-clips by {PAIRS}: mel distance to the recording without noise, in dB"
     yield f"{'clip':<12}{'noisy':>8}{'answer':>8}{'codec':>8}   audio"
-    yield from _clips(runtime, AudioRequest(PAIRS, SLICE_SECONDS), clips)
+    yield from _clips(runtime, AudioRequest(PAIRS, seconds=SLICE_SECONDS), clips)
     yield CODEC
     yield f"\nPages to look at and listen to\n  {said['page']}\n  {made['page']}\n  {cleaned['page']}"
 

@@ -14,7 +14,8 @@ from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
 from flows.cli.torture.objects import open_objects
 from flows.cli.torture.sounds import PITCHES, clip
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
     check_contents,

@@ -18,13 +18,13 @@ from db.tokens import TokensOfContent, get_token_sequences
 from flows.pipeline.generation.generate import (
     Answered,
     Asked,
-    AudioRequest,
     Generating,
     TextToAudio,
     loudest_start,
     loudness,
     window,
 )
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.label import clip_codes, quarantine, readable_codes
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.runtime import Runtime

@@ -28,6 +28,7 @@ from db.generated import (
 from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.ingest import GENERATED
 from flows.pipeline.labeling.label import clip_codes
 from flows.pipeline.libraries.demonstrations import stored_tokens, unseen
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from flows.pipeline.storage import Storage
 
 TextTask = Literal["speech", "sound"]
-AudioFormat = Literal["wav", "flac"]
 AT_ONCE = 16
 """Answers of a batch: an answer takes a second or so where a label takes a hundredth."""
 QUIETEST_DB = -120.0
@@ -73,29 +73,6 @@ class Asked:
     def content(self) -> bytes:
         assert self.content_sha256 is not None
         return self.content_sha256
-
-
-@dataclass(frozen=True)
-class AudioRequest:
-    """What decides the answers, beside the models: the library version, how it is shown and what is said.
-
-    `seconds` of audio answer a text, and so long are the demonstrations shown; noisy clips are answered in
-    slices of so many seconds, 0 for a clip at once. They are rounded to blocks of codes (0.24 s). The seed of
-    each answer comes of `seed`. Raises ValueError for what is no finite number.
-    """
-
-    library: str
-    seconds: float
-    repeats: int = 0
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    format: AudioFormat = "wav"
-
-    def __post_init__(self) -> None:
-        for name in ("seconds", "temperature", "top_p"):
-            if not math.isfinite(value := getattr(self, name)):  # a command's bounds let nan pass
-                raise ValueError(f"{name} {value} is no number that audio can be asked with")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from db.generated import StoredAudio
 from db.quarantine import open_quarantine
 from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.generate import Asked, AudioRequest, Generating, TextTask, TextToAudio
+from flows.pipeline.generation.generate import Asked, Generating, TextTask, TextToAudio
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import Texts
 from flows.pipeline.nights.jobs import Each, ingest_place, run_once, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts

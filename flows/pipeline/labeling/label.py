@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ from db.predictions import (
 from db.quarantine import quarantine_contents
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.libraries.demonstrations import stored_tokens, unseen
 from flows.pipeline.runs.counts import Counts
@@ -51,26 +52,6 @@ NEIGHBOURS = ("nearest", "nearest_latent")
 NOT_DECODING = {"library", "min_margin", "nearest_shots"}
 """Fields of a request that stand in the key otherwise, the library and what the prompt hash covers, or that
 change no answer: the bound is for readers."""
-
-
-@dataclass(frozen=True)
-class LabelRequest:
-    """What decides the answers, beside the models: the library version and how it is shown and asked.
-
-    `k_shot` takes the first demonstrations of each label, 0 all of them. `nearest_shots` shows each clip the
-    ones of these that are nearest to it by pooled latent, as many of each label; 0 shows every clip all.
-    `layers` "auto" and `orders` 0 ask a model as it was trained to be asked, any other one by the semantic
-    layer and once. `min_margin` is the bound under which an answer is uncertain.
-    """
-
-    library: str
-    k_shot: int = 0
-    layers: Literal["auto", "semantic", "semantic+acoustic"] = "auto"
-    repeats: int = 0
-    max_windows: int = 3
-    orders: int = 0
-    nearest_shots: int = 0
-    min_margin: float = 0.0
 
 
 @dataclass(frozen=True)

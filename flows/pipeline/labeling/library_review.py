@@ -19,7 +19,8 @@ from db.library_names import split_library_name
 from db.nights import latest_parameters
 from db.promotions import promoted_version
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import TASK, Labelling, LabelRequest
+from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.runtime import Runtime
 

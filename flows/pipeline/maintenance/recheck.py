@@ -29,7 +29,8 @@ from db.recheck import (
 )
 from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
-from flows.pipeline.labeling.label import Labelling, LabelRequest, quarantine
+from flows.pipeline.labeling.label import Labelling, quarantine
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Each, label_selection, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session

@@ -20,7 +20,8 @@ from db.promotions import (
     promoted_model_set,
 )
 from db.tokens import prune_tokens
-from flows.pipeline.labeling.label import TASK, Labelling, LabelRequest
+from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Each, label_selection, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session

@@ -25,8 +25,10 @@ from db.run_outputs import (
 from db.runs import RecordedRun, get_run
 from db.tokens import get_token_sequences
 from flows.pipeline.generation.denoise import generating_of
-from flows.pipeline.generation.generate import Asked, AudioRequest, in_batches
-from flows.pipeline.labeling.label import Labelling, LabelRequest, clip_codes
+from flows.pipeline.generation.generate import Asked, in_batches
+from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.labeling.label import Labelling, clip_codes
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.check import Check, check
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run

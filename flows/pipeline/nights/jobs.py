@@ -16,8 +16,9 @@ from db.runs import get_run
 from flows.pipeline.ingest import ingest
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
 from flows.pipeline.labeling.report import ClipAnswers
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import Rows, export_results
 from flows.pipeline.libraries.library import LibraryTask, build_library
 from flows.pipeline.nights.bounds import Figure, doubts, judge

@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.generation.generate import AudioRequest
 from flows.pipeline.generation.job import Generated, run_denoising, run_texts
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import Texts, given_texts
 from flows.pipeline.libraries.library import LibraryTask
 from flows.pipeline.nights.jobs import import_manifest, with_bar

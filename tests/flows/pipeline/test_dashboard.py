@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.samples import Sample
 
 from db.runs import RunClaim
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of

@@ -15,7 +15,7 @@ from sqlalchemy import event
 import flows.pipeline.runtime.exporter
 from db.engine import make_engine
 from db.runs import RunClaim
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of

@@ -14,8 +14,9 @@ from db.tokens import TokensOfContent
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import denoise as stage
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.generate import Answered, Asked, AudioRequest
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.generation.generate import Answered, Asked
+from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import run_night, with_bar
@@ -157,7 +158,7 @@ def test_audio_too_long_to_lie_in_memory_waits(
 def test_slices_that_do_not_fit_fail_before_any_clip_is_asked(
     settings: Settings, denoiser: Runtime, clips: Path, tmp_path: Path
 ) -> None:
-    denoising = Denoising(denoiser, AudioRequest("street", 0.48))
+    denoising = Denoising(denoiser, AudioRequest("street", seconds=0.48))
     denoising.prepare(new_run(denoiser.engine))
     context = len(denoising.generator.prefix_ids) + 60
     with (

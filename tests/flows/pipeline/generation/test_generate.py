@@ -18,7 +18,8 @@ from db.libraries import LibraryNotFound
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import generate
 from flows.pipeline.generation import record as generation_record
-from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, AudioRequest, TextToAudio
+from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, TextToAudio
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify
@@ -110,7 +111,7 @@ def test_seconds_that_mean_the_same_blocks_are_the_same_work(speaker: Runtime) -
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, temperature: float) -> None:
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.24, temperature=temperature))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.24, temperature=temperature))
     speaking.prepare(new_run(speaker.engine))
     asked = [Asked(text=f"text {number}") for number in range(9)]
     together, alone = speaking.answer(asked), [speaking.answer([one])[0] for one in reversed(asked)]
@@ -120,7 +121,7 @@ def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, tempera
 
 
 def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.24))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.24))
     run_id = new_run(speaker.engine)
     speaking.prepare(run_id)
     opened: list[str] = []
@@ -155,7 +156,7 @@ def test_what_cannot_be_asked_fails_before_anything_is_said(
     with pytest.raises(LibraryNotFound, match="did you mean spoken"):
         speak(speaker, "one", library="spokn")
     with pytest.raises(PromptError, match="library spoken@1 is for speech, not for sound"):
-        TextToAudio(speaker, "sound", AudioRequest("spoken", 0.72))
+        TextToAudio(speaker, "sound", AudioRequest("spoken", seconds=0.72))
     with generating(settings, None) as silent, pytest.raises(PromptError, match="WORDWAVE_GENERATION_LLM"):
         speak(silent, "one")
     assert stored(speaker.engine) == []
@@ -164,7 +165,7 @@ def test_what_cannot_be_asked_fails_before_anything_is_said(
 
 @pytest.mark.parametrize("name", ["seconds", "temperature", "top_p"])
 def test_what_is_no_number_is_no_request(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} nan is no number"):
+    with pytest.raises(ValueError, match=f"{name} must be a finite number, not nan"):
         AudioRequest(**{"library": "spoken", "seconds": 0.72, name: math.nan})
 
 
@@ -299,7 +300,7 @@ def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
     speaker: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [(_, _, audio)] = speak(speaker, "one").record.heard
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", 0.72))
+    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.72))
     speaking.prepare(new_run(speaker.engine))
     decode = TextToAudio.decode
     monkeypatch.setattr(TextToAudio, "decode", lambda self, *asked: 0.5 * decode(self, *asked))

@@ -10,7 +10,7 @@ from core.errors import PromptError
 from db.libraries import LibraryNotFound
 from db.runs import RunClaim
 from flows.pipeline.labeling.canary import CanaryFailed, CanaryRequest
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of

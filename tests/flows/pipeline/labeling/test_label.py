@@ -24,8 +24,9 @@ from db.engine import make_engine, session_scope
 from db.libraries import LibraryNotFound
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
 from flows.pipeline.labeling.report import json_rows
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import Night, run_night, with_bar

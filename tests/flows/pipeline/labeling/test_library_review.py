@@ -9,7 +9,6 @@ from core.errors import PromptTooLong
 from db.libraries import LibraryNotFound, LibraryVersion
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import CanaryRequest
-from flows.pipeline.labeling.label import LabelRequest
 from flows.pipeline.labeling.library_review import (
     canary_line,
     difference_lines,
@@ -18,6 +17,7 @@ from flows.pipeline.labeling.library_review import (
     review,
 )
 from flows.pipeline.labeling.report import review_lines
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.runtime import Runtime

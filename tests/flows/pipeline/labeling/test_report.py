@@ -9,8 +9,8 @@ import pytest
 from db.predictions import Answer
 from db.runs import RunClaim
 from flows.pipeline.labeling import report
-from flows.pipeline.labeling.label import LabelRequest
 from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers, json_rows, table_lines
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of

@@ -8,7 +8,8 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.labeling import export_files as export
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.nights.plan import Planner

@@ -7,7 +7,8 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling, LabelRequest
+from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.preview import Preview, pace, preview

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.pipeline.labeling.label import LabelRequest
+from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
 from flows.pipeline.nights.summary import NightSummary, clips_worked, night_before, shift
