@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main as cli
-from flows.cli.main import wordwave
+from flows.cli.main import COMMANDS, wordwave
+from flows.cli.output import echo_json
 from flows.server.places import Night
 
 
@@ -43,11 +44,31 @@ def test_an_error_that_repeats_a_key_moves_no_cursor(
 
 def test_json_is_exact_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"uri": "s3://calls/\x1b\x9b\u2028\u202e犬.wav"}
-    cli.echo_json(row)
+    echo_json(row)
     line = capsys.readouterr().out.removesuffix("\n")
     assert line.isprintable()
     assert "犬" in line
     assert json.loads(line) == row
+
+
+@pytest.mark.parametrize("name", [name for names in COMMANDS.values() for name in names])
+def test_each_command_is_found_and_says_what_it_does(name: str) -> None:
+    shown = CliRunner().invoke(wordwave, [name, "--help"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith(f"Usage: wordwave {name}")
+
+
+def test_a_command_that_is_not_there_is_refused() -> None:
+    refused = CliRunner().invoke(wordwave, ["lable"])
+    assert refused.exit_code == 2
+    assert "No such command 'lable'" in refused.output
+
+
+def test_help_lists_all_commands() -> None:
+    listed = CliRunner().invoke(wordwave, ["--help"]).output.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == [
+        *sorted(name for names in COMMANDS.values() for name in names)
+    ]
 
 
 NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"]

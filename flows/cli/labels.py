@@ -1,0 +1,225 @@
+"""Commands that label clips, and that measure and watch the labels."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from core.evaluation.paper import Layout, TaskName
+from flows.cli.options import (
+    ALLOW_LOSS,
+    ALLOWED_PLACES,
+    MIN_CLIPS,
+    OUTPUT_FORMAT,
+    SHARE,
+    FiniteRange,
+    request_options,
+)
+from flows.cli.output import echo_json, runtime_for
+from flows.pipeline.labeling.request import LabelRequest
+
+
+@click.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@OUTPUT_FORMAT
+@ALLOW_LOSS
+@request_options(LabelRequest)
+def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
+    """Label every clip of a folder or S3 prefix, in listing order.
+
+    Clips that cannot be used are listed with the reason. A second run skips everything that is done.
+    """
+    from flows.pipeline.labeling.report import json_rows, table_lines
+    from flows.pipeline.nights.bounds import doubts
+    from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.runs.partition import partition_of
+
+    with runtime_for(place) as runtime:
+        request = LabelRequest(**options)
+        partition = partition_of(place, allow_loss=allow_loss)
+        night = run_night(runtime, partition, request, with_bar, kind="label", export=False)
+    if layout == "json":
+        for row in json_rows(night.answers):
+            echo_json(row)
+    else:
+        click.echo("\n".join(table_lines(night.answers)))
+    for doubt in doubts(night.figures):
+        click.echo(f"doubtful: {doubt}", err=True)
+
+
+@click.command()
+@click.argument("prefix", metavar="PREFIX")
+@click.option("--first-day", type=click.DateTime(["%Y-%m-%d"]), required=True)
+@click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Inclusive.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of the days.")
+@MIN_CLIPS
+@ALLOW_LOSS
+@request_options(LabelRequest)
+def backfill(
+    prefix: str,
+    first_day: datetime,
+    last_day: datetime,
+    timezone: str,
+    least_clips: int,
+    allow_loss: bool,
+    **options: Any,
+) -> None:
+    """Run the incomplete nights of a range of days.
+
+    {day} in PREFIX is replaced by the day. Without {day}, the clips of a day are those last modified on it.
+    """
+    from flows.pipeline.labeling.label import Labelling
+    from flows.pipeline.nights.backfill import backfill as backfill_days
+    from flows.pipeline.nights.backfill import raise_failures
+    from flows.pipeline.nights.bounds import raise_doubts
+    from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.runs.days import check_timezone
+    from flows.pipeline.runs.partition import Partition, partitions_of
+
+    request = LabelRequest(**options)
+
+    def run_day(day: Partition) -> None:
+        night = run_night(
+            runtime,
+            day,
+            request,
+            with_bar,
+            kind="nightly-labeling",
+            export=True,
+            least_clips=least_clips,
+        )
+        raise_doubts(night.figures)
+
+    days = partitions_of(
+        prefix, first_day.date(), last_day.date(), check_timezone(timezone), allow_loss=allow_loss
+    )
+    with runtime_for(*{day.place for day in days}) as runtime:
+        outcomes = backfill_days(Labelling(runtime, request), days, run_day)
+    for outcome in outcomes:
+        click.echo(f"{outcome.partition.day}  {outcome.status}")
+    raise_failures(outcomes, least_clips)
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST.jsonl")
+@click.option(
+    "--n-way", type=click.IntRange(2, 64), default=2, show_default=True, help="Labels of an episode."
+)
+@click.option(
+    "--k-shot",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Demonstrations of each label in an episode.",
+)
+@click.option(
+    "--episodes",
+    type=click.IntRange(1, 100_000),
+    default=600,
+    show_default=True,
+    help="Episodes of each column of the table.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    default="single",
+    show_default=True,
+    help="Columns of the table. prompts: those of the paper's Tables 2 and 8; ways: those of its Table 9.",
+)
+@click.option(
+    "--paper",
+    type=click.Choice(get_args(TaskName)),
+    default="none",
+    show_default=True,
+    help="Task whose figures in the paper to compare with.",
+)
+@click.option(
+    "--instruction/--no-instruction",
+    default=True,
+    show_default=True,
+    help="Whether the prompt begins by naming the labels.",
+)
+@request_options(LabelRequest, only=["layers", "repeats", "max_windows", "orders"])
+@click.option(
+    "--window",
+    type=click.IntRange(0, 512),
+    default=0,
+    show_default=True,
+    help="Semantic codes in a window, 8.3 a second. 0: as many as the LLM was trained on.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["service", "paper"]),
+    default="service",
+    show_default=True,
+    help="paper: cut or pad clips to 1 second, and decode greedily.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="The same seed draws the same episodes.",
+)
+@ALLOWED_PLACES
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write the JSON to this file as well.")
+def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | None, **options: Any) -> None:
+    """Measure few-shot labeling on clips with known labels.
+
+    The same episodes are given to baselines, and the paper's figures are shown for comparison.
+
+    A row of the manifest is {"path": ..., "label": ..., "group": ...}. No demonstration comes from the
+    query's group. The models are those of the settings; without an LLM, only the baselines are measured.
+    """
+    from core.evaluation.tables import table_lines
+    from flows.pipeline.evaluation.evaluate import EvaluationRequest, figures_json
+    from flows.pipeline.evaluation.evaluate import evaluate as evaluate_manifest
+    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.storage.uris import canonical
+
+    with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
+        evaluation, run = evaluate_manifest(runtime, EvaluationRequest(manifest, **options), with_bar)
+        figures = figures_json(evaluation, run)
+    if output:
+        output.write_bytes(figures)
+    click.echo(f"kept: {run.manifest}", err=True)
+    click.echo(figures.decode() if form == "json" else "\n".join(table_lines(evaluation.table)))
+
+
+@click.command()
+@click.argument("place", metavar="PREFIX")
+@click.option("--max-quarantined", type=SHARE, help="Share of the clips that may be quarantined.")
+@click.option("--max-uncertain", type=SHARE, help="Share of the answers that may be uncertain.")
+@click.option("--max-one-label", type=SHARE, help="Share of the answers that the commonest label may have.")
+@click.option(
+    "--least-agreement",
+    type=SHARE,
+    help="Share of the answers that must match the nearest neighbor. 0: no bound.",
+)
+@click.option(
+    "--least-usual", type=SHARE, help="Least number of clips, as a share of the weekday's usual. 0: no bound."
+)
+@click.option(
+    "--most-usual",
+    type=FiniteRange(0, 1000),
+    help="Most clips, as a multiple of the weekday's usual number. 0: no bound.",
+)
+def watch(place: str, **bounds: float | None) -> None:
+    """Set the bounds outside which nights end as Doubtful.
+
+    Prints the bounds in force. PREFIX is the prefix of the nights, with {day} if they have it, or a folder
+    that contains it. Bounds that are not given stay as they are.
+    """
+    from flows.pipeline.nights.bounds import bounds_of, set_bounds
+    from flows.pipeline.runs.partition import Partition
+    from flows.pipeline.storage.uris import canonical
+
+    changes = {name: bound for name, bound in bounds.items() if bound is not None}
+    with runtime_for() as runtime:
+        if changes:
+            in_force = set_bounds(runtime, place, changes)
+        else:
+            in_force = bounds_of(runtime, Partition(place, canonical(place)))
+    echo_json({"place": place, **vars(in_force)})

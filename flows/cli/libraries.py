@@ -1,0 +1,103 @@
+"""Commands on libraries of demonstrations."""
+
+from typing import Any
+
+import click
+
+from flows.cli.options import ALLOWED_PLACES
+from flows.cli.output import echo_json, echo_lines, runtime_for
+
+
+@click.group()
+def library() -> None:
+    """Manage the libraries of demonstrations that prompts show."""
+
+
+@library.command("import")
+@click.argument("name")
+@click.argument("manifest", metavar="MANIFEST.jsonl")
+@click.option(
+    "--task",
+    type=click.Choice(["label", "speech", "sound", "denoise"]),
+    default="label",
+    show_default=True,
+    help="Task that the library demonstrates.",
+)
+@click.option(
+    "--instruction", metavar="TEXT", help="First sentence of the prompts of speech, sound and denoise."
+)
+@click.option("--promote", is_flag=True, help="Use the new version from now on.")
+@ALLOWED_PLACES
+def library_import(
+    name: str, manifest: str, task: Any, instruction: str | None, promote: bool, allow: tuple[str, ...]
+) -> None:
+    """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
+
+    The first version is in use at once: NAME without a version means it. Later versions are used only after
+    they are promoted, with --promote or `wordwave library use`.
+
+    A row is {"path": ..., "label": ...}, for speech and sound {"path": ..., "text": ...}, and for denoise
+    {"path": ..., "target": ...}: a noisy clip and its clean one. Paths are relative to the manifest. Equal
+    content keeps its version.
+    """
+    from flows.pipeline.labeling.library_review import review
+    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.storage.uris import canonical
+
+    with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
+        version, _ = import_manifest(runtime, name, manifest, task, instruction, promote=promote)
+        reviewed = review(runtime, version)
+    answers = {row.label or row.target_content_sha256 for row in version.demonstrations}
+    kind = {"label": "labels", "denoise": "clean clips"}.get(task, "texts")
+    size = f"{len(version.demonstrations)} clips, {len(answers)} {kind}"
+    echo_lines([f"{version.name}@{version.version}: {size}", *reviewed.sentences], err=True)
+    echo_json({"library": version.name, "version": version.version})
+
+
+@library.command("list")
+def library_list() -> None:
+    """List all libraries with their versions, and which version is in use."""
+    from db.engine import session_scope
+    from db.libraries import list_versions
+    from flows.pipeline.labeling.report import library_lines
+
+    with runtime_for() as runtime, session_scope(runtime.engine) as session:
+        versions = list_versions(session)
+    echo_lines(library_lines(versions))
+
+
+@library.command("show")
+@click.argument("library", metavar="NAME[@VERSION]")
+def library_show(library: str) -> None:
+    """Show a version: its labels and clips, whether it is in use, and whether it fits the LLM."""
+    from flows.pipeline.labeling.library_review import named_library, review
+    from flows.pipeline.labeling.report import review_lines
+
+    with runtime_for() as runtime:
+        reviewed = review(runtime, named_library(runtime, library))
+    echo_lines(review_lines(reviewed))
+
+
+@library.command("diff")
+@click.argument("new", metavar="NAME@VERSION")
+@click.argument("old", metavar="[OTHER]", required=False)
+def library_diff(new: str, old: str | None) -> None:
+    """Show how a version differs from OTHER, or from the version in use."""
+    from flows.pipeline.labeling.library_review import difference_lines, named_library
+
+    with runtime_for() as runtime:
+        newer = named_library(runtime, new)
+        lines = difference_lines(named_library(runtime, old or newer.name), newer)
+    echo_lines(lines)
+
+
+@library.command("use")
+@click.argument("library", metavar="NAME@VERSION")
+def library_use(library: str) -> None:
+    """Use a version from now on: NAME without a version means it, also in tonight's run."""
+    from flows.pipeline.labeling.library_review import put_into_use, review
+
+    with runtime_for() as runtime:
+        reviewed = review(runtime, put_into_use(runtime, library))
+    echo_lines(reviewed.sentences, err=True)
+    echo_json({"library": reviewed.version.name, "version": reviewed.version.version})

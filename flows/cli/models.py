@@ -1,0 +1,112 @@
+"""Commands on models: convert and train them, and switch between them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.cli.output import echo_json, runtime_for
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+CONFIG = click.argument("config", type=FILE)
+OUTPUT = click.argument("output", type=click.Path(path_type=Path))
+MORE_DATA = click.option("--data", type=EXISTING, help="Folder of additional real audio.")
+
+
+@click.group()
+def models() -> None:
+    """Convert model files."""
+
+
+@models.command()
+@click.argument("checkpoint", type=FILE)
+@OUTPUT
+@click.option("--words", type=EXISTING, help="layer1.npy, or a text file with one word per line.")
+@click.option("--llama-embeddings", type=EXISTING, help="embed_llama2.pt")
+@click.option("--word-embeddings", type=EXISTING, help="layer1.pth")
+@click.option("--tokenizer", type=EXISTING, help="Tokenizer of LLAMA 2, which gives SQL the words.")
+@click.option("--config", type=EXISTING, help="config.json of a codec with another shape.")
+@click.option(
+    "--first-codebook",
+    type=click.Choice(["words", "llama"]),
+    default="words",
+    show_default=True,
+    help="llama: the other published checkpoint, whose semantic layer has 32,000 rows.",
+)
+def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | None, **files: Any) -> None:
+    """Convert the released LLM-Codec files to a directory with a fingerprint."""
+    from core.codec import CodecConfig
+    from core.codec.convert import ReleasedFiles
+    from core.codec.convert import convert as convert_files
+
+    shape = CodecConfig.from_json(config) if config else CodecConfig()
+    files_given = ReleasedFiles(checkpoint, **files)
+    codec = convert_files(files_given, output, config=shape, first=first_codebook)
+    echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
+
+
+@click.group()
+def train() -> None:
+    """Train your own models. The shipped ones were made with these commands."""
+
+
+@train.command("codec")
+@CONFIG
+@OUTPUT
+@MORE_DATA
+def train_codec_command(config: Path, output: Path, data: Path | None) -> None:
+    """Train an LLM-Codec from CONFIG (core/training/configs). An interrupted training resumes."""
+    from core.training.codec.trainer import train_codec
+
+    train_codec(config, output, data=data)
+
+
+@train.command("mini")
+@CONFIG
+@OUTPUT
+@MORE_DATA
+def train_mini_command(config: Path, output: Path, data: Path | None) -> None:
+    """Train a small LLaMA on few-shot episodes, so that it learns from its prompt."""
+    from core.training.label_llm.trainer import train_mini
+
+    train_mini(config, output, data=data)
+
+
+@train.command("mini-audio")
+@CONFIG
+@OUTPUT
+@click.option("--data", type=EXISTING, required=True, help="Folder of the sets digits and speech_clean.")
+def train_mini_audio_command(config: Path, output: Path, data: Path) -> None:
+    """Train a small LLaMA that answers with audio. An interrupted training resumes."""
+    from core.training.audio_llm.trainer import train_answers
+
+    train_answers(config, output, data=data)
+
+
+@click.command()
+@click.argument("library", metavar="NAME[@VERSION]")
+def promote(library: str) -> None:
+    """Make the answers of the configured models the current ones.
+
+    This switches one version of a library. The models are those of the settings.
+    """
+    from flows.pipeline.maintenance.upgrade import promote_models
+
+    with runtime_for() as runtime:
+        switch, _ = promote_models(runtime, library)
+    echo_json(vars(switch))
+
+
+@click.command()
+@click.argument("codec", metavar="FINGERPRINT")
+def prune(codec: str) -> None:
+    """Delete the codes of a codec that is no longer used.
+
+    This needs the rights of the database's owner. The answers stay. FINGERPRINT is that of the codec, or the
+    beginning of it, as in the column codec_fingerprint.
+    """
+    from flows.pipeline.maintenance.upgrade import prune as prune_codec
+
+    with runtime_for() as runtime:
+        echo_json(prune_codec(runtime, codec).counts)

@@ -1,0 +1,90 @@
+"""Commands that repair or check what runs wrote."""
+
+from pathlib import Path
+
+import click
+
+from flows.cli.options import ALLOW_LOSS
+from flows.cli.output import echo_checks, echo_json, runtime_for
+
+
+@click.command()
+@click.argument("place", metavar="DIR_OR_S3_URI_OR_RUN")
+@click.option("--reason", "reasons", multiple=True, help="Only clips with this reason code; can be repeated.")
+@ALLOW_LOSS
+def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
+    """Tokenize the quarantined clips of a place again.
+
+    Use it after a fix or with other limits. The place is listed first.
+    A run, given by an id or a name from its page, stands for its folder.
+    """
+    from flows.flow_runs.reference import find_place
+    from flows.forms import is_place
+    from flows.pipeline.maintenance.replay import replay_place
+    from flows.pipeline.nights.jobs import with_bar
+
+    is_folder = is_place(place) or Path(place).is_dir()
+    with runtime_for(*([place] if is_folder else [])) as runtime:
+        folder = place if is_folder else find_place(runtime, place)
+        echo_json(replay_place(runtime, folder, reasons, with_bar, allow_loss=allow_loss).run.counts)
+
+
+@click.command()
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.option("--dry-run", is_flag=True, help="Only show what would be read again.")
+def recheck(place: str, dry_run: bool) -> None:
+    """Read clips again that were stored before today's checks.
+
+    Answers about wrong audio are retracted and asked again. Clips that today's checks refuse are quarantined.
+    """
+    from flows.pipeline.labeling.report import suspect_lines
+    from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
+    from flows.pipeline.nights.jobs import with_bar
+
+    with runtime_for(place) as runtime:
+        click.echo("\n".join(suspect_lines(suspects_of(runtime, place))), err=True)
+        if dry_run:
+            return
+        done = recheck_place(runtime, place, with_bar)
+    for library in done.libraries:
+        click.echo(f"{library} shows a clip that is refused now: import it again without it", err=True)
+    echo_json({"run": str(done.run.id), **done.run.counts})
+
+
+@click.command()
+@click.argument("run")
+def undo(run: str) -> None:
+    """Retract the answers of a run.
+
+    The earlier answers are current again. Undo the undo to restore the retracted ones. RUN is an id or a name
+    from the run's page.
+    """
+    from flows.flow_runs.reference import find_run
+    from flows.pipeline.maintenance.undo import undo as undo_run
+
+    with runtime_for() as runtime:
+        undone = undo_run(runtime, find_run(runtime, run))
+    echo_json({"run": str(undone.id), **undone.counts})
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Clips to compute again.",
+)
+@click.option("--allow", multiple=True, metavar="PLACE", help="A place where clips of the run may be read.")
+def verify(run: str, sample: int, allow: tuple[str, ...]) -> None:
+    """Compute part of a run again, and report differences.
+
+    The files of the run are read again as well. RUN is an id or a name from the run's page.
+    """
+    from flows.flow_runs.reference import find_run
+    from flows.pipeline.maintenance.verify import verify_run
+
+    with runtime_for(*allow) as runtime:
+        checks, _ = verify_run(runtime, find_run(runtime, run), sample)
+    echo_checks(checks)
