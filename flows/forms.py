@@ -1,8 +1,9 @@
-"""What people ask for: the types of the flows' parameters, which Prefect turns into forms.
+"""Types of the flows' parameters, which Prefect turns into forms.
 
-Each is flat and says its title, help and bounds, so that the form, the API and the flow check the same
-things. Parameters are stored and shown in clear: they name things and never hold a credential. Patterns
-that forbid something stand in the JSON schema too, where the API applies them before anything is stored.
+Each type is flat and has a title, help and bounds, so that the form, the API and the flow check the same
+things. Parameters are stored and shown in clear text: they name things, and never hold a credential.
+Patterns that forbid something are in the JSON schema too, so that the API applies them before it stores
+anything.
 """
 
 import re
@@ -26,16 +27,15 @@ _NO_CREDENTIAL = rf"(?!.*(?:{CREDENTIAL}))"
 _PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)"
 
 
-# {date} would be taken for a folder of that name
+# {date} would become a folder of that name
 PREFIX = Rule(
     rf"^{_NO_CREDENTIAL}(?!.*\{{(?!day\}})[a-z_]*\}}){_PLACE}$",
-    "write s3://bucket/folder or an absolute folder, without keys or passwords; {day} is the only part that "
-    "is filled in",
+    "write s3://bucket/folder or an absolute path, without keys or passwords; {day} is the only placeholder",
 )
 FOLDER = Rule(
     rf"^{_NO_CREDENTIAL}(?!.*\{{[a-z_]*\}}){_PLACE}$",
-    "write s3://bucket/folder or an absolute folder, without keys or passwords; nothing is filled in here, "
-    "so write a day as 2026-11-21",
+    "write s3://bucket/folder or an absolute path, without keys or passwords; there are no placeholders "
+    "here, so write a day as 2026-11-21",
 )
 MANIFEST = Rule(
     rf"^{_NO_CREDENTIAL}{_PLACE}$",
@@ -43,52 +43,54 @@ MANIFEST = Rule(
 )
 TEXTS_FILE = Rule(
     rf"^(?:{_NO_CREDENTIAL}{_PLACE})?$",
-    "write s3://bucket/folder/file.txt or an absolute path, without keys or passwords; empty: none",
+    "write s3://bucket/folder/file.txt or an absolute path, without keys or passwords, or leave it empty",
 )
 NEW_LIBRARY = Rule(rf"^{NAME}$", f"write a name without a version: {NAME_CHARACTERS}")
 CANARIES = Rule(
-    rf"^(?:{NAME}{VERSION})?$", f"write NAME, NAME@VERSION or nothing; a name has {NAME_CHARACTERS}"
+    rf"^(?:{NAME}{VERSION})?$", f"write NAME or NAME@VERSION, or leave it empty; a name has {NAME_CHARACTERS}"
 )
 LINE = Rule(
-    r"^(?!.*###)[^\x00-\x1f\x7f]*$", "write one line of text without '###', which begins a part of the prompt"
+    r"^(?!.*###)[^\x00-\x1f\x7f]*$",
+    "write one line of text without '###', which starts a section of the prompt",
 )
 TEXT = Rule(
     rf"^{_NO_CREDENTIAL}(?=.*\S)(?!.*###)[^\x00-\x1f\x7f]*$",
-    "write one line of text that is not empty and without '###', which begins a question",
+    "write one line of text, not empty and without '###', which starts a question",
 )
 ON_DAY = Rule(
     r"^(?:any|(?:today|yesterday)(?:@(?:[01]\d|2[0-3]):[0-5]\d)?|\d{4}-\d{2}-\d{2})$",
-    "write today, yesterday, a date as 2026-11-21, or any; a schedule may add its time: yesterday@23:30",
+    "write today, yesterday, any or a date such as 2026-11-21; a schedule can add its time: yesterday@23:30",
 )
 _A_RUN = r"(?!/|s3://|file://)(?=.*\S)[^\x00-\x1f\x7f]*"
-RUN = Rule(rf"^{_NO_CREDENTIAL}{_A_RUN}$", "write the id or the name of a run, as its page shows it")
+RUN = Rule(rf"^{_NO_CREDENTIAL}{_A_RUN}$", "write the id or the name of a run, as shown on its page")
 FOLDER_OR_RUN = Rule(
     rf"^{_NO_CREDENTIAL}(?:(?!.*\{{[a-z_]*\}}){_PLACE}|{_A_RUN})$",
-    "write s3://bucket/folder or an absolute folder, without keys or passwords and with the day as "
-    "2026-11-21, or the id or the name of a run",
+    "write s3://bucket/folder or an absolute path, without keys or passwords and with a day as 2026-11-21, "
+    "or the id or the name of a run",
 )
-DATE = Rule(r"^\d{4}-\d{2}-\d{2}$", "write a date as 2026-11-21")
+DATE = Rule(r"^\d{4}-\d{2}-\d{2}$", "write a date such as 2026-11-21")
 
 
 def is_place(text: str) -> bool:
-    """Return whether a text is meant as a folder, and not as a run."""
+    """Return whether a text names a folder rather than a run."""
     return text.startswith(("/", "s3://", "file://"))
 
 
 def _check_day(day: str) -> str:
-    """A date has to be one that the calendar has."""
+    """Return the day, or raise ValueError for a date that is not in the calendar."""
     if re.fullmatch(DATE.pattern, day):
         try:
             date.fromisoformat(day)
         except ValueError as error:
-            raise ValueError(f"{day} is no date: {error}") from error
+            raise ValueError(f"{day} is not a date: {error}") from error
     return day
 
 
 def _form(title: str, description: str, rule: Rule | None = None) -> FieldInfo:
-    """Title and help of a form's field. Prefect sets its own over pydantic's, but leaves extras alone.
+    """Return the title and help of a form field.
 
-    A title is the parameter's name, which `prefect deployment run --param` wants.
+    They are extras of the schema: Prefect overwrites pydantic's own. The title is the name of the parameter
+    in words, so that people find it again for `prefect deployment run --param`.
     """
     extra: dict[str, JsonValue] = {"title": title, "description": description}
     if rule:
@@ -118,7 +120,7 @@ Prefix = Annotated[
     AfterValidator(PREFIX.check),
     _form(
         "Prefix",
-        "Folder of the clips: s3://bucket/folder or an absolute path. {day} becomes the day, as in "
+        "Folder of the clips: s3://bucket/folder or an absolute path. {day} is replaced by the day, as in "
         "s3://calls/incoming/{day}. No keys or passwords: this text is stored as it is.",
         PREFIX,
     ),
@@ -140,8 +142,8 @@ PrefixOrRun = Annotated[
     AfterValidator(FOLDER_OR_RUN.check),
     _form(
         "Prefix",
-        "Folder of the clips: s3://bucket/folder or an absolute path. Or the id or name of a run, as its "
-        "page shows it, for the folder of that run. No keys or passwords: this text is stored as it is.",
+        "Folder of the clips: s3://bucket/folder or an absolute path. Or the id or name of a run, as shown "
+        "on its page, for the folder of that run. No keys or passwords: this text is stored as it is.",
         FOLDER_OR_RUN,
     ),
 ]
@@ -151,8 +153,9 @@ ManifestUri = Annotated[
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
-        "JSONL or CSV file of rows with path (relative to it) and label, for speech and sound path and text, "
-        "for denoise path and target, the clean clip: s3://bucket/file or a path.",
+        "JSONL or CSV file: s3://bucket/file or an absolute path. Rows have a path, relative to the file, "
+        "and a label; for speech and sound, a path and a text; for denoise, a path and a target, which is "
+        "the clean clip.",
         MANIFEST,
     ),
 ]
@@ -162,8 +165,9 @@ LabeledManifestUri = Annotated[
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
-        "JSONL or CSV file of rows with path (relative to it), label and, where it is known, group: clips of "
-        "one group were recorded together, and no demonstration is of the query's group.",
+        "JSONL or CSV file: s3://bucket/file or an absolute path. Rows have a path, relative to the file, a "
+        "label and, if known, a group. Clips of one group were recorded together, and no demonstration is "
+        "from the query's group.",
         MANIFEST,
     ),
 ]
@@ -173,26 +177,29 @@ NewLibraryName = Annotated[
     AfterValidator(NEW_LIBRARY.check),
     _form(
         "Library",
-        "Name of the library; equal content keeps its version, other content makes the next.",
+        "Name of the library. New content makes a new version; equal content keeps its version.",
         NEW_LIBRARY,
     ),
 ]
 ExportedLibrary = Annotated[
     str,
     AfterValidator(NEW_LIBRARY.check),
-    _form("Library", "Name of the library by which the clips were labeled.", NEW_LIBRARY),
+    _form("Library", "Name of the library that the clips were labeled by.", NEW_LIBRARY),
 ]
 Promote = Annotated[
     bool,
     _form(
         "Promote",
-        "Put the version into use: nights that name the library without a version run with it. Otherwise the "
-        "version that is in use stays. The first version is in use at once.",
+        "Use the new version from now on: nights that name the library without a version run with it. "
+        "Otherwise the current version stays in use. The first version is in use at once.",
     ),
 ]
 Task = Annotated[
     Literal["label", "speech", "sound", "denoise"],
-    _form("Task", "What the library demonstrates: labels, said texts, sounds, or clips without their noise."),
+    _form(
+        "Task",
+        "Task that the library demonstrates: labels, spoken texts, sounds, or clips without their noise.",
+    ),
 ]
 LibraryInstruction = Annotated[
     str,
@@ -200,7 +207,7 @@ LibraryInstruction = Annotated[
     AfterValidator(LINE.check),
     _form(
         "Instruction",
-        "Sentence that begins the prompts of speech, sound and denoise; empty: the task's own.",
+        "First sentence of the prompts of speech, sound and denoise. Empty: the default of the task.",
         LINE,
     ),
 ]
@@ -209,47 +216,52 @@ Repeats = Annotated[int, form_field(_LABELING["repeats"])]
 Layers = Annotated[LayerChoice, form_field(_LABELING["layers"])]
 MaxWindows = Annotated[int, form_field(_LABELING["max_windows"])]
 Orders = Annotated[int, form_field(_LABELING["orders"])]
-NWay = Annotated[int, Field(ge=2, le=64), _form("N way", "Labels of an episode; the layout ways sets them.")]
+NWay = Annotated[int, Field(ge=2, le=64), _form("N way", "Labels of an episode. The layout ways sets it.")]
 Shots = Annotated[
     int,
     Field(ge=1, le=64),
-    _form("K shot", "Demonstrations of each label in an episode; the layout prompts sets them."),
+    _form("K shot", "Demonstrations of each label in an episode. The layout prompts sets it."),
 ]
 Episodes = Annotated[
-    int, Field(ge=1, le=100_000), _form("Episodes", "Questions of each column; the paper's bars ask 600.")
+    int,
+    Field(ge=1, le=100_000),
+    _form("Episodes", "Questions in each column of the table. The paper asks 600."),
 ]
 TableLayout = Annotated[
     Layout,
     _form(
         "Layout",
-        "single: what this form says. prompts: the columns of the paper's Tables 2 and 8 (instruction, "
-        "shots, repeats) for both kinds of layers. ways: 2 to 6 labels, as in its Table 9.",
+        "Columns of the table. single: one column, as set in this form. prompts: those of the paper's Tables "
+        "2 and 8 (instruction, shots, repeats) for both kinds of layers. ways: 2 to 6 labels, as in its "
+        "Table 9.",
     ),
 ]
 PaperTask = Annotated[
     TaskName,
-    _form("Paper", "Whose figures of the paper stand beside ours, where it has such columns."),
+    _form("Paper", "Task whose figures in the paper to compare with, where the paper has such columns."),
 ]
 ShownInstruction = Annotated[
-    bool, _form("Instruction", "Whether the prompt begins by naming the labels; the layout prompts sets it.")
+    bool, _form("Instruction", "Begin the prompt by naming the labels. The layout prompts sets it.")
 ]
 Window = Annotated[
     int,
     Field(ge=0, le=512),
-    _form("Window", "Semantic codes of a window, 8.3 a second. 0: as many as the LLM was trained with."),
+    _form("Window", "Semantic codes in a window, 8.3 a second. 0: as many as the LLM was trained on."),
 ]
 Protocol = Annotated[
     Literal["service", "paper"],
     _form(
         "Protocol",
-        "service: whole clips, asked in windows. paper: clips are cut or padded to 1 second before they are "
-        "encoded, and greedy decoding answers.",
+        "service: ask about whole clips, in windows. paper: cut or pad clips to 1 second before they are "
+        "encoded, and decode greedily.",
     ),
 ]
 EpisodeSeed = Annotated[
-    int, Field(ge=0, lt=2**31), _form("Seed", "The same seed draws the same episodes of the same clips.")
+    int,
+    Field(ge=0, lt=2**31),
+    _form("Seed", "Seed of the episodes: the same seed draws the same ones from the same clips."),
 ]
-BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips of one task and one commit.")]
+BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips in one task and one commit.")]
 MAX_TEXTS, MAX_TEXT_CHARACTERS = 200, 200
 Texts = Annotated[
     list[
@@ -260,7 +272,10 @@ Texts = Annotated[
         ]
     ],
     Field(max_length=MAX_TEXTS),
-    _form("Texts", "What is to be heard, one text an answer; leave it empty to take a file of texts."),
+    _form(
+        "Texts",
+        "Texts to speak or to make sounds of, one for each answer. Leave it empty to use a file of texts.",
+    ),
 ]
 TextsUri = Annotated[
     str,
@@ -268,8 +283,9 @@ TextsUri = Annotated[
     AfterValidator(TEXTS_FILE.check),
     _form(
         "Texts uri",
-        'In place of texts: a .txt file (a line each), .csv (its column text) or .jsonl ({"text": ...}), '
-        "s3://bucket/file or a path. Bad lines are set aside.",
+        "File of texts, in place of the list: s3://bucket/file or an absolute path. A .txt file has a text "
+        'on each line, a .csv file a column text, and a .jsonl file rows of {"text": ...}. Bad lines are '
+        "skipped and listed.",
         TEXTS_FILE,
     ),
 ]
@@ -278,7 +294,7 @@ Duration = Annotated[
     Field(gt=0, le=30),
     _form(
         "Duration",
-        "Seconds of each answer, rounded to blocks of 0.24 s; demonstrations show as long a stretch.",
+        "Seconds of each answer, rounded to blocks of 0.24 s. Demonstrations are cut to the same length.",
     ),
 ]
 SliceSeconds = Annotated[
@@ -286,8 +302,8 @@ SliceSeconds = Annotated[
     Field(ge=0, le=30),
     _form(
         "Slice seconds",
-        "Seconds of a clip that are asked at once, rounded to blocks of 0.24 s. 0: the whole clip; one that "
-        "does not fit the LLM's context is set aside.",
+        "Length of the slices that a clip is denoised in, in seconds, rounded to blocks of 0.24 s. 0: the "
+        "whole clip at once; a clip that does not fit the LLM's context is set aside.",
     ),
 ]
 MAX_SHARDS = 64
@@ -296,11 +312,15 @@ Shards = Annotated[
     Field(ge=1, le=MAX_SHARDS),
     _form(
         "Shards",
-        "Runs that share the clips out between them, each where a worker has a place. 1: all in this run.",
+        "Runs to split the clips between, each on a worker with a free place. 1: do everything in this run.",
     ),
 ]
-ShardNumber = Annotated[int, Field(ge=1, le=MAX_SHARDS), _form("Shard", "Which of the shards this run does.")]
-NightRun = Annotated[UUID, _form("Night", "Id of the run that is shared out; its rows name it.")]
+ShardNumber = Annotated[
+    int, Field(ge=1, le=MAX_SHARDS), _form("Shard", "Number of the shard that this run does.")
+]
+NightRun = Annotated[
+    UUID, _form("Night", "Id of the run whose clips are split into shards. The rows name it.")
+]
 RunId = Annotated[
     str,
     Field(max_length=500),
@@ -308,22 +328,23 @@ RunId = Annotated[
     AfterValidator(RUN.check),
     _form(
         "Run",
-        "Id or name of a run as its page shows it; the ids of analytics.runs (run, flow_run) mean the same.",
+        "Id or name of a run, as shown on its page. Ids from analytics.runs (run, flow_run) work too.",
         RUN,
     ),
 ]
 Sample = Annotated[
-    int, Field(ge=1, le=10_000), _form("Sample", "So many of the run's clips are encoded and answered again.")
+    int, Field(ge=1, le=10_000), _form("Sample", "Clips of the run to encode and answer again.")
 ]
 Reasons = Annotated[
-    list[ReasonCode], _form("Reasons", "Only clips that were set aside for one of these; none chosen: all.")
+    list[ReasonCode],
+    _form("Reasons", "Only clips that were set aside for one of these reasons. None chosen: all clips."),
 ]
 AllowLoss = Annotated[
     bool,
     _form(
         "Allow loss",
-        "Go on though most known clips of the folder are gone. Otherwise that ends the run before any is "
-        "marked as missing, since a share that is not mounted looks the same.",
+        "Continue even if most known clips of the folder are gone. Otherwise the run ends before any clip is "
+        "marked as missing, since a file share that is not mounted looks the same.",
     ),
 ]
 LeastClips = Annotated[
@@ -331,28 +352,32 @@ LeastClips = Annotated[
     Field(ge=0),
     _form(
         "Least clips",
-        "A night without any clip ends as Empty, which is a failure, and one with fewer than this as "
-        "Doubtful. 0 allows a night without any.",
+        "A night without clips ends as Empty, which is a failure, and one with fewer clips than this as "
+        "Doubtful. 0 allows a night without clips.",
     ),
 ]
 MaxQuarantined = Annotated[
-    float, Field(ge=0, le=1), _form("Max quarantined", "Share of the clips of a night; 1 bounds nothing.")
+    float,
+    Field(ge=0, le=1),
+    _form("Max quarantined", "Largest share of a night's clips that may be quarantined. 1: no bound."),
 ]
 MaxUncertain = Annotated[
-    float, Field(ge=0, le=1), _form("Max uncertain", "Share of the answers of a night; 1 bounds nothing.")
+    float,
+    Field(ge=0, le=1),
+    _form("Max uncertain", "Largest share of a night's answers that may be uncertain. 1: no bound."),
 ]
 MaxOneLabel = Annotated[
     float,
     Field(ge=0, le=1),
-    _form("Max one label", "Share of the answers that are the most frequent label; 1 bounds nothing."),
+    _form("Max one label", "Largest share of the answers that one label may have. 1: no bound."),
 ]
 LeastAgreement = Annotated[
     float,
     Field(ge=0, le=1),
     _form(
         "Least agreement",
-        "Share of the answers that are those of the nearest demonstration, by tokens and by pooled latent; "
-        "0 bounds nothing.",
+        "Smallest share of the answers that must match the nearest demonstration, by tokens and by pooled "
+        "latent. 0: no bound.",
     ),
 ]
 LeastUsual = Annotated[
@@ -360,32 +385,34 @@ LeastUsual = Annotated[
     Field(ge=0, le=1),
     _form(
         "Least usual",
-        "Clips of a night as a share of the usual number: the median of the last four nights of that "
-        "weekday. 0 bounds nothing.",
+        "Smallest number of clips in a night, as a share of the usual number: the median of the last four "
+        "nights of that weekday. 0: no bound.",
     ),
 ]
 MostUsual = Annotated[
     float,
     Field(ge=0, le=1000),
-    _form("Most usual", "Clips of a night as a multiple of the usual number; 0 bounds nothing."),
+    _form(
+        "Most usual", "Largest number of clips in a night, as a multiple of the usual number. 0: no bound."
+    ),
 ]
 CatchUpDays = Annotated[
     int,
     Field(ge=0, le=31),
     _form(
         "Catch up days",
-        "Earlier days of this place that no night completed are done after this one, at most so many days "
-        "back and none before its first night. 0: none.",
+        "After this night, do the earlier days of this place that no night completed: at most this many days "
+        "back, and none before its first night. 0: none.",
     ),
 ]
-DryRun = Annotated[bool, _form("Dry run", "Say what would be done, and do and write nothing.")]
+DryRun = Annotated[bool, _form("Dry run", "Only show what would be done, and write nothing.")]
 APPROVAL_HOURS = 12
 Approve = Annotated[
     bool,
     _form(
         "Approve",
-        "Show the plan and wait until somebody resumes the run in the UI; nothing is done before. After "
-        f"{APPROVAL_HOURS} hours the run fails. A plan without work needs nobody.",
+        "Show the plan, and do nothing until somebody resumes the run in the UI. The run fails after "
+        f"{APPROVAL_HOURS} hours. A plan without work needs no approval.",
     ),
 ]
 Day = Annotated[
@@ -394,9 +421,9 @@ Day = Annotated[
     AfterValidator(_check_day),
     _form(
         "Day",
-        "today, yesterday, YYYY-MM-DD or any, in the time zone; today is the day the run is due. A schedule "
-        "may add its time, as in yesterday@23:30, for nights in which clocks jump over midnight. "
-        "Without {day} in the prefix it means the clips last modified that day.",
+        "today, yesterday, YYYY-MM-DD or any, in the time zone. today is the day that the run is due. A "
+        "schedule can add its time, as in yesterday@23:30, for nights when clocks jump over midnight. "
+        "Without {day} in the prefix, the clips last modified on that day are taken.",
         ON_DAY,
     ),
 ]
@@ -404,32 +431,35 @@ FirstDay = Annotated[
     str,
     AfterValidator(DATE.check),
     AfterValidator(_check_day),
-    _form("First day", "YYYY-MM-DD, in the time zone.", DATE),
+    _form("First day", "First day of the range: YYYY-MM-DD, in the time zone.", DATE),
 ]
 LastDay = Annotated[
     str,
     AfterValidator(DATE.check),
     AfterValidator(_check_day),
-    _form("Last day", "YYYY-MM-DD, itself among the days; at most a year's are taken.", DATE),
+    _form("Last day", "Last day of the range, inclusive: YYYY-MM-DD. A range has at most a year.", DATE),
 ]
 CanaryLibrary = Annotated[
     str,
     AfterValidator(CANARIES.check),
     _form(
         "Canary library",
-        "Library of clips whose labels are known and which the prompt does not show, NAME or NAME@VERSION. "
-        "They are asked before anything else; empty asks none.",
+        "Library of clips with known labels that are not in the prompt: NAME or NAME@VERSION. They are asked "
+        "about before anything else. Empty: none.",
         CANARIES,
     ),
 ]
 LeastCanaryAccuracy = Annotated[
     float,
     Field(ge=0, le=1),
-    _form("Least canary accuracy", "With fewer canaries right, the run stops before it labels anything."),
+    _form(
+        "Least canary accuracy",
+        "Smallest share of right canaries. With fewer, the run stops before it labels anything.",
+    ),
 ]
 Timezone = Annotated[
     str,
     Field(max_length=64),
     AfterValidator(check_timezone),
-    _form("Timezone", "Where days begin, such as Europe/Berlin."),
+    _form("Timezone", "Time zone of the days, such as Europe/Berlin."),
 ]
