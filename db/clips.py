@@ -18,6 +18,7 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -26,7 +27,7 @@ from sqlalchemy.types import TypeEngine
 
 from db.bulk_insert import insert_new
 from db.listing import KnownVersion, ListingComparison, ListingCounts
-from db.models import Clip, PooledLatent, QuarantineRow, TokenSequence
+from db.models import Clip, Embedding, PooledLatent, QuarantineRow, TokenSequence
 from db.object_version import ObjectVersion
 from db.retries import is_due
 
@@ -182,6 +183,12 @@ def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> Col
     return exists().where(stored.content_sha256 == Clip.content_sha256, stored.codec_id == codec_id)
 
 
+def _has_embedding(model_id: int) -> ColumnElement[bool]:
+    return exists().where(
+        Embedding.content_sha256 == Clip.content_sha256, Embedding.embedding_model_id == model_id
+    )
+
+
 def _is_quarantined(*stages: str) -> ColumnElement[bool]:
     return exists().where(*_open_row(TOKENIZE_STAGE, *stages))
 
@@ -195,12 +202,16 @@ def _open_row(*stages: str) -> tuple[ColumnElement[bool], ...]:
 _TO_READ = (Clip.id, Clip.uri, Clip.version_token, Clip.size)
 
 
-def clips_to_tokenize(session: Session, selection: Selection, codec_id: int) -> list[ClipToTokenize]:
-    """Current clips without tokens and latent of the codec that no quarantine holds back, in uri order."""
+def clips_to_tokenize(
+    session: Session, selection: Selection, codec_id: int, embedding_models: Collection[int] = ()
+) -> list[ClipToTokenize]:
+    """Current clips without tokens and latent of the codec that no quarantine holds back, in uri order.
+
+    So are those without an embedding of each of these models.
+    """
+    lacks = [~_has(PooledLatent, codec_id), *(~_has_embedding(model) for model in embedding_models)]
     rows = session.execute(
-        select(*_TO_READ)
-        .where(in_selection(selection), ~_has(PooledLatent, codec_id), ~_is_quarantined())
-        .order_by(Clip.uri)
+        select(*_TO_READ).where(in_selection(selection), or_(*lacks), ~_is_quarantined()).order_by(Clip.uri)
     ).yield_per(ROWS_AT_A_TIME)
     return [ClipToTokenize(*row) for row in rows]
 

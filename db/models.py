@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     Computed,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -222,6 +224,68 @@ class PooledLatent(Base):
     deviation: Mapped[bytes]
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[datetime] = _written_at()
+
+
+class EmbeddingModel(Base):
+    """An embedding model by its fingerprint. A tagger has `classes`, which sound tags name from 0."""
+
+    __tablename__ = "embedding_models"
+    __table_args__ = (
+        UniqueConstraint("fingerprint"),
+        CheckConstraint('dimensions > 0 AND "window" > 0 AND hop > 0', name="sizes"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    fingerprint: Mapped[str]
+    name: Mapped[str]
+    dimensions: Mapped[int] = mapped_column(Integer)
+    window: Mapped[float] = mapped_column(Double)
+    hop: Mapped[float] = mapped_column(Double)
+    license: Mapped[str]
+    classes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = _written_at()
+
+
+class Embedding(Base):
+    """What an embedding model makes of one content: means over its windows, `scores` of a tagger alone."""
+
+    __tablename__ = "embeddings"
+    __table_args__ = (
+        CheckConstraint(
+            "cardinality(embedding) > 0 AND array_position(embedding, 'NaN'::real) IS NULL", name="embedding"
+        ),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
+    embedding_model_id: Mapped[int] = mapped_column(ForeignKey("embedding_models.id"), primary_key=True)
+    embedding: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    scores: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
+    created_at: Mapped[datetime] = _written_at()
+
+
+class SoundTags(Base):
+    """The best classes of each window of one content: windows by number, classes by number, scores."""
+
+    __tablename__ = "sound_tags"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["content_sha256", "embedding_model_id"],
+            ["embeddings.content_sha256", "embeddings.embedding_model_id"],
+        ),
+        CheckConstraint(
+            "cardinality(windows) > 0 AND cardinality(classes) = cardinality(windows)"
+            " AND cardinality(scores) = cardinality(windows)",
+            name="lengths",
+        ),
+        CheckConstraint("0 <= ALL (windows) AND 0 <= ALL (classes)", name="numbers"),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    embedding_model_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    windows: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    classes: Mapped[list[int]] = mapped_column(SmallIntegers)
+    scores: Mapped[list[float]] = mapped_column(ARRAY(REAL))
 
 
 class DemonstrationSet(Base):

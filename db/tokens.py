@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.bulk_insert import insert_new
 from db.clips import link_contents
+from db.embeddings import ContentEmbedding, save_embeddings
 from db.models import Content, PooledLatent, TokenSequence
 
 Codes = tuple[Sequence[int], Sequence[int], Sequence[int]]
@@ -37,6 +38,7 @@ class TokenizedContent:
     codes: Codes
     levels: Sequence[int]
     latent: Latent
+    embeddings: Sequence[ContentEmbedding] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class TokensOfContent:
 
 
 def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[TokenizedContent]) -> None:
-    """Writes contents, codes, latents and clip links of a batch; what is stored already stays as it is.
+    """Writes contents, codes, latents, embeddings and clip links of a batch; what is stored stays as it is.
 
     Rows go in by rising sha256, so that concurrent batches with contents in common wait for each other
     instead of deadlocking. The table refuses arrays whose lengths do not divide each other.
@@ -64,6 +66,7 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
     insert_new(session, Content, [_content_row(t) for t in ordered if t.sha256 not in stored])
     insert_new(session, TokenSequence, [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered])
     insert_new(session, PooledLatent, [_latent_row(tokenized, codec_id, run_id) for tokenized in ordered])
+    save_embeddings(session, run_id, [(one.sha256, given) for one in ordered for given in one.embeddings])
     link_contents(session, {t.clip_id: t.sha256 for t in batch if t.clip_id is not None})
 
 

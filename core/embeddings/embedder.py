@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,16 @@ from core.embeddings.front_end import Features
 from core.embeddings.network import Network, WindowOutput
 from core.errors import AudioRejected
 
+Piece = TypeVar("Piece", bound=npt.ArrayLike)
+
 TOP_CLASSES = 5
 """Classes that are kept of each window."""
 
 
 class TimedScore(NamedTuple):
-    """A class by its number among the best of the window that begins at `start` seconds."""
+    """One of the best classes of a window, both by number; windows are a hop apart."""
 
-    start: float
+    window: int
     class_number: int
     score: float
 
@@ -75,13 +77,13 @@ class EmbeddingPass:
         self._clips: list[_ClipSums] = []
         self._waiting: list[tuple[_ClipSums, Features]] = []
 
-    def follow(self, pieces: Iterable[Samples]) -> Iterator[Samples]:
-        """Pass a clip's 1-D pieces through unchanged, and embed them."""
+    def follow(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Pass a clip's 1-D pieces through unchanged, arrays or tensors, and embed them."""
         clip = _ClipSums(self._embedder.description)
         self._clips.append(clip)
         windows = WindowCutter(self._embedder.description)
         for piece in pieces:
-            for window in windows.take(piece):
+            for window in windows.take(np.asarray(piece)):
                 self._wait(clip, window)
             yield piece
         for window in windows.rest():
@@ -153,8 +155,8 @@ class _ClipSums:
         self.embeddings += output.embedding
         if output.scores is not None:
             self.scores += output.scores
-            start = self.windows * self.description.hop / self.description.sample_rate
-            self.timed += [TimedScore(start, *one) for one in best_classes(output.scores, TOP_CLASSES)]
+            best = best_classes(output.scores, TOP_CLASSES)
+            self.timed += [TimedScore(self.windows, *one) for one in best]
         self.windows += 1
 
     def embedding(self) -> ClipEmbedding:

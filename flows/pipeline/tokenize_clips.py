@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from db.clips import (
     last_clip_read,
     link_contents,
 )
+from db.embeddings import ContentEmbedding, contents_with_embeddings
 from db.engine import session_scope
 from db.quarantine import Rejection, quarantine_clips, resolve
 from db.runs import RunClaim
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.codec import EncodedClip
+    from core.embeddings.embedder import ClipEmbedding, EmbeddingPass
     from core.tokens.loudness import LevelMeter
 
 BATCH_BYTES = 512 * 2**20
@@ -66,12 +68,12 @@ class Work:
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
-    """Clips without tokens and latent of the codec, in uri order, cut in batches; quarantined ones wait.
+    """Clips without tokens, latent or an embedding, in uri order, cut in batches; quarantined ones wait.
 
     A batch has at most `size` clips and BATCH_BYTES, or is one larger clip: its objects lie on disk together.
     """
     with session_scope(runtime.engine) as session:
-        clips = clips_to_tokenize(session, selection, runtime.codec_id)
+        clips = clips_to_tokenize(session, selection, runtime.codec_id, runtime.embedding_model_ids)
     batches: list[list[ClipToTokenize]] = []
     room = 0
     for clip in clips:
@@ -194,10 +196,11 @@ def _may_read_another(runtime: Runtime, storage: Readable, troubled: str) -> boo
 
 
 def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
-    """Contents with tokens and latent already: another clip, or an earlier run, had the same bytes."""
+    """Contents with all that a batch gives: another clip, or an earlier run, had the same bytes."""
     with session_scope(runtime.engine) as session:
         contents = {work.fetched.sha256 for work in batch if work.fetched}
-        return contents_with_latents(session, runtime.codec_id, contents)
+        complete = contents_with_latents(session, runtime.codec_id, contents)
+        return contents_with_embeddings(session, runtime.embedding_model_ids, complete)
 
 
 def _first_of_each_content(batch: Sequence[Work], known: set[bytes]) -> list[Work]:
@@ -248,23 +251,36 @@ def _encode_tone(runtime: Runtime) -> None:
     import torch
 
     rate = runtime.codec.config.sample_rate
-    runtime.codec.encode_with_latents([[0.1 * torch.sin(440 * math.tau / rate * torch.arange(rate))]])
+    tone = 0.1 * torch.sin(440 * math.tau / rate * torch.arange(rate))
+    runtime.codec.encode_with_latents([[tone]])
+    for embedder in runtime.embedders:
+        embedder.embed([tone.numpy()])
 
 
 def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent | AudioRejected]:
-    """Return codes, levels and pooled latent of each clip, or what is wrong with it."""
+    """Return codes, levels, pooled latent and embeddings of each clip, or what is wrong with it."""
+    from core.embeddings.embedder import EmbeddingPass
     from core.tokens.loudness import LevelMeter
 
     config = runtime.codec.config
     span = config.block_length // config.codes_per_block[0]
     meters = [LevelMeter(span, config.block_length) for _ in batch]
+    passes = [EmbeddingPass(embedder) for embedder in runtime.embedders]
     with ClipDecoder(runtime.settings.audio_limits) as decoder:
         streams = (
-            meter.measure(_waveform(runtime, decoder, work))
+            _followed(meter.measure(_waveform(runtime, decoder, work)), passes)
             for work, meter in zip(batch, meters, strict=True)
         )
         encoded = runtime.codec.encode_with_latents(streams)
-    return [_outcome(runtime, *one) for one in zip(batch, encoded, meters, strict=True)]
+    by_model = [one.finish() for one in passes]
+    embeddings = [[one[at] for one in by_model] for at in range(len(batch))]
+    return [_outcome(runtime, *one) for one in zip(batch, encoded, meters, embeddings, strict=True)]
+
+
+def _followed(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass]) -> Iterator[Tensor]:
+    for one in passes:
+        pieces = one.follow(pieces)
+    return pieces
 
 
 def _waveform(runtime: Runtime, decoder: ClipDecoder, work: Work) -> Iterator[Tensor]:
@@ -283,12 +299,13 @@ def _waveform(runtime: Runtime, decoder: ClipDecoder, work: Work) -> Iterator[Te
 
 
 def _outcome(
-    runtime: Runtime, work: Work, clip: EncodedClip, meter: LevelMeter
+    runtime: Runtime, work: Work, clip: EncodedClip, meter: LevelMeter, embeddings: Sequence[ClipEmbedding]
 ) -> TokenizedContent | AudioRejected:
     if work.rejected is not None:
         return work.rejected
     try:
-        return _tokenized(work, clip, meter.levels.tolist(), runtime.codec.config.codebook_sizes)
+        tokenized = _tokenized(work, clip, meter.levels.tolist(), runtime.codec.config.codebook_sizes)
+        return replace(tokenized, embeddings=_content_embeddings(runtime, embeddings))
     except AudioRejected as rejected:
         return rejected
 
@@ -316,6 +333,22 @@ def _tokenized(
         levels=levels,
         latent=(mean, deviation),
     )
+
+
+def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -> list[ContentEmbedding]:
+    """Return the rows to store; raises AudioRejected for numbers that must not be stored."""
+    for embedding in embeddings:
+        embedding.check()
+    ids = runtime.embedding_model_ids if embeddings else []
+    return [
+        ContentEmbedding(
+            model_id,
+            one.embedding.tolist(),
+            None if one.scores is None else one.scores.tolist(),
+            one.timed,
+        )
+        for model_id, one in zip(ids, embeddings, strict=True)
+    ]
 
 
 def _share_rejections(batch: Sequence[Work], fresh: Sequence[Work]) -> None:

@@ -23,6 +23,9 @@ FROZEN = {
     "llms",
     "token_sequences",
     "pooled_latents",
+    "embedding_models",
+    "embeddings",
+    "sound_tags",
     "demonstration_sets",
     "demonstrations",
     "exports",
@@ -55,6 +58,7 @@ def _refused(database: Database, role: Role, statement: str) -> bool:
 
 def test_an_analyst_reads_every_view(database: Database) -> None:
     views = ("clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs", "figures")
+    views += ("embeddings", "sound_tags")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 

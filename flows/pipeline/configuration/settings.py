@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         default_factory=lambda data: _answering_with_audio(data["codec"], data["llm"]),
         description="LLM that answers with audio; unset: the same, beside mini-llama mini-llama-audio",
     )
+    embeddings: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="embedding models: directories, comma separated (docs/embeddings.md)"
+    )
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )

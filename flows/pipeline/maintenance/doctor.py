@@ -151,6 +151,17 @@ def _hashed(runtime: Runtime, name: str, llama: "FrozenLlama", kept: str | None)
     return f"{name}, fingerprint {found[:12]}, {runtime.llm_dtype}"
 
 
+def _embeddings(runtime: Runtime) -> str:
+    """Each opens, which checks its files, names and shapes."""
+    if not runtime.settings.embeddings:
+        return "none: WORDWAVE_EMBEDDINGS names no directory"
+    return "; ".join(
+        f"{one.description.name}, fingerprint {one.fingerprint[:12]}, license {one.description.license}, "
+        f"{one.description.dimensions} numbers, {len(one.description.classes)} classes"
+        for one in runtime.embedders
+    )
+
+
 def _device(runtime: Runtime) -> str:
     import torch
 
@@ -206,5 +217,10 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
         "its files were changed in place, remove fingerprints/ in WORDWAVE_HOME",
     ),
     "audio llm": (_audio_llm, "let WORDWAVE_GENERATION_LLM name such a directory, or none"),
+    "embeddings": (
+        _embeddings,
+        "let WORDWAVE_EMBEDDINGS name directories made by wordwave models convert-embedding, and install "
+        "wordwave[tagger]",
+    ),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
 }

@@ -15,10 +15,12 @@ from threading import Lock, local
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from core.decoding.child_process.decoder import ClipDecoder
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
+from db.embeddings import NewEmbeddingModel, ensure_embedding_model
 from db.engine import make_engine, session_scope
 from db.model_registry import ensure_codec, ensure_llm, registered_codec
 from flows.pipeline.configuration.home import close_home
@@ -33,6 +35,8 @@ from flows.pipeline.storage.uris import is_s3
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
+    from core.embeddings.description import EmbeddingDescription
+    from core.embeddings.embedder import Embedder
     from core.llama.files import DType
     from core.llama.model import FrozenLlama
     from core.tokens.vocabulary import TextTokenizer, Vocabulary
@@ -156,6 +160,36 @@ class Runtime:
         words = (self.codec.words, *self._acoustic_words())
         with session_scope(self.engine) as session:
             return ensure_codec(session, self.codec.fingerprint, self.settings.codec, config, words)
+
+    @cached_property
+    def embedding_models(self) -> "dict[Path, EmbeddingDescription]":
+        """The embedding models of the settings by directory, each once, read without their networks."""
+        from core.embeddings.description import read_description
+
+        directories = [Path(name).expanduser() for name in self.settings.embeddings]
+        found = {directory: read_description(directory) for directory in directories}
+        first = {found[directory].fingerprint: directory for directory in reversed(directories)}
+        return {directory: one for directory, one in found.items() if first[one.fingerprint] == directory}
+
+    @cached_property
+    def embedding_model_ids(self) -> list[int]:
+        """Their rows, made for those that are new."""
+        with session_scope(self.engine) as session:
+            return [_register_embedding(session, one) for one in self.embedding_models.values()]
+
+    @cached_property
+    def embedders(self) -> "list[Embedder]":
+        """Their networks; raises CheckpointMismatch for one of another rate than the codec's."""
+        from core.embeddings.embedder import Embedder
+
+        rate = self.codec.config.sample_rate
+        for directory, description in self.embedding_models.items():
+            if description.sample_rate != rate:
+                raise CheckpointMismatch(
+                    f"the embedding model {directory} takes {description.sample_rate} Hz, and a clip is read "
+                    f"once, at the codec's {rate} Hz: leave it out of WORDWAVE_EMBEDDINGS"
+                )
+        return [Embedder(one, device=self.device, threads=_all_cores()) for one in self.embedding_models]
 
     @cached_property
     def vocabulary(self) -> "Vocabulary":
@@ -301,6 +335,19 @@ class Runtime:
         self._reader.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
+
+
+def _register_embedding(session: Session, description: "EmbeddingDescription") -> int:
+    new = NewEmbeddingModel(
+        fingerprint=description.fingerprint,
+        name=description.name,
+        dimensions=description.dimensions,
+        window=description.window / description.sample_rate,
+        hop=description.hop / description.sample_rate,
+        license=description.license,
+        classes=description.classes,
+    )
+    return ensure_embedding_model(session, new)
 
 
 def _has_cuda() -> bool:

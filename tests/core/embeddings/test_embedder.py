@@ -62,7 +62,7 @@ def test_the_pooled_embedding_is_the_mean_over_windows(embedder: Embedder) -> No
     (pooled,) = embedder.embed([clip])
     np.testing.assert_allclose(pooled.embedding, np.mean(one_by_one, axis=0), rtol=1e-6)
     assert pooled.embedding.shape == (described.dimensions,)
-    assert [score.start for score in pooled.timed] == [0.0] * 3 + [0.08] * 3 + [0.16] * 3
+    assert [score.window for score in pooled.timed] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "codec",
         "llm",
         "audio llm",
+        "embeddings",
         "device",
         "server",
         "workers",

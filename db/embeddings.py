@@ -1,0 +1,106 @@
+"""Embeddings of contents, one for each embedding model, and the timed scores of taggers."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.bulk_insert import insert_new
+from db.models import Embedding, EmbeddingModel, SoundTags
+
+
+@dataclass(frozen=True)
+class NewEmbeddingModel:
+    """An embedding model as it is registered: `window` and `hop` in seconds, `classes` of a tagger."""
+
+    fingerprint: str
+    name: str
+    dimensions: int
+    window: float
+    hop: float
+    license: str
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ContentEmbedding:
+    """The embedding of a content by a model; `tags` are (window, class, score), both by number from 0."""
+
+    model_id: int
+    embedding: Sequence[float]
+    scores: Sequence[float] | None
+    tags: Sequence[tuple[int, int, float]]
+
+
+def ensure_embedding_model(session: Session, model: NewEmbeddingModel) -> int:
+    """Return the id of the model with this fingerprint, registered when it is new."""
+    values = {**vars(model), "classes": list(model.classes)}
+    session.execute(insert(EmbeddingModel).values(values).on_conflict_do_nothing())
+    known = select(EmbeddingModel.id).where(EmbeddingModel.fingerprint == model.fingerprint)
+    return session.scalars(known).one()
+
+
+def save_embeddings(
+    session: Session, run_id: UUID, embeddings: Sequence[tuple[bytes, ContentEmbedding]]
+) -> None:
+    """Write embeddings of contents, given by rising sha256; what is stored already stays as it is."""
+    insert_new(session, Embedding, [_embedding_row(sha256, one, run_id) for sha256, one in embeddings])
+    insert_new(session, SoundTags, [_tags_row(sha256, one) for sha256, one in embeddings if one.tags])
+
+
+def contents_with_embeddings(
+    session: Session, models: Collection[int], contents: Collection[bytes]
+) -> set[bytes]:
+    """Return those of the contents that have an embedding of each of the models: without models all."""
+    if not models:
+        return set(contents)
+    among = Embedding.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    found = (
+        select(Embedding.content_sha256)
+        .where(among, Embedding.embedding_model_id.in_(models))
+        .group_by(Embedding.content_sha256)
+        .having(func.count() == len(set(models)))
+    )
+    return set(session.scalars(found))
+
+
+def get_embeddings(
+    session: Session, model_id: int, contents: Collection[bytes]
+) -> dict[bytes, tuple[float, ...]]:
+    """Return the stored embeddings by content; contents without one of the model are left out."""
+    among = Embedding.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    rows = session.execute(
+        select(Embedding.content_sha256, Embedding.embedding).where(
+            among, Embedding.embedding_model_id == model_id
+        )
+    )
+    return {sha256: tuple(embedding) for sha256, embedding in rows}
+
+
+def _embedding_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[str, object]:
+    return {
+        "content_sha256": sha256,
+        "embedding_model_id": one.model_id,
+        "embedding": _short(one.embedding),
+        "scores": None if one.scores is None else _short(one.scores),
+        "run_id": run_id,
+    }
+
+
+def _tags_row(sha256: bytes, one: ContentEmbedding) -> dict[str, object]:
+    windows, classes, scores = zip(*one.tags, strict=True)
+    return {
+        "content_sha256": sha256,
+        "embedding_model_id": one.model_id,
+        "windows": list(windows),
+        "classes": list(classes),
+        "scores": _short(scores),
+    }
+
+
+def _short(numbers: Sequence[float]) -> list[float]:
+    """Single precision in nine digits, which name each of its numbers: half the text to send."""
+    return [float(f"{number:.9g}") for number in numbers]
