@@ -16,7 +16,7 @@ from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
 from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes, ClipCodes
 from core.tokens.vocabulary import Vocabulary
 from core.tokens.window import WindowCodes, cut_window, loudest_window
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 GREEDY = Decoding()
 
@@ -32,9 +32,9 @@ class Models:
     @classmethod
     def of(cls, runtime: Runtime) -> "Models":
         """Ends the program where no LLM is set that answers with audio."""
-        if runtime.generation_llama is None:
+        if (llm := runtime.audio_llm) is None:
             sys.exit("no LLM is set that answers with audio: let WORDWAVE_GENERATION_LLM name one")
-        return cls(runtime.codec, runtime.generation_llama, runtime.generation_vocabulary)
+        return cls(runtime.codec, llm.llama, llm.vocabulary)
 
     def encode(self, waveform: Tensor) -> ClipCodes:
         """The codes of a clip, (1, 1, T)."""

@@ -21,7 +21,7 @@ from benchmarks.judges.dnsmos import Dnsmos
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import data_root
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 NOTES = """\
 Data: digits are takes 0 to 9 of 4 speakers whose other takes the small LLaMA learned from; the codec learned

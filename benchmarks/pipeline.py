@@ -33,7 +33,7 @@ from benchmarks.scale_out import fresh_database
 if TYPE_CHECKING:
     from db.clips import ClipToTokenize
     from db.runs import RunClaim
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
 CLIPS, FEW = 10_000, 1_000
 """Stages alone are measured on FEW clips, and memory is compared with that of so many."""
@@ -143,7 +143,7 @@ def stolen_seconds() -> float:
 def whole(place: str) -> dict[str, Any]:
     """The flows over a place: seconds, processor seconds, peak memory of this process in MiB."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
     from flows.steps import ingest_clips, label_clips, tokenize_clips
 
     runtime = shared_runtime(Settings())
@@ -170,7 +170,7 @@ def _prepare(runtime: Runtime) -> None:
     from flows.pipeline.nights.jobs import import_manifest
 
     import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
-    _ = runtime.llama
+    _ = runtime.llm and runtime.llm.llama
 
 
 def alone(place: str) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def alone(place: str) -> dict[str, Any]:
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.ingest import ingest
     from flows.pipeline.runs.run import recorded_run
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
     from flows.pipeline.tokenize_clips import batches_to_tokenize
 
     runtime, spent = Runtime(Settings()), dict.fromkeys(STAGES, 0.0)
@@ -211,15 +211,15 @@ def _tokenize_in_steps(
 
 
 def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float]) -> None:
-    from flows.pipeline.labeling.label import Labelling
+    from flows.pipeline.labeling.label import Labeling
     from flows.pipeline.labeling.request import LabelRequest
 
-    labelling = Labelling(runtime, LabelRequest(LIBRARY))
-    labelling.prepare(run)
-    batches = labelling.batches(place)
+    labeling = Labeling(runtime, LabelRequest(LIBRARY))
+    labeling.setup.prepare(run)
+    batches = labeling.batches(place)
     with _timed(spent, "label"):
         for batch in batches:
-            labelling.label_batch(batch, run)
+            labeling.label_batch(batch, run)
 
 
 @contextmanager

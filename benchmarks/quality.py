@@ -22,7 +22,7 @@ from core.evaluation.paper import Column
 from core.evaluation.tables import cell
 from core.prompts.few_shot import FewShotSettings
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 EPISODES = 600
 SEED = 2026
@@ -86,11 +86,11 @@ def report(row: Row, scores: dict[str, Score], answering: tuple[str, ...]) -> It
 
 def language_models(runtime: Runtime) -> dict[str, MethodFactory]:
     """The ways to ask the LLM of the settings; nothing where none is set."""
-    if runtime.llama is None:
+    if (llm := runtime.llm) is None:
         print("No LLM is set: nearest tokens is what answers, and the shuffled control is its.")
         return {}
     kinds = {"LLaMA": FewShotSettings(orders=1), f"LLaMA, {ORDERS} orders": FewShotSettings(orders=ORDERS)}
-    return {name: few_shot(runtime.llama, runtime.vocabulary, settings) for name, settings in kinds.items()}
+    return {name: few_shot(llm.llama, llm.vocabulary, settings) for name, settings in kinds.items()}
 
 
 def main(count: int, settings: Settings) -> None:
@@ -109,7 +109,7 @@ def main(count: int, settings: Settings) -> None:
             print("\n".join(report(row, measured, experiment.answering)), flush=True)
             figures[row.name] = {"bar": row.bar} | {method: asdict(s) for method, s in measured.items()}
     print(DIFFERENCES)
-    used = {"codec": runtime.codec.fingerprint, "llama": runtime.llama and runtime.llama.fingerprint}
+    used = {"codec": runtime.codec.fingerprint, "llama": runtime.llm.fingerprint if runtime.llm else None}
     seconds = round(time.monotonic() - started)
     print(json.dumps({"benchmark": "quality", "seconds": seconds, **used, "rows": figures}))
 

@@ -18,7 +18,7 @@ from benchmarks.recorded import data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
 from core.evaluation.metrics import mel_distance, pesq, stoi
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import model_directory
+from flows.pipeline.runtime.language_model import model_directory
 
 SPEECH = "speech_text"
 SETS = (SPEECH, "sound_events")

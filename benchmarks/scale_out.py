@@ -27,7 +27,7 @@ from db.embedded.server import EmbeddedServer
 from db.engine import database_url
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.nights.jobs import import_manifest
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from migrations.upgrade import upgrade
 
 CLIPS = 5_000

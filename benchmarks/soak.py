@@ -34,7 +34,7 @@ from db.embedded import server as embedded
 from db.engine import database_url
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.nights.jobs import import_manifest
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.server.process import prefect_environment
 
 NIGHTS, CLIPS, CLIPS_A_NIGHT = 50, 20_000, 5

@@ -30,24 +30,24 @@ FLOW = "flows.steps"
 WITHOUT_TORCH = "import sys, {module}; sys.exit('torch' in sys.modules)"
 FIRST_BATCH = """
 import sys
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.nights.jobs import label_selection, with_bar
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.run import recorded_run
 library, place, windows = sys.argv[1:]
 runtime = Runtime(Settings())
 with recorded_run(runtime, "label-clips", place, {"windows": windows}) as run:
-    labelling = Labelling(runtime, LabelRequest(library, max_windows=int(windows)))
-    label_selection(labelling, place, run, with_bar)
+    labeling = Labeling(runtime, LabelRequest(library, max_windows=int(windows)))
+    label_selection(labeling, place, run, with_bar)
 runtime.close()
 assert run.counts["label.labeled"], run.counts
 """
 """Each number of windows is another request, so that every worker finds the clips unanswered."""
 PREPARE = """
 import sys
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.nights.jobs import import_manifest, ingest_place, tokenize_place, with_bar
 from flows.pipeline.runs.run import recorded_run
@@ -55,7 +55,7 @@ library, manifest, place = sys.argv[1:]
 runtime = Runtime(Settings())
 import_manifest(runtime, library, manifest, "label")
 with recorded_run(runtime, "tokenize-clips", place, {}) as run:
-    ingest_place(runtime, place, run, with_bar)
+    ingest_place(runtime, place, run)
     tokenize_place(runtime, place, place, run, with_bar)
 runtime.close()
 """

@@ -22,7 +22,7 @@ from core.evaluation.paper import Column, Layout, TaskName, columns
 from core.evaluation.tables import Table, table_lines
 from core.prompts.few_shot import FewShotSettings
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 EPISODES = 600
 SEED = 2026
@@ -96,13 +96,13 @@ def _some_of_each(rows: Sequence[DataRow]) -> Callable[[DataRow], bool]:
 
 def models(runtime: Runtime, layout: Layout) -> Mapping[str, MethodFactory]:
     """The LLM of the settings: with both kinds of layers for Tables 2 and 8, else as it was trained."""
-    if runtime.llama is None:
+    if (llm := runtime.llm) is None:
         return {}
     kinds = {"LLaMA": FewShotSettings()}
     if layout == "prompts":
         layered = (FewShotSettings(layers="semantic"), FewShotSettings(layers="semantic+acoustic"))
         kinds = {f"LLaMA, {settings.layers}": settings for settings in layered}
-    return {name: few_shot(runtime.llama, runtime.vocabulary, settings) for name, settings in kinds.items()}
+    return {name: few_shot(llm.llama, llm.vocabulary, settings) for name, settings in kinds.items()}
 
 
 def ask(asking: Asking, clips: LabeledClips, runtime: Runtime, count: int) -> Table:
@@ -125,7 +125,10 @@ def main(count: int) -> None:
         scores = {name: [one and asdict(one) for one in row] for name, row in table.scores.items()}
         shown = [asdict(column) for column in table.columns]
         figures.append({"table": table.paper_name, "set": asking.set, "columns": shown, "scores": scores})
-    models_used = {"codec": runtime.codec.fingerprint, "llama": runtime.llama and runtime.llama.fingerprint}
+    models_used = {
+        "codec": runtime.codec.fingerprint,
+        "llama": runtime.llm.fingerprint if runtime.llm else None,
+    }
     print(json.dumps({"benchmark": "tables", **models_used, "tables": figures}))
 
 

@@ -62,7 +62,7 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.jobs import import_manifest
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
     from flows.steps import ingest_clips
 
     root, settings = data_root(), Settings()
@@ -70,7 +70,7 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
     runtime = shared_runtime(settings)
     try:
         import_manifest(runtime, LIBRARY, str(write_library(root, name, folder)), "label")
-        _ = runtime.llama
+        _ = runtime.llm and runtime.llm.llama
         empty.mkdir()
         ingest_clips(str(empty))  # Prefect's server starts
         started = time.monotonic()

@@ -27,7 +27,7 @@ from flows.pipeline.generation.job import Generated, run_denoising, run_texts
 from flows.pipeline.generation.request import AudioOptions, AudioRequest
 from flows.pipeline.generation.texts import asked_texts
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 
 Outcome = dict[str, str | int | None]
 

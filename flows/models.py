@@ -16,7 +16,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 
 
 @flow(

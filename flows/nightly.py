@@ -39,7 +39,7 @@ from flows.forms import (
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.backfill import backfill, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
@@ -51,7 +51,7 @@ from flows.pipeline.nights.summary import night_before, night_line
 from flows.pipeline.runs.outage import Away
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.verdict import no_clips
-from flows.pipeline.runtime.runtime import Runtime, shared_runtime
+from flows.pipeline.runtime.resources import Runtime, shared_runtime
 from flows.sharding import shared_out
 
 KIND = "nightly-labeling"
@@ -100,7 +100,7 @@ def nightly_labeling(
         export=True,
         canaries=canaries,
         flow_run_id=flow_run.id,
-        share_out=shared_out(shards, prefix, timezone) if shards > 1 else None,
+        distribute=shared_out(shards, prefix, timezone) if shards > 1 else None,
         least_clips=least_clips,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
@@ -129,12 +129,12 @@ def _show_plan(
     runtime: Runtime, partition: Partition, request: LabelRequest, canaries: CanaryRequest | None
 ) -> NightPlan:
     """Plans the night and leaves the plan as artifacts; what is named is checked on the way."""
-    labelling = Labelling(runtime, request)
-    asked = Canaries(labelling, canaries) if canaries else None
-    seen = preview(labelling, partition, KIND)
+    labeling = Labeling(runtime, request)
+    asked = Canaries(labeling.setup, canaries) if canaries else None
+    seen = preview(labeling, partition, KIND)
     publish_page("nightly-plan", partition.place, plan_page(seen, asked), plan_rows(seen.plan))
     if seen.prompt.over_limit:
-        _ = labelling.prompt_hash  # raises what the night would fail with
+        _ = labeling.setup.prompt_hash  # raises what the night would fail with
     return seen.plan
 
 
@@ -187,7 +187,7 @@ def backfill_labeling(
             **asdict(request),
         )
 
-    outcomes = backfill(Labelling(shared_runtime(Settings()), request), days, run_day)
+    outcomes = backfill(Labeling(shared_runtime(Settings()), request), days, run_day)
     publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
     raise_failures(outcomes, least_clips)
     statuses = {str(outcome.partition.day): outcome.status for outcome in outcomes}

@@ -50,7 +50,7 @@ from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
 from flows.pipeline.maintenance.verify import verify_run as verify
 from flows.pipeline.nights.bounds import set_bounds
 from flows.pipeline.runs.check import require
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 from flows.pipeline.storage.uris import canonical
 from flows.server.health import examine_service
 

@@ -22,7 +22,7 @@ from flows.pipeline.labeling.report import quarantined
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 
 
 @flow(

@@ -18,8 +18,8 @@ from prefect.states import Cancelling
 from db.engine import session_scope
 from db.runs import shard_counts
 from flows.deployments import DEPLOYMENT
-from flows.pipeline.labeling.label import Labelling
-from flows.pipeline.nights.jobs import SHARD, ShareOut
+from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.nights.jobs import SHARD, Distribute
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun
 
@@ -70,12 +70,12 @@ class _Shard:
             self.flow_run = cast(FlowRun, started)  # a coroutine only where it is awaited
 
 
-def shared_out(shards: int, prefix: str, timezone: str) -> ShareOut:
+def shared_out(shards: int, prefix: str, timezone: str) -> Distribute:
     """Shares a night out to so many runs. Raises ShardsFailed when one of them failed twice."""
 
-    def share_out(partition: Partition, labelling: Labelling, run: OpenRun) -> None:
-        library = f"{labelling.library.name}@{labelling.library.version}"
-        asked = asdict(labelling.request) | {
+    def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
+        library = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
+        asked = asdict(labeling.setup.request) | {
             "library": library,  # whatever is imported meanwhile
             "night": str(run.id),
             "prefix": prefix,
@@ -84,10 +84,10 @@ def shared_out(shards: int, prefix: str, timezone: str) -> ShareOut:
             "shards": shards,
         }
         _finish([_Shard(asked | {"shard": number}) for number in range(1, shards + 1)])
-        with session_scope(labelling.runtime.engine) as session:
+        with session_scope(labeling.runtime.engine) as session:
             run.shard_counts = shard_counts(session, run.id)
 
-    return share_out
+    return distribute
 
 
 def _finish(shards: Sequence[_Shard]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 
 from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
@@ -32,21 +33,22 @@ from flows.forms import (
     Task,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import canary_line, name_of, review
 from flows.pipeline.labeling.report import ClipAnswers, quarantined
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.labeling.results import write_export
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.nights.jobs import (
-    export_rows,
     import_manifest,
     ingest_place,
     label_selection,
+    run_once,
     tokenize_place,
 )
 from flows.pipeline.runs.run import recorded_run
 from flows.pipeline.runs.verdict import require_clips
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 from flows.pipeline.storage.uris import canonical
 
 
@@ -56,7 +58,7 @@ def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int
     """List a place and record its clips; no object is read."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
-        ingest_place(runtime, place, run, in_tasks, allow_loss=allow_loss)
+        ingest_place(runtime, place, run, allow_loss=allow_loss)
         require_clips(runtime, place, place)
     publish("ingest-clips", place, run, count_rows(run))
     return completed_with(dict(run.counts), run.counts)
@@ -120,10 +122,10 @@ def label_clips(
         runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
     )
     with recorded as run:
-        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
+        labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
         require_clips(runtime, place, place)
-        label_selection(labelling, place, run, in_tasks)
-    answers = ClipAnswers(labelling, place)
+        label_selection(labeling, place, run, in_tasks)
+    answers = ClipAnswers(labeling, place)
     publish("label-clips", place, run, answer_rows(answers), len(answers))
     return completed_with(dict(run.counts), run.counts)
 
@@ -140,7 +142,8 @@ def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | 
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:
         require_clips(runtime, place, place)
-        export_rows(runtime, lambda session: _rows(session, place, library), run, in_tasks)
+        rows = partial(_rows, place=place, library=library)
+        run_once(run, "export", partial(write_export, runtime, rows, run))
     publish("export-results", place, run, count_rows(run))
     return completed_with({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
 

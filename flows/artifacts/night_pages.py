@@ -52,7 +52,7 @@ def all_clips(place: str, night: Night) -> str:
 
 
 def _figures(night: Night) -> list[str]:
-    run, now, bound = night.run, night.summary, night.labelling.request.min_margin
+    run, now, bound = night.run, night.summary, night.labeling.setup.request.min_margin
     lines = [f"- {_throughput(run)}"]
     if now.mean_margin is not None:
         uncertain = f"{now.uncertain / now.answered:.0%} uncertain (margin under {bound:g})"

@@ -12,7 +12,7 @@ from flows.pipeline.generation.request import AudioOptions
 if TYPE_CHECKING:
     from flows.pipeline.generation.generate import TextTask
     from flows.pipeline.generation.job import Generated
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
 
 def audio_options(command: Command) -> Command:

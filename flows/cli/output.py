@@ -12,7 +12,7 @@ from flows.pipeline.runtime.printable import printable
 
 if TYPE_CHECKING:
     from flows.pipeline.runs.check import Check
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def runtime_for(*places: str) -> Iterator["Runtime"]:
     from flows.pipeline.configuration.home import close_home
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.otlp import send_traces
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
     settings = Settings().reading(*places)
     close_home(settings)

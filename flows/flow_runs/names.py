@@ -13,7 +13,7 @@ from db.runs import is_repeat
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runs.days import DAY
 from flows.pipeline.runs.partition import Partition, partition_of
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 
 
 def named(template: str, *, tells_nights_apart: bool = False) -> Callable[[], str]:

@@ -9,7 +9,7 @@ from db.runs import RecordedRun, RunNotFound, find_runs, get_run
 from flows.flow_runs.own_server import found_by_clients
 from flows.forms import is_place
 from flows.pipeline.runs.days import DAY
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 MAX_NAMED = 5
 

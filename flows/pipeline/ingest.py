@@ -10,7 +10,7 @@ from db.clips import add_clips
 from db.engine import session_scope
 from db.runs import RunClaim, hold_run
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
 from flows.pipeline.storage import ObjectVersion
 from flows.pipeline.storage.uris import below, canonical

@@ -36,7 +36,7 @@ from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.outage import OF_ONE_OBJECT
 from flows.pipeline.runs.run import run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage import Fetched, NothingRead, Readable, StorageDenied
 from flows.pipeline.storage.allow_list import Access

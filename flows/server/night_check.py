@@ -6,11 +6,11 @@ from typing import Any
 from flows.deployments import NIGHTLY
 from flows.flow_runs.form_flow import check_values
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.runs.days import DAY
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.allow_list import Access
 
 
@@ -36,7 +36,7 @@ def check_night(runtime: Runtime, values: Mapping[str, Any]) -> None:
     partition = partition_of(checked["prefix"], checked["day"], checked["timezone"])
     Access.of(runtime.settings).root(partition.place)
     for library in filter(None, (checked["library"], checked["canary_library"])):
-        Labelling(runtime, LabelRequest(library))
+        LabelingSetup(runtime, LabelRequest(library))
     _check_place(runtime, checked["prefix"])
 
 

@@ -16,7 +16,7 @@ from flows.flow_runs.explain import explain
 from flows.flow_runs.own_server import HOST, announced, check_port, origin, password_file
 from flows.pipeline.maintenance.analyst_watchdog import watchdog
 from flows.pipeline.runtime.database import reader_url, writer_url
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import is_transient
 from flows.server.automations import set_up
 from flows.server.interruption import exit_when_interrupted

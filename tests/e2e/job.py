@@ -16,7 +16,7 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Batches, Step, run_night
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 
 @dataclass(frozen=True)

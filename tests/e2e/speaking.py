@@ -16,7 +16,7 @@ from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import given_texts
 from flows.pipeline.nights.jobs import Batches, Step
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.nights import Night
 from tests.e2e.world import World
 

@@ -6,12 +6,12 @@ from datetime import date
 import pytest
 
 from flows.pipeline.ingest import ingest
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.backfill import BackfillFailed, DayOutcome, backfill, raise_failures
 from flows.pipeline.nights.jobs import run_night, tokenize_place, with_bar
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.run import recorded_run
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.s3_log import recorded
 from tests.e2e.tables import rows, tables
 from tests.e2e.test_changes import new_rows
@@ -40,7 +40,7 @@ def run_day(runtime: Runtime, day: Partition) -> None:
 
 def filled(runtime: Runtime, world: World) -> list[DayOutcome]:
     days = ten_days(world)
-    return backfill(Labelling(runtime, REQUEST), days, lambda day: run_day(runtime, day))
+    return backfill(Labeling(runtime, REQUEST), days, lambda day: run_day(runtime, day))
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_day_that_fails_stops_no_other_and_is_named(world: World, nights: Coun
             raise OSError("the disk is full")
         run_day(nights, day)
 
-    outcomes = backfill(Labelling(nights, REQUEST), ten_days(world), unlucky)
+    outcomes = backfill(Labeling(nights, REQUEST), ten_days(world), unlucky)
     done = {outcome.partition.day: outcome.status for outcome in outcomes}
     assert [day for day, status in done.items() if status == "failed"] == [
         date(2026, 11, 6),

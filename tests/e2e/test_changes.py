@@ -165,7 +165,7 @@ def test_a_bound_on_the_margin_changes_no_answer_but_how_it_is_judged(
     before = stored(world)
     done = night(labeled, world.place, LabelRequest(LIBRARY, min_margin=1.0))
     assert nightly(done.run.counts) == {"export.rows": 3}
-    assert {clip.status for clip in ClipAnswers(done.labelling, done.selection)} == {"uncertain"}
+    assert {clip.status for clip in ClipAnswers(done.labeling, done.selection)} == {"uncertain"}
     judged = rows(world.database.url("analyst"), "SELECT DISTINCT status FROM analytics.labels")
     assert judged == [{"status": "uncertain"}]
     after = stored(world)

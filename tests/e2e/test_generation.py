@@ -14,7 +14,7 @@ from flows.pipeline.generation.job import Generated, run_texts
 from flows.pipeline.generation.texts import given_texts
 from flows.pipeline.maintenance.verify import verify_run
 from flows.pipeline.nights.jobs import import_manifest, with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.conftest import NewBucket
 from tests.e2e.nights import wait_until_gone
 from tests.e2e.s3_log import Request, heard, recorded
@@ -152,16 +152,16 @@ def test_a_run_killed_as_it_writes_an_object_ends_like_an_undisturbed_one(
 def test_a_second_run_asks_no_model_and_reads_and_writes_nothing_but_its_run(fresh: World, llm: str) -> None:
     with opened(settings(fresh, llm)) as runtime:
         first = speak(runtime)
-        assert runtime.generation_llama.calls["answer"]
+        assert runtime.audio_llm.llama.calls["answer"]
         before, objects = tables(fresh.database.url("writer")), fresh.objects()
-        runtime.generation_llama.calls.clear()
+        runtime.audio_llm.llama.calls.clear()
         runtime.codec.calls.clear()
         with recorded() as requests:
             second = speak(runtime)
         # it only looks whether its files are still there
         assert {request.method for request in requests} <= {"HEAD"}
         assert not runtime.codec.calls
-        assert not runtime.generation_llama.calls
+        assert not runtime.audio_llm.llama.calls
     after = tables(fresh.database.url("writer"))
     assert second.run.manifest == first.run.manifest
     assert len(after.pop("runs")) == len(before.pop("runs")) + 1

@@ -102,9 +102,9 @@ def test_a_second_night_asks_no_language_model(world: World, tmp_path: Path) -> 
     with opened(settings) as runtime:
         import_into(runtime, manifest)
         night(runtime, world.place)
-        assert runtime.llama.calls["score_nodes"]
-        runtime.llama.calls.clear()
+        assert runtime.llm.llama.calls["score_nodes"]
+        runtime.llm.llama.calls.clear()
         runtime.codec.calls.clear()
         night(runtime, world.place)
-        assert not runtime.llama.calls
+        assert not runtime.llm.llama.calls
         assert not runtime.codec.calls

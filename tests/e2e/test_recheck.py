@@ -16,7 +16,7 @@ from db.engine import session_scope
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.nights.jobs import with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import RATE, World, import_into, night, opened, tone
 

@@ -9,7 +9,7 @@ import pytest
 from db.locks import PartitionBusy, partition_lock
 from flows.cli.main import wordwave
 from flows.pipeline.maintenance.undo import undo
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import World, import_into, night, opened, tone
 

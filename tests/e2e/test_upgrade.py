@@ -13,7 +13,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import Comparison, promote_models, prune, upgrade
 from flows.pipeline.nights.jobs import with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import LIBRARY, REQUEST, World, import_into, night, opened, tone
 

@@ -9,7 +9,7 @@ from sqlalchemy import NullPool, create_engine, text
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.verify import verify_run
 from flows.pipeline.runs.check import Check, ChecksFailed, require
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import tables
 from tests.e2e.world import World, import_into, night, opened, tone
 

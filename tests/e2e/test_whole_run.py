@@ -62,7 +62,7 @@ def first_night(
             import_into(runtime, manifest)
             with recorded() as requests:
                 done = night(runtime, world.place)
-            answers = list(ClipAnswers(done.labelling, done.selection))
+            answers = list(ClipAnswers(done.labeling, done.selection))
         yield FirstNight(world, clips, done.run, answers, requests)
 
 

@@ -18,7 +18,8 @@ from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.language_model import LanguageModel
+from flows.pipeline.runtime.resources import Runtime
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 
@@ -102,6 +103,14 @@ class Counting:
         return counted
 
 
+class CountingLanguageModel(LanguageModel):
+    """An LLM that counts what it computes."""
+
+    @cached_property
+    def llama(self) -> Any:
+        return Counting(super().llama)
+
+
 class CountingRuntime(Runtime):
     """A process whose models count what they compute."""
 
@@ -109,15 +118,8 @@ class CountingRuntime(Runtime):
     def codec(self) -> Any:
         return Counting(super().codec)
 
-    @cached_property
-    def llama(self) -> Any:
-        model = super().llama
-        return None if model is None else Counting(model)
-
-    @cached_property
-    def generation_llama(self) -> Any:
-        model = super().generation_llama
-        return None if model is None else Counting(model)
+    def _open_llm(self, name: str) -> LanguageModel:
+        return CountingLanguageModel(self, name)
 
 
 @contextmanager
@@ -142,7 +144,7 @@ def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Nigh
 
 def labels(done: Night) -> list[str | None]:
     """What the clips of a night were labelled as, in the order of their names."""
-    answers = ClipAnswers(done.labelling, done.selection)
+    answers = ClipAnswers(done.labeling, done.selection)
     return [clip.answer and clip.answer.label for clip in answers]
 
 

@@ -21,7 +21,7 @@ from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
 from flows.cli.torture.sounds import PITCHES, RATE, broken_clip, clip
 from flows.flow_runs.explain import explain
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
@@ -32,7 +32,7 @@ from flows.pipeline.maintenance.ledger_check import (
 from flows.pipeline.maintenance.upgrade import generation
 from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.nights import KIND
 from tests.e2e.tables import Row, rows
 from tests.e2e.world import LIBRARY
@@ -264,8 +264,8 @@ class Stage:
         with self.runtime() as runtime:
             ledger = self._ledger()
             listed = list(runtime.storage(self.scene.place).list(self.scene.place))
-            labelling = Labelling(runtime, LabelRequest(LIBRARY))
-            found = check_settled(ledger, listed, f"{self.scene.place}/", generation(labelling))
+            labeling = Labeling(runtime, LabelRequest(LIBRARY))
+            found = check_settled(ledger, listed, f"{self.scene.place}/", generation(labeling))
         found += check_contents(ledger, self._sha256s()) + self._check()
         verdict.add([*found, *differing(self.outcome(), self.scene.expected)], "after the next night")
         return verdict

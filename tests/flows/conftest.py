@@ -35,7 +35,7 @@ def four_threads() -> Iterator[None]:
     """As on a machine of four cores."""
     import torch
 
-    from flows.pipeline.runtime.runtime import _all_cores
+    from flows.pipeline.runtime.resources import _all_cores
 
     before = torch.get_num_threads()
     _all_cores.cache_clear()
@@ -58,7 +58,7 @@ def worker(
 ) -> Iterator[Path]:
     """A worker that may read one folder, which is given; what it opened is closed after the test."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     folder = tmp_path / "readable"
     folder.mkdir()
@@ -86,7 +86,7 @@ def library(manifest: str) -> str:
     """The library, imported without Prefect."""
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.jobs import import_manifest
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     return import_manifest(shared_runtime(Settings()), "sounds", manifest, "label")[0].name
 

@@ -78,7 +78,7 @@ def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.ingest import ingest
     from flows.pipeline.runs.run import recorded_run
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
     from flows.pipeline.storage import canonical
     from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 
@@ -139,7 +139,7 @@ def test_the_batches_of_a_stage_share_out_the_cores(
     import torch
 
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
     runtime = Runtime(Settings(home=tmp_path, device="cpu"))
 
@@ -195,7 +195,7 @@ def test_after_a_batch_that_failed_the_next_run_does_that_batch_alone(
 ) -> None:
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")

@@ -109,7 +109,7 @@ def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
 ) -> None:
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_LLM", str(write_llama(tmp_path / "short", context=64)))
@@ -144,7 +144,7 @@ def test_names_from_outside_reach_artifacts_escaped(
 ) -> None:
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_READ_ROOTS", f"{worker},{s3.uri}")
@@ -187,7 +187,7 @@ def shuffled_canaries(worker: Path) -> str:
     """A library of two clips, each labelled as the other."""
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.jobs import import_manifest
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     for name, hertz in {"deep.wav": 220, "shrill.wav": 2800}.items():
         (worker / name).write_bytes(tone(hertz))
@@ -221,7 +221,7 @@ def test_a_backfill_runs_the_days_that_miss_something_and_names_those_that_fail(
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.nights.backfill import BackfillFailed
     from flows.pipeline.runs.run import recorded_run
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     for number in (22, 23):
         (worker / f"2026-11-{number}").mkdir()
@@ -331,7 +331,7 @@ def test_another_generation_answers_and_is_promoted(
     from flows.models import promote_models, upgrade_models
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     nightly_labeling(str(day), library, day="any")
     promote_models(library)

@@ -29,7 +29,7 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def speaker(worker: Path, llm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A worker whose LLM answers with audio, with the libraries `spoken` and `street`."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     monkeypatch.setenv("WORDWAVE_GENERATION_LLM", str(llm))
@@ -82,7 +82,7 @@ def test_a_second_run_leaves_the_page_and_all_else_as_it_is(speaker: Path, datab
 def test_texts_of_a_file_become_sounds_and_bad_lines_are_shown(speaker: Path, database: Database) -> None:
     from flows.generation import generate_sound
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     import_spoken(shared_runtime(Settings()), speaker / "spoken", "sound")
     bad = b'"two\nlines"\n' + b"a" * 10_000 + b"\n\x00\xff\n"

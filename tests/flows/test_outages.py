@@ -77,7 +77,7 @@ def store(
 ) -> Iterator[tuple[Proxy, S3Bucket]]:
     """A bucket of two days' clips, results in it too, behind a proxy that can stop it."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     for day, hertz in DAYS.items():

@@ -111,13 +111,13 @@ def test_a_run_whose_process_is_gone_leaves_the_page_of_what_the_database_knows(
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runs.counts import Counts
     from flows.pipeline.runs.run import recorded_run
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     @flow(name="tokenize-clips")
     def killed() -> None:
         runtime = shared_runtime(Settings())
         with recorded_run(runtime, "tokenize-clips", "s3://calls", {}, flow_run_id=flow_run.id) as run:
-            run.count("tokenize", [Counts({"tokenized": 94, "quarantined": 2, "quarantined:silent": 2})])
+            run.count("tokenize", Counts({"tokenized": 94, "quarantined": 2, "quarantined:silent": 2}))
 
     ended = flow_run_of(killed(return_state=True))
     leave_page(killed, ended, State(type=StateType[kind], message="Process exited with status code: -9."))

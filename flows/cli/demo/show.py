@@ -55,7 +55,7 @@ def run_demo() -> None:
 def _run_audio(folder: Path) -> None:
     from flows.cli.demo.audio_clips import write_audio_clips
     from flows.cli.demo.show_audio import import_audio, show_audio
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     click.echo("\n4. Speech, sounds and denoising: making libraries, running three flows")
     runtime = shared_runtime(Settings())
@@ -71,11 +71,11 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
     click.echo("2. Starting Postgres, importing the library")
     from flows.nightly import nightly_labeling
-    from flows.pipeline.labeling.label import Labelling
+    from flows.pipeline.labeling.label import Labeling
     from flows.pipeline.labeling.report import ClipAnswers
     from flows.pipeline.labeling.request import LabelRequest
     from flows.pipeline.nights.jobs import import_manifest
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
     from flows.pipeline.storage.uris import canonical
 
     runtime = shared_runtime(Settings())
@@ -83,9 +83,9 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     click.echo(f"   {version.name}@{version.version}, {len(version.demonstrations)} demonstrations")
     click.echo("3. Running the flow nightly-labeling in Prefect (its server takes some seconds to start)")
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
-    labelling = Labelling(runtime, LabelRequest(LIBRARY))
-    answers = list(ClipAnswers(labelling, canonical(str(clips.clips))))
-    return answers, labelling.method, str(manifest)
+    labeling = Labeling(runtime, LabelRequest(LIBRARY))
+    answers = list(ClipAnswers(labeling, canonical(str(clips.clips))))
+    return answers, labeling.setup.method, str(manifest)
 
 
 def _truth(clips: DemoClips) -> dict[str, str]:

@@ -10,7 +10,7 @@ from flows.cli.demo.audio_clips import AudioClips
 if TYPE_CHECKING:
     from flows.pipeline.generation.generate import TextTask
     from flows.pipeline.generation.request import AudioRequest
-    from flows.pipeline.runtime.runtime import Runtime
+    from flows.pipeline.runtime.resources import Runtime
 
 DIGITS, SOUNDS, PAIRS = "demo-digits", "demo-audio-sounds", "demo-pairs"
 SAID = ("2", "5", "8")

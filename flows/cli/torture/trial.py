@@ -14,7 +14,7 @@ from flows.cli.torture.fuse import Fuse, FusedRuntime, Killed, watching_database
 from flows.cli.torture.objects import open_objects
 from flows.cli.torture.sounds import PITCHES, clip
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
@@ -123,12 +123,14 @@ class Trial:
     def sharded_night(self) -> None:
         """Work through the place in shards."""
         partition = partition_of(self.place, allow_loss=True)
-        options = {"kind": KIND, "export": True, "share_out": self._shards, "least_clips": 0}
+        options = {"kind": KIND, "export": True, "distribute": self._shards, "least_clips": 0}
         run_night(self.runtime, partition, self.request, with_bar, **options)  # type: ignore[arg-type]
 
-    def _shards(self, partition: Partition, labelling: Labelling, run: OpenRun) -> None:
+    def _shards(self, partition: Partition, labeling: Labeling, run: OpenRun) -> None:
         for number in range(1, SHARDS + 1):
-            run_shard(self.runtime, partition, Shard(run.id, number, SHARDS), labelling.request, with_bar)
+            run_shard(
+                self.runtime, partition, Shard(run.id, number, SHARDS), labeling.setup.request, with_bar
+            )
 
     @property
     def request(self) -> LabelRequest:
@@ -151,7 +153,7 @@ class Trial:
         """Do today's night if it misses something."""
         today = _today()
         days = partitions_of(self.place, today, today, "UTC", allow_loss=True)
-        raise_failures(backfill(Labelling(self.runtime, self.request), days, self._night), least_clips=0)
+        raise_failures(backfill(Labeling(self.runtime, self.request), days, self._night), least_clips=0)
 
     def killed(self, step: Callable[[], None], call: int) -> bool:
         """Do a step, and kill its process at this call of the database or storage; whether it came so far."""
@@ -197,7 +199,7 @@ class Trial:
         return self.runtime.storage(self.results)
 
     def _generation(self) -> ModelSet:
-        return generation(Labelling(self.runtime, self.request))
+        return generation(Labeling(self.runtime, self.request))
 
     def _sha256s(self) -> dict[str, bytes]:
         clips = self.put_clips.items()

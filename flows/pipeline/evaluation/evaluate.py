@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 from core.evaluation.paper import Column, Layout, TaskName, columns
 from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
-from flows.pipeline.nights.jobs import Each, run_stage
+from flows.pipeline.nights.jobs import BatchRunner, run_stage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.run import OpenRun, recorded_run
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Evaluation:
         from core.evaluation.experiment import few_shot
         from core.prompts.few_shot import FewShotSettings
 
-        request, llama = self.request, self.runtime.llama
-        assert llama is not None
+        request, llm = self.request, self.runtime.llm
+        assert llm is not None
         settings = FewShotSettings(
             layers=layers,
             window=request.window or None,
@@ -131,7 +131,7 @@ class Evaluation:
             mode=request.protocol,
             orders=request.orders or None,
         )
-        return few_shot(llama, self.runtime.vocabulary, settings)
+        return few_shot(llm.llama, llm.vocabulary, settings)
 
     def _about(self) -> list[str]:
         """What was asked here, in sentences."""
@@ -154,15 +154,21 @@ def _replies(experiment: Experiment, part: Sequence[tuple[Job, int]]) -> list[in
 
 
 def evaluate(
-    runtime: Runtime, request: EvaluationRequest, each: Each, *, flow_run_id: str | None = None
+    runtime: Runtime,
+    request: EvaluationRequest,
+    run_batches: BatchRunner,
+    *,
+    flow_run_id: str | None = None,
 ) -> tuple[Evaluation, OpenRun]:
     """Evaluates a manifest as one run and keeps its figures; `run.manifest` says where."""
     partition = canonical(request.manifest)
     recorded = recorded_run(runtime, KIND, partition, asdict(request), flow_run_id=flow_run_id)
     with recorded as run:
         evaluation = Evaluation(runtime, request)
-        run_stage(run, each, "read", evaluation.manifest.read_batch, evaluation.manifest.batches())
-        run_stage(run, each, "ask", evaluation.ask_part, evaluation.experiment.parts(), things="replies")
+        manifest = evaluation.manifest
+        run_stage(run, run_batches, "read", manifest.read_batch, manifest.batches())
+        parts = evaluation.experiment.parts()
+        run_stage(run, run_batches, "ask", evaluation.ask_part, parts, things="replies")
         storage = runtime.storage(runtime.settings.storage_uri)
         figures = figures_json(evaluation, run)
         run.manifest = storage.write(f"runs/{run.id}/evaluation.json", figures).uri
@@ -176,7 +182,10 @@ def figures_json(evaluation: Evaluation, run: OpenRun) -> bytes:
         "run": str(run.id),
         "request": asdict(evaluation.request),
         "codec": {"name": runtime.settings.codec, "fingerprint": runtime.codec.fingerprint},
-        "llm": {"name": runtime.settings.llm, "fingerprint": runtime.llm_fingerprint},
+        "llm": {
+            "name": runtime.settings.llm,
+            "fingerprint": runtime.llm.fingerprint if runtime.llm else None,
+        },
         "columns": [asdict(column) for column in table.columns],
         "scores": {name: [one and asdict(one) for one in row] for name, row in table.scores.items()},
         "answering": table.answering,

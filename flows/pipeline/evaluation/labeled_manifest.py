@@ -13,7 +13,7 @@ from core.prompts.demonstrations import label_set
 from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest, resolve, warn_of_labels_alike
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from flows.pipeline.generation.generate import (
     window,
 )
 from flows.pipeline.generation.request import AudioRequest
-from flows.pipeline.labeling.label import clip_codes, quarantine, readable_codes
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.stored_codes import clip_codes, quarantine, readable_codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ class Denoising(Generating):
         from core.tokens.clip_codes import CODES_PER_BLOCK
         from core.tokens.window import WindowCodes
 
-        vocabulary = self.runtime.generation_vocabulary
+        vocabulary = self.llm.vocabulary
         longest = max(range(vocabulary.size(0)), key=lambda code: len(vocabulary.token_ids(0, [code])))
         lengths = [count * self.blocks for count in CODES_PER_BLOCK]
         codes = [

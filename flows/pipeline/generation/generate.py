@@ -30,14 +30,14 @@ from db.library_names import split_library_name
 from db.runs import RunClaim
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.ingest import GENERATED
-from flows.pipeline.labeling.label import clip_codes
-from flows.pipeline.libraries.demonstrations import stored_tokens, unseen
+from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.run import run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage.damage import is_intact
+from flows.pipeline.stored_codes import clip_codes
 from flows.pipeline.tokenize_clips import tokenize_uris
 
 if TYPE_CHECKING:
@@ -97,12 +97,13 @@ class Generating(ABC):
         self.library_name = f"{self.library.name}@{self.library.version}"
         if self.library.task != task:
             raise PromptError(f"library {self.library_name} is for {self.library.task}, not for {task}")
-        if runtime.settings.generation_llm is None:
-            raise PromptError("no LLM is set that could answer: let WORDWAVE_GENERATION_LLM name one")
+        if runtime.audio_llm is None:
+            raise PromptError("no LLM is set that answers with audio: set WORDWAVE_GENERATION_LLM")
+        self.llm = runtime.audio_llm
 
     def prepare(self, run: RunClaim) -> None:
         """Tokenizes demonstrations that this codec has not seen, and makes the prompt ready."""
-        waiting = unseen(self.runtime, self.library, with_latent=False)
+        waiting = missing_uris(self.runtime, self.library, with_latent=False)
         tokenize_uris(self.runtime, waiting, run)
         _ = self.generator
 
@@ -112,11 +113,10 @@ class Generating(ABC):
         from core.in_context.audio_generator import AudioGenerator, Decoding
         from core.prompts.generation import INSTRUCTIONS
 
-        request, llama = self.request, self.runtime.generation_llama
-        assert llama is not None
+        request = self.request
         return AudioGenerator(
-            llama,
-            self.runtime.generation_vocabulary,
+            self.llm.llama,
+            self.llm.vocabulary,
             self.task,
             self.examples,
             instruction=self.library.instruction or INSTRUCTIONS[self.task],
@@ -148,7 +148,7 @@ class Generating(ABC):
         parts = [
             asked.said if asked.content_sha256 is None else asked.content.hex(),
             self.runtime.codec.fingerprint,
-            str(self.runtime.generation_fingerprint),
+            self.llm.fingerprint,
             self.library_name,
             self.prompt_hash,
             self.task,
@@ -289,7 +289,7 @@ class Generating(ABC):
     def _stored(self, storage: Storage, asked: Asked, answer: Answered) -> NewAudio:
         """The row of an answer whose object is written."""
         runtime, key = self.runtime, self.work_key(asked)
-        assert runtime.generation_llm_id is not None
+
         data = self._file(answer.waveform)
         stored = storage.write(self._key(key, data), data)
         semantic, acoustic1, acoustic2 = (list(map(int, layer)) for layer in answer.codes)
@@ -300,7 +300,7 @@ class Generating(ABC):
             content_sha256=asked.content_sha256,
             demonstration_set_id=self.library.id,
             codec_id=runtime.codec_id,
-            llm_id=runtime.generation_llm_id,
+            llm_id=self.llm.id,
             semantic=semantic,
             acoustic1=acoustic1,
             acoustic2=acoustic2,

@@ -1,7 +1,8 @@
-"""Whole jobs that answer with audio: one recorded run each, which leaves a page to look at and listen to."""
+"""Whole jobs that answer with audio, each one recorded run that writes a page with its answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Literal
 
 from db.clips import TOKENIZE_STAGE, Selection, clip_uris
@@ -14,12 +15,12 @@ from flows.pipeline.generation.generate import Asked, Generating, TextTask, Text
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import Texts
-from flows.pipeline.nights.jobs import Each, ingest_place, run_once, run_stage, tokenize_place
+from flows.pipeline.nights.jobs import BatchRunner, ingest_place, run_once, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun, recorded_run
 from flows.pipeline.runs.verdict import require_clips
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-sound"}
 
@@ -37,7 +38,7 @@ def run_texts(
     task: TextTask,
     request: AudioRequest,
     texts: Texts,
-    each: Each,
+    run_batches: BatchRunner,
     *,
     flow_run_id: str | None = None,
 ) -> Generated:
@@ -51,23 +52,17 @@ def run_texts(
         speaking = TextToAudio(runtime, task, replace(request, library=run.parameters["library"]))
         run.breaker.run(lambda: speaking.prepare(run.claim))
         accepted = texts.accepted(speaking.check)
-        run.count("texts", [Counts(read=len(accepted.lines), refused=len(accepted.refused))])
+        run.count("texts", Counts(read=len(accepted.lines), refused=len(accepted.refused)))
         questions = {line.text: Asked(text=line.text) for line in accepted.lines}
         batches = run.breaker.run(lambda: speaking.undone(questions.values()))
-        run_stage(
-            run,
-            each,
-            "generate",
-            lambda batch: speaking.answer_batch(batch, run.claim),
-            batches,
-            things="texts",
-        )
-        restore(speaking, questions.values(), run, each)
+        answer_batch = partial(speaking.answer_batch, run=run.claim)
+        run_stage(run, run_batches, "generate", answer_batch, batches, things="texts")
+        restore(speaking, questions.values(), run, run_batches)
         audio = speaking.audio(questions.values())
         failed = {asked: why.message for asked, why in speaking.failed.items()}
         answers = [audio_answer(text, asked, audio, failed.get(asked)) for text, asked in questions.items()]
         record = Record(speaking, answers, accepted.refused)
-        keep_record(record, run, each)
+        run_once(run, "page", partial(keep_page, record, run))
     return Generated(run, record)
 
 
@@ -75,7 +70,7 @@ def run_denoising(
     runtime: Runtime,
     partition: Partition,
     request: AudioRequest,
-    each: Each,
+    run_batches: BatchRunner,
     *,
     flow_run_id: str | None = None,
 ) -> Generated:
@@ -92,41 +87,24 @@ def run_denoising(
     )
     with recorded as run:
         denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
-        ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
+        ingest_place(runtime, partition.place, run, allow_loss=partition.allow_loss)
         selection = run.breaker.run(lambda: partition.selection(runtime))
         require_clips(runtime, partition.where, selection)
-        tokenize_place(runtime, partition.place, selection, run, each)
+        tokenize_place(runtime, partition.place, selection, run, run_batches)
         run.breaker.run(lambda: denoising.prepare(run.claim))
         batches = denoising.batches(selection)
-        run_stage(
-            run,
-            each,
-            DENOISE,
-            lambda batch: denoising.answer_batch(batch, run.claim),
-            batches,
-        )
-        restore(denoising, denoising.questions(selection).values(), run, each)
+        run_stage(run, run_batches, DENOISE, partial(denoising.answer_batch, run=run.claim), batches)
+        restore(denoising, denoising.questions(selection).values(), run, run_batches)
         record = Record(denoising, clip_answers(denoising, selection))
-        keep_record(record, run, each)
+        run_once(run, "page", partial(keep_page, record, run))
     return Generated(run, record)
 
 
-def restore(generating: Generating, asked: Iterable[Asked], run: OpenRun, each: Each) -> None:
-    """Writes audio again whose object was lost."""
+def restore(generating: Generating, asked: Iterable[Asked], run: OpenRun, run_batches: BatchRunner) -> None:
+    """Write the audio of answers again whose objects are missing or changed."""
     batches = run.breaker.run(lambda: generating.lost(asked))
-    run_stage(
-        run,
-        each,
-        "restore",
-        lambda batch: generating.restore_batch(batch, run.claim),
-        batches,
-        things="answers",
-    )
-
-
-def keep_record(record: Record, run: OpenRun, each: Each) -> None:
-    """Writes the page of a run."""
-    run_once(run, each, "page", lambda: keep_page(record, run))
+    restore_batch = partial(generating.restore_batch, run=run.claim)
+    run_stage(run, run_batches, "restore", restore_batch, batches, things="answers")
 
 
 def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:

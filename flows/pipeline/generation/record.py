@@ -134,7 +134,7 @@ def _prompt(generating: Generating, asked: Asked | None) -> str:
     """The prompt of the first answer as the LLM reads it."""
     from core.prompts.generation import GenerationTemplate
 
-    vocabulary = generating.runtime.generation_vocabulary
+    vocabulary = generating.llm.vocabulary
     template = GenerationTemplate(vocabulary, generating.task)
     query_ids = template.query_ids(generating.question(asked)) if asked else []
     return vocabulary.tokenizer.decode([*generating.generator.prefix_ids, *query_ids])

@@ -8,7 +8,7 @@ from core.errors import AudioRejected
 from db.generated import StoredAudio
 from flows.pipeline.generation.record import AudioAnswer, Record
 from flows.pipeline.runtime.printable import printable
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import open_storage
 
 LONGEST_NAME = 60

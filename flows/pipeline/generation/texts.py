@@ -9,7 +9,7 @@ from itertools import islice
 from core.errors import PromptError
 from flows.pipeline.libraries.manifest import MAX_ROWS, read_text
 from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 COLUMN = "text"

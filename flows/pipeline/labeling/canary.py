@@ -1,4 +1,4 @@
-"""Canaries: clips of known labels that are asked before a night is labelled, and stop it where it errs."""
+"""Canaries: clips of known labels. A night that labels too many of them wrong stops before its own clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,36 +8,37 @@ from db.engine import session_scope
 from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
-from flows.pipeline.labeling.label import TASK, Labelling, clip_codes
-from flows.pipeline.libraries.demonstrations import stored_tokens, unseen
+from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
+from flows.pipeline.stored_codes import clip_codes
 from flows.pipeline.tokenize_clips import tokenize_uris
 
 STAGE = "canaries"
 
 
 class CanaryFailed(RuntimeError):
-    """Too few canaries were answered right."""
+    """The labeler got too few canaries right."""
 
 
 @dataclass(frozen=True)
 class CanaryRequest:
-    """A library of clips that are never shown, and the least share of them that has to be answered right."""
+    """A library of clips that no prompt shows, and the share of them that must be labeled right."""
 
     canary_library: str
     least_canary_accuracy: float
 
 
 class Canaries:
-    """The canaries of a request: asked as the night's clips are, and nothing of it is stored.
+    """The canaries of a request, labeled as the night's clips are. Their answers are not stored.
 
-    Raises LibraryNotFound, and PromptError for canaries that are demonstrations too, or whose label the
-    demonstrations do not know: neither could tell anything.
+    Raises LibraryNotFound, and PromptError for canaries that are demonstrations too, or whose label no
+    demonstration has: these could not fail, or not pass.
     """
 
-    def __init__(self, labelling: Labelling, request: CanaryRequest) -> None:
-        self._labelling, self.least_accuracy = labelling, request.least_canary_accuracy
-        with session_scope(labelling.runtime.engine) as session:
+    def __init__(self, setup: LabelingSetup, request: CanaryRequest) -> None:
+        self._setup, self.least_accuracy = setup, request.least_canary_accuracy
+        with session_scope(setup.runtime.engine) as session:
             self.library = get_library(session, *split_library_name(request.canary_library))
         self.name = f"{self.library.name}@{self.library.version}"
         if self.library.task != TASK:
@@ -46,29 +47,28 @@ class Canaries:
         self._check_labels()
 
     def prepare(self, run: RunClaim) -> None:
-        """Tokenizes the canaries that this codec has not seen, and makes the prompt."""
-        labelling = self._labelling
-        labelling.prepare(run)
-        _ = labelling.labeler
-        waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
-        tokenize_uris(labelling.runtime, waiting, run)
+        """Make the prompt, load the labeler and tokenize canaries that have no tokens of this codec."""
+        self._setup.prepare(run)
+        _ = self._setup.labeler
+        tokenize_uris(self._setup.runtime, self._waiting(), run)
 
     def is_prepared(self) -> bool:
-        """Whether they can be asked without reading audio."""
-        labelling = self._labelling
-        waiting = unseen(labelling.runtime, self.library, with_latent=labelling.by_latent)
-        return labelling.is_prepared() and not waiting
+        """Return whether the canaries can be labeled without reading audio."""
+        return self._setup.is_prepared() and not self._waiting()
+
+    def _waiting(self) -> set[str]:
+        return missing_uris(self._setup.runtime, self.library, with_latent=self._setup.by_latent)
 
     def batches(self) -> list[Sequence[LibraryDemonstration]]:
-        """The canaries, cut in batches."""
-        rows, size = self.library.demonstrations, self._labelling.runtime.settings.batch_size
+        """Return the canaries in batches."""
+        rows, size = self.library.demonstrations, self._setup.runtime.settings.batch_size
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def ask_batch(self, batch: Sequence[LibraryDemonstration]) -> Counts:
-        """Count how many of a batch were asked and how many answered right; safe to repeat."""
-        runtime, labelling = self._labelling.runtime, self._labelling
-        stored = stored_tokens(runtime, self.library, with_latent=labelling.by_latent)
-        answers = labelling.predict([clip_codes(stored[row.content_sha256]) for row in batch])
+        """Label a batch and count the right answers; safe to repeat."""
+        setup = self._setup
+        stored = stored_tokens(setup.runtime, self.library, with_latent=setup.by_latent)
+        answers = setup.predict([clip_codes(stored[row.content_sha256]) for row in batch])
         right = sum(
             not isinstance(answer, AudioRejected) and answer.label == row.label_or_text
             for answer, row in zip(answers, batch, strict=True)
@@ -76,29 +76,29 @@ class Canaries:
         return Counts(asked=len(batch), right=right)
 
     def check(self, counts: Counts) -> None:
-        """Raises CanaryFailed where what the batches counted is under the bound."""
+        """Raise CanaryFailed if the accuracy over all batches is too low."""
         asked, right = counts["asked"], counts["right"]
         accuracy = right / asked
         if accuracy < self.least_accuracy:
             raise CanaryFailed(
                 f"{right} of {asked} canaries of {self.name} were answered right ({accuracy:.0%}), at least "
-                f"{self.least_accuracy:.0%} are asked for: nothing was labelled. Look at what changed since "
-                f"the last good night: library {self._labelling.request.library}, the models, the canaries"
+                f"{self.least_accuracy:.0%} are required: nothing was labeled. Look at what changed since "
+                f"the last good night: library {self._setup.request.library}, the models, the canaries"
             )
 
     def _check_held_out(self) -> None:
-        shown, library = self._labelling.demonstrated, self._labelling.request.library
-        both = [row.uri for row in self.library.demonstrations if row.content_sha256 in shown]
+        demonstrated, library = self._setup.demonstrated, self._setup.request.library
+        both = [row.uri for row in self.library.demonstrations if row.content_sha256 in demonstrated]
         if both:
             raise PromptError(
                 f"{len(both)} canaries of {self.name} are demonstrations of {library} too: "
-                f"{', '.join(both[:5])}; a canary has to be a clip that the prompt does not show"
+                f"{', '.join(both[:5])}; a canary must be a clip that is not in the prompt"
             )
 
     def _check_labels(self) -> None:
-        known = {row.label_or_text for row in self._labelling.library.demonstrations}
+        known = {row.label_or_text for row in self._setup.library.demonstrations}
         if others := sorted({row.label_or_text for row in self.library.demonstrations} - known):
             raise PromptError(
-                f"canaries of {self.name} are labelled {', '.join(others[:5])}, which is no label of "
-                f"{self._labelling.request.library}: its labels are {', '.join(sorted(known)[:10])}"
+                f"canaries of {self.name} have labels that {self._setup.request.library} does not know: "
+                f"{', '.join(others[:5])}; its labels are {', '.join(sorted(known)[:10])}"
             )

@@ -19,10 +19,10 @@ from db.library_names import split_library_name
 from db.nights import latest_parameters
 from db.promotions import promoted_version
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import TASK, Labelling
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 MAX_NAMED = 10
 """Labels and clips that a sentence names."""
@@ -150,11 +150,11 @@ def _list(names: Sequence[str]) -> str:
 def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if version.task != TASK:
         return "whether its prompt fits depends on the seconds that are asked for: a run says so first"
-    labelling = Labelling(runtime, _nightly_request(runtime, version)[0])
-    if not labelling.is_prepared():
+    setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
+    if not setup.is_prepared():
         return "whether its prompt fits is not known: its clips have no tokens of this codec yet"
     try:
-        size, _ = labelling.prompt_size, labelling.prompt_hash
+        size, _ = setup.prompt_size, setup.prompt_hash
     except CoreError as error:
         return f"it does not fit: {error}"
     if size is None:
@@ -170,7 +170,7 @@ def canary_line(runtime: Runtime, version: LibraryVersion) -> str | None:
     if canaries is None:
         return None
     try:
-        return _ask(Canaries(Labelling(runtime, request), canaries))
+        return _ask(Canaries(LabelingSetup(runtime, request), canaries))
     except (CoreError, LibraryNotFound) as error:
         return f"canaries cannot be asked: {error}"
 

@@ -12,10 +12,11 @@ from db.libraries import VersionSummary
 from db.predictions import Answer
 from db.quarantine import QuarantinedClip, open_quarantine
 from db.recheck import SuspectCount
-from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import LibraryReview
+from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runtime.printable import printable
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 AT_A_TIME = 1_000
 """Clips whose answers are read together."""
@@ -37,9 +38,9 @@ class ClipAnswers:
     In listing order, a few read at a time: there may be more answers than memory should hold.
     """
 
-    def __init__(self, labelling: Labelling, selection: Selection) -> None:
-        self._labelling, self._selection = labelling, selection
-        with session_scope(labelling.runtime.engine) as session:
+    def __init__(self, labeling: Labeling, selection: Selection) -> None:
+        self._labeling, self._selection = labeling, selection
+        with session_scope(labeling.runtime.engine) as session:
             self._uris = clip_uris(session, selection)
             waiting = open_quarantine(session, selection, TOKENIZE_STAGE, TASK)
         self._reasons = {row.uri: row.reason for row in waiting}
@@ -52,28 +53,27 @@ class ClipAnswers:
 
     def least_sure(self, count: int) -> list[ClipAnswer]:
         """At most so many: clips without an answer, then those of the smallest margins."""
-        margins = self._labelling.margins(self._selection)
+        margins = self._labeling.margins(self._selection)
         return list(self._read(heapq.nsmallest(count, self._uris, lambda uri: margins.get(uri, -math.inf))))
 
     def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
         for start in range(0, len(uris), AT_A_TIME):
             some = uris[start : start + AT_A_TIME]
-            answers = {answer.uri: answer for answer in self._labelling.answers(set(some))}
+            answers = {answer.uri: answer for answer in self._labeling.answers(set(some))}
             for uri in some:
-                yield _clip_answer(self._labelling, uri, answers.get(uri), self._reasons.get(uri))
+                yield self._clip_answer(uri, answers.get(uri))
+
+    def _clip_answer(self, uri: str, answer: Answer | None) -> ClipAnswer:
+        if answer is None:
+            reason = self._reasons.get(uri)
+            return ClipAnswer(uri, "quarantined" if reason else "pending", reason=reason)
+        return ClipAnswer(uri, self._labeling.status(answer), answer)
 
 
 def quarantined(runtime: Runtime, selection: Selection) -> list[QuarantinedClip]:
     """The selected clips that wait for replay."""
     with session_scope(runtime.engine) as session:
         return open_quarantine(session, selection)
-
-
-def _clip_answer(labelling: Labelling, uri: str, answer: Answer | None, reason: str | None) -> ClipAnswer:
-    if answer is None:
-        return ClipAnswer(uri, "quarantined" if reason else "pending", reason=reason)
-    uncertain = answer.margin < labelling.request.min_margin
-    return ClipAnswer(uri, "uncertain" if uncertain else "labeled", answer)
 
 
 def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:

@@ -13,7 +13,7 @@ from db.exports import Export, begin_export, complete_export, find_export
 from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Storage
 from flows.pipeline.storage.damage import is_intact
 from flows.pipeline.storage.uris import canonical
@@ -34,7 +34,7 @@ class _Selected:
     files: "LabelFiles | None"
 
 
-def export_results(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
+def write_export(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
     """Write the rows as Parquet and JSON lines, the manifest last.
 
     `run.manifest` names the manifest: the new one, or that of the export that has these very rows. Where

@@ -1,14 +1,14 @@
-"""The clips of a library as this codec hears them: a library outlives its first codec."""
+"""Stored tokens of a library's clips. A library outlives its first codec."""
 
 from core.errors import PromptError
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.tokens import TokensOfContent, contents_with_latents, contents_with_tokens, get_token_sequences
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 
-def unseen(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> set[str]:
-    """Where the clips lie that have no tokens of this codec yet, or no latent where one is asked for."""
+def missing_uris(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> set[str]:
+    """Return the uris of clips that have no tokens of this codec yet, or, `with_latent`, no latent."""
     stored = contents_with_latents if with_latent else contents_with_tokens
     contents = library.contents
     with session_scope(runtime.engine) as session:
@@ -19,16 +19,16 @@ def unseen(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> s
 def stored_tokens(
     runtime: Runtime, library: LibraryVersion, *, with_latent: bool
 ) -> dict[bytes, TokensOfContent]:
-    """The tokens of each clip by content. Raises PromptError where one has none, or none with a latent."""
+    """Return the tokens of each clip by content. Raises PromptError if a clip has none, or no latent."""
     contents = library.contents
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, set(contents.values()))
     if with_latent:
         stored = {content: tokens for content, tokens in stored.items() if tokens.latent is not None}
     if lost := [uri for uri, content in contents.items() if content not in stored]:
-        what = "tokens and latent" if with_latent else "tokens"
+        missing = "tokens and latent" if with_latent else "tokens"
         raise PromptError(
-            f"{len(lost)} demonstrations of {library.name}@{library.version} have no {what} of this codec "
+            f"{len(lost)} demonstrations of {library.name}@{library.version} have no {missing} of this codec "
             f"and are no longer what was imported: {', '.join(lost[:5])}; import them again"
         )
     return stored

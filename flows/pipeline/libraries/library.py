@@ -22,7 +22,7 @@ from flows.pipeline.libraries.manifest import (
 )
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runs.run import run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 from flows.pipeline.tokenize_clips import tokenize_uris
 

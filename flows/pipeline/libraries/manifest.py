@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from core.errors import PromptError
 from core.prompts.generation import check_text
 from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, names, object_rows, table_rows
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import requires, version
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -23,11 +22,9 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.vendored import describe as describe_vendored
 from flows.pipeline.runs.check import Check, check
 from flows.pipeline.runtime.code_version import code_version
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.language_model import LanguageModel
+from flows.pipeline.runtime.resources import Runtime
 from migrations.upgrade import head
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from core.llama.model import FrozenLlama
 
 Examination = Callable[[Runtime], str]
 CLOCK_SECONDS = 5
@@ -129,26 +126,25 @@ def _codec(runtime: Runtime) -> str:
 
 
 def _llm(runtime: Runtime) -> str:
-    if runtime.llama is None:
-        return "none: labels come from nearest neighbour on tokens"
-    return _hashed(runtime, str(runtime.settings.llm), runtime.llama, runtime.llm_fingerprint)
+    if runtime.llm is None:
+        return "none: labels come from nearest neighbor on tokens"
+    return _checked_fingerprint(runtime, runtime.llm)
 
 
 def _audio_llm(runtime: Runtime) -> str:
-    if runtime.generation_llama is None:
+    if runtime.audio_llm is None:
         return "none: nothing is answered with audio"
-    if runtime.generation_llama is runtime.llama:
+    if runtime.audio_llm is runtime.llm:
         return "the same"
-    name = str(runtime.settings.generation_llm)
-    return _hashed(runtime, name, runtime.generation_llama, runtime.generation_fingerprint)
+    return _checked_fingerprint(runtime, runtime.audio_llm)
 
 
-def _hashed(runtime: Runtime, name: str, llama: "FrozenLlama", kept: str | None) -> str:
-    """Hashed anew: a file may change and keep its size and time."""
-    found = llama.fingerprint
-    if found != kept:
-        raise ValueError(f"its files are {found[:12]}, not the {str(kept)[:12]} that was kept")
-    return f"{name}, fingerprint {found[:12]}, {runtime.llm_dtype}"
+def _checked_fingerprint(runtime: Runtime, llm: LanguageModel) -> str:
+    """Hash the files again, since one may change and keep its size and time."""
+    found = llm.llama.fingerprint
+    if found != llm.fingerprint:
+        raise ValueError(f"its files hash to {found[:12]}, the stored fingerprint is {llm.fingerprint[:12]}")
+    return f"{llm.name}, fingerprint {found[:12]}, {runtime.llm_dtype}"
 
 
 def _embeddings(runtime: Runtime) -> str:

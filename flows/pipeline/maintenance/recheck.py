@@ -29,14 +29,15 @@ from db.recheck import (
 )
 from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
-from flows.pipeline.labeling.label import Labelling, quarantine
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Each, label_selection, run_stage, tokenize_place
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, StorageDenied
 from flows.pipeline.storage.uris import canonical
+from flows.pipeline.stored_codes import quarantine
 
 Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
 
@@ -81,7 +82,9 @@ def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
         return count_suspects(session, canonical(prefix), runtime.codec_id)
 
 
-def recheck_place(runtime: Runtime, prefix: str, each: Each, *, flow_run_id: str | None = None) -> Recheck:
+def recheck_place(
+    runtime: Runtime, prefix: str, run_batches: BatchRunner, *, flow_run_id: str | None = None
+) -> Recheck:
     """Read the suspect contents of a place again, retract what came of wrong audio and redo it.
 
     Each content is settled in its batch's transaction: after a kill, the next recheck goes on where it was.
@@ -94,9 +97,9 @@ def recheck_place(runtime: Runtime, prefix: str, each: Each, *, flow_run_id: str
         batches = [suspects[start : start + size] for start in range(0, len(suspects), size)]
         recheck = Recheck(run)
         step = partial(_recheck_batch, runtime, storage, recheck)
-        run_stage(run, each, "recheck", step, batches)
-        tokenize_place(runtime, place, place, run, each)
-        _answer_anew(runtime, recheck, each)
+        run_stage(run, run_batches, "recheck", step, batches)
+        tokenize_place(runtime, place, place, run, run_batches)
+        _answer_again(runtime, recheck, run_batches)
     return recheck
 
 
@@ -108,7 +111,8 @@ def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch:
     with run_session(runtime, recheck.run.claim) as session:
         confirm_contents(session, _contents(by_verdict["unchanged"]))
         retracted = _retract(session, by_verdict, recheck)
-        past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, runtime.llm_id)
+        llm_id = runtime.llm.id if runtime.llm else None
+        past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, llm_id)
         _restate(session, by_verdict["changed"])
         shown = _take_away(session, by_verdict, recheck.run.id)
     recheck.past_answers.update(past)
@@ -162,13 +166,13 @@ def _contents(findings: Iterable[Finding]) -> set[bytes]:
     return {finding.suspect.content_sha256 for finding in findings}
 
 
-def _answer_anew(runtime: Runtime, recheck: Recheck, each: Each) -> None:
+def _answer_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
     """Ask again what the retracted answers by the models of the settings had been asked."""
     asked: defaultdict[LabelRequest, set[str]] = defaultdict(set)
     for answer in recheck.past_answers:
         asked[_request(answer)].add(answer.uri)
     for request, uris in asked.items():
-        label_selection(Labelling(runtime, request), uris, recheck.run, each)
+        label_selection(Labeling(runtime, request), uris, recheck.run, run_batches)
 
 
 def _request(answer: PastAnswer) -> LabelRequest:

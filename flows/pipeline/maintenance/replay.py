@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from db.engine import session_scope
 from db.quarantine import QuarantinedClip, open_quarantine, resolve
 from db.runs import RunClaim
-from flows.pipeline.nights.jobs import Each, ingest_place, tokenize_place
+from flows.pipeline.nights.jobs import BatchRunner, ingest_place, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 KIND = "replay-quarantine"
@@ -27,7 +27,7 @@ def replay_place(
     runtime: Runtime,
     prefix: str,
     reasons: Collection[str],
-    each: Each,
+    run_batches: BatchRunner,
     *,
     allow_loss: bool = False,
     flow_run_id: str | None = None,
@@ -41,10 +41,10 @@ def replay_place(
     parameters = {"reasons": sorted(reasons)}
     with recorded_run(runtime, KIND, place, parameters, flow_run_id=flow_run_id) as run:
         waiting = {row.uri for row in _chosen(runtime, place, reasons)}
-        ingest_place(runtime, place, run, each, allow_loss=allow_loss)
+        ingest_place(runtime, place, run, allow_loss=allow_loss)
         reopen(runtime, place, reasons, run.claim)
-        run.count("replay", [Counts(replayed=len(waiting))])
-        tokenize_place(runtime, place, waiting, run, each)
+        run.count("replay", Counts(replayed=len(waiting)))
+        tokenize_place(runtime, place, waiting, run, run_batches)
     return Replay(run, waiting)
 
 

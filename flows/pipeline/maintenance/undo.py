@@ -10,7 +10,7 @@ from db.retractions import has_answers, restore_run, retract_run
 from db.runs import RecordedRun, get_run
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 KIND = "undo-run"
 
@@ -26,7 +26,7 @@ def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> O
         answered, restores = _answered(session, run_id)
     recorded = recorded_run(runtime, KIND, str(run_id), {"run": str(run_id)}, flow_run_id=flow_run_id)
     with recorded as run, partition_lock(runtime.database_url, answered.partition_key):
-        run.count("undo", [_change(runtime, answered.id, restores, run)])
+        run.count("undo", _change(runtime, answered.id, restores, run))
     return run
 
 

@@ -20,14 +20,15 @@ from db.promotions import (
     promoted_model_set,
 )
 from db.tokens import prune_tokens
-from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Each, label_selection, tokenize_place
+from flows.pipeline.labeling.setup import TASK
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runs.verdict import require_clips
 from flows.pipeline.runtime.database import owner_url
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 
@@ -45,7 +46,12 @@ class Comparison:
 
 
 def upgrade(
-    runtime: Runtime, prefix: str, request: LabelRequest, each: Each, *, flow_run_id: str | None = None
+    runtime: Runtime,
+    prefix: str,
+    request: LabelRequest,
+    run_batches: BatchRunner,
+    *,
+    flow_run_id: str | None = None,
 ) -> tuple[Comparison | None, OpenRun]:
     """Answers the listed clips of a place by the models of the settings, while the current answers stay so.
 
@@ -62,26 +68,27 @@ def upgrade(
         flow_run_id=flow_run_id,
     )
     with recorded as run:
-        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
-        old = _keep_current(runtime, labelling)
-        labelling.prepare(run.claim)
+        labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
+        old = _keep_current(runtime, labeling)
+        labeling.setup.prepare(run.claim)
         require_clips(runtime, place, place)
-        tokenize_place(runtime, place, place, run, each)
-        label_selection(labelling, place, run, each)
-        compared = _compare(runtime, labelling, place, old) if old else None
+        tokenize_place(runtime, place, place, run, run_batches)
+        label_selection(labeling, place, run, run_batches)
+        compared = _compare(runtime, labeling, place, old) if old else None
         if compared:
-            run.count("compare", [Counts(answered=len(compared.answers), changed=len(compared.changed))])
+            run.count("compare", Counts(answered=len(compared.answers), changed=len(compared.changed)))
     return compared, run
 
 
-def generation(labelling: Labelling) -> ModelSet:
+def generation(labeling: Labeling) -> ModelSet:
     """The library version and the models of the settings."""
-    return ModelSet(labelling.library.id, labelling.runtime.codec_id, labelling.runtime.llm_id)
+    runtime = labeling.runtime
+    return ModelSet(labeling.setup.library.id, runtime.codec_id, runtime.llm.id if runtime.llm else None)
 
 
-def _keep_current(runtime: Runtime, labelling: Labelling) -> ModelSet | None:
+def _keep_current(runtime: Runtime, labeling: Labeling) -> ModelSet | None:
     """The generation whose answers are current, promoted if it was not yet."""
-    new, name = generation(labelling), labelling.library.name
+    new, name = generation(labeling), labeling.setup.library.name
     with session_scope(runtime.engine) as session:
         current = promoted_model_set(session, TASK, name)
         if current == new:
@@ -93,8 +100,8 @@ def _keep_current(runtime: Runtime, labelling: Labelling) -> ModelSet | None:
     return current
 
 
-def _compare(runtime: Runtime, labelling: Labelling, place: str, old: ModelSet) -> Comparison:
-    new = generation(labelling)
+def _compare(runtime: Runtime, labeling: Labeling, place: str, old: ModelSet) -> Comparison:
+    new = generation(labeling)
     with session_scope(runtime.engine) as session:
         answers = answer_pairs(session, TASK, place, old, new)
         return Comparison(describe_model_set(session, old), describe_model_set(session, new), answers)
@@ -116,23 +123,23 @@ def promote_models(
     The version is in use from then on, too. Raises ValueError where there is no such answer: analysts would
     see none.
     """
-    labelling = Labelling(runtime, LabelRequest(library))
-    name = f"{labelling.library.name}@{labelling.library.version}"
+    labeling = Labeling(runtime, LabelRequest(library))
+    name = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
     recorded = recorded_run(runtime, "promote-models", name, {"library": name}, flow_run_id=flow_run_id)
     with recorded as run:
         with run_session(runtime, run.claim) as session:
-            switch = _switch(session, labelling)
-        run.count("promote", [Counts(changed=switch.before != switch.now)])
+            switch = _switch(session, labeling)
+        run.count("promote", Counts(changed=switch.before != switch.now))
     return switch, run
 
 
-def _switch(session: Session, labelling: Labelling) -> Switch:
-    new = generation(labelling)
+def _switch(session: Session, labeling: Labeling) -> Switch:
+    new = generation(labeling)
     if not has_standing_answers(session, TASK, new):
         raise ValueError(f"{describe_model_set(session, new)} has no answers yet: run upgrade-models first")
-    old = promoted_model_set(session, TASK, labelling.library.name)
+    old = promoted_model_set(session, TASK, labeling.setup.library.name)
     promote(session, TASK, new)
-    use_library(session, labelling.library.name, labelling.library.version)
+    use_library(session, labeling.setup.library.name, labeling.setup.library.version)
     return Switch(
         describe_model_set(session, old) if old else "the latest answers", describe_model_set(session, new)
     )
@@ -149,7 +156,7 @@ def prune(runtime: Runtime, codec: str) -> OpenRun:
         owner = make_engine(owner_url(runtime.settings))
         try:
             with session_scope(owner) as session:
-                run.count("prune", [Counts(contents=prune_tokens(session, codec_id))])
+                run.count("prune", Counts(contents=prune_tokens(session, codec_id)))
         finally:
             owner.dispose()
     return run

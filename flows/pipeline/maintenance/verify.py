@@ -27,15 +27,17 @@ from db.tokens import get_token_sequences
 from flows.pipeline.generation.denoise import generating_of
 from flows.pipeline.generation.generate import Asked, in_batches
 from flows.pipeline.generation.request import AudioRequest
-from flows.pipeline.labeling.label import Labelling, clip_codes
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.runs.check import Check, check
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run
-from flows.pipeline.runtime.runtime import Runtime, model_directory
+from flows.pipeline.runtime.language_model import model_directory
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.damage import Damage, damage
 from flows.pipeline.storage.uris import is_s3
+from flows.pipeline.stored_codes import clip_codes
 from flows.pipeline.tokenize_clips import Work, encode_again
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def verify_run(
     parameters = {"run": str(run_id), "sample": sample}
     with recorded_run(runtime, KIND, str(run_id), parameters, flow_run_id=flow_run_id) as run:
         checks = list(verify(runtime, run_id, sample))
-        run.count("verify", [Counts("passed" if found.passed else "failed" for found in checks)])
+        run.count("verify", Counts("passed" if found.passed else "failed" for found in checks))
     return checks, run
 
 
@@ -154,11 +156,11 @@ def _in_s3(clip: ClipToTokenize) -> bool:
 
 
 def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]) -> str:
-    labelling = Labelling(runtime, _request(LabelRequest, run, answers[0].library))
+    setup = LabelingSetup(runtime, _request(LabelRequest, run, answers[0].library))
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
-    said = labelling.predict([clip_codes(stored[row.content_sha256]) for row in answers])
-    keys = [labelling.work_key(row.content_sha256) for row in answers]
+    said = setup.predict([clip_codes(stored[row.content_sha256]) for row in answers])
+    keys = [setup.work_key(row.content_sha256) for row in answers]
     if keys != [row.work_key for row in answers]:
         raise ValueError("the same request is other work today: the prompt is put together otherwise")
     tolerance = TOLERANCE[runtime.llm_dtype]

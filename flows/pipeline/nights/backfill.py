@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.verdict import Distrusted, DoubtfulNight, NoClips
@@ -47,10 +47,10 @@ class DayOutcome:
 
 
 def backfill(
-    labelling: Labelling, days: Iterable[Partition], run_day: Callable[[Partition], object]
+    labeling: Labeling, days: Iterable[Partition], run_day: Callable[[Partition], object]
 ) -> list[DayOutcome]:
     """Runs the days that miss something, one after another; one that fails stops no other."""
-    planner = Planner(labelling)
+    planner = Planner(labeling)
     planned = [_planned(planner, day) for day in days]
     return [_done(outcome, run_day) for outcome in planned]
 

@@ -15,7 +15,7 @@ from flows.pipeline.nights.summary import NightSummary
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.verdict import DoubtfulNight
 from flows.pipeline.runtime.printable import printable
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 USUAL_NIGHTS = 4

@@ -6,7 +6,7 @@ from db.engine import session_scope
 from db.library_names import split_library_name
 from db.nights import unfinished_days
 from flows.pipeline.runs.partition import Partition
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 
 def days_to_make_up(

@@ -1,9 +1,12 @@
-"""Whole jobs, each one recorded run. Who runs them passes `each`, which carries a stage over its batches:
-one after another with a progress bar on the command line, as Prefect tasks in a flow.
+"""Whole jobs, each one recorded run.
+
+Callers pass the `BatchRunner`: the command line runs one batch after another with a progress bar, a flow runs
+them as Prefect tasks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,10 +19,10 @@ from db.runs import get_run
 from flows.pipeline.ingest import ingest
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.results import Rows, export_results
+from flows.pipeline.labeling.results import write_export
 from flows.pipeline.libraries.library import LibraryTask, build_library
 from flows.pipeline.nights.bounds import Figure, doubts, judge
 from flows.pipeline.nights.summary import NightSummary, summarize
@@ -29,7 +32,7 @@ from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun, recorded_run
 from flows.pipeline.runs.verdict import require_clips
 from flows.pipeline.runtime.code_version import code_version
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import work_on_batch
 from flows.pipeline.storage.uris import canonical
 from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
@@ -41,12 +44,12 @@ Batches = Sequence[Sequence[object]]
 
 @dataclass(frozen=True)
 class Night:
-    """A finished run: what was asked, what was done, of which clips, and what each of them has now.
+    """A finished run over a partition and the answers that its clips have now.
 
     `figures` are those that have a bound.
     """
 
-    labelling: Labelling
+    labeling: Labeling
     run: OpenRun
     selection: Selection
     answers: ClipAnswers
@@ -56,27 +59,27 @@ class Night:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number`, from 1 to `count`, of a night that is shared out."""
+    """Part `number`, from 1 to `count`, of a night that several processes work on."""
 
     night: UUID
     number: int
     count: int
 
 
-class Each(Protocol):
-    """Carries a step over the batches of a stage and yields what each one counted."""
+class BatchRunner(Protocol):
+    """Runs a step on each batch of a stage and yields the counts of each batch."""
 
     def __call__(self, stage: str, step: Step, batches: Batches) -> Iterable[Counts]: ...
 
 
-class ShareOut(Protocol):
-    """Has other processes tokenize and label the clips of a partition, and counts what they did."""
+class Distribute(Protocol):
+    """Has other processes tokenize and label the clips of a partition, and adds their counts to the run."""
 
-    def __call__(self, partition: Partition, labelling: Labelling, run: OpenRun) -> None: ...
+    def __call__(self, partition: Partition, labeling: Labeling, run: OpenRun) -> None: ...
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """Do one batch after another, with a bar on stderr where a person watches."""
+    """Run one batch after another, with a progress bar if stderr is a terminal."""
     with tqdm(desc=stage, total=sum(map(len, batches)), disable=None, leave=False) as bar:
         for batch in batches:
             yield step(batch)
@@ -84,27 +87,21 @@ def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
 
 
 def run_stage(
-    run: OpenRun, each: Each, stage: str, step: Step, batches: Batches, *, things: str = "clips"
+    run: OpenRun, run_batches: BatchRunner, stage: str, step: Step, batches: Batches, *, things: str = "clips"
 ) -> Counts:
-    """Carry a step of a run over batches while its partition is held, and return what they counted.
+    """Run a step on batches while the run holds its partition, and return the sum of their counts.
 
-    The step has to be safe to repeat. Raises Away, saying how many of what batches hold are left.
+    The step must be safe to repeat. Raises Away with the number of `things` that are left.
     """
     done, counted = list[int](), Counts()
 
-    def attempt(batch: Any) -> Counts:
-        run.lock.check()
-        with work_on_batch(run.id, stage, batches.index(batch) + 1, run.figures):
-            return step(batch)
-
-    def held(batch: Any) -> Counts:
-        counts = run.breaker.run(lambda: attempt(batch))
-        run.count(stage, [counts])
+    def run_batch(batch: Any) -> Counts:
+        counts = _run_step(run, stage, batches.index(batch) + 1, partial(step, batch))
         done.append(len(batch))
         return counts
 
     try:
-        for counts in each(stage, held, batches):
+        for counts in run_batches(stage, run_batch, batches):
             counted.update(counts)
     except Away as away:
         left = sum(map(len, batches)) - sum(done)
@@ -112,65 +109,73 @@ def run_stage(
     return counted
 
 
-def run_once(run: OpenRun, each: Each, stage: str, step: Callable[[], Counts]) -> None:
-    """Carry out a step that has no batches."""
-    run_stage(run, each, stage, lambda _: step(), [[stage]], things=f"step ({stage})")
+def run_once(run: OpenRun, stage: str, step: Callable[[], Counts]) -> None:
+    """Run a step that has no batches while the run holds its partition. The step must be safe to repeat."""
+    try:
+        _run_step(run, stage, 1, step)
+    except Away as away:
+        raise away.leaving(f"the step {stage} is left, the retry does it") from None
 
 
-def export_rows(runtime: Runtime, rows: Rows, run: OpenRun, each: Each) -> None:
-    """Writes answers as files."""
-    run_once(run, each, "export", lambda: export_results(runtime, rows, run))
+def _run_step(run: OpenRun, stage: str, number: int, step: Callable[[], Counts]) -> Counts:
+    def attempt() -> Counts:
+        run.lock.check()
+        with work_on_batch(run.id, stage, number, run.figures):
+            return step()
+
+    counts = run.breaker.run(attempt)
+    run.count(stage, counts)
+    return counts
 
 
-def ingest_place(runtime: Runtime, place: str, run: OpenRun, each: Each, *, allow_loss: bool = False) -> None:
-    """List the place. Raises MostClipsLost where most known clips are gone, unless that is allowed."""
-    run_once(run, each, "ingest", lambda: ingest(runtime, place, run.claim, allow_loss=allow_loss))
+def ingest_place(runtime: Runtime, place: str, run: OpenRun, *, allow_loss: bool = False) -> None:
+    """List a place. Raises MostClipsLost if most known clips are gone, unless that is allowed."""
+    run_once(run, "ingest", partial(ingest, runtime, place, run.claim, allow_loss=allow_loss))
 
 
-def tokenize_place(runtime: Runtime, place: str, selection: Selection, run: OpenRun, each: Each) -> None:
-    """Tokenizes every selected clip of the place that has no tokens yet."""
+def tokenize_place(
+    runtime: Runtime, place: str, selection: Selection, run: OpenRun, run_batches: BatchRunner
+) -> None:
+    """Tokenize the selected clips of a place that have no tokens yet."""
     storage, size = runtime.readable(place), runtime.settings.batch_size
     batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size))
-    run_stage(
-        run, each, "tokenize", lambda batch: tokenize_batch(runtime, storage, batch, run.claim), batches
-    )
+    run_stage(run, run_batches, "tokenize", partial(tokenize_batch, runtime, storage, run=run.claim), batches)
 
 
-def label_selection(labelling: Labelling, selection: Selection, run: OpenRun, each: Each) -> None:
-    """Answers the request for every selected clip with tokens that has no answer to it yet."""
+def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_batches: BatchRunner) -> None:
+    """Label the selected clips with tokens that have no answer to the request yet."""
     patiently = run.breaker.run
-    patiently(lambda: labelling.prepare(run.claim))
-    batches = patiently(lambda: labelling.batches(selection))
+    patiently(lambda: labeling.setup.prepare(run.claim))
+    batches = patiently(lambda: labeling.batches(selection))
     if batches:
-        _ = patiently(lambda: labelling.labeler)  # once, before several threads ask for it
-    run_stage(run, each, "label", lambda batch: labelling.label_batch(batch, run.claim), batches)
-    patiently(lambda: labelling.state_bound(selection, run.claim))
+        _ = patiently(lambda: labeling.setup.labeler)  # load it once, before several threads ask for it
+    run_stage(run, run_batches, "label", partial(labeling.label_batch, run=run.claim), batches)
+    patiently(lambda: labeling.update_min_margin(selection, run.claim))
 
 
-def ask_canaries(canaries: Canaries, run: OpenRun, each: Each) -> None:
-    """Asks clips of known labels. Raises CanaryFailed where too few are answered right."""
+def ask_canaries(canaries: Canaries, run: OpenRun, run_batches: BatchRunner) -> None:
+    """Label clips whose labels are known. Raises CanaryFailed if too few answers are right."""
     run.breaker.run(lambda: canaries.prepare(run.claim))
-    canaries.check(run_stage(run, each, CANARIES, canaries.ask_batch, canaries.batches()))
+    canaries.check(run_stage(run, run_batches, CANARIES, canaries.ask_batch, canaries.batches()))
 
 
 def run_night(
     runtime: Runtime,
     partition: Partition,
     request: LabelRequest,
-    each: Each,
+    run_batches: BatchRunner,
     *,
     kind: str,
     export: bool,
     canaries: CanaryRequest | None = None,
     flow_run_id: str | None = None,
-    share_out: ShareOut | None = None,
+    distribute: Distribute | None = None,
     least_clips: int = 1,
 ) -> Night:
-    """Lists, tokenizes, labels and, if asked, exports a partition as one run.
+    """List, tokenize, label and optionally export a partition as one run.
 
-    Canaries come first: where too few are answered right, nothing else is done. What is shared out to other
-    processes is done when their turn is over, and what they leave is done here. Raises NoClips where there
-    are none, unless `least_clips` is 0.
+    Canaries come first: if too few answers are right, nothing else is done. After `distribute`, this process
+    does what the others left. Raises NoClips if there are none, unless `least_clips` is 0.
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
@@ -183,27 +188,28 @@ def run_night(
         flow_run_id=flow_run_id,
     )
     with recorded as run:
-        labelling = Labelling(runtime, replace(request, library=run.parameters["library"]))
+        labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
         if canaries:
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
-            ask_canaries(Canaries(labelling, fixed), run, each)
+            ask_canaries(Canaries(labeling.setup, fixed), run, run_batches)
         # a prompt that does not fit fails before anything is listed
-        run.breaker.run(lambda: labelling.prepare(run.claim))
-        ingest_place(runtime, partition.place, run, each, allow_loss=partition.allow_loss)
+        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
+        ingest_place(runtime, partition.place, run, allow_loss=partition.allow_loss)
         selection = run.breaker.run(lambda: partition.selection(runtime))
         if least_clips:
             require_clips(runtime, partition.where, selection)
-        if share_out:
-            share_out(partition, labelling, run)
-        tokenize_place(runtime, partition.place, selection, run, each)
-        label_selection(labelling, selection, run, each)
+        if distribute:
+            distribute(partition, labeling, run)
+        tokenize_place(runtime, partition.place, selection, run, run_batches)
+        label_selection(labeling, selection, run, run_batches)
         if export:
-            export_rows(runtime, lambda session: labelling.rows(session, selection), run, each)
-        answers = run.breaker.run(lambda: ClipAnswers(labelling, selection))
+            rows = partial(labeling.rows, selection=selection)
+            run_once(run, "export", partial(write_export, runtime, rows, run))
+        answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))
         summary = run.breaker.run(lambda: summarize(answers))
         figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))
         run.summary = asdict(replace(summary, doubts=doubts(figures)))
-    return Night(labelling, run, selection, answers, summary, figures)
+    return Night(labeling, run, selection, answers, summary, figures)
 
 
 def run_shard(
@@ -211,30 +217,29 @@ def run_shard(
     partition: Partition,
     shard: Shard,
     request: LabelRequest,
-    each: Each,
+    run_batches: BatchRunner,
     *,
     flow_run_id: str | None = None,
 ) -> OpenRun:
-    """Tokenizes and labels one part of a listed partition; its rows are the night's, its counts its own.
+    """Tokenize and label one part of a listed partition; its rows are the night's, its counts its own.
 
-    Raises RunNotFound, and ValueError when the night runs other code than this process.
+    Raises RunNotFound, and ValueError if the night runs other code than this process.
     """
     with session_scope(runtime.engine) as session:
-        if (theirs := get_run(session, shard.night).code_version) != code_version():
+        if (night_version := get_run(session, shard.night).code_version) != code_version():
             raise ValueError(
-                f"run {shard.night} has code {theirs}, this worker has {code_version()}: "
+                f"run {shard.night} has code {night_version}, this worker has {code_version()}: "
                 "let all workers run the same version"
             )
         selection = shard_uris(session, partition.selection(runtime), shard.number, shard.count)
     name = f"{partition.name} shard {shard.number} of {shard.count}"
-    asked = asdict(request) | {"night": str(shard.night)}
+    parameters = asdict(request) | {"night": str(shard.night)}
     recorded = recorded_run(
-        runtime, SHARD, name, asked, night=shard.night, day=partition.day, flow_run_id=flow_run_id
+        runtime, SHARD, name, parameters, night=shard.night, day=partition.day, flow_run_id=flow_run_id
     )
     with recorded as run:
-        labelling = Labelling(runtime, request)
-        tokenize_place(runtime, partition.place, selection, run, each)
-        label_selection(labelling, selection, run, each)
+        tokenize_place(runtime, partition.place, selection, run, run_batches)
+        label_selection(Labeling(runtime, request), selection, run, run_batches)
     return run
 
 
@@ -248,7 +253,7 @@ def import_manifest(
     promote: bool = False,
     flow_run_id: str | None = None,
 ) -> tuple[LibraryVersion, OpenRun]:
-    """Make a library version from a manifest, and put it into use where it is promoted or the first."""
+    """Make a library version from a manifest. The first version, or a promoted one, is put into use."""
     parameters = {
         "manifest": canonical(manifest),
         "task": task,
@@ -257,5 +262,5 @@ def import_manifest(
     }
     with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
         version = build_library(runtime, name, manifest, task, run.claim, instruction, promote=promote)
-        run.count("library", [Counts(demonstrations=len(version.demonstrations))])
+        run.count("library", Counts(demonstrations=len(version.demonstrations)))
     return version, run

@@ -5,7 +5,7 @@ written.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal
 
 from core.errors import PromptTooLong
@@ -13,10 +13,11 @@ from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
 from db.object_version import ObjectVersion
 from flows.pipeline.ingest import listed_clips
-from flows.pipeline.labeling.label import TASK, Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.results import is_exported
+from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runs.partition import Partition
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 State = Literal["new", "changed", "to tokenize", "to label", "done", "quarantined"]
 STATES: Mapping[State, str] = {
@@ -65,9 +66,9 @@ class NightPlan:
 class Planner:
     """Plans nights of one request; the days of one place share its listing."""
 
-    def __init__(self, labelling: Labelling) -> None:
-        self._labelling = labelling
-        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labelling.runtime, place))
+    def __init__(self, labeling: Labeling) -> None:
+        self._labeling = labeling
+        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labeling.runtime, place))
 
     def plan(self, partition: Partition) -> NightPlan:
         """What a run of the partition would do now."""
@@ -102,17 +103,17 @@ class Planner:
 
     def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
         """No answer can stand where the prompt cannot be made, or never was with this codec."""
-        if not self._labelling.is_prepared():
+        if not self._labeling.setup.is_prepared():
             return set()
         try:
-            return self._labelling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+            return self._labeling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
         except PromptTooLong:
             return set()
 
     def _is_exported(self, partition: Partition) -> bool:
-        labelling = self._labelling
-        selection = partition.selection(labelling.runtime)
-        return is_exported(labelling.runtime, lambda session: labelling.rows(session, selection))
+        labeling = self._labeling
+        selection = partition.selection(labeling.runtime)
+        return is_exported(labeling.runtime, partial(labeling.rows, selection=selection))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from core.errors import PromptTooLong
 from db.engine import session_scope
 from db.nights import past_runs
 from db.tokens import get_token_sequences, token_lengths
-from flows.pipeline.labeling.label import Labelling, clip_codes
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.nights.summary import clips_worked
 from flows.pipeline.runs.partition import Partition
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.stored_codes import clip_codes
 
 if TYPE_CHECKING:
     from core.tokens.clip_codes import ClipCodes
@@ -70,56 +71,55 @@ class Preview:
         return self.plan.due if self.prompt.over_limit else 0
 
 
-def preview(labelling: Labelling, partition: Partition, kind: str) -> Preview:
+def preview(labeling: Labeling, partition: Partition, kind: str) -> Preview:
     """What a run would do. Nothing is written but the row of a codec that is seen for the first time."""
-    planner = Planner(labelling)
+    planner = Planner(labeling)
     plan, contents = planner.plan(partition), planner.contents(partition)
-    with session_scope(labelling.runtime.engine) as session:
-        lengths = token_lengths(session, labelling.runtime.codec_id, contents)
-    return Preview(plan, lengths, preview_prompt(labelling, contents), pace(labelling.runtime, kind))
+    with session_scope(labeling.runtime.engine) as session:
+        lengths = token_lengths(session, labeling.runtime.codec_id, contents)
+    return Preview(plan, lengths, preview_prompt(labeling, contents), pace(labeling.runtime, kind))
 
 
 def pace(runtime: Runtime, kind: str) -> Pace | None:
     """Clips a second of the last completed runs with the models of the settings, None without any."""
-    codec, llm = runtime.codec_fingerprint, runtime.llm_fingerprint
+    llm = runtime.llm.fingerprint if runtime.llm else None
     with session_scope(runtime.engine) as session:
-        runs = past_runs(session, kind, codec, llm, PAST_RUNS)
+        runs = past_runs(session, kind, runtime.codec_fingerprint, llm, PAST_RUNS)
     worked, seconds = sum(clips_worked(run.counts) for run in runs), sum(run.seconds for run in runs)
     return Pace(worked / seconds, len(runs)) if worked and seconds else None
 
 
-def preview_prompt(labelling: Labelling, contents: Sequence[bytes]) -> PromptPreview:
+def preview_prompt(labeling: Labeling, contents: Sequence[bytes]) -> PromptPreview:
     """The prompt of the first of the contents, or of a demonstration where none has tokens."""
     from core.in_context.labelers import FewShotLabeler
     from core.in_context.nearest_shots import NearestShotsLabeler
     from core.prompts.model_slots import label_words
 
-    runtime = labelling.runtime
-    if runtime.settings.llm is None:
+    llm = labeling.runtime.llm
+    if llm is None:
         return PromptPreview(why_none="no LLM is set: the nearest demonstration by tokens answers")
-    if not labelling.is_prepared():
+    if not labeling.setup.is_prepared():
         return PromptPreview(why_none="the demonstrations have no tokens of this codec yet")
     try:
-        _ = labelling.prompt_hash
+        _ = labeling.setup.prompt_hash
     except PromptTooLong as error:
         return PromptPreview(why_none=str(error), over_limit=True)
-    labeler = labelling.labeler
+    labeler = labeling.setup.labeler
     assert isinstance(labeler, FewShotLabeler | NearestShotsLabeler)
-    assert runtime.llama is not None
-    clip = _clip(labelling, contents)
+    clip = _clip(labeling, contents)
     prompt = labeler.prompt_for(clip)
     asked = [*prompt.prefix_ids, *prompt.query_ids(clip)[0]]
     return PromptPreview(
-        text=runtime.vocabulary.tokenizer.decode(asked),
+        text=llm.vocabulary.tokenizer.decode(asked),
         words=label_words(prompt.labels, prompt.model_prompt.slots, 0) if prompt.model_prompt.slots else {},
         of_demonstration=not contents,
         shared=len(prompt.prefix_ids),
         longest=labeler.longest_prompt,
-        context=runtime.llama.context_length,
+        context=llm.context_length,
     )
 
 
-def _clip(labelling: Labelling, contents: Sequence[bytes]) -> ClipCodes:
-    wanted = contents[0] if contents else labelling.library.demonstrations[0].content_sha256
-    with session_scope(labelling.runtime.engine) as session:
-        return clip_codes(get_token_sequences(session, labelling.runtime.codec_id, [wanted])[wanted])
+def _clip(labeling: Labeling, contents: Sequence[bytes]) -> ClipCodes:
+    wanted = contents[0] if contents else labeling.setup.library.demonstrations[0].content_sha256
+    with session_scope(labeling.runtime.engine) as session:
+        return clip_codes(get_token_sequences(session, labeling.runtime.codec_id, [wanted])[wanted])

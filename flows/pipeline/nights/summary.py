@@ -10,9 +10,9 @@ from db.engine import session_scope
 from db.night_change import NightChange, compare_nights
 from db.nights import CompletedRun, previous_run
 from db.predictions import Answer
-from flows.pipeline.labeling.label import NEIGHBOURS
+from flows.pipeline.labeling.label import NEIGHBOR_BASELINES
 from flows.pipeline.labeling.report import ClipAnswer
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 WORK = (
     ("tokenize.tokenized", "tokenize.same_bytes", "tokenize.quarantined"),
@@ -65,14 +65,14 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
         labels=_sorted(labels),
         uncertain=uncertain,
         mean_margin=fmean(margins) if margins else None,
-        agreement={name: fmean(same[name]) for name in NEIGHBOURS if name in same},
+        agreement={name: fmean(same[name]) for name in NEIGHBOR_BASELINES if name in same},
         quarantined=_sorted(reasons),
     )
 
 
 def _comparable(answer: Answer) -> Iterator[str]:
     """The neighbours that say something of a clip; of a demonstration they know the answer."""
-    return (name for name in NEIGHBOURS if name in answer.baselines and not answer.is_demonstration)
+    return (name for name in NEIGHBOR_BASELINES if name in answer.baselines and not answer.is_demonstration)
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from db.clips import Selection, uris_modified_between
 from db.engine import session_scope
 from flows.pipeline.runs.days import modified_span, render_day, resolve_day
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 MAX_DAYS = 366

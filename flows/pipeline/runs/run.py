@@ -1,7 +1,7 @@
 """One recorded run of a partition: held by a lock, begun or taken up again, closed with its counts."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,7 +22,7 @@ from db.runs import FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_c
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Breaker
 from flows.pipeline.runtime.code_version import code_version
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import Figures
 
 logger = logging.getLogger(__name__)
@@ -55,14 +55,13 @@ class OpenRun:
         """The run's own id."""
         return self.claim.id
 
-    def count(self, stage: str, counted: Iterable[Counts]) -> None:
-        """Add what the batches of a stage counted, as `stage.name`, and keep it in the run's row."""
-        for counts in counted:
-            for name, number in counts.items():
-                self.figures.add("clips", stage, name, number)
-            with self._counting:
-                self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
-                self.breaker.run(self._save_counts, ends_outage=False)
+    def count(self, stage: str, counts: Counts) -> None:
+        """Add the counts of a stage to those of the run, as `stage.name`, and save them in its row."""
+        for name, number in counts.items():
+            self.figures.add("clips", stage, name, number)
+        with self._counting:
+            self.counts.update({f"{stage}.{name}": number for name, number in counts.items()})
+            self.breaker.run(self._save_counts, ends_outage=False)
 
     def _save_counts(self) -> None:
         with session_scope(self.engine) as session:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from db.clips import Selection, count_clips
 from db.engine import session_scope
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 
 
 class Distrusted(RuntimeError):

@@ -75,14 +75,14 @@ def night(summary: NightSummary) -> Any:
             "label.labeled": 79,
         }
     )
-    labelling = SimpleNamespace(request=SimpleNamespace(min_margin=0.2))
+    labeling = SimpleNamespace(setup=SimpleNamespace(request=SimpleNamespace(min_margin=0.2)))
     figures = [
         Figure("40 of 80 answers are a|b <i>", 0.5, 0.8),
         Figure("clips, of which no usual number is known yet", None, 0.5, is_least=True),
         Figure("4 of 84 clips are quarantined", 4 / 84, 0.02),
     ]
     answers = range(summary.clips + 1)
-    return SimpleNamespace(labelling=labelling, run=run, summary=summary, figures=figures, answers=answers)
+    return SimpleNamespace(labeling=labeling, run=run, summary=summary, figures=figures, answers=answers)
 
 
 def known(name: str) -> str:

@@ -16,7 +16,7 @@ from db.clips import Selection
 from db.predictions import Answer
 from db.runs import RunClaim
 from flows.artifacts.pages import MAX_ROWS, answer_rows, cell, code, escape, summary
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers
 from flows.pipeline.runs.run import OpenRun
 
@@ -111,7 +111,7 @@ class Known(ClipAnswers):
         clips = [clip_with(number, margin) for number, margin in enumerate(margins)]
         self._clips = {clip.uri: clip for clip in clips}
         self._uris, self._selection = list(self._clips), ""
-        self._labelling = cast(Labelling, self)
+        self._labeling = cast(Labeling, self)
 
     def margins(self, _selection: Selection) -> dict[str, float]:
         return {uri: clip.answer.margin for uri, clip in self._clips.items() if clip.answer}

@@ -8,7 +8,7 @@ import pytest
 from db.runs import RunNotFound
 from flows.flow_runs.reference import find_run
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import shared_runtime
+from flows.pipeline.runtime.resources import shared_runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 

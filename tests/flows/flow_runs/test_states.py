@@ -28,7 +28,7 @@ def night(prefix: object, library: str, day: str = "2026-11-21", **options: Any)
 def bucket(worker: Path, s3: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
     """A bucket that the worker may read."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.runtime import shared_runtime
+    from flows.pipeline.runtime.resources import shared_runtime
 
     shared_runtime(Settings()).close()
     shared_runtime.cache_clear()

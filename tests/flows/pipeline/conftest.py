@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from db.engine import session_scope
 from db.runs import RunClaim, start_run
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from migrations.upgrade import downgrade, upgrade
 from tests.fixtures_postgres import Database
 

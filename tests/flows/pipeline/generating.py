@@ -14,7 +14,7 @@ from flows.pipeline.generation.texts import Texts, given_texts
 from flows.pipeline.libraries.library import LibraryTask
 from flows.pipeline.nights.jobs import import_manifest, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
 SPOKEN = {"one": 300.0, "two": 900.0}

@@ -15,7 +15,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.ingest import ingest
 from flows.pipeline.maintenance.doctor import EXAMINATIONS
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, canonical
 from flows.pipeline.tokenize_clips import HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from tests.flows.pipeline.conftest import hiss, new_run, rows, tone, write_clip

@@ -22,7 +22,7 @@ from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.exporter import DATABASE_UP, FAMILIES, exporter
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.docker.recipes import DOCKER, compose
 from tests.e2e.service import free_port
 from tests.fixtures_postgres import Database

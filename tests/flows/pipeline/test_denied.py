@@ -11,7 +11,7 @@ from db.runs import RunClaim
 from flows.pipeline.ingest import ingest
 from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import (
     CredentialsRejected,
     DamagedTransfer,

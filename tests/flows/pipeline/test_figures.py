@@ -21,7 +21,7 @@ from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runs.run import recorded_run
 from flows.pipeline.runtime.exporter import FAMILIES, RunFigures, exporter
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
@@ -95,7 +95,7 @@ def test_what_waits_to_be_read_is_counted(runtime: Runtime, folder: Path, databa
 
     write_clip(folder / "a.wav", tone(500))
     with recorded_run(runtime, "ingest-clips", str(folder), {}) as run:
-        ingest_place(runtime, str(folder), run, with_bar)
+        ingest_place(runtime, str(folder), run)
     with scraped(database.url("analyst")) as text:
         assert value(samples(text), "wordwave_waiting_clips") == 1
 

@@ -10,7 +10,7 @@ from db.listing import MostClipsLost
 from db.runs import RunClaim, RunLost
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.ingest import ingest
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import ObjectVersion, canonical, open_storage
 from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database

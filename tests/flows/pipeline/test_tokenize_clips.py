@@ -19,7 +19,7 @@ from db.runs import RunClaim
 from flows.pipeline.ingest import ingest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import DeviceFailed
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
 from flows.pipeline.tokenize_clips import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database

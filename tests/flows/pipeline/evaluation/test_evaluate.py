@@ -14,7 +14,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
 from flows.pipeline.libraries.manifest import ManifestError
 from flows.pipeline.nights.jobs import with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import file_path
 from tests.flows.pipeline.conftest import RATE, hiss, rows, tone, write_clip
 from tests.flows.pipeline.labeling.test_label import write_llama
@@ -121,7 +121,7 @@ def test_an_llm_of_the_settings_is_asked_with_both_kinds_of_layers(
     models = ["tiny-llama, semantic", "tiny-llama, semantic+acoustic"]
     assert list(kept["scores"])[:2] == kept["answering"] == models
     assert [f"{model}, shuffled labels" for model in models] == list(kept["scores"])[-2:]
-    assert kept["llm"]["fingerprint"] == runtime.llm_fingerprint
+    assert kept["llm"]["fingerprint"] == (runtime.llm.fingerprint if runtime.llm else None)
     semantic, acoustic = (kept["scores"][model] for model in models)
     assert all(semantic)
     assert [score is None for score in acoustic] == [False, False, False, False, True]

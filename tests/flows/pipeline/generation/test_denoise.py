@@ -21,7 +21,7 @@ from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
 from tests.flows.pipeline.conftest import hiss, new_run, rows, tone, write_clip
 from tests.flows.pipeline.generating import denoise, generating, import_pairs, objects, stored

@@ -23,7 +23,7 @@ from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import file_path
 from tests.flows.pipeline.conftest import new_run, rows
 from tests.flows.pipeline.generating import (

@@ -17,7 +17,7 @@ from flows.pipeline.generation.report import copied_audio, json_rows, table_line
 from flows.pipeline.generation.texts import Line, Refused, Texts
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import file_path, file_uri
 from tests.flows.pipeline.conftest import hiss, tone, write_clip
 from tests.flows.pipeline.generating import (

@@ -14,7 +14,7 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip, write_manifest
 
 HELD_OUT = {
@@ -96,7 +96,7 @@ def test_canaries_change_nothing_about_the_prompt(
     request, partition = LabelRequest("sounds"), partition_of(str(folder))
     plain = run_night(runtime, partition, request, with_bar, kind="night", export=False)
     asked = night(runtime, folder, least=0.5)
-    assert asked.labelling.labeler.prompt_hash == plain.labelling.labeler.prompt_hash
+    assert asked.labeling.setup.labeler.prompt_hash == plain.labeling.setup.labeler.prompt_hash
     assert asked.run.counts["label.labeled"] == 0
 
 
@@ -107,7 +107,7 @@ def test_a_canary_that_could_tell_nothing_is_refused_before_any_work(
         night(runtime, folder, 0.5, "sounds")
     put(runtime, library, HELD_OUT | {"bell": [tone(2000, seed=60)]}, run_id)
     with pytest.raises(
-        PromptError, match="labelled bell, which is no label of sounds@1: its labels are hiss, tone"
+        PromptError, match="labels that sounds@1 does not know: bell; its labels are hiss, tone"
     ):
         night(runtime, folder, 0.5)
     with pytest.raises(LibraryNotFound, match="did you mean canaries"):

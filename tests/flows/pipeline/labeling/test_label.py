@@ -1,4 +1,4 @@
-"""Labelling: one answer per content and work key, by nearest neighbour or by a frozen LLM."""
+"""Labeling: one answer per content and work key, by nearest neighbor or by a frozen LLM."""
 
 import os
 import shutil
@@ -24,15 +24,16 @@ from db.engine import make_engine, session_scope
 from db.libraries import LibraryNotFound
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import json_rows
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.plan import Planner
 from flows.pipeline.runs.partition import Partition, partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
@@ -51,18 +52,18 @@ def clips(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def night(runtime: Runtime, folder: Path, **request: object) -> Labelling:
+def night(runtime: Runtime, folder: Path, **request: object) -> Labeling:
     wanted = LabelRequest(**request)
     return run_night(
         runtime, partition_of(str(folder)), wanted, with_bar, kind="label", export=False
-    ).labelling
+    ).labeling
 
 
 def test_nearest_neighbour_answers_every_clip_and_says_so(
     runtime: Runtime, folder: Path, library: str, clips: list[str]
 ) -> None:
-    labelling = night(runtime, folder, library=library)
-    answers = labelling.answers(canonical(str(folder)))
+    labeling = night(runtime, folder, library=library)
+    answers = labeling.answers(canonical(str(folder)))
     assert [Path(answer.uri).name for answer in answers] == clips
     assert all(answer.uri.rpartition("/")[2].startswith(answer.label) for answer in answers)
     assert {answer.labeler for answer in answers} == {"nearest-neighbour"}
@@ -75,10 +76,10 @@ def test_nearest_neighbour_answers_every_clip_and_says_so(
 
 
 def test_equal_work_has_the_key_that_stored_answers_have(runtime: Runtime, library: str) -> None:
-    labelling = Labelling(runtime, LabelRequest(library, k_shot=2, min_margin=0.3))
-    runtime.__dict__["codec_fingerprint"], labelling.__dict__["prompt_hash"] = "c0dec", "9a5"
+    labeling = Labeling(runtime, LabelRequest(library, k_shot=2, min_margin=0.3))
+    runtime.__dict__["codec_fingerprint"], labeling.setup.__dict__["prompt_hash"] = "c0dec", "9a5"
     known = "68c538c7b61f5236562bfe334eb8fc06ef75ea11ccbd5fdf25673b3a1211dab2"
-    assert labelling.work_key(b"content").hex() == known
+    assert labeling.setup.work_key(b"content").hex() == known
 
 
 def test_what_is_answered_is_not_asked_again_and_what_changed_is(
@@ -86,18 +87,18 @@ def test_what_is_answered_is_not_asked_again_and_what_changed_is(
 ) -> None:
     place = canonical(str(folder))
     assert night(runtime, folder, library=library).batches(place) == []
-    other = Labelling(runtime, LabelRequest(library, k_shot=1))
+    other = Labeling(runtime, LabelRequest(library, k_shot=1))
     assert sum(map(len, other.batches(place))) == len(clips)
-    bound = Labelling(runtime, LabelRequest(library, min_margin=0.9))
+    bound = Labeling(runtime, LabelRequest(library, min_margin=0.9))
     assert bound.batches(place) == []
 
 
 def test_one_shot_of_each_label_is_the_first_in_the_library(
     runtime: Runtime, folder: Path, library: str, run_id: RunClaim
 ) -> None:
-    labelling = Labelling(runtime, LabelRequest(library, k_shot=1))
-    labelling.prepare(run_id)
-    assert [clip.label for clip in labelling._shown] == ["tone", "hiss"]
+    labeling = Labeling(runtime, LabelRequest(library, k_shot=1))
+    labeling.setup.prepare(run_id)
+    assert [clip.label for clip in labeling.setup._demonstrations] == ["tone", "hiss"]
 
 
 def test_a_demonstration_among_the_clips_is_answered_and_flagged(
@@ -153,14 +154,14 @@ def llama_runtime(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
 def test_a_frozen_llama_answers_with_the_labels_of_the_library(
     llama_runtime: Runtime, folder: Path, library: str, clips: list[str]
 ) -> None:
-    labelling = night(llama_runtime, folder, library=library, layers="semantic+acoustic", repeats=1)
-    answers = labelling.answers(canonical(str(folder)))
+    labeling = night(llama_runtime, folder, library=library, layers="semantic+acoustic", repeats=1)
+    answers = labeling.answers(canonical(str(folder)))
     assert len(answers) == len(clips)
     assert {answer.labeler for answer in answers} == {"few-shot"}
     for answer in answers:
         assert set(answer.probabilities) == {"hiss", "tone"}
         assert sum(answer.probabilities.values()) == pytest.approx(1)
-    assert rows(llama_runtime.engine, "SELECT DISTINCT name FROM llms") == [(labelling.runtime.settings.llm,)]
+    assert rows(llama_runtime.engine, "SELECT DISTINCT name FROM llms") == [(labeling.runtime.settings.llm,)]
 
 
 def test_answers_of_the_llm_stand_beside_those_of_the_neighbour(
@@ -208,8 +209,8 @@ def test_demonstrations_unknown_to_a_codec_are_tokenized_before_they_are_shown(
     (codec / "words.txt").write_text("".join(f"{word}\n" for word in reversed(words)))
     upgraded = Runtime(settings.model_copy(update={"codec": str(codec)}))
     try:
-        labelling = night(upgraded, folder, library=library)
-        assert len(labelling.answers(canonical(str(folder)))) == len(clips)
+        labeling = night(upgraded, folder, library=library)
+        assert len(labeling.answers(canonical(str(folder)))) == len(clips)
     finally:
         upgraded.close()
     assert new_run(runtime.engine)
@@ -222,7 +223,7 @@ def test_a_day_means_the_clips_last_modified_in_it(runtime: Runtime, folder: Pat
     request = LabelRequest(library)
     partition = Partition(str(folder), canonical(str(folder)), span)
     done = run_night(runtime, partition, request, with_bar, kind="label", export=False)
-    assert [Path(a.uri).name for a in done.labelling.answers(done.selection)] == ["first.wav", "last.wav"]
+    assert [Path(a.uri).name for a in done.labeling.answers(done.selection)] == ["first.wav", "last.wav"]
     assert done.run.counts["tokenize.tokenized"] == 2
 
 
@@ -233,8 +234,8 @@ def test_each_clip_is_shown_its_nearest_demonstrations(
     plain = night(llama_runtime, folder, library=library)
     near = night(llama_runtime, folder, library=library, nearest_shots=1)
     assert len(near.answers(place)) == len(clips)
-    assert near.labeler.prompt_hash != plain.labeler.prompt_hash
-    assert Labelling(llama_runtime, LabelRequest(library, nearest_shots=1)).batches(place) == []
+    assert near.setup.labeler.prompt_hash != plain.setup.labeler.prompt_hash
+    assert Labeling(llama_runtime, LabelRequest(library, nearest_shots=1)).batches(place) == []
     by_uri = {answer.uri: answer.probabilities for answer in plain.answers(place)}
     assert any(answer.probabilities != by_uri[answer.uri] for answer in near.answers(place))
     with pytest.raises(PromptError, match="3 are asked for"):
@@ -245,7 +246,7 @@ def test_a_neighbour_compares_all_demonstrations_whatever_an_llm_would_be_shown(
     runtime: Runtime, folder: Path, library: str, clips: list[str]
 ) -> None:
     night(runtime, folder, library=library)
-    near = Labelling(runtime, LabelRequest(library, nearest_shots=1))
+    near = Labeling(runtime, LabelRequest(library, nearest_shots=1))
     assert near.batches(canonical(str(folder))) == []
 
 
@@ -255,13 +256,13 @@ def test_clips_from_before_there_were_latents_are_answered_and_wait_where_they_a
     place = canonical(str(folder))
     night(runtime, folder, library=library)
     forget_latents(database)
-    old = Labelling(llama_runtime, LabelRequest(library))
+    old = Labeling(llama_runtime, LabelRequest(library))
     for batch in old.batches(place):
         old.label_batch(batch, new_run(runtime.engine))
     assert len(old.answers(place)) == len(clips)
     assert all("nearest_latent" not in answer.baselines for answer in old.answers(place))
-    chosen = Labelling(llama_runtime, LabelRequest(library, nearest_shots=1))
-    chosen.prepare(new_run(runtime.engine))
+    chosen = Labeling(llama_runtime, LabelRequest(library, nearest_shots=1))
+    chosen.setup.prepare(new_run(runtime.engine))
     assert chosen.batches(place) == []
     filled = night(llama_runtime, folder, library=library, nearest_shots=1)
     assert len(filled.answers(place)) == len(clips)
@@ -287,10 +288,10 @@ def stumble(
     error: Exception = RuntimeError("boom"),  # noqa: B008
 ) -> None:
     """Let every labeler that is made from now on stumble."""
-    labeler = Labelling.__dict__["labeler"].func
-    stumbling = cached_property(lambda labelling: Stumbling(labeler(labelling), bad, error))
-    stumbling.__set_name__(Labelling, "labeler")
-    monkeypatch.setattr(Labelling, "labeler", stumbling)
+    labeler = LabelingSetup.__dict__["labeler"].func
+    stumbling = cached_property(lambda setup: Stumbling(labeler(setup), bad, error))
+    stumbling.__set_name__(LabelingSetup, "labeler")
+    monkeypatch.setattr(LabelingSetup, "labeler", stumbling)
 
 
 def is_long(codes: ClipCodes) -> bool:
@@ -321,7 +322,7 @@ def test_a_clip_that_the_labeler_fails_on_is_set_aside_until_replay(
         assert rows(runtime.engine, "SELECT stage, reason, message, attempts FROM quarantine") == [
             ("label", "failed", "label: RuntimeError: boom", 1)
         ]
-        plan = Planner(Labelling(runtime, LabelRequest(library))).plan(partition_of(str(folder)))
+        plan = Planner(Labeling(runtime, LabelRequest(library))).plan(partition_of(str(folder)))
         assert plan.counts == {"done": len(clips), "quarantined": 1}
         again = run(runtime, folder, library)
         assert again.run.counts["label.quarantined"] == 0

@@ -20,7 +20,7 @@ from flows.pipeline.labeling.report import review_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip, write_manifest
 from tests.flows.pipeline.labeling.test_label import write_llama
 
@@ -71,15 +71,15 @@ def test_a_new_version_does_not_change_the_night_until_it_is_put_into_use(
 ) -> None:
     write_clip(folder / "a.wav", tone(520, seed=7))
     second = next_version(runtime, manifest, *more_clips(manifest.parent, 1))
-    assert night(runtime, folder).labelling.library == first
+    assert night(runtime, folder).labeling.setup.library == first
     assert review(runtime, second).use == (
         "sounds@1 stays in use: wordwave library use sounds@2 puts this version into use"
     )
     assert put_into_use(runtime, "sounds@2") == second
-    assert night(runtime, folder).labelling.library == second
+    assert night(runtime, folder).labeling.setup.library == second
     assert review(runtime, second).use.startswith("sounds@2 is in use")
     third = next_version(runtime, manifest, promote=True)
-    assert night(runtime, folder).labelling.library == third
+    assert night(runtime, folder).labeling.setup.library == third
     assert imported(runtime, manifest) == third
 
 

@@ -14,7 +14,7 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, tone, write_clip
 
 
@@ -34,7 +34,7 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     (folder / "b.wav").write_bytes(b"junk")
     request = LabelRequest("sounds", min_margin=1.0)
     night = run_night(runtime, partition_of(str(folder)), request, with_bar, kind="label", export=False)
-    answers = list(ClipAnswers(night.labelling, night.selection))
+    answers = list(ClipAnswers(night.labeling, night.selection))
     first, second, third = json_rows(answers)
     assert [str(row["uri"]).rpartition("/")[2] for row in (first, second, third)] == [
         "a.wav",

@@ -8,14 +8,14 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.labeling import export_files as export
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.nights.plan import Planner
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runs.run import OpenRun
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import StorageDenied, Stored
 from flows.pipeline.storage.local import LocalStorage
 from flows.pipeline.storage.uris import file_path
@@ -137,7 +137,7 @@ def test_files_that_were_lost_or_changed_are_written_again_where_they_were(
         path.unlink()
         if changed:
             path.write_bytes(b"other")
-    planned = Planner(Labelling(runtime, LabelRequest("sounds"))).plan(partition_of(str(folder)))
+    planned = Planner(Labeling(runtime, LabelRequest("sounds"))).plan(partition_of(str(folder)))
     assert (planned.due, planned.is_done) == (0, False)
     second = night(runtime, folder)
     assert (second.counts["export.rows"], second.manifest) == (1, first.manifest)

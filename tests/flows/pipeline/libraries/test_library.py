@@ -10,7 +10,7 @@ from core.errors import PromptError
 from db.runs import RunClaim
 from flows.pipeline.libraries.library import LibraryTask, build_library
 from flows.pipeline.libraries.manifest import ManifestError
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import StorageRefused
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip, write_manifest
 

@@ -20,7 +20,7 @@ from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest
 from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
 HEADER = "path,label\n"

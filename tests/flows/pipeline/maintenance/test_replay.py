@@ -10,7 +10,7 @@ from db.runs import RunClaim
 from flows.pipeline.labeling.report import quarantined
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import with_bar
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
 from tests.flows.pipeline.conftest import rows, tone, write_clip
 from tests.flows.pipeline.test_tokenize_clips import tokenize_all

@@ -15,7 +15,7 @@ from flows.pipeline.nights.bounds import bounds_of, doubts, judge, raise_doubts,
 from flows.pipeline.nights.summary import NightSummary
 from flows.pipeline.runs.partition import Partition, partition_of
 from flows.pipeline.runs.verdict import DoubtfulNight
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import rows
 
 DAY = date(2026, 11, 28)

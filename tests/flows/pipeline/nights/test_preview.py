@@ -7,13 +7,13 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labelling
+from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.preview import Preview, pace, preview
 from flows.pipeline.runs.partition import Partition, partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import tables
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 from tests.flows.pipeline.labeling.test_label import write_llama
@@ -39,7 +39,7 @@ def llama_runtime(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
 
 def seen(runtime: Runtime, partition: Partition, **request: object) -> Preview:
     before = tables(runtime.database_url)
-    found = preview(Labelling(runtime, LabelRequest("sounds", **request)), partition, KIND)
+    found = preview(Labeling(runtime, LabelRequest("sounds", **request)), partition, KIND)
     assert tables(runtime.database_url) == before
     return found
 

@@ -12,7 +12,7 @@ from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_b
 from flows.pipeline.nights.summary import NightSummary, clips_worked, night_before, shift
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import partition_of
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import StorageRefused
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 

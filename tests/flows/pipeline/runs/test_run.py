@@ -17,7 +17,7 @@ from flows.pipeline.nights.jobs import import_manifest, run_stage, with_bar
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import recorded_run, run_session
 from flows.pipeline.runtime.code_version import code_version
-from flows.pipeline.runtime.runtime import Runtime
+from flows.pipeline.runtime.resources import Runtime
 from tests.db.test_locks import cut_connections
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import rows
@@ -27,7 +27,8 @@ RUNS = "SELECT status, attempts, counts FROM runs WHERE kind = 'label'"
 
 def test_a_run_is_closed_with_the_counts_of_its_stages(runtime: Runtime) -> None:
     with recorded_run(runtime, "label", "here", {}) as run:
-        run.count("tokenize", [Counts(tokenized=2), Counts(tokenized=3, quarantined=1)])
+        run.count("tokenize", Counts(tokenized=2))
+        run.count("tokenize", Counts(tokenized=3, quarantined=1))
     assert rows(runtime.engine, RUNS) == [
         ("completed", 1, {"tokenize.tokenized": 5, "tokenize.quarantined": 1})
     ]
@@ -98,7 +99,7 @@ def test_the_counts_of_all_attempts_add_up(runtime: Runtime) -> None:
     with session_scope(runtime.engine) as session:
         save_counts(session, RunClaim(dead, 1), {"label.labeled": 2})
     with recorded_run(runtime, "label", "here", {"k": 1}) as run:
-        run.count("label", [Counts(labeled=3)])
+        run.count("label", Counts(labeled=3))
         run.shard_counts = Counts({"label.labeled": 4})
         assert rows(runtime.engine, RUNS) == [("running", 2, {"label.labeled": 5})]
     assert rows(runtime.engine, RUNS) == [("completed", 2, {"label.labeled": 9})]

@@ -1,4 +1,4 @@
-"""What one process opens once and every stage shares: database, models, worker threads, the device's lock."""
+"""Resources that a process opens once and all stages share: database, models, threads, device lock."""
 
 import fcntl
 import logging
@@ -19,14 +19,14 @@ from sqlalchemy.orm import Session
 
 from core.decoding.child_process.decoder import ClipDecoder
 from core.errors import CheckpointMismatch
-from core.presets import preset_directory
 from db.embeddings import NewEmbeddingModel, ensure_embedding_model
 from db.engine import make_engine, session_scope
-from db.model_registry import ensure_codec, ensure_llm, registered_codec
+from db.model_registry import ensure_codec, registered_codec
 from flows.pipeline.configuration.home import close_home
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.database import writer_url
-from flows.pipeline.runtime.fingerprints import codec_fingerprint, llm_fingerprint
+from flows.pipeline.runtime.fingerprints import codec_fingerprint
+from flows.pipeline.runtime.language_model import LanguageModel, model_directory
 from flows.pipeline.runtime.otlp import send_traces
 from flows.pipeline.runtime.termination import end_after_sigterm
 from flows.pipeline.storage import Readable, Storage, open_storage
@@ -38,8 +38,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exportin
     from core.embeddings.description import EmbeddingDescription
     from core.embeddings.embedder import Embedder
     from core.llama.files import DType
-    from core.llama.model import FrozenLlama
-    from core.tokens.vocabulary import TextTokenizer, Vocabulary
+    from core.tokens.vocabulary import TextTokenizer
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
 _counting = Lock()
@@ -47,9 +46,9 @@ _counting = Lock()
 
 @contextmanager
 def computing_side_by_side(batches: int) -> Iterator[None]:
-    """Batches that are given to threads inside share out the cores, as so many compute at once.
+    """Split the cores between batches that threads compute at the same time inside this block.
 
-    Each keeps to its part while another one reads or writes: what it computes must not depend on that.
+    A batch keeps to its part while another one reads or writes: its results must not depend on that.
     """
     token = _side_by_side.set(batches)
     try:
@@ -59,7 +58,7 @@ def computing_side_by_side(batches: int) -> Iterator[None]:
 
 
 def _take_cores() -> None:
-    """Were each of several batches to use all cores, their threads would wait within every small product."""
+    """Limit torch to this batch's part of the cores: threads of two batches would slow each other down."""
     import torch
 
     with _counting:
@@ -69,14 +68,14 @@ def _take_cores() -> None:
 
 @lru_cache(maxsize=1)
 def _all_cores() -> int:
-    """As torch sees it before anything is shared out: what one thread sets, new ones take over."""
+    """Return torch's number of threads before any limit: new threads inherit a limit that one sets."""
     import torch
 
     return torch.get_num_threads()
 
 
 class Runtime:
-    """The shared parts of one process, each opened when it is first asked for; closed by `close`."""
+    """The shared resources of a process, each opened at its first use. Call `close` at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -84,24 +83,24 @@ class Runtime:
         self._thread = local()
         self._decoders: list[ClipDecoder] = []
         self.batch_limits: dict[str, int] = {}
-        """By step on models the largest batch that it still tries, after a larger one ran out of memory."""
+        """The largest batch of each model step, once a larger one ran out of memory."""
 
     @cached_property
     def database_url(self) -> str:
-        """Writer's address of the migrated database; the embedded server is started where none is set."""
+        """The writer's address of the migrated database. Starts the embedded server if none is set."""
         return writer_url(self.settings)
 
     @cached_property
     def engine(self) -> Engine:
-        """Connections as writer."""
+        """The connections of the writer."""
         return make_engine(self.database_url)
 
     def storage(self, place: str) -> Storage:
-        """The store of a place."""
+        """Open the storage of a place."""
         return open_storage(place, self.settings)
 
     def readable(self, place: str) -> Readable:
-        """Where many objects of a place are read: those of S3 in a process of its own."""
+        """Return the reader for many objects of a place. S3 objects are read in a process of their own."""
         return self._reader if is_s3(place) else self.storage(place)
 
     @cached_property
@@ -126,14 +125,14 @@ class Runtime:
 
     @cached_property
     def device(self) -> str:
-        """`auto` is CUDA where there is one."""
+        """The device that computes; `auto` means CUDA if there is a GPU."""
         if self.settings.device != "auto":
             return self.settings.device
         return "cuda" if _has_cuda() else "cpu"
 
     @cached_property
     def codec_directory(self) -> Path:
-        """Where the codec of the settings lies."""
+        """The directory of the codec."""
         return model_directory(self.settings.codec)
 
     @cached_property
@@ -145,12 +144,12 @@ class Runtime:
 
     @cached_property
     def codec_fingerprint(self) -> str:
-        """The codec's fingerprint; the codec is loaded only where its files are new here."""
+        """The codec's fingerprint. The codec is loaded for it only if its files are new on this machine."""
         return codec_fingerprint(self.settings.home, self.codec_directory, lambda: self.codec.fingerprint)
 
     @cached_property
     def codec_id(self) -> int:
-        """Its row, made when the codec is new."""
+        """The id of the codec's row, which is made if the codec is new."""
         with session_scope(self.engine) as session:
             known = registered_codec(session, self.codec_fingerprint)
         return self._register_codec() if known is None else known
@@ -192,44 +191,8 @@ class Runtime:
         return [Embedder(one, device=self.device, threads=_all_cores()) for one in self.embedding_models]
 
     @cached_property
-    def vocabulary(self) -> "Vocabulary":
-        """The codec's words as ids of the LLM's tokenizer.
-
-        Raises CheckpointMismatch when codec and LLM come with different tokenizers, or the LLM with none.
-        """
-        return self._vocabulary(self.settings.llm)
-
-    @cached_property
-    def generation_vocabulary(self) -> "Vocabulary":
-        """The same for the LLM that answers with audio."""
-        return self._vocabulary(self.settings.generation_llm)
-
-    def _vocabulary(self, name: str | None) -> "Vocabulary":
-        from core.codec.files.directory import directory_words
-        from core.llama.files import read_size, read_tokenizer
-        from core.tokens.vocabulary import Vocabulary
-
-        tokenizer = None
-        if name is not None:
-            directory = model_directory(name)
-            tokenizer = read_tokenizer(directory, read_size(directory).vocab_size)
-        if tokenizer is None:
-            raise CheckpointMismatch(f"{name} has no tokenizer.model: prompts need LLAMA's own")
-        if self.tokenizer is None and (rows := self.codec.config.codebook_sizes[1]) != len(tokenizer):
-            raise CheckpointMismatch(
-                f"the codec {self.settings.codec} has acoustic codebooks of {rows} rows, the tokenizer of "
-                f"{name} has {len(tokenizer)} pieces: the codes of one are not the words of the other"
-            )
-        if self.tokenizer and self.tokenizer.sha256 != tokenizer.sha256:
-            raise CheckpointMismatch(
-                f"the codec {self.settings.codec} and the LLM {name} have different tokenizers: "
-                "their ids mean different words"
-            )
-        return Vocabulary(directory_words(self.codec_directory), tokenizer)
-
-    @cached_property
     def tokenizer(self) -> "TextTokenizer | None":
-        """The tokenizer whose pieces the codec's acoustic layers index, where its directory has it."""
+        """The tokenizer whose pieces the codec's acoustic layers index, None if its directory has none."""
         from core.codec.files.directory import TOKENIZER
         from core.tokens.vocabulary import TextTokenizer
 
@@ -237,7 +200,7 @@ class Runtime:
         return TextTokenizer(path) if path.is_file() else None
 
     def _acoustic_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The acoustic layers index the LLM's own pieces."""
+        """Return the words of both acoustic layers: the pieces of the LLM's tokenizer."""
         if self.tokenizer is None:
             return (), ()
         if (pieces := len(self.tokenizer)) != self.codec.config.codebook_sizes[1]:
@@ -249,73 +212,34 @@ class Runtime:
         return words, words
 
     @cached_property
-    def llama(self) -> "FrozenLlama | None":
-        """The LLM of the settings; None where labels come from nearest neighbour on tokens."""
-        return None if self.settings.llm is None else self._frozen_llama(self.settings.llm)
+    def llm(self) -> LanguageModel | None:
+        """The LLM that labels, None if labels come from nearest neighbor on tokens."""
+        return None if self.settings.llm is None else self._open_llm(self.settings.llm)
 
     @cached_property
-    def generation_llama(self) -> "FrozenLlama | None":
-        """The LLM that answers with audio, None where none is set; it may be the same."""
+    def audio_llm(self) -> LanguageModel | None:
+        """The LLM that answers with audio, None if none is set. It may be the one that labels."""
         name = self.settings.generation_llm
         if name == self.settings.llm:
-            return self.llama
-        return None if name is None else self._frozen_llama(name)
+            return self.llm
+        return None if name is None else self._open_llm(name)
 
-    def _frozen_llama(self, name: str) -> "FrozenLlama":
-        # core.llama.model comes first: it lets transformers find its torchaudio
-        from transformers.utils.logging import disable_progress_bar
-
-        from core.llama.model import FrozenLlama
-
-        disable_progress_bar()
-        return FrozenLlama.from_directory(model_directory(name), device=self.device, dtype=self.llm_dtype)
+    def _open_llm(self, name: str) -> LanguageModel:
+        return LanguageModel(self, name)
 
     @property
     def llm_dtype(self) -> "DType":
-        """`auto` is bfloat16 on a GPU, float32 on a CPU."""
+        """The dtype of LLMs; `auto` means bfloat16 on a GPU, float32 on a CPU."""
         if self.settings.llm_dtype != "auto":
             return self.settings.llm_dtype
         return "bfloat16" if self.device.startswith("cuda") else "float32"
 
-    @cached_property
-    def llm_fingerprint(self) -> str | None:
-        """The LLM's fingerprint, None where there is no LLM."""
-        return self._fingerprint(self.settings.llm)
-
-    @cached_property
-    def generation_fingerprint(self) -> str | None:
-        """That of the LLM that answers with audio, None where there is none."""
-        return self._fingerprint(self.settings.generation_llm)
-
-    def _fingerprint(self, name: str | None) -> str | None:
-        return (
-            None
-            if name is None
-            else llm_fingerprint(self.settings.home, model_directory(name), self.llm_dtype)
-        )
-
-    @cached_property
-    def llm_id(self) -> int | None:
-        """Its row, made when the LLM is new."""
-        return self._llm_row(self.llm_fingerprint, self.settings.llm)
-
-    @cached_property
-    def generation_llm_id(self) -> int | None:
-        """The row of the LLM that answers with audio, made when it is new."""
-        return self._llm_row(self.generation_fingerprint, self.settings.generation_llm)
-
-    def _llm_row(self, fingerprint: str | None, name: str | None) -> int | None:
-        if fingerprint is None:
-            return None
-        with session_scope(self.engine) as session:
-            return ensure_llm(session, fingerprint, str(name))
-
     @contextmanager
     def device_lock(self) -> Iterator[None]:
-        """One computation at a time on a GPU, over all processes of this machine.
+        """Hold the device: all processes of this machine take turns on a GPU.
 
-        On a CPU those of several batches go on side by side, each on its part of the cores. The kernel frees
-        a flock when its process dies, however it dies.
+        On a CPU several batches compute at the same time, each on its part of the cores. The kernel frees a
+        flock when its process dies, however it dies.
         """
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +250,7 @@ class Runtime:
             yield
 
     def close(self) -> None:
-        """Ends threads, child processes and connections."""
+        """End threads, child processes and connections."""
         for name in ("downloads", "decoding"):
             if name in self.__dict__:
                 getattr(self, name).shutdown(cancel_futures=True)
@@ -351,7 +275,7 @@ def _register_embedding(session: Session, description: "EmbeddingDescription") -
 
 
 def _has_cuda() -> bool:
-    """Ask torch, which takes seconds to import, only where the driver is installed."""
+    """Return whether there is a GPU. Imports torch, which takes seconds, only if the driver is installed."""
     try:
         CDLL("libcuda.so.1")
     except OSError:
@@ -361,15 +285,9 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def model_directory(name: str) -> Path:
-    """A model's folder: a path as it is, else the preset of that name."""
-    path = Path(name).expanduser()
-    return path if path.is_dir() else preset_directory(name)
-
-
 @lru_cache(maxsize=1)
 def shared_runtime(settings: Settings) -> Runtime:
-    """The one runtime of this process: models are loaded once, however many tasks and flows run in it."""
+    """Return the runtime of this process, so that its tasks and flows share the loaded models."""
     end_after_sigterm()
     close_home(settings)
     send_traces()

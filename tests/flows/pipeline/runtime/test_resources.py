@@ -13,7 +13,7 @@ import torch
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.runtime import Runtime, computing_side_by_side
+from flows.pipeline.runtime.resources import Runtime, computing_side_by_side
 from tests.flows.pipeline.labeling.test_label import write_llama
 
 
@@ -74,7 +74,7 @@ def test_a_codec_without_a_tokenizer_takes_the_words_of_its_llm(
     tmp_path: Path, models: tuple[Path, Path]
 ) -> None:
     codec, llm = map(str, models)
-    assert len(Runtime(Settings(home=tmp_path, codec=codec, llm=llm)).vocabulary.tokenizer) == 3072
+    assert len(Runtime(Settings(home=tmp_path, codec=codec, llm=llm)).llm.vocabulary.tokenizer) == 3072
 
 
 def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabulary(
@@ -84,4 +84,4 @@ def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabular
     runtime = Runtime(Settings(home=tmp_path, codec=codec, llm=llm))
     runtime.codec.config = replace(runtime.codec.config, codebook_sizes=(512, 32_000, 32_000))
     with pytest.raises(CheckpointMismatch, match=r"32000 rows, the tokenizer of .* has 3072 pieces"):
-        _ = runtime.vocabulary
+        _ = runtime.llm.vocabulary
