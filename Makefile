@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: .venv/runs ## a night of labelling on clips made here: embedded Postgres, Prefect, table of answers
+demo: .venv/runs ## a night of labeling on clips made here: embedded Postgres, Prefect, table of answers
 	@$(BIN)/wordwave demo
 
 up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until Ctrl-C
@@ -60,12 +60,12 @@ fuzz: .venv/tests ## damaged files of every container and coding through the dec
 
 bench: .venv/tests ## the figures of docs/benchmarks.md on speed: codec, labeling, database, start, SQL of analysts
 	$(BIN)/python -m benchmarks.codec
-	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.labeling
 	$(BIN)/python -m benchmarks.database
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.analysts
 
-bench-gpu: .venv/tests ## codec, labelling and generation on a GPU against what it can do
+bench-gpu: .venv/tests ## codec, labeling and generation on a GPU against what it can do
 	$(BIN)/python -m benchmarks.gpu
 
 bench-pipeline: .venv/tests ## 10,000 clips from S3 into Postgres against what limits them

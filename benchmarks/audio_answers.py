@@ -31,18 +31,18 @@ class Models:
 
     @classmethod
     def of(cls, runtime: Runtime) -> "Models":
-        """Ends the program where no LLM is set that answers with audio."""
+        """End the program where no LLM is set that answers with audio."""
         if (llm := runtime.audio_llm) is None:
             sys.exit("no LLM is set that answers with audio: let WORDWAVE_GENERATION_LLM name one")
         return cls(runtime.codec, llm.llama, llm.vocabulary)
 
     def encode(self, waveform: Tensor) -> ClipCodes:
-        """The codes of a clip, (1, 1, T)."""
+        """Return the codes of a clip, (1, 1, T)."""
         (codes,) = encode_clip_codes(self.codec, [waveform[0, 0].numpy()])
         return codes
 
     def decode(self, layers: Iterable[Iterable[int]], seed: int = 0) -> Tensor:
-        """What three layers of codes sound like, (T,)."""
+        """Return the audio of three layers of codes, (T,)."""
         codes = [torch.tensor([list(layer)], dtype=torch.int64) for layer in layers]
         return self.codec.decode(codes, [seed])[0, 0]
 
@@ -54,7 +54,7 @@ class Models:
         repeats: int = 0,
         decoding: Decoding = GREEDY,
     ) -> AudioGenerator:
-        """The LLM with a prompt, the task's own instruction before it."""
+        """Return the LLM with a prompt, the task's own instruction before it."""
         return AudioGenerator(
             self.llama,
             self.vocabulary,
@@ -67,13 +67,13 @@ class Models:
 
 
 def loudest(clip: ClipCodes, blocks: int) -> WindowCodes:
-    """The loudest stretch of so many blocks, as the flows show a demonstration."""
+    """Return the loudest stretch of so many blocks, as the flows show a demonstration."""
     width = CODES_PER_BLOCK[0] * blocks
     return cut_window(clip, loudest_window(clip.levels, width), width)
 
 
 def audio_codes(window: WindowCodes) -> AudioCodes:
-    """A stretch as an answer would say it."""
+    """Return a stretch as an answer would give it."""
     semantic, acoustic1, acoustic2 = (tuple(layer.tolist()) for layer in window.layers)
     return semantic, acoustic1, acoustic2
 

@@ -104,14 +104,14 @@ class Comparison:
         return torch.randn(shape, generator=self._generator) * 0.1
 
     def agreement(self) -> tuple[float, float]:
-        """The share of equal codes (near-ties of random weights may differ), and how far samples differ."""
+        """Return the share of equal codes (random weights have near-ties), and how far samples differ."""
         theirs = self.released.encode(self.clip)
         same = torch.cat([(a == b)[0] for a, b in zip(self.codes, theirs, strict=True)])
         difference = self.released.decode(self.codes) - self.ours.decode(self.codes)
         return float(same.float().mean()), float(difference.abs().max())
 
     def figures(self, lengths: Sequence[int]) -> Iterator[Figure]:
-        """Every length, direction and batch."""
+        """Yield every length, direction and batch."""
         for length in lengths:
             clip = self.clips(length, 1)
             codes = self.ours.encode(clip)
@@ -148,12 +148,12 @@ class Comparison:
         )
 
     def _floor(self, direction: Direction, length: int, batch: int) -> float:
-        """A clip's share of its batch: each clip's operations, the weights read once for all."""
+        """Return a clip's share of its batch: each clip's operations, the weights read once for all."""
         read = size(self._weights(direction)) / batch
         return self.machine.floor(self._clip_operations(direction, length), read)
 
     def _released_floor(self, direction: Direction, length: int) -> float:
-        """The same with each codebook projected, twice to encode and once to decode."""
+        """Count the same with each codebook projected, twice to encode and once to decode."""
         config, times = self.config, 2 if direction == "encode" else 1
         rows = times * sum(config.codebook_sizes)
         project = 2.0 * rows * config.codebook_dim * config.latent_dim
@@ -168,14 +168,14 @@ class Comparison:
         return -(-length * self.config.sample_rate // self.config.block_length)
 
     def _weights(self, direction: Direction) -> list[Tensor]:
-        """Encoding searches each codebook; decoding looks only a few rows up."""
+        """Return the weights that are read: encoding searches each codebook, decoding looks up a few rows."""
         if direction == "decode":
             return list(self.ours.decoder.parameters())
         return [*self.ours.encoder.parameters(), *(layer.directions for layer in self.ours.quantizer.layers)]
 
 
 def other_figures(comparison: Comparison, other: OtherCodec) -> Iterator[OtherFigure]:
-    """One codec of transformers on one second, and ours in turn with it."""
+    """Time one codec of transformers on one second, and ours in turn with it."""
     calls: dict[Direction, Callable[[], object]] = {"encode": other.encode, "decode": other.decode}
     for direction, call in calls.items():
         floor = comparison.machine.floor(operations(call), size(other.weights(direction)))
@@ -184,7 +184,7 @@ def other_figures(comparison: Comparison, other: OtherCodec) -> Iterator[OtherFi
 
 
 def bars(figures: Sequence[Figure], others: Sequence[OtherFigure]) -> Iterator[tuple[str, bool]]:
-    """Each bar with what was measured, and whether it was reached."""
+    """Yield each bar with what was measured, and whether it was reached."""
     alone = {f.direction: f for f in figures if (f.length, f.batch) == (1, 1)}
     least_gains: dict[Direction, float] = {"encode": ENCODE_BAR, "decode": DECODE_BAR}
     for direction, bar in least_gains.items():
@@ -200,7 +200,7 @@ def bars(figures: Sequence[Figure], others: Sequence[OtherFigure]) -> Iterator[t
 
 
 def golden_line() -> str:
-    """How the released way stands against the research code's own numbers, where they are."""
+    """Return how the released way stands against the research code's own numbers, where they are."""
     if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
         return "released way against the research code's numbers: not checked, WORDWAVE_TEST_DATA is not set"
     same, largest = golden_difference(Path(folder).parent / "golden" / "codec")
@@ -210,7 +210,7 @@ def golden_line() -> str:
 
 
 def main(lengths: Sequence[int]) -> None:
-    """Prints the tables, the bars and the JSON line."""
+    """Print the tables, the bars and the JSON line."""
     machine = Machine.measured()
     print(f"Codecs of random weights on CPU ({machine})\n{golden_line()}", flush=True)
     comparison = Comparison(machine, CodecConfig())

@@ -112,7 +112,7 @@ class Tables:
         return [tokenized(self.rng, clip.id) for clip in waiting]
 
     def rows(self, batch: Sequence[TokenizedContent]) -> dict[str, list[Row]]:
-        """What save_tokens writes of a batch, by table."""
+        """Return what save_tokens writes of a batch, by table."""
         ordered, named = sorted(batch, key=lambda one: one.sha256), (self.codec_id, self.run_id)
         return {
             "contents": [tokens._content_row(one) for one in ordered],
@@ -133,7 +133,7 @@ class Tables:
                 copy(session, f"bare.{table}", COLUMNS[table], rows)
 
     def move(self) -> None:
-        """What is in the bare tables, into those with rules."""
+        """Copy what is in the bare tables into those with rules."""
         with session_scope(self.engine) as session:
             for table, into in INTO.items():
                 session.execute(text(f"{into} TABLE bare.{table} ON CONFLICT DO NOTHING"))
@@ -167,7 +167,7 @@ def _preparations(name: str) -> Iterator[str]:
 
 
 def fill(session: Session, numbers: Mapping[str, int]) -> None:
-    """The rows of the bare tables once for each number, under keys made from theirs and the number."""
+    """Copy the rows of the bare tables once for each number, under keys made from theirs and the number."""
     for table, into in INTO.items():
         key, _, others = COLUMNS[table].partition(", ")
         rows = f"SELECT {FILLED_KEY.format(key=key)}, {others} FROM bare.{table}"
@@ -184,7 +184,7 @@ def administer(url: str, *statements: str) -> None:
 
 
 def tokenized(rng: np.random.Generator, clip_id: int) -> TokenizedContent:
-    """A second of audio as the released codec would say it, at random."""
+    """Return random codes as the released codec would give them for a second of audio."""
     blocks = -(-CONFIG.sample_rate // CONFIG.block_length)
     sizes = zip(CONFIG.codebook_sizes, CONFIG.codes_per_block, strict=True)
     semantic, acoustic1, acoustic2 = (rng.integers(0, n, blocks * each).tolist() for n, each in sizes)
@@ -204,7 +204,7 @@ def tokenized(rng: np.random.Generator, clip_id: int) -> TokenizedContent:
 
 
 def payload_bytes(one: TokenizedContent) -> int:
-    """The key, and two bytes for each code, level and number of the latent."""
+    """Return the key, and two bytes for each code, level and number of the latent."""
     return len(one.sha256) + 2 * sum(map(len, (*one.codes, one.levels, *one.latent)))
 
 
@@ -263,7 +263,7 @@ def read(tables: Tables, reader: Reader, contents: Sequence[bytes]) -> None:
 
 @contextmanager
 def sent_by(engine: Engine) -> Iterator[list[tuple[str, object]]]:
-    """The statements that go to the server, with their parameters."""
+    """Record the statements that go to the server, with their parameters."""
     sent: list[tuple[str, object]] = []
 
     def record(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
@@ -361,7 +361,7 @@ def insert_twice(tables: Tables, way: str, size: int) -> float:
 
 
 def report(grown: Mapping[int, Seconds], stored: float) -> None:
-    """The tables of writing and reading."""
+    """Return the tables of writing and reading."""
     shape = f"{PAYLOAD} bytes of tokens, {stored:.0f} on disk with indexes"
     print(f"One-second clips in batches of {BATCH}, {shape}")
     print("Clips a second, and how many times as long as each floor")
@@ -384,7 +384,7 @@ def show_rates(grown: Mapping[int, Seconds], what: str, floors: Sequence[str]) -
 
 
 def report_ways(inserted: Mapping[int, Seconds]) -> None:
-    """The table of ways, and who won at the batch size that is nearest to the flows'."""
+    """Return the table of ways, and who won at the batch size that is nearest to the flows'."""
     print("Token rows, what exists stays: milliseconds of a batch and its commit")
     print(f"  {'rows':<9}" + "".join(f"{way:>24}" for way in WAYS))
     for size, seconds in inserted.items():
@@ -394,7 +394,7 @@ def report_ways(inserted: Mapping[int, Seconds]) -> None:
 
 
 def verdict_of(seconds: Seconds) -> str:
-    """Which ways won, those together that are as good as level."""
+    """Return which ways won, those together that are as good as level."""
     best = min(seconds.values())
     ahead = " and ".join(way for way in WAYS if seconds[way] < CLEAR * best)
     over = {way: seconds["insert_new"] / seconds[way] for way in WAYS if way != "insert_new"}
@@ -403,7 +403,7 @@ def verdict_of(seconds: Seconds) -> str:
 
 
 def main(sizes: Sequence[int]) -> None:
-    """Prints the tables, which way won and the JSON line."""
+    """Print the tables, which way won and the JSON line."""
     if list(sizes) != sorted(sizes) or any(size < BATCH or size % BATCH for size in sizes):
         sys.exit(f"CLIPS rise, and are whole batches of {BATCH}: {sizes}")
     with tempfile.TemporaryDirectory(prefix="ww-", dir="/tmp") as folder:

@@ -81,13 +81,13 @@ class Denoised:
 
 
 def measure_denoising(models: Models, root: Path) -> list[Measured]:
-    """Every pair, denoised with a prompt of other pairs."""
+    """Return every pair, denoised with a prompt of other pairs."""
     pairs = recorded_pairs(models, root)
     return [measured(models, pair, answer(models, pair, pairs, seed)) for seed, pair in enumerate(pairs)]
 
 
 def recorded_pairs(models: Models, root: Path) -> list[Pair]:
-    """The set of noisy clips with their clean ones."""
+    """Return the set of noisy clips with their clean ones."""
     rows, rate = manifest(root, "noisy_clean"), models.codec.config.sample_rate
     noisy = waveforms(root, rows, rate)
     clean = waveforms(root, [{"path": row["clean_path"]} for row in rows], rate)
@@ -95,7 +95,7 @@ def recorded_pairs(models: Models, root: Path) -> list[Pair]:
 
 
 def answer(models: Models, pair: Pair, pairs: Sequence[Pair], seed: int) -> AudioCodes:
-    """The codes of the pair's noisy clip without its noise."""
+    """Return the codes of the pair's noisy clip without its noise."""
     generator = models.generator("denoise", examples(pair, pairs, seed), repeats=REPEATS)
     return denoise(generator, pair.noisy_codes, slice_blocks=SLICE_BLOCKS, seed=seed)
 
@@ -113,7 +113,7 @@ def examples(pair: Pair, pairs: Sequence[Pair], seed: int) -> list[Example]:
 
 
 def measured(models: Models, pair: Pair, said: AudioCodes) -> Measured:
-    """How near everything is to the clean clip."""
+    """Return how near everything is to the clean clip."""
     kinds = {
         INPUT: pair.noisy,
         FLOOR: models.decode(pair.noisy_codes.layers),
@@ -145,7 +145,7 @@ def summary(clips: Sequence[Measured]) -> Denoised:
 
 
 def denoising_lines(clips: Sequence[Measured]) -> Iterator[str]:
-    """What is printed: all of the clips that were held out, and what the answers gained over all."""
+    """Yield the lines to print: all held-out clips, and what the answers gained."""
     kept = [one for one in clips if one.held_out]
     held, everything = summary(kept), summary(clips)
     yield f"Denoising against the clean clip: {len(kept)} clips whose clean speech the LLM never learned from"
@@ -211,7 +211,7 @@ def _means(group: Sequence[Measured]) -> dict[str, dict[str, Mean]]:
 
 
 def _of_kind(group: Sequence[Measured], kind: str) -> dict[str, Mean]:
-    """The measures that any clip has."""
+    """Return the measures that any clip has."""
     values = {measure: [one.measures[kind][measure] for one in group] for measure in group[0].measures[kind]}
     kept = {
         measure: [(clip, value) for clip, value in zip(group, row, strict=True) if value is not None]

@@ -34,7 +34,7 @@ class Device:
     def measured(
         cls, at: torch.device, *, matrix: int = MATRIX, read_bytes: int = READ_BYTES, budget: float = BUDGET
     ) -> "Device":
-        """The best of several tries, so that nothing can pass it."""
+        """Return the best of several tries, so that nothing can pass it."""
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         name = torch.cuda.get_device_name(at) if at.type == "cuda" else str(at)
@@ -42,13 +42,13 @@ class Device:
         return cls(at, name, rates, _bandwidth(at, read_bytes), budget=budget)
 
     def seconds(self, call: Callable[[], object]) -> float:
-        """The median of the calls that fit in the budget, after one to warm up, each waited for."""
+        """Return the median of the calls that fit in the budget, after one to warm up, each waited for."""
         waited = _waited(call, self.at)
         waited()  # what is loaded and chosen on the first call is no part of the next
         return seconds_per_call(waited, self.budget)
 
     def figures(self) -> dict[str, Any]:
-        """What is said of it in JSON."""
+        """Return what the JSON line has about it."""
         return asdict(self) | {"at": str(self.at), "torch": torch.__version__, "cuda": torch.version.cuda}
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ def free_bytes(at: torch.device) -> float:
 
 
 def if_it_fits(what: str, measure: Callable[[], Figure]) -> Figure | str:
-    """The figure, or the line that says that the device has too little memory for it."""
+    """Return the figure, or the line that says that the device has too little memory for it."""
     try:
         return measure()
     except torch.OutOfMemoryError:
@@ -76,7 +76,7 @@ def if_it_fits(what: str, measure: Callable[[], Figure]) -> Figure | str:
 
 
 def _waited(call: Callable[[], object], at: torch.device) -> Callable[[], None]:
-    """A GPU's calls return before it is done: this one returns when it is."""
+    """Wait until the device is done: a GPU's calls return before that."""
 
     def done() -> None:
         call()

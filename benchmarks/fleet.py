@@ -31,7 +31,7 @@ print(json.dumps(nightly_labeling(**json.loads(sys.argv[1]))))
 
 
 def own_prefect(home: Path) -> dict[str, str]:
-    """What gives a process that runs flows a Prefect server inside it, and time for that to start."""
+    """Return the environment that gives a process a Prefect server inside it, and time for that to start."""
     return {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_LOGGING_LEVEL": "ERROR",
@@ -48,7 +48,7 @@ class Fleet:
     workers: list[subprocess.Popen[bytes]]
 
     def ask(self, path: str, **asked: Any) -> Any:
-        """What Prefect's API answers to a question, as to its UI."""
+        """Return what Prefect's API answers to a question, as to its UI."""
         url, password = (self.environment[f"PREFECT_API_{name}"] for name in ("URL", "AUTH_STRING"))
         with api_client(url, password) as client:
             return client.post(path, json=asked).raise_for_status().json()

@@ -60,7 +60,7 @@ def measure_sounds(models: Models, root: Path) -> Sounds:
 
 
 def sound_lines(sounds: Sounds) -> Iterator[str]:
-    """What is printed."""
+    """Yield the lines to print."""
     yield f"Sounds: judged to be of the class that was asked for, percent (chance {100 / WAYS:.0f})"
     yield f"  copy of a demonstration           {sounds.copy.percent} ({sounds.copy.clips} clips)"
     yield f"  answer                            {sounds.answer.percent} ({sounds.answer.clips} clips)"
@@ -69,7 +69,7 @@ def sound_lines(sounds: Sounds) -> Iterator[str]:
 
 
 def recorded_sounds(models: Models, root: Path) -> list[Sound]:
-    """The set of sounds."""
+    """Return the set of sounds."""
     rows = waveforms(root, manifest(root, "sound_events"), models.codec.config.sample_rate)
     return [
         Sound(
@@ -87,14 +87,14 @@ def episodes(sounds: Sequence[Sound]) -> list[Episode]:
 
 
 def answered(models: Models, episode: Episode) -> list[ClipCodes]:
-    """What is said for each text."""
+    """Return the answer to each text."""
     shown = [Example(sound.text, loudest(sound.codes, BLOCKS)) for sound in episode.shown]
     queries = [AudioQuery(text, BLOCKS) for text in episode.texts]
     return [as_clip(codes) for codes in models.generator("sound", shown).generate(queries)]
 
 
 def hits(episode: Episode, wanted: Sequence[str], clips: Sequence[ClipCodes]) -> list[bool]:
-    """Whether the nearest other clip of each is of the wanted class."""
+    """Return whether the nearest other clip of each is of the wanted class."""
     nearest = similarities(clips, [sound.codes for sound in episode.others]).argmax(axis=1)
     heard = [episode.others[at].text for at in nearest]
     return [a == b for a, b in zip(heard, wanted, strict=True)]

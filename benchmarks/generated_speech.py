@@ -103,7 +103,7 @@ def measure_speech(models: Models, root: Path, dnsmos: Dnsmos | None) -> Speech:
 
 
 def speech_lines(speech: Speech) -> Iterator[str]:
-    """What is printed."""
+    """Yield the lines to print."""
     yield "Speech: heard as the digit that was asked for, percent (chance 10)"
     yield from map(str, speech.plain)
     right = {one.name: 100 * one.right.mean for one in speech.plain}
@@ -133,7 +133,7 @@ def prompts(digits: Sequence[Digit], texts: Sequence[str], shots: int, count: in
 def generator(
     models: Models, prompt: Prompt, names: Mapping[str, str], decoding: Decoding = GREEDY
 ) -> AudioGenerator:
-    """Shows the digits of a prompt under their names, in an order of their own."""
+    """Show the digits of a prompt under their names, in an order of their own."""
     pairs = [(names[text], digit) for text, digits in prompt.items() for digit in digits]
     examples = [Example(name, loudest(digit.codes, BLOCKS)) for name, digit in pairs]
     random.Random(SEED).shuffle(examples)
@@ -167,7 +167,7 @@ def demonstrated(shown: Sequence[Prompt]) -> list[list[AudioCodes]]:
 
 
 def copying(shown: Sequence[Prompt], said: Sequence[Sequence[AudioCodes]]) -> Mean:
-    """The share of codes that are those of the demonstration at the same place."""
+    """Return the share of codes that are those of the demonstration at the same place."""
     pairs = [
         (number, np.concatenate(one) == np.concatenate(other))
         for number, both in enumerate(zip(said, demonstrated(shown), strict=True))
@@ -177,7 +177,7 @@ def copying(shown: Sequence[Prompt], said: Sequence[Sequence[AudioCodes]]) -> Me
 
 
 def moved(models: Models, shown: Sequence[Prompt], listener: Listener) -> list[Heard]:
-    """Whether answers follow the prompt or what the LLM learned of the names."""
+    """Return whether answers follow the prompt or what the LLM learned of the names."""
     said = decoded(models, shown, answers(models, shown, MOVED))
     by_name = Said(said.waveforms, [MOVED[text] for text in said.wanted], said.sources)
     return [listener.hear("heard as shown", said), listener.hear("heard as named", by_name)]
@@ -193,7 +193,7 @@ def recorded(models: Models, digits: Sequence[Digit]) -> dict[str, Said]:
 
 
 def questions(models: Models, shown: Sequence[Prompt], listener: Listener) -> list[Answered]:
-    """The paper's queries, asked with each prompt."""
+    """Return the paper's queries, asked with each prompt."""
     generators = [generator(models, prompt, NUMERALS) for prompt in shown]
     return [question(models, generators, text, answer, listener) for text, answer in QUESTIONS.items()]
 
@@ -201,9 +201,9 @@ def questions(models: Models, shown: Sequence[Prompt], listener: Listener) -> li
 def question(
     models: Models, generators: Sequence[AudioGenerator], text: str, answer: str, listener: Listener
 ) -> Answered:
-    """What is heard of the answers to one question."""
+    """Return what the judge hears in the answers to one question."""
     try:
         codes = [one.generate([AudioQuery(text, BLOCKS)])[0] for one in generators]
     except PromptError as error:
         return Answered(text, answer, (), str(error))
-    return Answered(text, answer, tuple(listener.judge.recognise([models.decode(one) for one in codes])))
+    return Answered(text, answer, tuple(listener.judge.recognize([models.decode(one) for one in codes])))

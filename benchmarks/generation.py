@@ -31,7 +31,7 @@ and again until they are 9 s long. Denoising is of slices of 0.48 s, each with 4
 
 
 def main(dnsmos: Dnsmos | None) -> None:
-    """Prints the tables and the JSON line."""
+    """Print the tables and the JSON line."""
     torch.set_num_threads(1)
     root, models, started = data_root(), Models.of(Runtime(Settings())), time.monotonic()
     speech = measure_speech(models, root, dnsmos)

@@ -1,6 +1,6 @@
-"""What a GPU does: the codec, labelling and generation at full size, against what the device can do.
+"""What a GPU does: the codec, labeling and generation at full size, against what the device can do.
 
-`python -m benchmarks.gpu [codec|labelling|generation ...]` prints tables, the bars and a JSON line. It needs
+`python -m benchmarks.gpu [codec|labeling|generation ...]` prints tables, the bars and a JSON line. It needs
 a CUDA device and no model: weights are random in the released shapes. A shape or batch that does not fit
 the memory of the device is skipped, and named.
 """
@@ -15,15 +15,15 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from benchmarks import gpu_codec, gpu_generation, gpu_labelling
+from benchmarks import gpu_codec, gpu_generation, gpu_labeling
 from benchmarks.device import Device
 from benchmarks.gpu_codec import CodecFigure, CodecSizes
 from benchmarks.gpu_generation import GenerationFigure
-from benchmarks.gpu_labelling import LabellingFigure, LlamaSizes
+from benchmarks.gpu_labeling import LabelingFigure, LlamaSizes
 from benchmarks.recorded import verdict
 
-NAMES = ("codec", "labelling", "generation")
-Figure = TypeVar("Figure", CodecFigure, LabellingFigure, GenerationFigure)
+NAMES = ("codec", "labeling", "generation")
+Figure = TypeVar("Figure", CodecFigure, LabelingFigure, GenerationFigure)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Part(Generic[Figure]):
     bars: Callable[[Sequence[Figure]], Iterator[tuple[str, bool]]]
 
     def report(self) -> dict[str, Any]:
-        """Prints the table and its bars; what is said of it in JSON."""
+        """Print the table and its bars, and return what the JSON line has about it."""
         print(self.title, flush=True)
         measured: list[Figure] = []
         skipped: list[str] = []
@@ -54,9 +54,7 @@ def parts(device: Device, codec: CodecSizes, llama: LlamaSizes) -> dict[str, Par
     """By name; nothing is measured yet."""
     return {
         "codec": Part(gpu_codec.title(codec), gpu_codec.figures(device, codec), gpu_codec.bars),
-        "labelling": Part(
-            gpu_labelling.title(llama), gpu_labelling.figures(device, llama), gpu_labelling.bars
-        ),
+        "labeling": Part(gpu_labeling.title(llama), gpu_labeling.figures(device, llama), gpu_labeling.bars),
         "generation": Part(
             gpu_generation.title(llama), gpu_generation.figures(device, llama), gpu_generation.bars
         ),
@@ -64,7 +62,7 @@ def parts(device: Device, codec: CodecSizes, llama: LlamaSizes) -> dict[str, Par
 
 
 def report(device: Device, names: Sequence[str], codec: CodecSizes, llama: LlamaSizes) -> dict[str, Any]:
-    """Prints the tables of some parts and the JSON line, which is also returned."""
+    """Print the tables of some parts and the JSON line, which is also returned."""
     print(device, flush=True)
     said = {
         "benchmark": "gpu",
@@ -79,7 +77,7 @@ def report(device: Device, names: Sequence[str], codec: CodecSizes, llama: Llama
 
 
 def main(names: Sequence[str]) -> None:
-    """Ends the program where a part is not known or no CUDA device is there."""
+    """End the program where a part is not known or no CUDA device is there."""
     if unknown := [name for name in names if name not in NAMES]:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
     if not torch.cuda.is_available():

@@ -53,7 +53,7 @@ class CodecFigure:
 
 
 def title(sizes: CodecSizes) -> str:
-    """The heading of the table."""
+    """Return the heading of the table."""
     return (
         f"Codec, random weights, clips of {sizes.seconds} s; differ: codes that are others than in float32, "
         "and how far decoded samples are off\n"
@@ -62,7 +62,7 @@ def title(sizes: CodecSizes) -> str:
 
 
 def figures(device: Device, sizes: CodecSizes) -> Iterator[CodecFigure | str]:
-    """Every batch, direction and precision."""
+    """Yield every batch, direction and precision."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)  # what the generator does not draw
@@ -77,7 +77,7 @@ def figures(device: Device, sizes: CodecSizes) -> Iterator[CodecFigure | str]:
 
 
 def bars(measured: Sequence[CodecFigure]) -> Iterator[tuple[str, bool]]:
-    """The fastest batch and the worst share, both as judged; nothing where none was measured."""
+    """Yield the fastest batch and the worst share, both as judged; nothing where none was measured."""
     judged = [f for f in measured if f.direction == "encode" and f.precision == JUDGED]
     if judged:
         fastest = max(judged, key=lambda figure: figure.rate)

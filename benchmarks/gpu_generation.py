@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.device import Device, if_it_fits
-from benchmarks.gpu_labelling import LlamaSizes, model_that_fits
+from benchmarks.gpu_labeling import LlamaSizes, model_that_fits
 from benchmarks.machine import size
 from benchmarks.random_llama import frozen, random_ids
 from core.in_context.audio_generator import Decoding
@@ -52,7 +52,7 @@ class Spoken:
 
     @property
     def allowed(self) -> Tensor:
-        """All ids, none once the answer is complete."""
+        """Allow all ids, and none once the answer is complete."""
         return self._ids[: None if self._left else 0]
 
     def accept(self, token_id: int) -> None:
@@ -61,7 +61,7 @@ class Spoken:
 
 
 def title(sizes: LlamaSizes) -> str:
-    """The heading of the table."""
+    """Return the heading of the table."""
     return (
         f"Generation in bfloat16, random weights, prompt of {sizes.prefix} ids, greedy answers of "
         f"{sizes.steps} ids in one row\n"
@@ -70,7 +70,7 @@ def title(sizes: LlamaSizes) -> str:
 
 
 def figures(device: Device, sizes: LlamaSizes) -> Iterator[GenerationFigure | str]:
-    """Every shape that fits."""
+    """Yield every shape that fits."""
     for name, config in sizes.shapes.items():
         model = model_that_fits(name, config, device)
         if isinstance(model, str):
@@ -81,7 +81,7 @@ def figures(device: Device, sizes: LlamaSizes) -> Iterator[GenerationFigure | st
 
 
 def bars(measured: Sequence[GenerationFigure]) -> Iterator[tuple[str, bool]]:
-    """The bandwidth of each shape."""
+    """Yield the bandwidth of each shape."""
     for one in measured:
         said = f"{one.model}, batch {one.batch}: {one.share:.1%} of the bandwidth, of {BANDWIDTH_BAR:.0%}"
         yield said, one.share >= BANDWIDTH_BAR
@@ -109,7 +109,7 @@ def answer(llama: FrozenLlama, prefix: SharedPrefix, queries: Sequence[Sequence[
 
 
 def step_bytes(model: LlamaForCausalLM, sizes: LlamaSizes) -> float:
-    """What a step must read: of the row, its mean length over the steps."""
+    """Return what a step must read: of the row, its mean length over the steps."""
     config = model.config
     weights = size(model.parameters()) - size([model.model.embed_tokens.weight])
     row = sizes.prefix + sizes.generated * (sizes.query + 1 + (sizes.steps - 1) / 2)

@@ -11,7 +11,7 @@ _SPEC = AnswerTraining.from_json(TRAINING).clips
 
 
 def held_out(row: DataRow) -> bool:
-    """Whether the voice of a row was not learned: a take of a digit, an utterance, or what is under noise."""
+    """Return whether a row's voice was not learned: a digit's take, an utterance, or what is under noise."""
     if row["speaker"].startswith("fsdd:"):
         recording = Path(row.get("clean_from", row["path"])).stem
         return int(recording.rpartition("_")[2]) < _SPEC.held_out_takes

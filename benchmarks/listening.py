@@ -45,7 +45,7 @@ class Said:
     sources: list[int] = field(default_factory=list)
 
     def add(self, waveform: Tensor, wanted: str, source: int) -> None:
-        """One more clip."""
+        """Count one more clip."""
         self.waveforms.append(waveform)
         self.wanted.append(wanted)
         self.sources.append(source)
@@ -75,8 +75,8 @@ class Listener:
         self._dnsmos = dnsmos
 
     def hear(self, name: str, said: Said) -> Heard:
-        """How the clips of a kind are heard."""
-        hits = [a == b for a, b in zip(self.judge.recognise(said.waveforms), said.wanted, strict=True)]
+        """Return how the clips of a kind are heard."""
+        hits = [a == b for a, b in zip(self.judge.recognize(said.waveforms), said.wanted, strict=True)]
         return Heard(name, mean_of(hits, said.sources), self._opinion(said))
 
     def _opinion(self, said: Said) -> Mean | None:
@@ -86,7 +86,7 @@ class Listener:
 
 
 def recorded_digits(root: Path, models: Models) -> list[Digit]:
-    """Every digit of the set."""
+    """Return every digit of the set."""
     config, digits = models.codec.config, []
     for row, waveform in waveforms(root, manifest(root, "digits"), config.sample_rate):
         missing = max(0, BLOCKS * config.block_length - waveform.shape[-1])

@@ -26,7 +26,7 @@ class Machine:
 
     @classmethod
     def measured(cls) -> "Machine":
-        """The best of several tries, so that nothing can pass it."""
+        """Return the best of several tries, so that nothing can pass it."""
         a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
         table = torch.ones(READ_BYTES // 4096, 1024)
         row = torch.ones(1024)
@@ -47,7 +47,7 @@ class Machine:
 
 
 def best_seconds(call: Callable[[], object], repeats: int = 30) -> float:
-    """The fastest of several calls."""
+    """Return the fastest of several calls."""
     return min(seconds_of(call) for _ in range(repeats))
 
 
@@ -59,7 +59,7 @@ def seconds_of(call: Callable[[], object]) -> float:
 
 
 def seconds_per_call(call: Callable[[], object], budget: float) -> float:
-    """The median of the calls that fit in `budget` seconds, after one to warm up.
+    """Return the median of the calls that fit in `budget` seconds, after one to warm up.
 
     A call that takes longer than the budget is made once: it is long enough to have warmed up on its way.
     """
@@ -70,7 +70,7 @@ def seconds_per_call(call: Callable[[], object], budget: float) -> float:
 
 
 def seconds_in_turn(calls: Sequence[Callable[[], object]], budget: float) -> list[float]:
-    """The medians of calls that take turns, so that what else goes on in the machine slows them all alike.
+    """Return the medians of calls that take turns, so that other work on the machine slows them all alike.
 
     There are as many rounds as fit in `budget` seconds, at least three, after one to warm up.
     """

@@ -24,13 +24,13 @@ class Mean:
 
     @property
     def percent(self) -> str:
-        """How a share is printed."""
+        """Return how a share is printed."""
         low, high = self.interval
         return f"{100 * self.mean:5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def mean_of(values: Sequence[float] | FloatArray, units: Sequence[int] | None = None) -> Mean:
-    """The interval is by bootstrap over units, such as the prompts that clips answer; None: over clips."""
+    """Return the mean with its interval by bootstrap over units, such as prompts; None: over clips."""
     array = np.array(values, np.float64)
     _, at = np.unique(np.arange(len(array)) if units is None else np.array(units), return_inverse=True)
     sums, sizes = np.bincount(at, array), np.bincount(at)

@@ -29,15 +29,15 @@ class OtherCodec(ABC):
 
     @torch.inference_mode()
     def encode(self) -> Any:
-        """The second's codes."""
+        """Return the codes of the second."""
         return self.model.encode(self.second)
 
     @abstractmethod
     def decode(self) -> Any:
-        """Samples from the codes."""
+        """Return samples from the codes."""
 
     def weights(self, direction: str) -> list[Tensor]:
-        """The parameters that a direction reads, codebooks left out."""
+        """Return the parameters that a direction reads, codebooks left out."""
         named = self.model.named_parameters()
         wanted = direction == "decode"
         return [t for n, t in named if not n.startswith("quantizer") and n.startswith(DECODING) == wanted]

@@ -52,7 +52,7 @@ KEYS = {
 
 
 def clip_bytes(number: int, hertz: float | None = None) -> bytes:
-    """A second of a tone in noise as FLAC; each number's is its own."""
+    """Return a second of a tone in noise as FLAC; each number's is its own."""
     import torch
 
     from core.audio.waveform import flac_bytes
@@ -65,7 +65,7 @@ def clip_bytes(number: int, hertz: float | None = None) -> bytes:
 
 
 def library_files() -> Iterator[tuple[str, bytes]]:
-    """Two demonstrations and their manifest, by name."""
+    """Return two demonstrations and their manifest, by name."""
     rows = []
     for number, (label, hertz) in enumerate(LABELS.items()):
         yield f"{label}.flac", clip_bytes(-1 - number & 0xFFFFFFFF, hertz)
@@ -75,7 +75,7 @@ def library_files() -> Iterator[tuple[str, bytes]]:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """The address of a moto server in a process of its own."""
+    """Yield the address of a moto server in a process of its own."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -100,7 +100,7 @@ def _wait_for(url: str) -> None:
 
 
 def put_clips(endpoint: str, clips: int) -> None:
-    """The library, `all` of the clips, and the first few of them once more as `few`."""
+    """Return the library, `all` of the clips, and the first few of them once more as `few`."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=endpoint)
@@ -124,7 +124,7 @@ def processor_seconds(started_by: int) -> float:
 
 
 def _stats() -> Iterator[tuple[int, tuple[int, str, int]]]:
-    """Each process with its parent, name and clock ticks, those of children that have ended included."""
+    """Yield each process with its parent, name and clock ticks, including children that have ended."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             before, _, after = path.read_text().rpartition(")")
@@ -141,7 +141,7 @@ def stolen_seconds() -> float:
 
 
 def whole(place: str) -> dict[str, Any]:
-    """The flows over a place: seconds, processor seconds, peak memory of this process in MiB."""
+    """Run the flows over a place, and return seconds, processor seconds and peak memory in MiB."""
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.resources import shared_runtime
     from flows.steps import ingest_clips, label_clips, tokenize_clips
@@ -166,7 +166,7 @@ def whole(place: str) -> dict[str, Any]:
 
 
 def _prepare(runtime: Runtime) -> None:
-    """The library, and the models loaded."""
+    """Return the library, and the models loaded."""
     from flows.pipeline.nights.jobs import import_manifest
 
     import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
@@ -195,7 +195,7 @@ def alone(place: str) -> dict[str, Any]:
 def _tokenize_in_steps(
     runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run: RunClaim, spent: dict[str, float]
 ) -> None:
-    """What tokenize_batch does with new clips, one step after another."""
+    """Return what tokenize_batch does with new clips, one step after another."""
     from flows.pipeline import tokenize_clips as tokenize
 
     storage, works = runtime.readable(place), [tokenize.Work(clip) for clip in clips]
@@ -258,7 +258,7 @@ def measured(folder: Path, clips: int) -> dict[str, dict[str, Any]]:
 
 
 def environment(folder: Path, endpoint: str, database_url: str) -> dict[str, str]:
-    """What leads a process to the servers, and to a home of its own."""
+    """Return the environment that leads a process to the servers, and to a home of its own."""
     folder.mkdir()
     return {
         **os.environ,
@@ -272,7 +272,7 @@ def environment(folder: Path, endpoint: str, database_url: str) -> dict[str, str
 
 
 def main(clips: int) -> None:
-    """Prints the stages, the whole, the bars and the JSON line."""
+    """Print the stages, the whole, the bars and the JSON line."""
     with tempfile.TemporaryDirectory(prefix="ww-", dir="/tmp") as folder:
         Path(folder).chmod(0o711)  # Postgres may run as another account
         figures = measured(Path(folder), clips)

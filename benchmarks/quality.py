@@ -1,4 +1,4 @@
-"""Quality of few-shot labelling on recorded clips that no model here was trained on.
+"""Quality of few-shot labeling on recorded clips that no model here was trained on.
 
 `python -m benchmarks.quality [EPISODES [LLAMA]]` prints a table and a JSON line: the answers of a LLaMA
 directory, such as a training's OUT/llama, or of the LLM that WORDWAVE_LLM names; without one nearest tokens
@@ -61,7 +61,7 @@ recordings), emotion 100 clips of 7 feelings (EmoDB, German, 2 s). No demonstrat
 def measure(
     rows: tuple[Row, ...], clips: LabeledClips, models: dict[str, MethodFactory], count: int
 ) -> Experiment:
-    """Every way to answer, asked the episodes of all rows of a set."""
+    """Ask every way to answer the episodes of all rows of a set."""
     experiment = Experiment(clips, [row.column for row in rows], models, count=count, seed=SEED)
     for part in experiment.parts():
         experiment.ask(part)
@@ -69,7 +69,7 @@ def measure(
 
 
 def report(row: Row, scores: dict[str, Score], answering: tuple[str, ...]) -> Iterator[str]:
-    """The lines of a row: percent, both intervals, calibration error; then its bars."""
+    """Yield the lines of a row: percent, both intervals, calibration error; then its bars."""
     chance = 100 / row.column.n_way
     yield f"{row.name}: bar {row.bar:g}, paper {row.paper}, chance {chance:.0f}"
     yield from (f"  {name:<32}{cell(one)}" for name, one in scores.items())
@@ -85,7 +85,7 @@ def report(row: Row, scores: dict[str, Score], answering: tuple[str, ...]) -> It
 
 
 def language_models(runtime: Runtime) -> dict[str, MethodFactory]:
-    """The ways to ask the LLM of the settings; nothing where none is set."""
+    """Return the ways to ask the LLM of the settings; nothing where none is set."""
     if (llm := runtime.llm) is None:
         print("No LLM is set: nearest tokens is what answers, and the shuffled control is its.")
         return {}
@@ -94,7 +94,7 @@ def language_models(runtime: Runtime) -> dict[str, MethodFactory]:
 
 
 def main(count: int, settings: Settings) -> None:
-    """Prints the table and the JSON line."""
+    """Print the table and the JSON line."""
     torch.set_num_threads(1)
     root, runtime = data_root(), Runtime(settings)
     models = language_models(runtime)

@@ -43,7 +43,7 @@ def random_model(
 
 
 def frozen(model: LlamaForCausalLM, dtype: DType = "float32") -> FrozenLlama:
-    """The model as the service asks it, without tokenizer and directory."""
+    """Return the model as the service asks it, without tokenizer and directory."""
     return FrozenLlama(model, None, Path(), dtype)
 
 
@@ -53,14 +53,14 @@ def random_ids(count: int, generator: torch.Generator) -> list[int]:
 
 
 def whole_prompt(llama: FrozenLlama, prefix: list[int], query: list[int], trie: LabelTrie) -> Tensor:
-    """One clip by itself: everything but the last id is read anew."""
+    """Score one clip by itself: everything but the last id is read again."""
     return llama.score(llama.prefill([*prefix, *query[:-1]]), [query[-1:]], trie)
 
 
 def difference_from_alone(
     llama: FrozenLlama, prefix: list[int], queries: Sequence[list[int]], nodes: Tensor, trie: LabelTrie
 ) -> float:
-    """How far the probabilities of packed labels are from those of the first few prompts read alone."""
+    """Return how far probabilities of packed labels are from those of the first few prompts read alone."""
     alone = torch.cat([whole_prompt(llama, prefix, query, trie) for query in queries[:ALONE]])
     together = label_scores(nodes[:ALONE], trie)
     return float((together.softmax(dim=1) - alone.softmax(dim=1)).abs().max())
@@ -92,7 +92,7 @@ def prompt_operations(model: LlamaForCausalLM, tokens: int, states: int = 1) -> 
 
 
 def packed_operations(model: LlamaForCausalLM, prefix: int, query: int, trie: LabelTrie) -> float:
-    """What a query and the labels behind it need; what a row computes and masks is not counted.
+    """Count what a query and the labels behind it need, but not what a row computes and masks.
 
     Of the last layer, where nobody reads on, most ids need their keys and values alone.
     """

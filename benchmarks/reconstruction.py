@@ -36,7 +36,7 @@ class Usage:
 
 
 def measured(codec: LLMCodec, clips: Sequence[Tensor]) -> tuple[dict[str, Mean], list[list[Tensor]]]:
-    """The measures over clips (1, 1, T) and each clip's codes."""
+    """Return the measures over clips (1, 1, T) and each clip's codes."""
     rate = codec.config.sample_rate
     values: dict[str, list[float | None]] = {"STOI": [], "PESQ": [], "mel distance, dB": []}
     codes = []
@@ -52,7 +52,7 @@ def measured(codec: LLMCodec, clips: Sequence[Tensor]) -> tuple[dict[str, Mean],
 
 
 def has_pesq() -> bool:
-    """Whether the package pesq, which needs a compiler to install, is here."""
+    """Return whether the package pesq, which needs a compiler to install, is here."""
     try:
         import pesq  # noqa: F401
     except ImportError:
@@ -72,7 +72,7 @@ def usage(codec: LLMCodec, codes: Sequence[Sequence[Tensor]]) -> list[Usage]:
 
 
 def bars(speech: dict[str, Mean], layers: Sequence[Usage]) -> Iterator[str]:
-    """Each bar with what was measured."""
+    """Yield each bar with what was measured."""
     reached = speech["STOI"].mean
     yield f"STOI on {SPEECH} {reached:.3f} of {STOI_BAR:.2f} {verdict(reached >= STOI_BAR)}"
     for number, layer in enumerate(layers):
@@ -83,7 +83,7 @@ def bars(speech: dict[str, Mean], layers: Sequence[Usage]) -> Iterator[str]:
 
 
 def main(directories: Sequence[str]) -> None:
-    """Prints the tables and the JSON line."""
+    """Print the tables and the JSON line."""
     torch.set_num_threads(1)
     root, figures = data_root(), {}
     for directory in directories:

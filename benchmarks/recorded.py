@@ -26,14 +26,14 @@ DataRow = Mapping[str, Any]
 
 
 def data_root() -> Path:
-    """The folder of recorded sets; ends the program where none is named."""
+    """Return the folder of recorded sets, or end the program if none is named."""
     if not (folder := os.environ.get("WORDWAVE_TEST_DATA")):
         sys.exit("WORDWAVE_TEST_DATA is not set: it must name the folder of recorded sets")
     return Path(folder)
 
 
 def manifest(root: Path, name: str) -> list[DataRow]:
-    """The rows of a set."""
+    """Return the rows of a set."""
     lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -52,7 +52,7 @@ def waveforms(root: Path, rows: Sequence[DataRow], sample_rate: int) -> list[tup
 def labeled_clips(
     root: Path, name: str, codec: LLMCodec, keep: Callable[[DataRow], bool] = lambda _: True
 ) -> LabeledClips:
-    """A set as episodes are drawn from it, or the rows of it that are kept."""
+    """Return a set as episodes are drawn from it, or the rows of it that are kept."""
     rows = [row for row in manifest(root, name) if keep(row)]
     read = waveforms(root, rows, codec.config.sample_rate)
     group = "path" if name in UNKNOWN_GROUPS else "group"
@@ -66,5 +66,5 @@ def labeled_clips(
 
 
 def verdict(reached: bool) -> str:
-    """How a bar is printed."""
+    """Return how a bar is printed."""
     return "reached" if reached else "NOT REACHED"

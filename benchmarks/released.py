@@ -44,7 +44,7 @@ class ReleasedCodec(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor], seed: int = 0) -> Tensor:
-        """One (1, T_l) tensor of codes per layer to a waveform (1, 1, T) of the padded length."""
+        """Decode one (1, T_l) tensor of codes per layer to a waveform (1, 1, T) of the padded length."""
         z_q = torch.stack([self._vectors(layer, index) for layer, index in enumerate(codes)]).sum(0)
         waveform: Tensor = self.decoder(z_q, [torch.Generator().manual_seed(seed)])
         return waveform
@@ -100,7 +100,7 @@ def random_state(config: CodecConfig, generator: torch.Generator) -> dict[str, T
 
 
 def _random_tensor(name: str, tensor: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """The pair of a convolution's weight; anything else as it is initialised."""
+    """Return the pair of a convolution's weight; anything else as it is initialized."""
     stem, _, leaf = name.rpartition(".")
     if leaf != "weight" or tensor.dim() != 3:
         return {name: tensor}

@@ -43,7 +43,7 @@ DAYS_CONTENTS = """
 
 
 def main() -> None:
-    """Prints a line for each number of workers, the scaling figure and the JSON line."""
+    """Print a line for each number of workers, the scaling figure and the JSON line."""
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
     folder = Path(tempfile.mkdtemp(prefix="ww-", dir="/tmp"))
     folder.chmod(0o711)  # Postgres may run as another account
@@ -83,7 +83,7 @@ def write_tone(path: Path, hertz: float) -> None:
 
 
 def night(server: EmbeddedServer, folder: Path, workers: int, clips: int) -> dict[str, Any]:
-    """One night in a database of its own."""
+    """Run one night in a database of its own."""
     name, home = f"workers_{workers}", folder / f"workers-{workers}"
     url = fresh_database(server, name)
     given = {
@@ -128,7 +128,7 @@ def night(server: EmbeddedServer, folder: Path, workers: int, clips: int) -> dic
 
 
 def fresh_database(server: EmbeddedServer, name: str) -> str:
-    """A migrated database; its address as writer."""
+    """Make a migrated database, and return its address as writer."""
     bootstrap(server.admin_url(), name, {role: server.passwords[role_name(role)] for role in ROLES})
     upgrade(server.url("owner", name))
     return server.url("writer", name)
@@ -150,7 +150,7 @@ def imported(given: Mapping[str, str], home: Path, manifest: Path) -> None:
 
 
 def finished(running: Fleet, place: Path) -> dict[str, Any]:
-    """What the night counted."""
+    """Return what the night counted."""
     asked = {"prefix": str(place), "library": LIBRARY, "day": "any", "shards": SHARDS}
     process = running.start_night(json.dumps(asked))
     printed, _ = process.communicate()
@@ -171,7 +171,7 @@ def recorded_tasks(running: Fleet) -> int:
 
 
 def prefect_bytes(home: Path) -> int:
-    """What Prefect's SQLite takes on disk, its log of changes included."""
+    """Return what Prefect's SQLite takes on disk, its log of changes included."""
     return sum(path.stat().st_size for path in (home / "prefect").glob("prefect.db*"))
 
 

@@ -83,7 +83,7 @@ class Bar:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is flat."""
+        """Return whether it is flat."""
         return self.ratio <= self.limit
 
     def __str__(self) -> str:

@@ -77,7 +77,7 @@ class Waited:
 def waited(
     what: str, commands: Sequence[Sequence[str]], environment: Mapping[str, str] = os.environ
 ) -> Waited:
-    """Each command once; one that fails ends the program."""
+    """Run each command once; one that fails ends the program."""
     times = [seconds_of(partial(run, command, environment)) for command in commands]
     return Waited(what, median(times), min(times), max(times))
 
@@ -91,12 +91,12 @@ def python(code: str, *arguments: str) -> list[str]:
 
 
 def imports_torch(module: str) -> bool:
-    """Whether importing a module brings torch along."""
+    """Return whether importing a module brings torch along."""
     return subprocess.run(python(WITHOUT_TORCH.format(module=module)), check=False).returncode != 0
 
 
 def first_batch(folder: Path) -> Waited:
-    """A worker's, over a few clips that are tokenized already."""
+    """Time a worker's first batch, over a few clips that are tokenized already."""
     from db.embedded.server import stop
 
     home = folder / "home"
@@ -115,7 +115,7 @@ def first_batch(folder: Path) -> Waited:
 
 
 def main() -> None:
-    """Prints the waits, the bar and the JSON line."""
+    """Print the waits, the bar and the JSON line."""
     figures = [waited("wordwave --help", [HELP] * REPEATS)]
     modules = (*LIGHT, FLOW)
     figures += [waited(f"import {module}", [python(f"import {module}")] * REPEATS) for module in modules]

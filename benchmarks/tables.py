@@ -74,7 +74,7 @@ ASKINGS = (
 
 
 def clips_of(root: Path, asking: Asking, runtime: Runtime) -> LabeledClips:
-    """The clips of a table: words as the paper counts them, birds against all else."""
+    """Return the clips of a table: words as the paper counts them, birds against all else."""
     if asking.set == "digits":
         return labeled_clips(root, "digits", runtime.codec, _some_of_each(manifest(root, "digits")))
     clips = labeled_clips(root, asking.set, runtime.codec)
@@ -85,7 +85,7 @@ def clips_of(root: Path, asking: Asking, runtime: Runtime) -> LabeledClips:
 
 
 def _some_of_each(rows: Sequence[DataRow]) -> Callable[[DataRow], bool]:
-    """Keeps UTTERANCES rows of each of WORDS, drawn by the seed."""
+    """Keep UTTERANCES rows of each of WORDS, drawn by the seed."""
     by_word: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_word[row["labels"]["text"]].append(row["path"])
@@ -95,7 +95,7 @@ def _some_of_each(rows: Sequence[DataRow]) -> Callable[[DataRow], bool]:
 
 
 def models(runtime: Runtime, layout: Layout) -> Mapping[str, MethodFactory]:
-    """The LLM of the settings: with both kinds of layers for Tables 2 and 8, else as it was trained."""
+    """Return the LLM of the settings: with both kinds of layers for Tables 2 and 8, else as trained."""
     if (llm := runtime.llm) is None:
         return {}
     kinds = {"LLaMA": FewShotSettings()}
@@ -106,7 +106,7 @@ def models(runtime: Runtime, layout: Layout) -> Mapping[str, MethodFactory]:
 
 
 def ask(asking: Asking, clips: LabeledClips, runtime: Runtime, count: int) -> Table:
-    """The table's scores."""
+    """Return the table's scores."""
     shown = columns(asking.layout, asking.column, len(set(clips.labels)))
     experiment = Experiment(clips, shown, models(runtime, asking.layout), count=count, seed=SEED)
     for part in experiment.parts():
@@ -116,7 +116,7 @@ def ask(asking: Asking, clips: LabeledClips, runtime: Runtime, count: int) -> Ta
 
 
 def main(count: int) -> None:
-    """Prints the tables and the JSON line."""
+    """Print the tables and the JSON line."""
     torch.set_num_threads(1)
     root, runtime, figures = data_root(), Runtime(Settings()), []
     for asking in ASKINGS:

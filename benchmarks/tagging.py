@@ -23,7 +23,7 @@ LIBRARY = "one-of-each"
 
 
 def main() -> None:
-    """Prints the table and the JSON line."""
+    """Print the table and the JSON line."""
     figures = {}
     for name in SETS:
         with tempfile.TemporaryDirectory(prefix="wordwave-") as folder:
@@ -31,7 +31,7 @@ def main() -> None:
             figures[name] = night_in_child(name, Path(folder))
         one = figures[name]
         print(
-            f"{name}: {one['labeled']} of {one['clips']} clips labelled in {one['seconds']:.1f} s, "
+            f"{name}: {one['labeled']} of {one['clips']} clips labeled in {one['seconds']:.1f} s, "
             f"{one['clips_per_second']:.1f} clips per second; peak memory of the worker "
             f"{one['peak_mebibytes']:.0f} MiB; second night {one['second_night_seconds']:.1f} s",
             flush=True,
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def night_in_child(name: str, folder: Path) -> dict[str, float | str | None]:
-    """Runs `night` in a process that sees this folder as its home."""
+    """Run `night` in a process that sees this folder as its home."""
     environment = os.environ | {
         "WORDWAVE_HOME": str(folder / "home"),
         "WORDWAVE_READ_ROOTS": f"{data_root()},{folder}",
@@ -57,7 +57,7 @@ def night_in_child(name: str, folder: Path) -> dict[str, float | str | None]:
 
 
 def night(name: str, folder: Path) -> dict[str, float | str | None]:
-    """Imports a library and runs the flow over the set twice."""
+    """Import a library and runs the flow over the set twice."""
     from db.embedded.server import stop
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
@@ -90,14 +90,14 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
         "clips_per_second": round(labeled / seconds, 2),
         "peak_mebibytes": round(peak),
         "second_night_seconds": round(second, 2),
-        "labeler": "few-shot" if settings.llm else "nearest neighbour on tokens",
+        "labeler": "few-shot" if settings.llm else "nearest neighbor on tokens",
         "codec": settings.codec,
         "llm": settings.llm,
     }
 
 
 def write_library(root: Path, name: str, folder: Path) -> Path:
-    """A manifest of the first clip of each label."""
+    """Return a manifest of the first clip of each label."""
     first = {str(row["labels"][LABELS[name]]): row["path"] for row in reversed(manifest(root, name))}
     rows = [json.dumps({"path": str(root / path), "label": label}) for label, path in first.items()]
     path = folder / "library.jsonl"

@@ -21,17 +21,17 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Takes the database back to a revision, `base` for an empty one. Data of dropped tables is gone."""
+    """Take the database back to a revision, `base` for an empty one. Data of dropped tables is gone."""
     command.downgrade(alembic_config(url), revision)
 
 
 def check(url: str) -> None:
-    """Raises alembic's CommandError when the database is behind, or its tables differ from the models."""
+    """Raise alembic's CommandError if the database is behind, or its tables differ from the models."""
     command.check(alembic_config(url))
 
 
 def head() -> str:
-    """The newest revision that this version knows."""
+    """Return the newest revision that this version knows."""
     revision = ScriptDirectory.from_config(alembic_config("")).get_current_head()
     assert revision is not None
     return revision

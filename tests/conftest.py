@@ -9,7 +9,7 @@ from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_s3", "tests.fixtures_storage"]
 
-# most tests are about the work around an answer: nearest neighbour on tokens gives one with no model to load
+# most tests are about the work around an answer: nearest neighbor on tokens gives one with no model to load
 os.environ.setdefault("WORDWAVE_LLM", "none")
 
 settings.register_profile("wordwave", deadline=None, print_blob=True)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_codec, gpu_generation, gpu_labelling
+from benchmarks import gpu, gpu_codec, gpu_generation, gpu_labeling
 from benchmarks.device import Device, if_it_fits
 from benchmarks.gpu_codec import PRECISIONS, CodecFigure, CodecSizes
 from benchmarks.gpu_generation import GenerationFigure
-from benchmarks.gpu_labelling import Labelling, LabellingFigure, LlamaSizes
+from benchmarks.gpu_labeling import Labeling, LabelingFigure, LlamaSizes
 from benchmarks.machine import operations
 from benchmarks.random_llama import forward_operations, last_logits, random_model
 from core.codec import CodecConfig
@@ -66,7 +66,7 @@ def test_every_part_prints_its_table_its_bars_and_one_line_of_json(
     *printed, last = capsys.readouterr().out.splitlines()
     assert json.loads(last) == json.loads(json.dumps(said))
     assert printed[0].startswith("cpu: bfloat16")
-    assert said["command"] == "python -m benchmarks.gpu codec labelling generation"
+    assert said["command"] == "python -m benchmarks.gpu codec labeling generation"
     assert {"date", "device"} < set(said)
     bars = [bar for name in gpu.NAMES for bar in said[name]["bars"]]
     assert len(bars) == 2 + 3 + 1
@@ -84,10 +84,10 @@ def test_the_codec_is_measured_in_every_batch_direction_and_precision(device: De
     )
 
 
-def test_every_way_of_labelling_is_measured_and_packed_labels_are_those_of_prompts_read_alone(
+def test_every_way_of_labeling_is_measured_and_packed_labels_are_those_of_prompts_read_alone(
     device: Device,
 ) -> None:
-    rows = [row for row in gpu_labelling.figures(device, LLAMA) if isinstance(row, LabellingFigure)]
+    rows = [row for row in gpu_labeling.figures(device, LLAMA) if isinstance(row, LabelingFigure)]
     ways = [("plain", 1), ("plain", 2), ("prefill", 1), ("packed", None), ("packed", 30)]
     assert [(row.way, row.together) for row in rows] == ways
     assert all(row.seconds > 0 and row.rate > 0 for row in rows)
@@ -96,11 +96,11 @@ def test_every_way_of_labelling_is_measured_and_packed_labels_are_those_of_promp
 
 def test_packed_labels_that_were_others_would_be_seen(device: Device) -> None:
     model = random_model(torch.Generator().manual_seed(0), TINY_LLAMA, "bfloat16")
-    labelling = Labelling("tiny", model, device, LLAMA)
-    prefix = labelling.llama.prefill(labelling.prefix)
-    nodes = labelling.llama.score_nodes(prefix, labelling.queries, labelling.trie)
-    assert labelling.difference(nodes) < 1e-3
-    assert labelling.difference(nodes.roll(1, dims=1)) > gpu_labelling.DIFFERENCE_BAR
+    labeling = Labeling("tiny", model, device, LLAMA)
+    prefix = labeling.llama.prefill(labeling.prefix)
+    nodes = labeling.llama.score_nodes(prefix, labeling.queries, labeling.trie)
+    assert labeling.difference(nodes) < 1e-3
+    assert labeling.difference(nodes.roll(1, dims=1)) > gpu_labeling.DIFFERENCE_BAR
 
 
 def test_a_step_reads_all_weights_but_the_embeddings_and_the_row_so_far(device: Device) -> None:
@@ -124,8 +124,8 @@ def test_operations_are_those_that_torch_counts() -> None:
 def test_a_shape_that_does_not_fit_is_skipped_and_named(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_labelling, "free_bytes", lambda _: 1e6)
-    for name in ("labelling", "generation"):
+    monkeypatch.setattr(gpu_labeling, "free_bytes", lambda _: 1e6)
+    for name in ("labeling", "generation"):
         said: dict[str, Any] = gpu.parts(device, CODEC, LLAMA)[name].report()
         assert said["skipped"] == [
             "tiny: skipped, it does not fit the memory of the device: 0 GB are needed, 0 GB are free"

@@ -63,7 +63,7 @@ class Dnsmos:
 
 
 def segments(samples: Samples) -> Iterator[Samples]:
-    """The stretches that the network hears, a second apart.
+    """Yield the stretches that the network hears, a second apart.
 
     A short clip is doubled until it is long enough. How many stretches there are is the authors' rule, by
     which up to two seconds at a clip's end are not heard.
@@ -75,7 +75,7 @@ def segments(samples: Samples) -> Iterator[Samples]:
 
 
 def calibrated(outputs: npt.NDArray[np.float32]) -> Opinion:
-    """The mean opinion over segments; outputs (segments, 3)."""
+    """Return the mean opinion over segments; outputs (segments, 3)."""
     rows = outputs.astype(np.float64).T
     fits = zip((SIGNAL, BACKGROUND, OVERALL), rows, strict=True)
     return Opinion(*(float(np.polyval(fit, row).mean()) for fit, row in fits))

@@ -52,8 +52,8 @@ class DigitRecogniser:
         said = torch.tensor([known.index(text) for text in texts])
         return cls(known, mean, spread, _fit(_rows(grids, mean, spread), said, len(known)))
 
-    def recognise(self, waveforms: Sequence[Tensor]) -> list[str]:
-        """What each waveform, (T,) or (1, 1, T) float32 at 16 kHz, most probably says."""
+    def recognize(self, waveforms: Sequence[Tensor]) -> list[str]:
+        """Return what each waveform, (T,) or (1, 1, T) float32 at 16 kHz, most probably says."""
         if not waveforms:
             return []
         grids = torch.stack([_grid(waveform) for waveform in waveforms])
@@ -85,7 +85,7 @@ def _mel_energies(samples: Tensor) -> Tensor:
 
 
 def _rows(grids: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Standardised, with a one behind each for the bias."""
+    """Standardized, with a one behind each for the bias."""
     return functional.pad((grids - mean) / spread, (0, 1), value=1.0)
 
 

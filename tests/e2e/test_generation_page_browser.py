@@ -163,9 +163,9 @@ def test_each_colour_of_shared_words_can_be_read(
     assert contrast(ground, luminance(page.locator(f".s{number} span").first, "color")) > READABLE
 
 
-def luminance(element: "Locator", colour: str) -> float:
-    """Relative luminance of a computed colour (WCAG 2.2)."""
-    said = element.evaluate(f"one => getComputedStyle(one).getPropertyValue('{colour}')")
+def luminance(element: "Locator", color: str) -> float:
+    """Relative luminance of a computed color (WCAG 2.2)."""
+    said = element.evaluate(f"one => getComputedStyle(one).getPropertyValue('{color}')")
     parts = [int(part) / 255 for part in re.findall(r"\d+", said)[:3]]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -143,7 +143,7 @@ def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Nigh
 
 
 def labels(done: Night) -> list[str | None]:
-    """What the clips of a night were labelled as, in the order of their names."""
+    """What the clips of a night were labeled as, in the order of their names."""
     answers = ClipAnswers(done.labeling, done.selection)
     return [clip.answer and clip.answer.label for clip in answers]
 

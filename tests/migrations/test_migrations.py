@@ -110,9 +110,9 @@ def test_checks_and_partial_indexes_say_what_the_models_say(database: Database) 
             " WHERE schemaname = :schema AND tablename <> 'alembic_version' ORDER BY 1"
         )
         migrated = connection.execute(definitions, {"schema": "public"}).all()
-        modelled = connection.execute(definitions, {"schema": "models"}).all()
+        modeled = connection.execute(definitions, {"schema": "models"}).all()
         transaction.rollback()
-    assert modelled == migrated
+    assert modeled == migrated
 
 
 def test_migrating_without_the_roles_says_who_has_to_do_what(empty: Database) -> None:

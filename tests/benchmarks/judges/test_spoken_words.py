@@ -37,7 +37,7 @@ def recogniser() -> DigitRecogniser:
 
 def test_takes_that_it_was_not_fitted_to_are_told_apart(recogniser: DigitRecogniser) -> None:
     waveforms, texts = takes(range(1, 16, 2))
-    assert recogniser.recognise(waveforms) == texts
+    assert recogniser.recognize(waveforms) == texts
 
 
 @given(gain=st.floats(0.05, 3), before=st.integers(0, 8_000), behind=st.integers(0, 8_000))
@@ -46,22 +46,22 @@ def test_it_hears_neither_how_loud_a_word_is_nor_where_it_lies(
 ) -> None:
     waveforms, texts = takes(range(3, 5))
     placed = [torch.nn.functional.pad(gain * waveform, (before, behind)) for waveform in waveforms]
-    assert recogniser.recognise(placed) == texts
+    assert recogniser.recognize(placed) == texts
 
 
 def test_the_same_clips_in_any_order_make_the_same_recogniser(recogniser: DigitRecogniser) -> None:
     waveforms, texts = (one[::-1] for one in takes(range(0, 16, 2)))
     unclear = [glide(1_000 - 10 * at, 1_000 + 10 * at) for at in range(-20, 20)]
-    heard = recogniser.recognise(unclear)
+    heard = recogniser.recognize(unclear)
     assert set(heard) == {"up", "down"}
-    assert DigitRecogniser.fit(waveforms, texts).recognise(unclear) == heard
+    assert DigitRecogniser.fit(waveforms, texts).recognize(unclear) == heard
 
 
 def test_silence_and_clicks_are_heard_as_one_of_the_texts(recogniser: DigitRecogniser) -> None:
     click = torch.zeros(1, 1, 1)
     click[0, 0, 0] = 1.0
-    assert set(recogniser.recognise([torch.zeros(RATE), click])) <= {"up", "down"}
-    assert recogniser.recognise([]) == []
+    assert set(recogniser.recognize([torch.zeros(RATE), click])) <= {"up", "down"}
+    assert recogniser.recognize([]) == []
 
 
 def test_a_recogniser_needs_two_texts_and_one_for_each_waveform() -> None:
@@ -85,5 +85,5 @@ def test_recorded_digits_of_other_takes_are_recognised(test_data: Path) -> None:
         return clips, [words[digit] for digit, _ in names]
 
     waveforms, texts = recorded(range(10))
-    heard = DigitRecogniser.fit(*recorded(range(10, 30))).recognise(waveforms)
+    heard = DigitRecogniser.fit(*recorded(range(10, 30))).recognize(waveforms)
     assert accuracy(heard, texts) > 0.9

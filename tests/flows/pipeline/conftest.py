@@ -84,7 +84,7 @@ def forget_latents(database: Database) -> None:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Two tones and two hisses, labelled."""
+    """Two tones and two hisses, labeled."""
     clips = {"tone": [tone(440, seed=1), tone(660, seed=2)], "hiss": [hiss(seed=3), hiss(seed=4)]}
     return write_manifest(tmp_path / "library", clips)
 

@@ -1,4 +1,4 @@
-"""What people and programs read of a labelled place."""
+"""What people and programs read of a labeled place."""
 
 from datetime import UTC, datetime
 from pathlib import Path

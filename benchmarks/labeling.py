@@ -1,6 +1,6 @@
-"""Labelling behind a shared prompt, by its length and by how many queries are asked at once, in one run.
+"""Labeling behind a shared prompt, by its length and by how many queries are asked at once, in one run.
 
-`python -m benchmarks.labelling` prints tables, the bars and a JSON line. The LLaMA has about 106 million
+`python -m benchmarks.labeling` prints tables, the bars and a JSON line. The LLaMA has about 106 million
 random parameters, a query has 30 ids, and there are five labels of one or two ids. Packed queries stand
 against one full forward of prompt and query per clip, by the same model as transformers has it, and against
 batches of such prompts, which need no padding here. Beside the seconds a clip stands the floor, what the
@@ -57,7 +57,7 @@ class Figure:
         return f"  {self.prompt:>6} {self.way:<7}{self.together:>5}{numbers}"
 
 
-class Labelling:
+class Labeling:
     """The same weights as transformers runs them and as we do."""
 
     def __init__(self, machine: Machine) -> None:
@@ -70,7 +70,7 @@ class Labelling:
         self.prompts = {length: random_ids(length, self._generator) for length in PROMPTS}
 
     def figures(self) -> Iterator[Figure]:
-        """Every prompt and way, those of a prompt in turn; batches of plain prompts at one length alone."""
+        """Yield every prompt and way, those of a prompt in turn; plain batches at one length alone."""
         for length in PROMPTS:
             plain = PLAIN if length == PROMPT else PLAIN[:1]
             ways: list[tuple[Way, int]] = [("plain", n) for n in plain] + [("packed", n) for n in PACKED]
@@ -81,7 +81,7 @@ class Labelling:
                 yield Figure(way, length, together, seconds / together, self._floor(way, length))
 
     def plain(self, length: int, batch: int) -> Callable[[], object]:
-        """One forward over whole prompts, for the logits of the last id."""
+        """Run one forward over whole prompts, for the logits of the last id."""
         ids = torch.tensor([[*self.prompts[length], *query] for query in self.queries[:batch]])
         return partial(last_logits, self.plain_model, ids)
 
@@ -94,14 +94,14 @@ class Labelling:
         return self.machine.floor(operations, 0.0)
 
     def difference(self) -> float:
-        """How far probabilities are from those of prompts that are read alone."""
+        """Return how far probabilities are from those of prompts that are read alone."""
         prompt = self.prompts[PROMPT]
         nodes = self.llama.score_nodes(self.llama.prefill(prompt), self.queries, self.trie)
         return difference_from_alone(self.llama, prompt, self.queries, nodes, self.trie)
 
 
 def bars(figures: Sequence[Figure], difference: float) -> Iterator[tuple[str, bool]]:
-    """Each bar with what was measured, and whether it was reached."""
+    """Yield each bar with what was measured, and whether it was reached."""
     seconds = {(f.way, f.prompt, f.together): f.seconds for f in figures}
     packed = seconds["packed", PROMPT, max(PACKED)]
     gain = seconds["plain", PROMPT, 1] / packed
@@ -115,18 +115,18 @@ def bars(figures: Sequence[Figure], difference: float) -> Iterator[tuple[str, bo
 
 
 def main() -> None:
-    """Prints the table, the bars and the JSON line."""
+    """Print the table, the bars and the JSON line."""
     machine = Machine.measured()
-    print(f"Labelling, 106 M parameters, queries of {QUERY} ids, five labels, float32 on CPU ({machine})")
-    labelling = Labelling(machine)
+    print(f"Labeling, 106 M parameters, queries of {QUERY} ids, five labels, float32 on CPU ({machine})")
+    labeling = Labeling(machine)
     print(f"  {'prompt':>6} {'way':<7}{'once':>5}{'s a clip':>11}{'floor':>11}{'ratio':>7}", flush=True)
     figures = []
-    for figure in labelling.figures():
+    for figure in labeling.figures():
         print(figure, flush=True)
         figures.append(figure)
-    reached = list(bars(figures, labelling.difference()))
+    reached = list(bars(figures, labeling.difference()))
     print("\n".join(f"  {said} {verdict(passed)}" for said, passed in reached))
-    said = {"benchmark": "labelling", "machine": asdict(machine), "threads": torch.get_num_threads()}
+    said = {"benchmark": "labeling", "machine": asdict(machine), "threads": torch.get_num_threads()}
     print(json.dumps({**said, "figures": [asdict(f) for f in figures], "bars": dict(reached)}))
 
 

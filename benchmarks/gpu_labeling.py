@@ -1,4 +1,4 @@
-"""Labelling on a device with LLAMA 2's shapes: packed queries behind a shared prompt against plain prompts.
+"""Labeling on a device with LLAMA 2's shapes: packed queries behind a shared prompt against plain prompts.
 
 Weights are random, in bfloat16, made on the device. A plain prompt is read whole for each clip and gives the
 logits of its last id alone, one at a time or in batches without padding; packed queries score five labels.
@@ -74,7 +74,7 @@ class LlamaSizes:
 
 
 @dataclass(frozen=True)
-class LabellingFigure:
+class LabelingFigure:
     """seconds: a clip. together: prompts of a batch, or ids of a packed row, None as it ships. rate: of the
     measured matrix rate. different: the most that a label's probability differs from a prompt read alone."""
 
@@ -92,27 +92,27 @@ class LabellingFigure:
 
 
 def title(sizes: LlamaSizes) -> str:
-    """The heading of the table."""
+    """Return the heading of the table."""
     return (
-        f"Labelling in bfloat16, random weights, prompt of {sizes.prefix} ids, queries of {sizes.query}, "
+        f"Labeling in bfloat16, random weights, prompt of {sizes.prefix} ids, queries of {sizes.query}, "
         "five labels; together are prompts of a batch, ids of a packed row\n"
         f"  {'':<12} {'way':<8}{'together':>11}{'s a clip':>12}{'of rate':>10}{'differ':>12}"
     )
 
 
-def figures(device: Device, sizes: LlamaSizes) -> Iterator[LabellingFigure | str]:
-    """Every shape that fits, every way."""
+def figures(device: Device, sizes: LlamaSizes) -> Iterator[LabelingFigure | str]:
+    """Yield every shape that fits, every way."""
     for name, config in sizes.shapes.items():
         model = model_that_fits(name, config, device)
         if isinstance(model, str):
             yield model
             continue
-        labelling = Labelling(name, model, device, sizes)
-        yield from labelling.figures()
-        del model, labelling  # before the next one is made
+        labeling = Labeling(name, model, device, sizes)
+        yield from labeling.figures()
+        del model, labeling  # before the next one is made
 
 
-def bars(measured: Sequence[LabellingFigure]) -> Iterator[tuple[str, bool]]:
+def bars(measured: Sequence[LabelingFigure]) -> Iterator[tuple[str, bool]]:
     """Of each shape, packed as it ships."""
     for packed in (f for f in measured if f.way == "packed" and f.together is None):
         plain = {f.together: f.seconds for f in measured if f.model == packed.model and f.way == "plain"}
@@ -131,7 +131,7 @@ def bars(measured: Sequence[LabellingFigure]) -> Iterator[tuple[str, bool]]:
 
 
 def model_that_fits(name: str, config: LlamaConfig, device: Device) -> LlamaForCausalLM | str:
-    """The model with random weights in bfloat16, or the line that says that there is no room for it."""
+    """Return the model with random weights in bfloat16, or a line if there is no room for it."""
     with torch.device("meta"):
         weights = size(AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).parameters())
     free = free_bytes(device.at)
@@ -141,7 +141,7 @@ def model_that_fits(name: str, config: LlamaConfig, device: Device) -> LlamaForC
     return random_model(torch.Generator(device.at).manual_seed(0), config, "bfloat16")
 
 
-class Labelling:
+class Labeling:
     """One model, the same prompt and queries for every way."""
 
     def __init__(self, name: str, model: LlamaForCausalLM, device: Device, sizes: LlamaSizes) -> None:
@@ -152,7 +152,7 @@ class Labelling:
         self.prefix = random_ids(sizes.prefix, generator)
         self.queries = [random_ids(sizes.query, generator) for _ in range(sizes.queries)]
 
-    def figures(self) -> Iterator[LabellingFigure | str]:
+    def figures(self) -> Iterator[LabelingFigure | str]:
         """Plain batches, then packed rows."""
         for batch in self.sizes.plain_batches:
             yield if_it_fits(f"{self.name}, plain batch of {batch}", partial(self.plain, batch))
@@ -160,7 +160,7 @@ class Labelling:
         for budget in (None, *self.sizes.pack_budgets):
             yield if_it_fits(f"{self.name}, packed rows of {budget} ids", partial(self.packed, budget))
 
-    def plain(self, batch: int) -> LabellingFigure:
+    def plain(self, batch: int) -> LabelingFigure:
         """Whole prompts, as many at once as the batch has."""
         rows = [[*self.prefix, *self.queries[at % len(self.queries)]] for at in range(batch)]
         ids = torch.tensor(rows, device=self.device.at)
@@ -168,14 +168,14 @@ class Labelling:
         needed = prompt_operations(self.model, ids.shape[1])
         return self._figure("plain", batch, seconds, needed)
 
-    def prefill(self) -> LabellingFigure:
-        """The prompt that all queries share, once."""
+    def prefill(self) -> LabelingFigure:
+        """Return the prompt that all queries share, once."""
         seconds = self.device.seconds(lambda: self.llama.prefill(self.prefix))
         needed = prompt_operations(self.model, len(self.prefix), states=0)
         return self._figure("prefill", 1, seconds, needed)
 
-    def packed(self, budget: int | None) -> LabellingFigure:
-        """All queries behind one prefix, which is read before."""
+    def packed(self, budget: int | None) -> LabelingFigure:
+        """Score all queries behind one prefix, which is read before."""
         shared = self.llama.prefill(self.prefix)
         score = partial(self.llama.score_nodes, shared, self.queries, self.trie, pack_budget=budget)
         different = self.difference(score())
@@ -184,7 +184,7 @@ class Labelling:
         return self._figure("packed", budget, seconds, needed, different)
 
     def difference(self, nodes: Tensor) -> float:
-        """How far the labels' probabilities are from those of a few prompts read alone."""
+        """Return how far the labels' probabilities are from those of a few prompts read alone."""
         return difference_from_alone(self.llama, self.prefix, self.queries, nodes, self.trie)
 
     def _figure(
@@ -194,6 +194,6 @@ class Labelling:
         seconds: float,
         needed: float,
         different: float = 0.0,
-    ) -> LabellingFigure:
+    ) -> LabelingFigure:
         rate = needed / seconds / self.device.rates["bfloat16"]
-        return LabellingFigure(self.name, way, together, seconds, rate, different)
+        return LabelingFigure(self.name, way, together, seconds, rate, different)
