@@ -1,4 +1,4 @@
-"""Many nights in one `wordwave up`, and many clips in one night: does anything grow that should not?
+"""Many nights in one `wordwave up`, and many clips in one night, to find what grows and should not.
 
 `python -m benchmarks.soak [--nights N] [--clips N]` starts the service with files of its own, adds a few
 clips before each night, then gives one night all the clips, and samples memory, open descriptors, threads and

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 
 def make_buckets(names: list[str]) -> None:
-    """The server is the one of WORDWAVE_S3_ENDPOINT_URL, credentials are boto3's own."""
+    """Make them on the server of WORDWAVE_S3_ENDPOINT_URL; credentials are boto3's own."""
     client = boto3.client("s3", endpoint_url=os.environ["WORDWAVE_S3_ENDPOINT_URL"])
     for name in names:
         try:

@@ -58,7 +58,7 @@ from flows.server.health import examine_service
 @flow(
     name="evaluate-task",
     **explained("evaluate {manifest}"),
-    description="Ask few-shot episodes of labelled clips, and the same ones of baselines that cost nothing.",
+    description="Ask few-shot episodes of labeled clips, and the same ones of baselines that cost nothing.",
     task_runner=batch_threads(),
 )
 def evaluate_task(

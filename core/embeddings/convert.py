@@ -193,7 +193,7 @@ def _class_names(path: Path | None) -> tuple[str, ...]:
 
 
 def _unpack(source: Path, folder: Path) -> None:
-    """zipfile keeps members inside of the folder."""
+    """Unpack a wheel; zipfile keeps its members inside the folder."""
     with zipfile.ZipFile(source) as archive:
         size = sum(member.file_size for member in archive.infolist())
         if size > MAX_FILE_BYTES:

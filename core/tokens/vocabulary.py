@@ -93,7 +93,7 @@ class Vocabulary:
         return [token_id for layer, codes in enumerate(layers) for token_id in self.token_ids(layer, codes)]
 
     def parse(self, token_ids: Sequence[int], num_blocks: int) -> AudioCodes:
-        """The codes that flatten() turned into these ids, for a clip of `num_blocks` blocks.
+        """Return the codes that flatten() turned into these ids, for a clip of `num_blocks` blocks.
 
         The acoustic layers have a known length, so the rest is semantic. Raises BadCodes when the ids do not
         read as 2m words and 12m acoustic codes.

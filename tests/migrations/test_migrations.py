@@ -80,7 +80,7 @@ def test_there_is_one_head() -> None:
 
 
 def test_every_named_constraint_and_index_of_the_models_is_in_the_database(database: Database) -> None:
-    """alembic's own comparison leaves CHECKs, conditions of indexes and names out."""
+    """Alembic's own comparison leaves CHECKs, conditions of indexes and names out."""
     wanted = set()
     for table in Base.metadata.tables.values():
         wanted |= {str(constraint.name) for constraint in table.constraints}

@@ -1,4 +1,4 @@
-"""The demonstration: clips made here, labelled by nightly-labeling in Prefect, shown beside the truth.
+"""The demonstration: clips made here, labeled by nightly-labeling in Prefect, shown beside the truth.
 
 Where an LLM is set that answers with audio, it says, makes and cleans some too.
 """
