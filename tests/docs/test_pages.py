@@ -146,3 +146,10 @@ def test_each_query_can_be_planned_by_an_analyst(database: Database) -> None:
 
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= MAX_README_WORDS
+
+
+@pytest.mark.parametrize("parent", ["core", "flows", "flows/pipeline"])
+def test_the_map_of_the_readme_has_every_folder(parent: str) -> None:
+    folders = {f"{parent}/{path.parent.name}/" for path in (ROOT / parent).glob("*/__init__.py")}
+    known = set(re.findall(r"^\| `([^`]+/)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert folders - {"flows/pipeline/"} <= known
