@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 
 from flows.pipeline.runs.counts import Counts, sentence
 
-LOG_SECONDS, ARTIFACT_SECONDS = 10.0, 2.0
+LOG_SECONDS, ARTIFACT_SECONDS = 10.0, 5.0
 """A line or an update of the artifact comes after at least so many."""
 LOGGED_PARTS = 10
 UNITS = {"ask": "questions", "generate": "answers"}
