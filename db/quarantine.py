@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, any_, cast, func, select, true, update
+from sqlalchemy import ARRAY, BigInteger, LargeBinary, any_, bindparam, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.clips import Selection, in_selection
 from db.models import Clip, QuarantineRow
+
+RESOLVE = (
+    update(QuarantineRow)
+    .where(QuarantineRow.stage == bindparam("resolved_stage"), QuarantineRow.resolved_at.is_(None))
+    .where(QuarantineRow.clip_id == any_(bindparam("clip_ids", type_=ARRAY(BigInteger))))
+    .values(resolved_at=func.now())
+    .returning(QuarantineRow.id)
+    .execution_options(synchronize_session=False)
+)
+"""Built once, as every batch executes it twice."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +120,5 @@ def open_quarantine(session: Session, selection: Selection, *stages: str) -> lis
 
 def resolve(session: Session, stage: str, clip_ids: Collection[int]) -> int:
     """Closes the open rows of these clips at a stage, which lets the stage try again; returns how many."""
-    closed = session.scalars(
-        update(QuarantineRow)
-        .where(QuarantineRow.stage == stage, QuarantineRow.resolved_at.is_(None))
-        .where(QuarantineRow.clip_id == any_(cast(sorted(clip_ids), ARRAY(BigInteger))))
-        .values(resolved_at=func.now())
-        .returning(QuarantineRow.id)
-    )
+    closed = session.scalars(RESOLVE, {"resolved_stage": stage, "clip_ids": sorted(clip_ids)})
     return len(closed.all())

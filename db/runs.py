@@ -7,13 +7,34 @@ from datetime import date
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import exists, false, func, or_, select, update
+from sqlalchemy import and_, bindparam, exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Run
 
 FinalStatus = Literal["completed", "failed", "cancelled"]
 GIVEN_UP_STATUSES: tuple[FinalStatus, ...] = ("failed", "cancelled")
+
+
+# The statements of every batch are built once: building one takes longer than Postgres takes to answer it.
+IS_CLAIMED = and_(
+    Run.id == bindparam("claimed_run"),
+    Run.attempts == bindparam("claimed_attempt"),
+    Run.status == "running",
+)
+HOLD_RUNS = (
+    select(Run.id)
+    .where(or_(IS_CLAIMED, and_(Run.id == bindparam("night"), ~Run.status.in_(GIVEN_UP_STATUSES))))
+    .order_by(Run.id)
+    .with_for_update(read=True)
+)
+SAVE_COUNTS = (
+    update(Run)
+    .where(IS_CLAIMED)
+    .values(counts=bindparam("new_counts"), figures=bindparam("new_figures"))
+    .returning(Run.id)
+    .execution_options(synchronize_session=False)
+)
 
 
 class RunNotFound(LookupError):
@@ -145,17 +166,7 @@ def hold_run(session: Session, claim: RunClaim) -> None:
 
     Raises RunLost when one has, when the run is closed, and when a shard's night failed or was cancelled.
     """
-    mine = (Run.id == claim.id) & (Run.attempts == claim.attempt)
-    held = session.scalars(
-        select(Run.id)
-        .where(
-            or_(
-                mine & (Run.status == "running"), (Run.id == claim.night) & ~Run.status.in_(GIVEN_UP_STATUSES)
-            )
-        )
-        .order_by(Run.id)
-        .with_for_update(read=True)
-    )
+    held = session.scalars(HOLD_RUNS, _values_of(claim) | {"night": claim.night})
     if set(held) != {claim.id, claim.writes_as}:
         raise _lost(session, claim)
 
@@ -179,7 +190,8 @@ def save_counts(
     session: Session, claim: RunClaim, counts: Mapping[str, int], figures: Mapping[str, float] | None = None
 ) -> None:
     """Replace a run's counts and figures while it is under way; raises RunLost where another has it."""
-    _update(session, claim, counts=dict(counts), figures=dict(figures or {}))
+    values = {"new_counts": dict(counts), "new_figures": dict(figures or {})}
+    _require_changed(session, claim, session.scalar(SAVE_COUNTS, _values_of(claim) | values))
 
 
 def finish_run(
@@ -196,12 +208,16 @@ def finish_run(
 
 
 def _update(session: Session, claim: RunClaim, **values: Any) -> None:
-    changed = session.scalar(
-        update(Run)
-        .where(Run.id == claim.id, Run.attempts == claim.attempt, Run.status == "running")
-        .values(values)
-        .returning(Run.id)
-    )
+    change = update(Run).where(IS_CLAIMED).values(values).returning(Run.id)
+    _require_changed(session, claim, session.scalar(change, _values_of(claim)))
+
+
+def _values_of(claim: RunClaim) -> dict[str, object]:
+    """Return the parameters of IS_CLAIMED."""
+    return {"claimed_run": claim.id, "claimed_attempt": claim.attempt}
+
+
+def _require_changed(session: Session, claim: RunClaim, changed: UUID | None) -> None:
     if changed is None:
         raise _lost(session, claim)
 
