@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from core.confinement.child import receive_files
 from core.confinement.sandbox import bound_resources, confine
@@ -47,7 +46,7 @@ def answer_clip(descriptor: int, limits: AudioLimits) -> Iterator[bytes]:
                 if held is not None:
                     yield pack_answer(held, sample_rate=stream.sample_rate)
                 held = block
-            yield pack_answer(held, sample_rate=stream.sample_rate, info=asdict(stream.info))
+            yield pack_answer(held, sample_rate=stream.sample_rate, info=vars(stream.info))
     except AudioRejected as rejected:
         yield pack_answer(rejected=[rejected.reason, rejected.message])
     except MemoryError:
