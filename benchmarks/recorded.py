@@ -12,9 +12,11 @@ from torch import Tensor
 
 from core.audio.waveform import read_waveform
 from core.codec import LLMCodec
+from core.embeddings.embedder import Embedder
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips
 from core.evaluation.features import ClipFeatures, extract_features
+from core.in_context.baselines import FloatArray
 
 LABELS = {"sound_events": "event", "animals": "event", "emotion": "emotion", "digits": "text"}
 """Recorded set to the label that is asked."""
@@ -50,7 +52,11 @@ def waveforms(root: Path, rows: Sequence[DataRow], sample_rate: int) -> list[tup
 
 
 def labeled_clips(
-    root: Path, name: str, codec: LLMCodec, keep: Callable[[DataRow], bool] = lambda _: True
+    root: Path,
+    name: str,
+    codec: LLMCodec,
+    keep: Callable[[DataRow], bool] = lambda _: True,
+    embedders: Sequence[Embedder] = (),
 ) -> LabeledClips:
     """Return a set as episodes are drawn from it, or the rows of it that are kept."""
     rows = [row for row in manifest(root, name) if keep(row)]
@@ -62,7 +68,14 @@ def labeled_clips(
         tuple(str(row["labels"][LABELS[name]]) for row, _ in read),
         tuple(row[group] for row, _ in read),
         {vector: np.stack([one.vectors[vector] for one in described]) for vector in described[0].vectors},
+        {one.description.name: _embedded(one, [waveform for _, waveform in read]) for one in embedders},
     )
+
+
+def _embedded(embedder: Embedder, read: Sequence[Tensor]) -> FloatArray:
+    """Return the embeddings (clips, D) of waveforms (1, 1, T)."""
+    embedded = embedder.embed(waveform[0, 0].numpy() for waveform in read)
+    return np.stack([one.embedding for one in embedded]).astype(np.float64)
 
 
 def verdict(reached: bool) -> str:

@@ -1,6 +1,7 @@
 """From a quantized network with a fixed batch to a float one with a free batch, as an ONNX graph."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ def _leave_out_quantizing(onnx: Any, graph: Any) -> None:
     kept = [_copied(onnx, node) for node in kept]
     for node in kept:
         node.input[:] = [_followed(name, source) for name in node.input]
+    kept = _without_relus(kept, initializers(onnx, graph))
     for one in graph.output:
         one.name = _followed(one.name, source)
     del graph.node[:]
@@ -79,6 +81,19 @@ def _clipped(onnx: Any, graph: Any, node: Any, weights: Mapping[str, Features]) 
         bound = np.asarray((float(end) - float(zero)) * float(scale), np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(bound, bounds[-1]))
     return onnx.helper.make_node("Clip", [node.input[0], *bounds], [node.output[0]])
+
+
+def _without_relus(nodes: Sequence[Any], weights: Mapping[str, Features]) -> list[Any]:
+    """Leave out what a clipping at 0 does anyway: a convolution and one clipping run as one step."""
+    relus = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Relu"}
+    readers = Counter(name for node in nodes for name in node.input)
+    needless = set()
+    for node in nodes:
+        is_lone = node.op_type == "Clip" and node.input[0] in relus and readers[node.input[0]] == 1
+        if is_lone and weights[node.input[1]] >= 0:
+            needless.add(node.input[0])
+            node.input[0] = relus[node.input[0]]
+    return [node for node in nodes if node.output[0] not in needless]
 
 
 def _copied(onnx: Any, node: Any) -> Any:

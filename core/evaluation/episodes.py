@@ -15,13 +15,14 @@ class LabeledClips:
     """Clips with a label and a group each; clips of one group were recorded together.
 
     A clip of unknown origin is a group of its own. vectors: by name, (clips, D) features that baselines
-    compare instead of codes.
+    compare instead of codes; embeddings: the same of installed models.
     """
 
     codes: tuple[ClipCodes, ...]
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    embeddings: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.codes) == len(self.labels) == len(self.groups):

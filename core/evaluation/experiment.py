@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from core.errors import PromptTooLong
 from core.evaluation.episodes import Episode, LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
-from core.evaluation.methods import LanguageModel, Method, Reply, baselines
+from core.evaluation.methods import LanguageModel, Method, Reply, baselines, installed
 from core.evaluation.paper import Column
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
@@ -59,9 +59,9 @@ class Experiment:
         self.clips, self.columns, self.count = clips, tuple(columns), count
         self._models = dict(models)
         # a baseline is asked in the same way whatever the column
-        free = baselines(clips)
-        self.baselines = tuple(free)
-        self._methods = self._models | {name: _always(one) for name, one in free.items()}
+        free, with_models = baselines(clips), installed(clips)
+        self.baselines, self.installed = tuple(free), tuple(with_models)
+        self._methods = self._models | {name: _always(one) for name, one in {**free, **with_models}.items()}
         self._episodes: dict[tuple[int, int, bool], list[Episode]] = {}
         for n_way, k_shot in {(column.n_way, column.k_shot) for column in columns}:
             drawn = draw_episodes(clips, n_way, k_shot, count, seed=seed)

@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from core.evaluation.episodes import Episode, LabeledClips
 from core.in_context.baselines import FloatArray, NearestNeighbor, latent_probabilities, softmax
 from core.in_context.labelers import FewShotLabeler
 from core.in_context.latents import NearestLatent, known_latent
+from core.in_context.vector_labelers import ClassMeanLabeler, LogisticLabeler, fit_logistic
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
@@ -118,7 +118,21 @@ class LogisticRegression:
         labels = episode.label_set
         gold = torch.tensor([labels.index(label) for label in episode.labels])
         shown = self._vectors[list(episode.demonstrations)]
-        return most_probable(softmax(_fit(shown, gold, len(labels), self._vectors[episode.query])))
+        weights = fit_logistic(shown, gold, len(labels), penalty=REGULARIZATION)
+        return most_probable(softmax((self._vectors[episode.query] @ shown.T @ weights).numpy()))
+
+
+class OnVectors:
+    """A labeler that compares the clips' vectors (clips, D) as they are."""
+
+    def __init__(self, labeler: type[ClassMeanLabeler] | type[LogisticLabeler], vectors: FloatArray) -> None:
+        self._labeler = labeler
+        self._vectors = vectors
+
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
+        shown = self._vectors[list(episode.demonstrations)]
+        labeler = self._labeler(episode.label_set, episode.labels, shown)
+        return most_probable(labeler.probabilities(self._vectors[[episode.query]])[0])
 
 
 def standardized(vectors: FloatArray) -> FloatArray:
@@ -142,6 +156,7 @@ def baselines(clips: LabeledClips) -> Mapping[str, Method]:
         latents = np.stack([known_latent(clip).ravel() for clip in clips.codes]).astype(np.float64)
         methods["nearest latents"] = nearest_latents
         methods["logistic latents"] = LogisticRegression(standardized(latents))
+        methods["class mean latents"] = OnVectors(ClassMeanLabeler, latents)
     for name, vectors in clips.vectors.items():
         scaled = standardized(vectors)
         methods[f"nearest {name}"] = NearestVector(scaled)
@@ -149,25 +164,13 @@ def baselines(clips: LabeledClips) -> Mapping[str, Method]:
     return methods
 
 
-def _fit(shown: torch.Tensor, gold: torch.Tensor, n_way: int, query: torch.Tensor) -> FloatArray:
-    """Return the query's logits.
-
-    The weights are combinations of the shots' vectors, so only those are fitted.
-    """
-    kernel = shown @ shown.T
-    weights = torch.zeros(len(shown), n_way, dtype=shown.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=40, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        penalty = 0.5 * REGULARIZATION * (weights * (kernel @ weights)).sum()
-        total = functional.cross_entropy(kernel @ weights, gold, reduction="sum") + penalty
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    logits: FloatArray = (query @ shown.T @ weights).detach().numpy()
-    return logits
+def installed(clips: LabeledClips) -> Mapping[str, Method]:
+    """Return the labelers on embeddings of installed models, by name."""
+    methods: dict[str, Method] = {}
+    for name, vectors in clips.embeddings.items():
+        methods[f"class mean {name}"] = OnVectors(ClassMeanLabeler, vectors)
+        methods[f"logistic {name}"] = OnVectors(LogisticLabeler, vectors)
+    return methods
 
 
 def _nearest(likeness: FloatArray, episode: Episode) -> Reply:

@@ -6,7 +6,7 @@ import pytest
 
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import score
-from core.evaluation.methods import LanguageModel, baselines
+from core.evaluation.methods import LanguageModel, baselines, installed
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
@@ -43,7 +43,7 @@ def test_baselines_tell_classes_of_other_codes_apart_and_know_when_they_cannot(c
 
 
 def test_vectors_and_latents_bring_baselines_of_their_own(clips: LabeledClips) -> None:
-    by_latent = {"nearest latents", "logistic latents"}
+    by_latent = {"nearest latents", "logistic latents", "class mean latents"}
     assert {"nearest easy", "logistic easy"} | by_latent <= set(baselines(clips))
     without = replace(clips, codes=tuple(replace(one, latent=None) for one in clips.codes))
     assert not by_latent & set(baselines(without))
@@ -60,3 +60,15 @@ def test_a_language_model_answers_the_same_episodes(
         assert sorted(reply.votes) == [0, 0, 1]
         if mode == "service":
             assert reply.votes.argmax() == reply.probabilities.argmax()
+
+
+def test_labelers_on_embeddings_are_told_apart_from_what_needs_no_model(clips: LabeledClips) -> None:
+    assert not installed(clips)
+    with_model = replace(clips, embeddings={"tagger": clips.vectors["easy"]})
+    assert set(installed(with_model)) == {"class mean tagger", "logistic tagger"}
+    assert set(baselines(with_model)) == set(baselines(clips))
+    episodes = draw_episodes(with_model, 3, 2, 30, seed=0)
+    for name, method in installed(with_model).items():
+        replies = [method(with_model, episode) for episode in episodes]
+        assert all(reply.probabilities.sum() == pytest.approx(1) for reply in replies)
+        assert score(replies, episodes).accuracy == pytest.approx(1.0), name
