@@ -216,6 +216,7 @@ def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float])
 
     labeling = Labeling(runtime, LabelRequest(LIBRARY))
     labeling.setup.prepare(run)
+    _ = labeling.setup.labeler  # made once, as in label_selection: not what a batch takes
     batches = labeling.batches(place)
     with _timed(spent, "label"):
         for batch in batches:
