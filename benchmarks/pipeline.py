@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -198,16 +199,16 @@ def _tokenize_in_steps(
     """Return what tokenize_batch does with new clips, one step after another."""
     from flows.pipeline import tokenize_clips as tokenize
 
-    storage, works = runtime.readable(place), [tokenize.Work(clip) for clip in clips]
     with ExitStack() as files:
         with _timed(spent, "download"):
-            tokenize._in_threads(runtime.downloads, works, lambda work: tokenize._fetch(storage, work, files))
+            fetches = tokenize._fetch_all(runtime, runtime.readable(place), clips, files)
+        new = tokenize._new_contents(clips, fetches, lambda contents: set())
         with _timed(spent, "decode"):
-            tokenize._in_threads(runtime.decoding, works, lambda work: tokenize._decode(runtime, work))
+            decoded = list(runtime.decoding.map(partial(tokenize._decode, runtime), new))
         with _timed(spent, "encode"):
-            tokenize._encode(runtime, works)
+            outcomes = tokenize._encode_all(runtime, decoded)
     with _timed(spent, "write"):
-        tokenize._save(runtime, works, run)
+        tokenize._save(runtime, clips, outcomes, run)
 
 
 def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float]) -> None:

@@ -10,7 +10,7 @@ from flows.pipeline.labeling.canary import Canaries
 from flows.pipeline.nights.backfill import DayOutcome
 from flows.pipeline.nights.bounds import Figure
 from flows.pipeline.nights.jobs import Night
-from flows.pipeline.nights.plan import IDLE, STATES, NightPlan
+from flows.pipeline.nights.plan import IDLE_STATES, STATES, NightPlan
 from flows.pipeline.nights.preview import Preview, PromptPreview
 from flows.pipeline.nights.summary import EarlierNight, NightSummary, clips_worked, share, shift
 from flows.pipeline.runs.run import OpenRun
@@ -235,7 +235,7 @@ def _prompt(prompt: PromptPreview) -> list[str]:
 
 def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
     """The clips that are not done, what there is to do first."""
-    rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE, clip[0]))
+    rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE_STATES, clip[0]))
     return [
         {"clip": cell(uri), "state": state, "reason": cell(plan.reasons.get(uri, ""))} for uri, state in rows
     ]

@@ -1,4 +1,4 @@
-"""Which clips there are: one complete listing of a place, recorded in Postgres. No object is read."""
+"""Complete listings of places, recorded in Postgres. No object is read."""
 
 import pickle
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from flows.pipeline.storage import ObjectVersion
 from flows.pipeline.storage.uris import below, canonical
 
 GENERATED = "generated"
-"""The folder of the storage in which audio lies that was made here."""
+"""The folder of generated audio in the storage."""
 
-_PART_OBJECTS = 1_000
+_OBJECTS_PER_PART = 1_000
 _MAX_HELD_BYTES = 16 * 2**20
 
 
 def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_loss: bool = False) -> Counts:
-    """List a bucket prefix or folder; what is gone or was replaced since is marked, nothing is deleted.
+    """List a bucket prefix or folder, and mark clips that are gone or replaced. Nothing is deleted.
 
-    Raises MostClipsLost where most known clips are not listed, unless that is allowed, and RunLost where
-    another process has taken up the run that lists.
+    Raises MostClipsLost if most known clips are not listed, unless that is allowed, and RunLost if another
+    process has taken over the run.
     """
     with (
-        _to_its_end(listed_clips(runtime, place)) as listed,
+        _spooled(listed_clips(runtime, place)) as listed,
         timed("write"),
         session_scope(runtime.engine) as session,
     ):
@@ -41,11 +41,11 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
 
 
 @contextmanager
-def _to_its_end(listed: Iterator[ObjectVersion]) -> Iterator[Iterator[ObjectVersion]]:
-    """Take a listing over before it is used, so that no transaction waits for the storage."""
+def _spooled(listed: Iterator[ObjectVersion]) -> Iterator[Iterator[ObjectVersion]]:
+    """Read a listing to its end before it is used, so that no transaction waits for the storage."""
     with SpooledTemporaryFile(_MAX_HELD_BYTES) as file:
         with timed("list"):
-            while part := list(islice(listed, _PART_OBJECTS)):
+            while part := list(islice(listed, _OBJECTS_PER_PART)):
                 pickle.dump(part, file)
         file.seek(0)
         yield chain.from_iterable(_parts(file))
@@ -58,9 +58,12 @@ def _parts(file: "SpooledTemporaryFile[bytes]") -> Iterator[list[ObjectVersion]]
 
 
 def listed_clips(runtime: Runtime, place: str) -> Iterator[ObjectVersion]:
-    """What lies there, but for audio that was generated: in a bucket that also keeps results, a run would
-    take the answers of the last one for clips. Named as the place itself, it is taken."""
+    """List the objects of a place without generated audio, unless that is the place.
+
+    In a bucket that also keeps results, a run would otherwise take the answers of the last run for clips.
+    """
     generated = below(canonical(f"{runtime.settings.storage_uri}/{GENERATED}"))
-    asked_for = below(canonical(place)).startswith(generated)
     listed = runtime.storage(place).list(place)
-    return (one for one in listed if asked_for or not one.uri.startswith(generated))
+    if below(canonical(place)).startswith(generated):
+        return listed
+    return (one for one in listed if not one.uri.startswith(generated))

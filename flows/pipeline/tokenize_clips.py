@@ -1,4 +1,4 @@
-"""From objects to tokens: read, hash, decode, encode a batch of clips, and write it in one transaction.
+"""From objects to tokens: read, hash, decode and encode a batch of clips, and write it in one transaction.
 
 Nothing is read or decoded twice, and a clip that cannot be used costs one quarantine row.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.in_process import AudioInfo, AudioStream
-from core.errors import AudioRejected, ReasonCode
+from core.errors import AudioRejected
 from db.clips import (
     LABEL_STAGE,
     TOKENIZE_STAGE,
@@ -49,28 +49,42 @@ if TYPE_CHECKING:
     from core.embeddings.embedder import ClipEmbedding, EmbeddingPass
     from core.tokens.loudness import LevelMeter
 
-BATCH_BYTES = 512 * 2**20
-HELD_SECONDS = 60.0
+MAX_BATCH_BYTES = 512 * 2**20
+MAX_HELD_SECONDS = 60.0
 """Clips up to this length wait for the codec in memory; longer ones are decoded while they are encoded."""
 
 
-@dataclass
-class Work:
-    """A clip on its way through its batch."""
+@dataclass(frozen=True)
+class FetchedClip:
+    """A clip with a private copy of its bytes."""
 
     clip: ClipToTokenize
-    fetched: Fetched | None = None
-    info: AudioInfo | None = None
-    held: list[Tensor] | None = None
-    tokenized: TokenizedContent | None = None
-    rejected: AudioRejected | None = None
-    trouble: Exception | None = None
+    fetched: Fetched
+
+
+@dataclass(frozen=True)
+class DecodedClip(FetchedClip):
+    """A clip whose samples are held in memory, until they are encoded."""
+
+    info: AudioInfo
+    pieces: list[Tensor]
+
+
+@dataclass(frozen=True)
+class SameBytes:
+    """The outcome for a clip whose content has tokens already, or gets them from another clip."""
+
+    sha256: bytes
+
+
+Outcome = TokenizedContent | SameBytes | AudioRejected
 
 
 def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
-    """Clips without tokens, latent or an embedding, in uri order, cut in batches; quarantined ones wait.
+    """Return batches, in uri order, of clips without tokens, latent or an embedding and not in quarantine.
 
-    A batch has at most `size` clips and BATCH_BYTES, or is one larger clip: its objects lie on disk together.
+    A batch has at most `size` clips and MAX_BATCH_BYTES, or is one larger clip, since its objects are on disk
+    at the same time.
     """
     with session_scope(runtime.engine) as session:
         clips = clips_to_tokenize(session, selection, runtime.codec_id, runtime.embedding_model_ids)
@@ -79,14 +93,14 @@ def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> li
     for clip in clips:
         if not batches or len(batches[-1]) == size or clip.size > room:
             batches.append([])
-            room = BATCH_BYTES
+            room = MAX_BATCH_BYTES
         batches[-1].append(clip)
         room -= clip.size
     return batches
 
 
 def tokenize_uris(runtime: Runtime, uris: Iterable[str], run: RunClaim) -> None:
-    """Tokenizes what of these clips has no tokens yet; they may lie in several kinds of storage."""
+    """Tokenize the clips that have no tokens yet. The uris may be of several storages."""
     for _, together in groupby(sorted(uris), key=is_s3):
         for batch in batches_to_tokenize(runtime, set(together), runtime.settings.batch_size):
             tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run)
@@ -95,58 +109,66 @@ def tokenize_uris(runtime: Runtime, uris: Iterable[str], run: RunClaim) -> None:
 def tokenize_batch(
     runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], run: RunClaim
 ) -> Counts:
-    """Tokenizes a batch and writes it in one transaction; safe to repeat, in part or whole."""
-    return _save(runtime, _worked(runtime, storage, clips, lambda batch: _known(runtime, batch)), run)
+    """Tokenize a batch and write it in one transaction; safe to repeat, in part or whole."""
+    return _save(runtime, clips, _tokenize(runtime, storage, clips, partial(_complete, runtime)), run)
 
 
-def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Work]:
-    """What tokenizing these clips, of different bytes each, gives today; nothing is written."""
-    return _worked(runtime, storage, clips, lambda batch: set())
+def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Outcome]:
+    """Tokenize clips whose bytes all differ, without reading or writing stored tokens."""
+    return _tokenize(runtime, storage, clips, lambda contents: set())
 
 
-def _worked(
+def _tokenize(
     runtime: Runtime,
     storage: Readable,
     clips: Sequence[ClipToTokenize],
-    known: Callable[[Sequence[Work]], set[bytes]],
-) -> list[Work]:
-    """The clips as far as they come: tokenized, rejected, or of bytes that are known."""
-    batch = [Work(clip) for clip in clips]
+    find_complete: Callable[[Collection[bytes]], set[bytes]],
+) -> list[Outcome]:
     with ExitStack() as files:
         with timed("get"):
-            _in_threads(runtime.downloads, batch, lambda work: _fetch(storage, work, files))
-            _reject_troubled(runtime, storage, batch)
-        fresh = _first_of_each_content(batch, known(batch))
+            fetches = _fetch_all(runtime, storage, clips, files)
+        new = _new_contents(clips, fetches, find_complete)
         with timed("decode"):
-            _in_threads(runtime.decoding, fresh, lambda work: _decode(runtime, work))
+            decoded = list(runtime.decoding.map(partial(_decode, runtime), new))
         with runtime.device_lock(), timed("encode"):
-            _encode(runtime, [work for work in fresh if work.rejected is None])
-    _share_rejections(batch, fresh)
-    return batch
+            encoded = _encode_all(runtime, decoded)
+    by_content = {one.fetched.sha256: outcome for one, outcome in zip(new, encoded, strict=True)}
+    return [_clip_outcome(clip, fetch, by_content) for clip, fetch in zip(clips, fetches, strict=True)]
 
 
-def _in_threads(pool: ThreadPoolExecutor, batch: Sequence[Work], step: Callable[[Work], None]) -> None:
-    """One step over a batch; what is wrong with a clip is kept with it, any other error is raised."""
+def _clip_outcome(
+    clip: ClipToTokenize, fetch: Fetched | AudioRejected, by_content: Mapping[bytes, Outcome]
+) -> Outcome:
+    """Return the outcome of a clip. Equal bytes are rejected together; one of their clips gets the tokens."""
+    if isinstance(fetch, AudioRejected):
+        return fetch
+    same = SameBytes(fetch.sha256)
+    outcome = by_content.get(fetch.sha256, same)
+    return same if isinstance(outcome, TokenizedContent) and outcome.clip_id != clip.id else outcome
 
-    def guarded(work: Work) -> None:
+
+def _fetch_all(
+    runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], files: ExitStack
+) -> list[Fetched | AudioRejected]:
+    """Fetch clips. One that cannot be read is rejected if another can; otherwise the error is the run's."""
+
+    def fetch(clip: ClipToTokenize) -> Fetched | Exception:
         try:
-            step(work)
-        except AudioRejected as rejected:
-            work.rejected = rejected
+            return _retry(lambda: files.enter_context(_read(storage, clip)))
+        except (AudioRejected, StorageDenied, *OF_ONE_OBJECT) as error:
+            return error
 
-    for _ in pool.map(guarded, batch):
-        pass
-
-
-def _fetch(storage: Readable, work: Work, files: ExitStack) -> None:
-    try:
-        work.fetched = _retried(lambda: files.enter_context(_read(storage, work.clip)))
-    except (StorageDenied, *OF_ONE_OBJECT) as error:
-        work.trouble = error
+    fetches = list(runtime.downloads.map(fetch, clips))
+    errors = [(clip.uri, one) for clip, one in zip(clips, fetches, strict=True) if _is_read_error(one)]
+    if errors and not any(isinstance(one, Fetched) for one in fetches):
+        uri, error = errors[0]
+        if not _can_read_another(runtime, storage, uri):
+            raise _run_error(error, len(errors))
+    return [_rejection(one) if isinstance(one, Exception) else one for one in fetches]
 
 
-def _retried(read: Callable[[], Fetched]) -> Fetched:
-    """Read an object; try again a few times where the trouble may be its own and pass."""
+def _retry(read: Callable[[], Fetched]) -> Fetched:
+    """Read an object, in several attempts if the error may be of this object alone and pass."""
     for pause in outage.PAUSES_SECONDS:
         try:
             return read()
@@ -155,37 +177,31 @@ def _retried(read: Callable[[], Fetched]) -> Fetched:
     return read()
 
 
-def _read(storage: Readable, clip: ClipToTokenize) -> AbstractContextManager[Fetched]:
-    return storage.read(clip.uri, clip.version_token, clip.size)
+def _is_read_error(fetch: Fetched | Exception) -> TypeGuard[Exception]:
+    return not isinstance(fetch, Fetched | AudioRejected)
 
 
-def _reject_troubled(runtime: Runtime, storage: Readable, batch: Sequence[Work]) -> None:
-    """Reject clips that cannot be read where others can; raise the error where none can: it is the run's."""
-    troubled = [(work, work.trouble) for work in batch if work.trouble]
-    if not troubled:
-        return
-    read = any(work.fetched for work in batch)
-    if not read and not _may_read_another(runtime, storage, troubled[0][0].clip.uri):
-        raise _of_the_run(troubled[0][1], len(troubled))
-    for work, error in troubled:
-        work.rejected = AudioRejected(_reason(error), str(error))
-
-
-def _of_the_run(error: Exception, clips: int) -> Exception:
+def _run_error(error: Exception, clips: int) -> Exception:
     if isinstance(error, StorageDenied):
         return error
     return NothingRead(f"none of {clips} clips could be read, nor one that was read before: {error}")
 
 
-def _reason(error: Exception) -> ReasonCode:
+def _rejection(error: Exception) -> AudioRejected:
+    if isinstance(error, AudioRejected):
+        return error
     if isinstance(error, StorageDenied):
-        return "denied"
-    return "timeout" if isinstance(error, TimeoutError) else "transfer"
+        return AudioRejected("denied", str(error))
+    return AudioRejected("timeout" if isinstance(error, TimeoutError) else "transfer", str(error))
 
 
-def _may_read_another(runtime: Runtime, storage: Readable, troubled: str) -> bool:
+def _read(storage: Readable, clip: ClipToTokenize) -> AbstractContextManager[Fetched]:
+    return storage.read(clip.uri, clip.version_token, clip.size)
+
+
+def _can_read_another(runtime: Runtime, storage: Readable, unread_uri: str) -> bool:
     """Return whether a clip of the same root that was read before can still be read."""
-    root = Access.of(runtime.settings).root(troubled)
+    root = Access.of(runtime.settings).root(unread_uri)
     with session_scope(runtime.engine) as session:
         known = last_clip_read(session, root)
     try:
@@ -195,37 +211,44 @@ def _may_read_another(runtime: Runtime, storage: Readable, troubled: str) -> boo
         return False
 
 
-def _known(runtime: Runtime, batch: Sequence[Work]) -> set[bytes]:
-    """Contents with all that a batch gives: another clip, or an earlier run, had the same bytes."""
+def _complete(runtime: Runtime, contents: Collection[bytes]) -> set[bytes]:
+    """Return the contents that have tokens, latent and embeddings, of another clip or an earlier run."""
     with session_scope(runtime.engine) as session:
-        contents = {work.fetched.sha256 for work in batch if work.fetched}
-        complete = contents_with_latents(session, runtime.codec_id, contents)
+        complete = contents_with_latents(session, runtime.codec_id, set(contents))
         return contents_with_embeddings(session, runtime.embedding_model_ids, complete)
 
 
-def _first_of_each_content(batch: Sequence[Work], known: set[bytes]) -> list[Work]:
-    first: dict[bytes, Work] = {}
-    for work in batch:
-        if work.fetched and work.fetched.sha256 not in known:
-            first.setdefault(work.fetched.sha256, work)
-    return list(first.values())
+def _new_contents(
+    clips: Sequence[ClipToTokenize],
+    fetches: Sequence[Fetched | AudioRejected],
+    find_complete: Callable[[Collection[bytes]], set[bytes]],
+) -> list[FetchedClip]:
+    """Return the first clip of each content that has no tokens."""
+    first: dict[bytes, FetchedClip] = {}
+    for clip, fetch in zip(clips, fetches, strict=True):
+        if isinstance(fetch, Fetched):
+            first.setdefault(fetch.sha256, FetchedClip(clip, fetch))
+    complete = find_complete(first.keys())
+    return [fetched for content, fetched in first.items() if content not in complete]
 
 
-def _decode(runtime: Runtime, work: Work) -> None:
-    """Holds a clip of ordinary length in memory; a longer one stays in its file."""
-    assert work.fetched
-    stream = runtime.decoder.open(work.fetched.path)
-    limit = int(HELD_SECONDS * runtime.codec.config.sample_rate)
-    held: list[Tensor] = []
-    for piece in _pieces(runtime, stream):
-        held.append(piece)
-        if sum(map(len, held)) > limit:
-            return
-    work.held, work.info = held, stream.info
+def _decode(runtime: Runtime, fetched: FetchedClip) -> FetchedClip | AudioRejected:
+    """Decode a clip of ordinary length into memory; a longer one stays in its file."""
+    limit = int(MAX_HELD_SECONDS * runtime.codec.config.sample_rate)
+    pieces: list[Tensor] = []
+    try:
+        stream = runtime.decoder.open(fetched.fetched.path)
+        for piece in _resample(runtime, stream):
+            pieces.append(piece)
+            if sum(map(len, pieces)) > limit:
+                return fetched
+    except AudioRejected as rejected:
+        return rejected
+    return DecodedClip(fetched.clip, fetched.fetched, stream.info, pieces)
 
 
-def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
-    """The stream at the codec's rate, as 1-D tensors."""
+def _resample(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
+    """Yield the stream at the codec's rate, as 1-D tensors."""
     import torch
 
     from core.audio.waveform import resample_blocks
@@ -234,16 +257,13 @@ def _pieces(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
     yield from map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
 
 
-def _encode(runtime: Runtime, batch: Sequence[Work]) -> None:
-    """Encode each clip of the batch; one that the codec fails on alone is rejected."""
-    step: ModelStep[Work, TokenizedContent | AudioRejected] = ModelStep(
-        "encode", lambda some: _encoded(runtime, some), runtime.batch_limits, lambda: _encode_tone(runtime)
+def _encode_all(runtime: Runtime, decoded: Sequence[FetchedClip | AudioRejected]) -> list[Outcome]:
+    """Encode the clips that are not rejected; one that the codec fails on alone is rejected too."""
+    step: ModelStep[FetchedClip, TokenizedContent | AudioRejected] = ModelStep(
+        "encode", partial(_encode, runtime), runtime.batch_limits, lambda: _encode_tone(runtime)
     )
-    for work, outcome in zip(batch, step.run(batch), strict=True):
-        if isinstance(outcome, AudioRejected):
-            work.rejected = outcome
-        else:
-            work.tokenized = outcome
+    encoded = iter(step.run([clip for clip in decoded if isinstance(clip, FetchedClip)]))
+    return [next(encoded) if isinstance(clip, FetchedClip) else clip for clip in decoded]
 
 
 def _encode_tone(runtime: Runtime) -> None:
@@ -257,8 +277,8 @@ def _encode_tone(runtime: Runtime) -> None:
         embedder.embed([tone.numpy()])
 
 
-def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent | AudioRejected]:
-    """Return codes, levels, pooled latent and embeddings of each clip, or what is wrong with it."""
+def _encode(runtime: Runtime, batch: Sequence[FetchedClip]) -> list[TokenizedContent | AudioRejected]:
+    """Return codes, levels, pooled latent and embeddings of each clip, or why it is rejected."""
     from core.embeddings.embedder import EmbeddingPass
     from core.tokens.loudness import LevelMeter
 
@@ -267,76 +287,95 @@ def _encoded(runtime: Runtime, batch: Sequence[Work]) -> list[TokenizedContent |
     meters = [LevelMeter(span, config.block_length) for _ in batch]
     passes = [EmbeddingPass(embedder) for embedder in runtime.embedders]
     with ClipDecoder(runtime.settings.audio_limits) as decoder:
+        waveforms = [_Waveform(runtime, decoder, clip) for clip in batch]
         streams = (
-            _followed(meter.measure(_waveform(runtime, decoder, work)), passes)
-            for work, meter in zip(batch, meters, strict=True)
+            _follow(meter.measure(iter(one)), passes) for meter, one in zip(meters, waveforms, strict=True)
         )
         encoded = runtime.codec.encode_with_latents(streams)
     by_model = [one.finish() for one in passes]
     embeddings = [[one[at] for one in by_model] for at in range(len(batch))]
-    return [_outcome(runtime, *one) for one in zip(batch, encoded, meters, embeddings, strict=True)]
+    clips = zip(waveforms, encoded, meters, embeddings, strict=True)
+    return [_outcome(runtime, *one) for one in clips]
 
 
-def _followed(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass]) -> Iterator[Tensor]:
+def _follow(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass]) -> Iterator[Tensor]:
+    """Return the pieces, which the passes read on the way."""
     for one in passes:
         pieces = one.follow(pieces)
     return pieces
 
 
-def _waveform(runtime: Runtime, decoder: ClipDecoder, work: Work) -> Iterator[Tensor]:
-    """A clip's pieces, held or, for a long one, from its file; a clip that fails half-way just ends."""
-    if work.held is not None:
-        yield from work.held
-        work.held = None
-        return
-    assert work.fetched
-    try:
-        stream = decoder.open(work.fetched.path)
-        yield from _pieces(runtime, stream)
-        work.info = stream.info
-    except AudioRejected as rejected:
-        work.rejected = rejected
+class _Waveform:
+    """The samples of a clip, held in memory or, if it is long or tried again, decoded while they are read.
+
+    A clip whose decoding fails on the way just ends; then `rejected` says why.
+    """
+
+    def __init__(self, runtime: Runtime, decoder: ClipDecoder, clip: FetchedClip) -> None:
+        self._runtime, self._decoder, self.clip = runtime, decoder, clip
+        self.info = clip.info if isinstance(clip, DecodedClip) else None
+        self.rejected: AudioRejected | None = None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if isinstance(self.clip, DecodedClip) and self.clip.pieces:
+            yield from self.clip.pieces
+            self.clip.pieces.clear()  # the memory is needed for the next clips
+            return
+        try:
+            stream = self._decoder.open(self.clip.fetched.path)
+            yield from _resample(self._runtime, stream)
+            self.info = stream.info
+        except AudioRejected as rejected:
+            self.rejected = rejected
 
 
 def _outcome(
-    runtime: Runtime, work: Work, clip: EncodedClip, meter: LevelMeter, embeddings: Sequence[ClipEmbedding]
+    runtime: Runtime,
+    waveform: _Waveform,
+    encoded: EncodedClip,
+    meter: LevelMeter,
+    embeddings: Sequence[ClipEmbedding],
 ) -> TokenizedContent | AudioRejected:
-    if work.rejected is not None:
-        return work.rejected
+    if waveform.rejected is not None:
+        return waveform.rejected
     try:
-        tokenized = _tokenized(work, clip, meter.levels.tolist(), runtime.codec.config.codebook_sizes)
-        return replace(tokenized, embeddings=_content_embeddings(runtime, embeddings))
+        return _tokenized(runtime, waveform, encoded, meter, embeddings)
     except AudioRejected as rejected:
         return rejected
 
 
 def _tokenized(
-    work: Work, clip: EncodedClip, levels: list[int], codebook_sizes: Sequence[int]
+    runtime: Runtime,
+    waveform: _Waveform,
+    encoded: EncodedClip,
+    meter: LevelMeter,
+    embeddings: Sequence[ClipEmbedding],
 ) -> TokenizedContent:
-    """Return the row to store; raises AudioRejected for codes or a latent that must not be stored."""
+    """Return the row to store. Raises AudioRejected for numbers that must not be stored."""
     from core.tokens.clip_codes import check_tokens
 
-    assert work.fetched
-    assert work.info
-    semantic, acoustic1, acoustic2 = (layer.tolist() for layer in clip.codes)
-    check_tokens((semantic, acoustic1, acoustic2), clip.latent, codebook_sizes)
-    mean, deviation = clip.latent.tolist()
+    semantic, acoustic1, acoustic2 = (layer.tolist() for layer in encoded.codes)
+    check_tokens((semantic, acoustic1, acoustic2), encoded.latent, runtime.codec.config.codebook_sizes)
+    mean, deviation = encoded.latent.tolist()
+    info = waveform.info
+    assert info
     return TokenizedContent(
-        clip_id=work.clip.id,
-        sha256=work.fetched.sha256,
-        sample_rate=work.info.sample_rate,
-        channels=work.info.channels,
-        num_samples=work.info.num_samples,
-        format=work.info.format,
-        peak=work.info.peak,
+        clip_id=waveform.clip.clip.id,
+        sha256=waveform.clip.fetched.sha256,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        num_samples=info.num_samples,
+        format=info.format,
+        peak=info.peak,
         codes=(semantic, acoustic1, acoustic2),
-        levels=levels,
+        levels=meter.levels.tolist(),
         latent=(mean, deviation),
+        embeddings=_content_embeddings(runtime, embeddings),
     )
 
 
 def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -> list[ContentEmbedding]:
-    """Return the rows to store; raises AudioRejected for numbers that must not be stored."""
+    """Return the rows to store. Raises AudioRejected for numbers that must not be stored."""
     for embedding in embeddings:
         embedding.check()
     ids = runtime.embedding_model_ids if embeddings else []
@@ -351,34 +390,24 @@ def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -
     ]
 
 
-def _share_rejections(batch: Sequence[Work], fresh: Sequence[Work]) -> None:
-    """Clips of the same bytes share their fate."""
-    rejected = {work.fetched.sha256: work.rejected for work in fresh if work.fetched and work.rejected}
-    for work in batch:
-        if work.fetched and work.rejected is None:
-            work.rejected = rejected.get(work.fetched.sha256)
-
-
-def _save(runtime: Runtime, batch: Sequence[Work], run: RunClaim) -> Counts:
-    """One transaction: contents and codes, each clip's link to its content, quarantine rows."""
-    tokenized = [work.tokenized for work in batch if work.tokenized]
+def _save(
+    runtime: Runtime, clips: Sequence[ClipToTokenize], outcomes: Sequence[Outcome], run: RunClaim
+) -> Counts:
+    """Write contents and codes, the link of each clip to its content, and quarantine rows."""
+    by_clip = {clip.id: outcome for clip, outcome in zip(clips, outcomes, strict=True)}
+    tokenized = [one for one in outcomes if isinstance(one, TokenizedContent)]
+    same_bytes = {clip: one.sha256 for clip, one in by_clip.items() if isinstance(one, SameBytes)}
     rejected = [
-        Rejection(work.clip.id, work.rejected.reason, work.rejected.message)
-        for work in batch
-        if work.rejected
+        Rejection(clip, one.reason, one.message)
+        for clip, one in by_clip.items()
+        if isinstance(one, AudioRejected)
     ]
-    same_bytes = {
-        work.clip.id: work.fetched.sha256
-        for work in batch
-        if work.fetched and not work.rejected and not work.tokenized
-    }
-    codec_id = runtime.codec_id
+    new_tokens = [clip for clip, one in by_clip.items() if isinstance(one, TokenizedContent)]
     with timed("write"), run_session(runtime, run) as session:
-        save_tokens(session, codec_id, run.writes_as, tokenized)
+        save_tokens(session, runtime.codec_id, run.writes_as, tokenized)
         link_contents(session, same_bytes)
-        fresh = [work.clip.id for work in batch if work.tokenized]
-        resolve(session, TOKENIZE_STAGE, [*same_bytes, *fresh])
-        resolve(session, LABEL_STAGE, fresh)  # what was wrong with earlier tokens says nothing about new ones
+        resolve(session, TOKENIZE_STAGE, [*same_bytes, *new_tokens])
+        resolve(session, LABEL_STAGE, new_tokens)  # the old reason was about the old tokens
         quarantine_clips(session, TOKENIZE_STAGE, run.writes_as, rejected)
     add_audio(sum(one.num_samples / one.sample_rate for one in tokenized))
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)

@@ -174,7 +174,7 @@ def test_a_generation_is_verified_and_undone(speaker: Path, database: Database) 
     run = UUID(str(made["run"]))
     assert verify_run(run)["verify.passed"] == 3
     checked = {row["check"]: row["finding"] for row in json.loads(artifact("verify-run-table").data)}
-    assert checked["audio"] == "3 answers have the codes they had"
-    assert checked["files"] == "4 files have the bytes they had"
+    assert checked["audio"] == "3 answers have the same codes as stored"
+    assert checked["files"] == "4 files have the same bytes as written"
     assert undo_run(run)["undo.retracted"] == 3
     assert generated(database) == []

@@ -1,7 +1,7 @@
-"""Recognises credentials in texts that must not hold any: addresses in forms, settings, logs.
+"""Recognition of credentials in texts that must not contain any: addresses in forms, settings and logs.
 
-Flow parameters are stored and shown in clear, and so are the addresses of clips. A credential that slips
-into one of them would stay readable for ever, so it is refused at the door.
+Flow parameters and the addresses of clips are stored and shown in clear. A credential in one of them would
+stay readable forever, so it is refused at the door.
 """
 
 import re
@@ -13,10 +13,10 @@ CREDENTIAL = r"(?:AKIA|ASIA)[0-9A-Z]{16}|://[^/\s]*@|[?&]X-Amz-(?:Signature|Cred
 
 
 def refuse_credentials(text: str) -> str:
-    """`text` itself, or ValueError (which does not repeat it) when it seems to hold a credential."""
+    """Return the text. Raises ValueError, which does not repeat it, if it seems to contain a credential."""
     if re.search(CREDENTIAL, text):
         raise ValueError(
-            "this looks like it holds a credential (an access key, user:password@ or a signed URL): "
+            "this seems to contain a credential (an access key, user:password@ or a signed URL): "
             "name the place alone; credentials come from the worker's environment or role"
         )
     return text
@@ -32,14 +32,14 @@ _MASKED = (
 
 
 def mask_credentials(text: str) -> str:
-    """Any text with three stars for what seems to be a credential in it."""
+    """Replace what seems to be a credential in a text by three stars."""
     for pattern, replacement in _MASKED:
         text = pattern.sub(replacement, text)
     return text
 
 
 def mask_url(url: str) -> str:
-    """A URL without its password and its query, for people to read; three stars where it cannot be parsed."""
+    """Return a URL without its password and query, or three stars if it cannot be parsed."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -1,7 +1,7 @@
-"""What an operator sets: one frozen class, read from WORDWAVE_* in the environment.
+"""The operator's settings, read from WORDWAVE_* in the environment.
 
-Where things are, which models, what may be read, and the limits that audio must keep. What a person asks
-for in one run is a flow's parameter (flows.forms), never a setting. boto3 reads its own variables.
+They name places, models, roots that may be read, and limits on audio. The choices of one run are parameters
+of its flow (flows.forms), never settings. boto3 reads its own variables.
 """
 
 from dataclasses import fields
@@ -25,7 +25,7 @@ _LIMITS = AudioLimits()
 
 
 def _split(value: object) -> object:
-    """The entries of a comma separated list; a comma in a folder's name is written %2C in a file:// URI."""
+    """Split a comma-separated list. A comma in a folder's name is written %2C in a file:// URI."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -34,13 +34,13 @@ def _none_word(value: object) -> object:
 
 
 def _answering_with_audio(codec: str, llm: str | None) -> str | None:
-    """The mini LLM answers with labels alone, another preset with audio; a large LLM does both."""
+    """Return the default LLM for audio: the mini LLM only labels, so another preset generates."""
     return MINI_GENERATION_LLM if (codec, llm) == (MINI_CODEC, MINI_LLM) else llm
 
 
 def _known_coding(name: str) -> str:
     if name not in EXTRA_CODINGS:
-        raise ValueError(f"{name!r} is none of the codings that can be allowed: {', '.join(EXTRA_CODINGS)}")
+        raise ValueError(f"{name!r} is not an extra coding; choose from {', '.join(EXTRA_CODINGS)}")
     return name
 
 
@@ -124,20 +124,20 @@ class Settings(BaseSettings):
 
     @property
     def audio_limits(self) -> AudioLimits:
-        """The bounds that every clip must keep; the fields have the names they have there."""
+        """The limits on clips, from the settings of the same names."""
         return AudioLimits(**{field.name: getattr(self, field.name) for field in fields(AudioLimits)})
 
     def download_seconds(self, size: int | None) -> float:
-        """How long reading an object of a size may take; where it is unknown, that of the largest one."""
+        """Return the time limit for reading an object; an unknown size counts as the largest."""
         expected = self.max_bytes if size is None else min(size, self.max_bytes)
         return self.download_timeout + expected / self.min_download_rate
 
     def reading(self, *places: str) -> "Settings":
-        """These settings with more places that may be read: what a person named on the command line."""
+        """Return these settings with more places that may be read, such as those of a command line."""
         return self.model_copy(update={"read_roots": (*self.read_roots, *map(refuse_credentials, places))})
 
     def describe(self) -> dict[str, str]:
-        """Variable -> value as people may see it: passwords masked, `-` where unset."""
+        """Return the values by variable for display: passwords masked, `-` if unset."""
         return {ENV_PREFIX + name.upper(): _shown(getattr(self, name)) for name in type(self).model_fields}
 
 

@@ -1,7 +1,7 @@
-"""Labels as files for people without a database: Parquet and JSON lines, and a manifest that comes last.
+"""Label files for people without a database: Parquet and JSON lines, then a manifest.
 
-Files are named by their content: no later write changes one that a manifest names, and an export that was
-cut off is repeated over what it left, since equal rows give equal bytes.
+Files are named by their content, so that no later write changes one that a manifest names. An interrupted
+export is repeated over its files, since equal rows give equal bytes.
 """
 
 import json
@@ -23,7 +23,7 @@ from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.hashed_copy import path_of, sha256_of
 
 MANIFEST = "manifest.json"
-NAME_DIGITS = 12  # of the sha256, in hex
+NAME_HEX_DIGITS = 12  # of the sha256
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
 
@@ -39,7 +39,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """Rows as files without a name, so that no kill leaves them behind."""
+    """Rows in files without a name, so that no kill leaves them behind."""
 
     num_rows: int
     files: Mapping[str, IO[bytes]]
@@ -47,7 +47,7 @@ class LabelFiles:
 
 @contextmanager
 def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
-    """Write rows, read once and in the order they come in, to local files that last as long as the block.
+    """Write rows, in their order, to local files that last as long as the block.
 
     Raises ValueError for a number that is not finite.
     """
@@ -56,13 +56,13 @@ def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
 
 
 def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> dict[str, str]:
-    """Copy labels-<sha256>.parquet and labels-<sha256>.jsonl, then manifest.json, below runs/<run id>/.
+    """Copy labels-<sha256>.parquet and labels-<sha256>.jsonl, then manifest.json, to runs/<run id>/.
 
-    `storage` is open where results go. Return the hex sha256 of each by its name.
+    `storage` is open at the place for results. Returns the hex sha256 of each file by name.
     """
     folder, stored = f"runs/{run_id}", {}
     for kind, file in local.files.items():
-        name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_DIGITS]}.{kind}"
+        name = f"labels-{sha256_of(path_of(file)).hex()[:NAME_HEX_DIGITS]}.{kind}"
         stored[name] = storage.write(f"{folder}/{name}", path_of(file))
     stored[MANIFEST] = storage.write(f"{folder}/{MANIFEST}", _manifest(run_id, local.num_rows, stored))
     return {name: file.sha256.hex() for name, file in stored.items()}
@@ -80,7 +80,7 @@ def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes])
 
 
 def _schema() -> pa.Schema:
-    """A column for each field of LabelRow; only those that may be None are nullable."""
+    """Return a column for each field of LabelRow; only those that may be None are nullable."""
     hints = get_type_hints(LabelRow)
     kinds = {name: hint.__args__[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
     return pa.schema([pa.field(name, _TYPES[kinds[name]], kinds[name] is not hints[name]) for name in hints])
@@ -93,7 +93,7 @@ def _groups(rows: Iterable[LabelRow]) -> Iterator[list[LabelRow]]:
 
 
 def _record(row: LabelRow) -> dict[str, Any]:
-    """The row with everything that has several spellings in one of them."""
+    """Return the fields of a row in a canonical form, so that equal rows give equal bytes."""
     probabilities = dict(sorted(row.probabilities.items()))
     return {**vars(row), "probabilities": probabilities, "created_at": row.created_at.astimezone(UTC)}
 

@@ -1,4 +1,4 @@
-"""What a library version would change: beside the one in use, in the prompt of the LLM, by its canaries."""
+"""Reviews of library versions: the difference from the one in use, the prompt's size and the canaries."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,13 +24,12 @@ from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 
-MAX_NAMED = 10
-"""Labels and clips that a sentence names."""
+MAX_ITEMS_IN_SENTENCE = 10
 
 
 @dataclass(frozen=True)
 class LibraryReview:
-    """A version, how many clips show each answer, and in sentences whether to put it into use."""
+    """A version, the number of clips of each label, and sentences that help decide whether to use it."""
 
     version: LibraryVersion
     labels: Counter[str]
@@ -40,7 +39,7 @@ class LibraryReview:
 
     @property
     def sentences(self) -> list[str]:
-        """What there is to know before a night runs with it."""
+        """All sentences, to read before a night runs with the version."""
         return [self.use, *self.difference, self.fit]
 
 
@@ -59,13 +58,13 @@ def put_into_use(runtime: Runtime, library: str) -> LibraryVersion:
     """Let the bare name of NAME@VERSION mean this version. Raises ValueError for a name without a version."""
     name, version = split_library_name(library)
     if version is None:
-        raise ValueError(f"{library} is in use as it is: name the version to put into use, {name}@VERSION")
+        raise ValueError(f"{library} has no version: name the one to put into use, {name}@VERSION")
     with session_scope(runtime.engine) as session:
         return use_library(session, name, version)
 
 
 def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
-    """Return how a version differs from the one in use, or the one before it, and whether its prompt fits."""
+    """Compare a version with the one in use, or the one before it, and check whether its prompt fits."""
     with session_scope(runtime.engine) as session:
         used, other = version_in_use(session, version.name), previous_version_in_use(session, version)
         promoted = promoted_version(session, version.task, version.name)
@@ -88,8 +87,8 @@ def _use(version: LibraryVersion, used: int | None, promoted: int | None) -> str
 
 
 def difference_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
-    """Return what is shown by one version and not by the other, in sentences."""
-    before, after = _shown(old), _shown(new)
+    """Return the differences between two versions, in sentences."""
+    before, after = _by_content_and_answer(old), _by_content_and_answer(new)
     added = [row for key, row in after.items() if key not in before]
     removed = [row for key, row in before.items() if key not in after]
     relabeled = {row.content_sha256 for row in added} & {row.content_sha256 for row in removed}
@@ -98,17 +97,18 @@ def difference_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
         f"{len(removed) - len(relabeled)} removed, {len(relabeled)} with another answer, "
         f"{len(before.keys() & after.keys())} the same"
     ]
-    lines += _named("added", _without(added, relabeled)) + _named("removed", _without(removed, relabeled))
-    lines += _relabeled(removed, added, relabeled) + _label_lines(old, new)
+    lines += _clip_lines("added", _without(added, relabeled))
+    lines += _clip_lines("removed", _without(removed, relabeled))
+    lines += _relabeled_lines(removed, added, relabeled) + _label_lines(old, new)
     kept = [key for key in after if key in before]
     if kept != [key for key in before if key in after]:
-        lines.append("the clips that both have come in another order")
+        lines.append("the common clips are in another order")
     if old.task != new.task or old.instruction != new.instruction:
-        lines.append("the task or the instruction is another one")
+        lines.append("the task or the instruction changed")
     return lines
 
 
-def _shown(version: LibraryVersion) -> dict[tuple[bytes, str], LibraryDemonstration]:
+def _by_content_and_answer(version: LibraryVersion) -> dict[tuple[bytes, str], LibraryDemonstration]:
     return {(row.content_sha256, row.answer): row for row in version.demonstrations}
 
 
@@ -116,12 +116,12 @@ def _without(rows: Iterable[LibraryDemonstration], contents: set[bytes]) -> list
     return [row for row in rows if row.content_sha256 not in contents]
 
 
-def _named(what: str, rows: Sequence[LibraryDemonstration]) -> list[str]:
+def _clip_lines(heading: str, rows: Sequence[LibraryDemonstration]) -> list[str]:
     clips = [f"{row.label} ({row.uri})" if row.label else row.uri for row in rows]
-    return [f"{what}: {_list(clips)}"] if clips else []
+    return [f"{heading}: {_join(clips)}"] if clips else []
 
 
-def _relabeled(
+def _relabeled_lines(
     removed: Iterable[LibraryDemonstration], added: Iterable[LibraryDemonstration], relabeled: set[bytes]
 ) -> list[str]:
     before = {row.content_sha256: row.label or row.target_uri for row in removed}
@@ -130,26 +130,26 @@ def _relabeled(
         for row in added
         if row.content_sha256 in relabeled
     ]
-    return [f"another answer: {_list(changes)}"] if changes else []
+    return [f"another answer: {_join(changes)}"] if changes else []
 
 
 def _label_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
-    """Labels that only one version knows: a night with the other one never says them."""
+    """Return the labels that only one version has. A night with the other version never answers them."""
     if new.task != TASK or old.task != TASK:
         return []
     before, after = ({row.label_or_text for row in version.demonstrations} for version in (old, new))
-    lines = [f"new labels: {_list(sorted(after - before))}"] if after - before else []
-    return lines + ([f"labels no longer known: {_list(sorted(before - after))}"] if before - after else [])
+    lines = [f"new labels: {_join(sorted(after - before))}"] if after - before else []
+    return lines + ([f"labels no longer known: {_join(sorted(before - after))}"] if before - after else [])
 
 
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
+def _join(items: Sequence[str]) -> str:
+    hidden = len(items) - MAX_ITEMS_IN_SENTENCE
+    return ", ".join(items[:MAX_ITEMS_IN_SENTENCE]) + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if version.task != TASK:
-        return "whether its prompt fits depends on the seconds that are asked for: a run says so first"
+        return "whether its prompt fits depends on the requested seconds: a run checks that first"
     setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
     if not setup.is_prepared():
         return "whether its prompt fits is not known: its clips have no tokens of this codec yet"
@@ -159,11 +159,11 @@ def _fit(runtime: Runtime, version: LibraryVersion) -> str:
         return f"it does not fit: {error}"
     if size is None:
         return "it fits: no LLM is set, the nearest demonstration answers"
-    return f"it fits: prompts take at most {size.longest} of the {size.context} token ids that the LLM holds"
+    return f"it fits: prompts take at most {size.longest} of the LLM's {size.context} token ids"
 
 
 def canary_line(runtime: Runtime, version: LibraryVersion) -> str | None:
-    """Ask the canaries of the last night with this library; None where no night had any."""
+    """Label the canaries of the last night with this library and return the result, None without any."""
     if version.task != TASK:
         return None
     request, canaries = _nightly_request(runtime, version)
@@ -172,26 +172,26 @@ def canary_line(runtime: Runtime, version: LibraryVersion) -> str | None:
     try:
         return _ask(Canaries(LabelingSetup(runtime, request), canaries))
     except (CoreError, LibraryNotFound) as error:
-        return f"canaries cannot be asked: {error}"
+        return f"canaries cannot be labeled: {error}"
 
 
 def _ask(canaries: Canaries) -> str:
     if not canaries.is_prepared():
-        return f"canaries of {canaries.name} have no tokens of this codec yet: the next night asks them"
+        return f"canaries of {canaries.name} have no tokens of this codec yet: the next night labels them"
     counts = sum((canaries.ask_batch(batch) for batch in canaries.batches()), Counts())
     share = counts["right"] / counts["asked"]
     return (
         f"{counts['right']} of {counts['asked']} canaries of {canaries.name} are answered right "
-        f"({share:.0%}), at least {canaries.least_accuracy:.0%} are asked for"
+        f"({share:.0%}), at least {canaries.least_accuracy:.0%} are required"
     )
 
 
 def _nightly_request(runtime: Runtime, version: LibraryVersion) -> tuple[LabelRequest, CanaryRequest | None]:
-    """How the last night asked with this library, as if it had been this version."""
+    """Return the requests of the last night with this library, for this version."""
     with session_scope(runtime.engine) as session:
-        asked = latest_parameters(session, "nightly-labeling", version.name) or {}
-    known = {field.name for field in fields(LabelRequest)} & asked.keys()
-    request = LabelRequest(**{name: asked[name] for name in known} | {"library": name_of(version)})
-    if not asked.get("canary_library"):
+        parameters = latest_parameters(session, "nightly-labeling", version.name) or {}
+    known = {field.name for field in fields(LabelRequest)} & parameters.keys()
+    request = LabelRequest(**{name: parameters[name] for name in known} | {"library": name_of(version)})
+    if not parameters.get("canary_library"):
         return request, None
-    return request, CanaryRequest(asked["canary_library"], asked["least_canary_accuracy"])
+    return request, CanaryRequest(parameters["canary_library"], parameters["least_canary_accuracy"])

@@ -1,4 +1,4 @@
-"""What a person or a program reads of a labelled place: one row per clip, in listing order."""
+"""Reports of a labeled place for people and programs: one row per clip, in listing order."""
 
 import heapq
 import math
@@ -18,13 +18,12 @@ from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.resources import Runtime
 
-AT_A_TIME = 1_000
-"""Clips whose answers are read together."""
+CLIPS_PER_QUERY = 1_000
 
 
 @dataclass(frozen=True)
 class ClipAnswer:
-    """A clip's answer, or why it has none."""
+    """A clip's answer, or the reason why it has none."""
 
     uri: str
     status: Literal["labeled", "uncertain", "quarantined", "pending"]
@@ -33,9 +32,9 @@ class ClipAnswer:
 
 
 class ClipAnswers:
-    """Every selected current clip: answered by this request, quarantined, or waiting for its tokens.
+    """The selected current clips in listing order: answered by this request, quarantined or pending.
 
-    In listing order, a few read at a time: there may be more answers than memory should hold.
+    They are read in parts, since all answers may not fit in memory.
     """
 
     def __init__(self, labeling: Labeling, selection: Selection) -> None:
@@ -52,13 +51,13 @@ class ClipAnswers:
         return self._read(self._uris)
 
     def least_sure(self, count: int) -> list[ClipAnswer]:
-        """At most so many: clips without an answer, then those of the smallest margins."""
+        """Return up to `count` clips: those without an answer, then those with the smallest margins."""
         margins = self._labeling.margins(self._selection)
         return list(self._read(heapq.nsmallest(count, self._uris, lambda uri: margins.get(uri, -math.inf))))
 
     def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
-        for start in range(0, len(uris), AT_A_TIME):
-            some = uris[start : start + AT_A_TIME]
+        for start in range(0, len(uris), CLIPS_PER_QUERY):
+            some = uris[start : start + CLIPS_PER_QUERY]
             answers = {answer.uri: answer for answer in self._labeling.answers(set(some))}
             for uri in some:
                 yield self._clip_answer(uri, answers.get(uri))
@@ -71,13 +70,13 @@ class ClipAnswers:
 
 
 def quarantined(runtime: Runtime, selection: Selection) -> list[QuarantinedClip]:
-    """The selected clips that wait for replay."""
+    """Return the selected clips that wait for replay."""
     with session_scope(runtime.engine) as session:
         return open_quarantine(session, selection)
 
 
 def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
-    """Rows of the JSON form: uri, label, probability, margin, status, then what explains them."""
+    """Yield rows for JSON: uri, label, probability, margin and status, then labeler, baselines or reason."""
     for clip in answers:
         row: dict[str, object] = {"uri": clip.uri, "label": None, "probability": None, "margin": None}
         if clip.answer:
@@ -95,17 +94,17 @@ def json_rows(answers: Iterable[ClipAnswer]) -> Iterator[dict[str, object]]:
 
 
 def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
-    """The same for people: columns, the clip's name last since it may be long."""
+    """Yield the lines of a table. The uri comes last, since it may be long."""
     yield f"{'label':<16}{'probability':>11}{'margin':>8}  {'status':<12} clip"
     for clip in answers:
-        shown = f"{clip.answer.probability:>11.3f}{clip.answer.margin:>8.3f}" if clip.answer else f"{'':>19}"
+        numbers = f"{clip.answer.probability:>11.3f}{clip.answer.margin:>8.3f}" if clip.answer else " " * 19
         label = clip.answer.label if clip.answer else "-"
         status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
-        yield printable(f"{label:<16}{shown}  {status:<12} {clip.uri}")
+        yield printable(f"{label:<16}{numbers}  {status:<12} {clip.uri}")
 
 
 def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
-    """Yield a table of the libraries; the version in use is the one that the bare name means."""
+    """Yield a table of the library versions. A bare name means the version in use."""
     yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
     for one in versions:
         used = "in use" if one.is_in_use else ""
@@ -114,7 +113,7 @@ def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
 
 
 def review_lines(reviewed: LibraryReview) -> Iterator[str]:
-    """Yield what there is to know of a version, then its clips in prompt order."""
+    """Yield the sentences of a review, then the labels and clips of the version in prompt order."""
     yield from reviewed.sentences
     yield ""
     for label, clips in reviewed.labels.most_common():
@@ -125,7 +124,7 @@ def review_lines(reviewed: LibraryReview) -> Iterator[str]:
 
 
 def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:
-    """Say what a recheck will read again, before it begins."""
+    """Yield what a recheck will read again, before it begins."""
     contents, size = sum(found.contents for found in suspects), sum(found.size for found in suspects)
     yield f"{contents} contents ({size / 1e6:.1f} MB) are suspect and will be read again"
     for found in suspects:

@@ -1,4 +1,4 @@
-"""Answers as files under the run's prefix; the same answers are never written twice to one place."""
+"""Exports of answers to files under the run's prefix. Equal answers are never written twice."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from flows.pipeline.labeling.export_files import LabelFiles
 
 Rows = Callable[[Session], Iterable[LabelRow]]
-"""Reads the rows to write, in uri order; it is called twice in one snapshot of the database."""
+"""Returns the rows to write, in uri order. It is called twice in one snapshot of the database."""
 
 
 @dataclass(frozen=True)
 class _Selected:
-    """The rows of one snapshot: their key, the export that has them, else their files."""
+    """The rows of one snapshot: their key, and the export that has them or their files."""
 
     key: bytes
     done: Export | None
@@ -37,9 +37,9 @@ class _Selected:
 def write_export(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
     """Write the rows as Parquet and JSON lines, the manifest last.
 
-    `run.manifest` names the manifest: the new one, or that of the export that has these very rows. Where
-    files of that one are missing or changed, all are written again in their place. No transaction is open
-    while the store is asked.
+    `run.manifest` is the new manifest, or that of the export that has the same rows. If files of that export
+    are missing or changed, all are written again in their place. No transaction is open during requests to
+    the store.
     """
     storage_uri = runtime.settings.storage_uri
     storage = runtime.storage(storage_uri)
@@ -53,7 +53,7 @@ def write_export(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
         assert selected.files
         from flows.pipeline.labeling.export_files import MANIFEST, store_files
 
-        # in a transaction of its own: another process may have begun the same export since the snapshot
+        # its own transaction: another process may have begun the same export since the snapshot
         uri = f"{canonical(storage_uri)}/runs/{run.id}/{MANIFEST}"
         new = Export(selected.key, run.id, uri, selected.files.num_rows)
         with run_session(runtime, run.claim) as session:
@@ -66,7 +66,7 @@ def write_export(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
 
 
 def is_exported(runtime: Runtime, rows: Rows) -> bool:
-    """Whether an export has these very rows, and its files are there."""
+    """Return whether an export has the same rows, and its files are intact."""
     settings = runtime.settings
     with session_scope(runtime.engine) as session:
         done = find_export(session, _selection_key(settings.storage_uri, rows(session)))
@@ -78,7 +78,7 @@ def _is_there(storage: Storage, export: Export) -> bool:
 
 
 def _select(runtime: Runtime, rows: Rows, local: ExitStack, *, again: bool = False) -> _Selected:
-    """Read the rows in one snapshot: what is hashed is what is written, whoever labels meanwhile."""
+    """Read the rows in one snapshot: what is hashed is what is written, even during other runs."""
     with session_scope(runtime.engine) as session:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         key = _selection_key(runtime.settings.storage_uri, rows(session))
@@ -91,7 +91,7 @@ def _select(runtime: Runtime, rows: Rows, local: ExitStack, *, again: bool = Fal
 
 
 def _selection_key(storage_uri: str, rows: Iterable[LabelRow]) -> bytes:
-    """Names an export: where it goes, its rows and the version of their form."""
+    """Return the key of an export, made of its place, its rows and the version of their format."""
     digest = hashlib.sha256(f"labels {SCHEMA_VERSION} {storage_uri}\n".encode())
     for row in rows:
         digest.update(f"{row}\n".encode())

@@ -1,4 +1,4 @@
-"""One answer as it is exported, whatever the form of the file."""
+"""An exported answer, in any file format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Ends the sessions that analysts leave running: each timeout that the server has is theirs to change."""
+"""A watchdog that ends overdue sessions of analysts, who can change every timeout of the server."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Is everything in place? Each check says what it found and, where it failed, what to do."""
+"""Checks of the installation: versions, database, storage, models and device."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ PROBE = "doctor/probe"
 
 
 def examine(settings: Settings, further: Mapping[str, tuple[Examination, str]]) -> Iterator[Check]:
-    """Examine versions, database, storage, models, device and whatever is further given, each by itself."""
+    """Yield the result of each check, those of this module and `further` ones."""
     runtime = Runtime(settings)
     try:
         for name, (examination, remedy) in {**EXAMINATIONS, **further}.items():
@@ -42,15 +42,16 @@ def examine(settings: Settings, further: Mapping[str, tuple[Examination, str]]) 
 
 
 def _versions(runtime: Runtime) -> str:
-    """What is installed is what the package asks for."""
-    asked = [Requirement(line) for line in requires("wordwave") or ()]
-    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    """Check that the installed packages are those that the project requires."""
+    declared = [Requirement(line) for line in requires("wordwave") or ()]
+    needed = [one for one in declared if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = [
         f"{one} is {version(one.name)}" for one in needed if not one.specifier.contains(version(one.name))
     ]
     if wrong:
-        raise ValueError(f"{len(wrong)} packages are not of the asked version: {', '.join(wrong)}")
-    return f"wordwave {code_version()} on Python {platform.python_version()}, {len(needed)} packages as asked"
+        raise ValueError(f"{len(wrong)} packages do not have the required version: {', '.join(wrong)}")
+    python = platform.python_version()
+    return f"wordwave {code_version()} on Python {python}, {len(needed)} packages as required"
 
 
 def _database(runtime: Runtime) -> str:
@@ -63,7 +64,7 @@ def _database(runtime: Runtime) -> str:
 
 
 def _clock(runtime: Runtime) -> str:
-    """Days and leases are wrong where machines disagree about the time."""
+    """Compare the clock with the database's: days and leases depend on both."""
     with session_scope(runtime.engine) as session:
         there = session.scalars(select(func.clock_timestamp())).one()
     apart = abs((datetime.now(UTC) - there).total_seconds())
@@ -110,7 +111,7 @@ def _storage(runtime: Runtime) -> str:
 
 
 def _readable(runtime: Runtime) -> str:
-    """Each place that flows may read can be listed."""
+    """Check that each place that flows may read can be listed."""
     roots = runtime.settings.read_roots
     for root in roots:
         try:
@@ -167,7 +168,7 @@ def _device(runtime: Runtime) -> str:
 
 
 def _decoder(_: Runtime) -> str:
-    """One clip decodes, behind the walls that this kernel has."""
+    """Decode a clip in the sandbox that this kernel offers."""
     with NamedTemporaryFile(suffix=".wav") as file, ClipDecoder() as decoder:
         soundfile.write(file.name, np.sin(np.arange(16_000)), 16_000)
         for _block in decoder.open(file.name):
@@ -183,7 +184,7 @@ def _decoder(_: Runtime) -> str:
 
 
 def _libraries(_: Runtime) -> str:
-    """What is compiled into wheels, which no audit of packages sees."""
+    """Describe the libraries that are compiled into wheels, which no audit of packages sees."""
     return describe_vendored()
 
 

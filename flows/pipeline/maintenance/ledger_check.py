@@ -1,7 +1,7 @@
-"""Whether tables, view and stored files agree with each other: nothing lost, doubled, torn or wrong.
+"""Consistency of tables, view and stored files: nothing lost, doubled, torn or wrong.
 
-The definitions are worked out here in plain Python, from the rows alone, so that a query of the flows that is
-wrong does not confirm itself.
+The definitions are implemented here again in plain Python, from the rows alone, so that a wrong query of the
+flows cannot confirm itself.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Generations = Mapping[tuple[str, str], ModelSet]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it was promised."""
+    """A broken promise."""
 
     kind: Kind
     what: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def check_ledger(ledger: Ledger, storage: Storage, results: str) -> list[Finding]:
-    """Return what holds at no moment, whatever was interrupted."""
+    """Return the findings that must never occur, whatever was interrupted."""
     return [
         *_doubled(ledger),
         *_answered_twice_differently(ledger),
@@ -58,7 +58,7 @@ def check_settled(
 
 
 def check_contents(ledger: Ledger, sha256s: Mapping[str, bytes]) -> list[Finding]:
-    """Return clips whose stored digest is not that of the bytes that were put under their uri."""
+    """Return clips whose stored digest is not that of the bytes at their uri."""
     return [
         Finding("wrong", f"{clip['uri']} has the digest of other bytes")
         for clip in ledger.current
@@ -68,7 +68,7 @@ def check_contents(ledger: Ledger, sha256s: Mapping[str, bytes]) -> list[Finding
 
 
 def _doubled(ledger: Ledger) -> Iterator[Finding]:
-    """Unique indexes say so too; this reads what is stored."""
+    """Yield doubled rows. Unique indexes forbid them too, but this reads what is stored."""
     keys = {
         "standing answers of work key {}": [row["work_key"].hex() for row in ledger.standing],
         "current versions of {}": [row["uri"] for row in ledger.current],
@@ -94,7 +94,7 @@ _LABEL_KEY = ("uri", "task", "library")
 
 
 def _wrong_current_answers(ledger: Ledger) -> Iterator[Finding]:
-    """Compare the analysts' view with what the definition of a current answer gives."""
+    """Compare the analysts' view with the definition of a current answer."""
     shown = {(*(row[name] for name in _LABEL_KEY), row["label"], row["run"]) for row in ledger.labels}
     expected = {
         (uri, answer["task"], answer["library"], answer["label"], answer["run_id"])
@@ -173,7 +173,7 @@ def _untrue_manifests(ledger: Ledger, files: Mapping[str, bytes]) -> Iterator[Fi
 
 
 def _digests(export: Row, manifest: bytes) -> set[str]:
-    """Return the digests of a row but for the manifest's own, which rows of former versions do not have."""
+    """Return the digests of a row without that of the manifest, which rows of earlier versions lack."""
     return set(export["sha256s"].values()) - {hashlib.sha256(manifest).hexdigest()}
 
 

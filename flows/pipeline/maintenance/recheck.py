@@ -1,4 +1,4 @@
-"""Contents that were read before today's checks are read again; what came of wrong audio is redone."""
+"""Rechecks of contents that were read before today's checks existed; results of wrong audio are redone."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A suspect and what reading it again gave: `info`, or why it was rejected."""
+    """A suspect and the result of reading it again: `info`, or why it was rejected."""
 
     suspect: Suspect
     sha256: bytes | None = None
@@ -53,9 +53,10 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """Decoding is exact: audio that has the length and peak it had is the audio it was.
+        """The verdict on the stored content. Decoding is exact: equal length and peak mean equal audio.
 
-        A reason that the outside decides says nothing about the bytes: the clip is left for the next recheck.
+        A reason from outside, such as denied access, says nothing about the bytes, so the clip is left for
+        the next recheck.
         """
         if self.sha256 is None or (self.rejected and self.rejected.reason in PASSING_REASONS):
             return "left"
@@ -69,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Recheck:
-    """A recheck: what its retracted answers had been asked, and the libraries that show a refused clip."""
+    """A recheck, its retracted answers and the libraries that show a refused clip."""
 
     run: OpenRun
     past_answers: set[PastAnswer] = field(default_factory=set)
@@ -85,9 +86,9 @@ def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
 def recheck_place(
     runtime: Runtime, prefix: str, run_batches: BatchRunner, *, flow_run_id: str | None = None
 ) -> Recheck:
-    """Read the suspect contents of a place again, retract what came of wrong audio and redo it.
+    """Read the suspect contents of a place again, retract the results of wrong audio and redo them.
 
-    Each content is settled in its batch's transaction: after a kill, the next recheck goes on where it was.
+    Each batch settles its contents in one transaction: after a kill, the next recheck continues there.
     """
     place = canonical(prefix)
     with recorded_run(runtime, RECHECK, place, {}, flow_run_id=flow_run_id) as run:
@@ -136,7 +137,7 @@ def _read_again(runtime: Runtime, storage: Readable, suspect: Suspect) -> Findin
 
 
 def _retract(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], recheck: Recheck) -> int:
-    """Retract answers about wrong audio, and of libraries that show audio which was read in part."""
+    """Retract answers about wrong audio, and those of libraries that show audio which was read in part."""
     changed, run_id = _contents(by_verdict["changed"]), recheck.run.id
     wrong = changed | _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
     return retract_about(session, wrong, run_id) + retract_shown(session, changed, run_id)
@@ -149,9 +150,9 @@ def _restate(session: Session, changed: Iterable[Finding]) -> None:
 
 
 def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], run_id: UUID) -> set[str]:
-    """Take contents that are refused or never were theirs from their clips; return libraries that show one.
+    """Unlink refused and damaged contents from their clips; return the libraries that show one.
 
-    Those keep the tokens: a frozen library cannot do without, and a person has to import it again.
+    Such contents keep their tokens: a frozen library needs them until a person imports it again.
     """
     why = {one.suspect.content_sha256: one.rejected for one in by_verdict["refused"] if one.rejected}
     quarantine(session, TOKENIZE_STAGE, run_id, why)
@@ -167,16 +168,16 @@ def _contents(findings: Iterable[Finding]) -> set[bytes]:
 
 
 def _answer_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
-    """Ask again what the retracted answers by the models of the settings had been asked."""
-    asked: defaultdict[LabelRequest, set[str]] = defaultdict(set)
+    """Repeat the requests of the retracted answers, those by the models of the settings."""
+    requests: defaultdict[LabelRequest, set[str]] = defaultdict(set)
     for answer in recheck.past_answers:
-        asked[_request(answer)].add(answer.uri)
-    for request, uris in asked.items():
+        requests[_request(answer)].add(answer.uri)
+    for request, uris in requests.items():
         label_selection(Labeling(runtime, request), uris, recheck.run, run_batches)
 
 
 def _request(answer: PastAnswer) -> LabelRequest:
-    """Return what the run asked, of the library version that answered."""
+    """Return the request of a past answer, with the library version that answered."""
     names = {one.name for one in fields(LabelRequest)}
     known: dict[str, Any] = {name: value for name, value in answer.parameters if name in names}
     return LabelRequest(**(known | {"library": answer.library}))

@@ -1,4 +1,4 @@
-"""Quarantined clips get another try: after a fix outside, or with other limits."""
+"""Replay of quarantined clips, after a fix elsewhere or with other limits."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ KIND = "replay-quarantine"
 
 @dataclass(frozen=True)
 class Replay:
-    """A finished run and the clips that it tried again."""
+    """A finished run and the clips that it replayed."""
 
     run: OpenRun
     uris: set[str]
@@ -34,8 +34,8 @@ def replay_place(
 ) -> Replay:
     """Tokenize the quarantined clips of a place again, those of some reasons or all.
 
-    The place is listed first, so that what was repaired since is read as it is now. Open rows are closed and
-    stay as history; a clip that still cannot be used gets a new one. Raises MostClipsLost as a night does.
+    The place is listed first, so that repaired objects are read. Open rows are closed and stay as history; a
+    clip that still cannot be used gets a new row. Raises MostClipsLost as a night does.
     """
     place = canonical(prefix)
     parameters = {"reasons": sorted(reasons)}
@@ -49,7 +49,7 @@ def replay_place(
 
 
 def reopen(runtime: Runtime, place: str, reasons: Collection[str], run: RunClaim) -> None:
-    """Close the open rows of a place, for some reasons or all, which lets their stages try again."""
+    """Close the open rows of a place, those of some reasons or all, so that their stages try again."""
     chosen = _chosen(runtime, place, reasons)
     with run_session(runtime, run) as session:
         for stage in {row.stage for row in chosen}:

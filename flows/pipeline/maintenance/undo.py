@@ -1,4 +1,4 @@
-"""A run's answers are taken back, or an undoing is; rows stay, and what they say of themselves changes."""
+"""Retraction of a run's answers, and its reversal. No rows are deleted."""
 
 from uuid import UUID
 
@@ -16,11 +16,11 @@ KIND = "undo-run"
 
 
 def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> OpenRun:
-    """Retracts the standing answers of a run: current answers are what they were before it.
+    """Retract the standing answers of a run, so that current answers are what they were before it.
 
-    Undoing an undo-run lets the answers stand again, except for work that was answered anew meanwhile. The
-    run's partition is held, so a run under way is not undone. Raises RunNotFound, PartitionBusy, and
-    ValueError for a run that wrote no answers.
+    Undoing an undo-run restores the answers, except for work that was answered again in between. The run's
+    partition is held, so a run under way is not undone. Raises RunNotFound, PartitionBusy, and ValueError for
+    a run that wrote no answers.
     """
     with session_scope(runtime.engine) as session:
         answered, restores = _answered(session, run_id)
@@ -31,7 +31,7 @@ def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> O
 
 
 def _answered(session: Session, run_id: UUID) -> tuple[RecordedRun, bool]:
-    """The run whose answers are meant, and whether they are to stand again: an undoing names another run."""
+    """Return the run that wrote the answers, and whether to restore them: an undo-run names another run."""
     run, restores = get_run(session, run_id), False
     if "night" in run.parameters:  # a shard, whose answers are its night's
         run = get_run(session, UUID(run.parameters["night"]))

@@ -1,4 +1,4 @@
-"""From one codec or LLM to the next: both answer side by side, one step switches, another prunes."""
+"""Upgrades of codec or LLM: both model sets answer, one step switches between them, another prunes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +34,7 @@ from flows.pipeline.storage.uris import canonical
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the generation in use and the new one say of the clips that both answered."""
+    """The answers of the model set in use and of the new one, for clips that both answered."""
 
     old: str
     new: str
@@ -53,10 +53,10 @@ def upgrade(
     *,
     flow_run_id: str | None = None,
 ) -> tuple[Comparison | None, OpenRun]:
-    """Answers the listed clips of a place by the models of the settings, while the current answers stay so.
+    """Answer the listed clips of a place with the models of the settings, without changing current answers.
 
-    Demonstrations are tokenized first, then the clips. The generation in use is promoted, where none was, so
-    that nothing switches by itself. None where no other generation ever answered for the library.
+    Demonstrations are tokenized first, then the clips. If no model set is promoted, the one in use is, so
+    that nothing switches by itself. The comparison is None if no other model set answered for the library.
     """
     place = canonical(prefix)
     recorded = recorded_run(
@@ -87,7 +87,7 @@ def generation(labeling: Labeling) -> ModelSet:
 
 
 def _keep_current(runtime: Runtime, labeling: Labeling) -> ModelSet | None:
-    """The generation whose answers are current, promoted if it was not yet."""
+    """Return the model set whose answers are current, and promote it if it was not yet."""
     new, name = generation(labeling), labeling.setup.library.name
     with session_scope(runtime.engine) as session:
         current = promoted_model_set(session, TASK, name)
@@ -109,7 +109,7 @@ def _compare(runtime: Runtime, labeling: Labeling, place: str, old: ModelSet) ->
 
 @dataclass(frozen=True)
 class Switch:
-    """Which generation's answers were the current ones, and which are now."""
+    """The model sets whose answers were and are the current ones."""
 
     before: str
     now: str
@@ -118,10 +118,9 @@ class Switch:
 def promote_models(
     runtime: Runtime, library: str, *, flow_run_id: str | None = None
 ) -> tuple[Switch, OpenRun]:
-    """Make the answers of the library version by the models of the settings the current ones.
+    """Make the answers of a library version by the models of the settings the current ones.
 
-    The version is in use from then on, too. Raises ValueError where there is no such answer: analysts would
-    see none.
+    The version is put into use too. Raises ValueError if there is no such answer: analysts would see none.
     """
     labeling = Labeling(runtime, LabelRequest(library))
     name = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
@@ -146,10 +145,10 @@ def _switch(session: Session, labeling: Labeling) -> Switch:
 
 
 def prune(runtime: Runtime, codec: str) -> OpenRun:
-    """Deletes the codes and latents of a codec, given by the beginning of its fingerprint; answers stay.
+    """Delete the codes and latents of a codec, given by the start of its fingerprint. Answers stay.
 
-    Done as the database's owner: the flows' role deletes nothing. Raises ValueError for the codec of the
-    settings, for one whose answers are promoted, and where not exactly one codec is meant.
+    This connects as the database's owner, since the flows' role cannot delete. Raises ValueError for the
+    codec of the settings, for one whose answers are promoted, and unless exactly one codec matches.
     """
     with recorded_run(runtime, "prune-tokens", codec, {"codec": codec}) as run:
         codec_id = _unused_codec(runtime, codec)

@@ -1,6 +1,6 @@
-"""The C libraries that wheels carry, and what is publicly known against them.
+"""The C libraries in wheels, and published advisories against them.
 
-`make audit` asks about Python packages; what is compiled into them is in no such list.
+`make audit` checks Python packages, but not what is compiled into them.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ from db.embedded.host import INSTALL_FOLDER, WHEEL_NAME
 
 @dataclass(frozen=True)
 class Vendored:
-    """A C library, the wheel that carries it, and how to learn its version."""
+    """A C library, its wheel, and the function that reads its version."""
 
     name: str
     wheel: str
@@ -27,7 +27,7 @@ class Vendored:
 
 @dataclass(frozen=True)
 class Advisory:
-    """A published weakness of some versions of a library, and what protects from it here."""
+    """A published weakness of some versions of a library, and the protection against it here."""
 
     library: str
     versions: str
@@ -59,8 +59,8 @@ def _postgres() -> str:
     assert spec
     assert spec.submodule_search_locations
     binary = Path(spec.submodule_search_locations[0]).parent / INSTALL_FOLDER / "bin" / "postgres"
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    return said.split()[-1]
+    output = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    return output.split()[-1]
 
 
 def _libpq() -> str:
@@ -103,17 +103,17 @@ ADVISORIES = (
 
 
 def installed() -> dict[str, str]:
-    """The version of each library that is installed, by name."""
+    """Return the version of each installed library by name."""
     return {one.name: one.read_version() for one in VENDORED if find_spec(_module(one.wheel))}
 
 
 def known_against(versions: dict[str, str]) -> list[Advisory]:
-    """The advisories that name these versions."""
+    """Return the advisories against these versions."""
     return [one for one in ADVISORIES if _affects(one, versions.get(one.library))]
 
 
 def describe() -> str:
-    """One line: libraries with their versions and wheels, then what is known against them."""
+    """Return one line: libraries with their versions and wheels, then the advisories."""
     versions = installed()
     wheels = {one.name: one.wheel for one in VENDORED}
     found = [f"{name} {number} ({wheels[name]} {version(wheels[name])})" for name, number in versions.items()]

@@ -1,4 +1,4 @@
-"""Does what a run wrote come out again? Its codes, answers and files, looked at anew; nothing is changed."""
+"""Verification of a run: codes, answers and files are computed or read again. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from db.run_outputs import (
     sample_tokens,
 )
 from db.runs import RecordedRun, get_run
-from db.tokens import get_token_sequences
+from db.tokens import TokenizedContent, get_token_sequences
 from flows.pipeline.generation.denoise import generating_of
 from flows.pipeline.generation.generate import Asked, in_batches
 from flows.pipeline.generation.request import AudioRequest
@@ -35,20 +35,21 @@ from flows.pipeline.runs.run import OpenRun, recorded_run
 from flows.pipeline.runtime.language_model import model_directory
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Storage, Stored
-from flows.pipeline.storage.damage import Damage, damage
+from flows.pipeline.storage.damage import Damage, find_damage
 from flows.pipeline.storage.uris import is_s3
 from flows.pipeline.stored_codes import clip_codes
-from flows.pipeline.tokenize_clips import Work, encode_again
+from flows.pipeline.tokenize_clips import Outcome, encode_again
 
 if TYPE_CHECKING:
     from core.in_context.labelers import Prediction
     from core.tokens.clip_codes import AudioCodes
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
-"""How far a probability may be from the stored one: other batches round otherwise."""
-NAMED = 3
-"""So many of what differs are named in a finding."""
+"""The allowed difference from a stored probability: other batches round differently."""
+MAX_NAMES_IN_FINDING = 3
 
+
+WORK_KEY_CHANGED = "the work key changed: this version builds the prompt differently"
 
 KIND = "verify-run"
 
@@ -56,7 +57,7 @@ KIND = "verify-run"
 def verify_run(
     runtime: Runtime, run_id: UUID, sample: int, *, flow_run_id: str | None = None
 ) -> tuple[list[Check], OpenRun]:
-    """Verifies a run as a run of its own; raises RunNotFound, and ValueError for a run that wrote nothing."""
+    """Verify a run as a run of its own. Raises RunNotFound, and ValueError for a run that wrote nothing."""
     parameters = {"run": str(run_id), "sample": sample}
     with recorded_run(runtime, KIND, str(run_id), parameters, flow_run_id=flow_run_id) as run:
         checks = list(verify(runtime, run_id, sample))
@@ -65,7 +66,7 @@ def verify_run(
 
 
 def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
-    """Models, then up to `sample` clips encoded and answered again, then every written file, read again."""
+    """Check the models, then encode and answer up to `sample` clips again, then read every written file."""
     with session_scope(runtime.engine) as session:
         run = get_run(session, run_id)
         tokens = sample_tokens(session, run_id, sample)
@@ -73,7 +74,10 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
         audio = sample_audio(session, run_id, sample)
         files = get_file_digests(session, run_id)
     if not (tokens or answers or audio or files):
-        raise ValueError(f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there")
+        raise ValueError(
+            f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there: "
+            "name another run"
+        )
     models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
     yield models
     if models.passed and tokens:
@@ -91,11 +95,11 @@ MODELS_REMEDY = (
 )
 CODES_REMEDY = "check that this machine computes as the other did (WORDWAVE_DEVICE, versions of torch)"
 ANSWERS_REMEDY = (
-    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run takes back"
+    "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run retracts the answers"
 )
 AUDIO_REMEDY = (
     "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE (in half precision another "
-    "batch may be said otherwise); undo-run takes back"
+    "batch may give other audio); undo-run retracts the answers"
 )
 FILES_REMEDY = (
     "somebody removed or replaced them: run {kind} again with the same parameters, which writes them again"
@@ -108,28 +112,28 @@ def _models(
     answers: Sequence[AnswerSample],
     audio: Sequence[AudioSample],
 ) -> str:
-    """The models of the settings, hashed from their files, are the ones of the rows."""
+    """Check that the models of the settings, hashed from their files, are those of the rows."""
     codec, settings = runtime.codec.fingerprint, runtime.settings
     used = {row.codec for row in tokens} | {row.codec for row in answers} | {row.codec for row in audio}
     if others := used - {codec}:
         raise ValueError(f"the run used codec {_short(others)}, {settings.codec} is {codec[:12]}")
-    said = [f"codec {codec[:12]}"]
+    models = [f"codec {codec[:12]}"]
     if answers or not audio:
-        said.append(_llm(runtime, settings.llm, {str(row.llm) for row in answers}))
+        models.append(_llm(runtime, settings.llm, {str(row.llm) for row in answers}))
     if audio:
-        said.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
-    return ", ".join(said)
+        models.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
+    return ", ".join(models)
 
 
-def _llm(runtime: Runtime, name: str | None, asked: set[str]) -> str:
-    """Hashed from its files, it is the one that was asked."""
+def _llm(runtime: Runtime, name: str | None, used: set[str]) -> str:
+    """Check that an LLM, hashed from its files, is the one that the run used."""
     found = None
     if name is not None:
         from core.llama.files import model_fingerprint
 
         found = model_fingerprint(model_directory(name), runtime.llm_dtype)
-    if others := asked - {str(found)}:
-        raise ValueError(f"the run asked LLM {_short(others)}, {name} is {str(found)[:12]}")
+    if others := used - {str(found)}:
+        raise ValueError(f"the run used LLM {_short(others)}, {name} is {str(found)[:12]}")
     return f"LLM {found[:12]}" if found else "no LLM"
 
 
@@ -138,17 +142,17 @@ def _short(fingerprints: Iterable[str]) -> str:
 
 
 def _codes(runtime: Runtime, tokens: Sequence[TokenSample]) -> str:
-    again: list[Work] = []
+    encoded: dict[str, Outcome] = {}
     for _, together in groupby(sorted((row.clip for row in tokens), key=lambda clip: clip.uri), _in_s3):
         clips = list(together)
-        again += encode_again(runtime, runtime.readable(clips[0].uri), clips)
-    found = {work.clip.uri: work.tokenized for work in again}
-    wrong = [
-        row.clip.uri
-        for row in tokens
-        if (now := found[row.clip.uri]) is None or tuple(map(list, now.codes)) != row.codes
-    ]
-    return _finding(len(tokens), "clips have the codes they had", wrong)
+        outcomes = encode_again(runtime, runtime.readable(clips[0].uri), clips)
+        encoded |= zip((clip.uri for clip in clips), outcomes, strict=True)
+    wrong = [row.clip.uri for row in tokens if not _has_codes(encoded[row.clip.uri], row.codes)]
+    return _finding(len(tokens), "clips have the same codes as stored", wrong)
+
+
+def _has_codes(outcome: Outcome, codes: tuple[list[int], ...]) -> bool:
+    return isinstance(outcome, TokenizedContent) and tuple(map(list, outcome.codes)) == codes
 
 
 def _in_s3(clip: ClipToTokenize) -> bool:
@@ -159,17 +163,17 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]
     setup = LabelingSetup(runtime, _request(LabelRequest, run, answers[0].library))
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
-    said = setup.predict([clip_codes(stored[row.content_sha256]) for row in answers])
+    predictions = setup.predict([clip_codes(stored[row.content_sha256]) for row in answers])
     keys = [setup.work_key(row.content_sha256) for row in answers]
     if keys != [row.work_key for row in answers]:
-        raise ValueError("the same request is other work today: the prompt is put together otherwise")
+        raise ValueError(WORK_KEY_CHANGED)
     tolerance = TOLERANCE[runtime.llm_dtype]
     wrong = [
         row.content_sha256.hex()[:12]
-        for row, now in zip(answers, said, strict=True)
+        for row, now in zip(answers, predictions, strict=True)
         if not _same(row, now, tolerance)
     ]
-    return _finding(len(answers), f"clips are answered as they were, within {tolerance:g}", wrong)
+    return _finding(len(answers), f"clips have the same answers as stored, within {tolerance:g}", wrong)
 
 
 def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> str:
@@ -177,27 +181,27 @@ def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> 
     generating = generating_of(runtime, audio[0].task, request)
     asked = [Asked(row.text, row.content_sha256) for row in audio]
     if [generating.work_key(one) for one in asked] != [row.work_key for row in audio]:
-        raise ValueError("the same request is other work today: the prompt is put together otherwise")
-    said: list[AudioCodes | None] = []
+        raise ValueError(WORK_KEY_CHANGED)
+    codes: list[AudioCodes | None] = []
     for batch in in_batches(asked):
         outcomes = generating.outcomes(batch)
-        said += [None if isinstance(one, AudioRejected) else one.codes for one in outcomes]
+        codes += [None if isinstance(one, AudioRejected) else one.codes for one in outcomes]
     wrong = [
         row.work_key.hex()[:12]
-        for row, now in zip(audio, said, strict=True)
+        for row, now in zip(audio, codes, strict=True)
         if now is None or tuple(map(list, now)) != row.codes
     ]
-    return _finding(len(audio), "answers have the codes they had", wrong)
+    return _finding(len(audio), "answers have the same codes as stored", wrong)
 
 
 Request = TypeVar("Request", LabelRequest, AudioRequest)
 
 
 def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
-    """What the run asked, of the library version that answered: a bare name may mean a newer one today."""
+    """Return the run's request for the library version that answered, since a bare name may mean another."""
     names = {field.name for field in fields(kind)}
-    asked = {name: value for name, value in run.parameters.items() if name in names}
-    return kind(**(asked | {"library": library}))
+    parameters = {name: value for name, value in run.parameters.items() if name in names}
+    return kind(**(parameters | {"library": library}))
 
 
 def _same(stored: AnswerSample, now: Prediction | AudioRejected, tolerance: float) -> bool:
@@ -209,9 +213,9 @@ def _same(stored: AnswerSample, now: Prediction | AudioRejected, tolerance: floa
 
 def _files(runtime: Runtime, files: Digests) -> str:
     storage = runtime.storage(runtime.settings.storage_uri)
-    wrong = damage(files, partial(_read_again, storage))
+    wrong = find_damage(files, partial(_read_again, storage))
     if not wrong:
-        return f"{len(files)} files have the bytes they had"
+        return f"{len(files)} files have the same bytes as written"
     kinds = {kind: [uri for uri in wrong if wrong[uri] == kind] for kind in get_args(Damage)}
     raise ValueError(
         "; ".join(
@@ -221,7 +225,7 @@ def _files(runtime: Runtime, files: Digests) -> str:
 
 
 def _read_again(storage: Storage, uri: str) -> Stored | None:
-    """Read an object whatever the store says of its checksum."""
+    """Read an object instead of trusting the store's checksum."""
     if (listed := storage.find(uri)) is None:
         return None
     with storage.read(uri, listed.version_token, listed.size) as fetched:
@@ -234,6 +238,6 @@ def _finding(count: int, passed: str, wrong: Sequence[str]) -> str:
     return f"{count} {passed}"
 
 
-def _named(some: Sequence[str]) -> str:
-    more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-    return f"{', '.join(some[:NAMED])}{more}"
+def _named(names: Sequence[str]) -> str:
+    hidden = len(names) - MAX_NAMES_IN_FINDING
+    return ", ".join(names[:MAX_NAMES_IN_FINDING]) + (f" and {hidden} more" if hidden > 0 else "")

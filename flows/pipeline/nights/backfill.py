@@ -1,4 +1,4 @@
-"""Nights that were missed, or done in part: all are planned first, and only what misses something is run."""
+"""Backfill of missed or partly done nights: all days are planned first, and only unfinished ones are run."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,20 +11,20 @@ from flows.pipeline.runs.verdict import Distrusted, DoubtfulNight, NoClips
 
 
 class BackfillFailed(RuntimeError):
-    """Some days could not be done."""
+    """Some days failed."""
 
 
-BAD: Mapping[str, tuple[type[Exception], str]] = {
+FAILURES: Mapping[str, tuple[type[Exception], str]] = {
     "failed": (BackfillFailed, "failed; run the range again, only what is missing is done"),
     "doubtful": (DoubtfulNight, "are doubtful; what they wrote stays"),
     "no clips": (NoClips, "have no clips; check the prefix, least_clips 0 allows such days"),
 }
-"""Statuses with which a backfill does not pass, the worst first."""
+"""Statuses with which a backfill fails, the worst first: the error and the end of its sentence."""
 
 
 @dataclass(frozen=True)
 class DayOutcome:
-    """What became of a day. `plan` is None where even that failed."""
+    """The outcome of a day. `plan` is None if planning failed."""
 
     partition: Partition
     plan: NightPlan | None
@@ -32,7 +32,7 @@ class DayOutcome:
 
     @property
     def status(self) -> str:
-        """In a word."""
+        """The outcome in words."""
         if self.has_no_clips:
             return "no clips"
         if self.error is not None:
@@ -41,7 +41,7 @@ class DayOutcome:
 
     @property
     def has_no_clips(self) -> bool:
-        """Whether none are listed of this day."""
+        """Whether no clips of this day are listed."""
         is_planned_so = self.plan is not None and self.plan.is_empty and self.error is None
         return is_planned_so or isinstance(self.error, NoClips)
 
@@ -49,20 +49,20 @@ class DayOutcome:
 def backfill(
     labeling: Labeling, days: Iterable[Partition], run_day: Callable[[Partition], object]
 ) -> list[DayOutcome]:
-    """Runs the days that miss something, one after another; one that fails stops no other."""
+    """Run the unfinished days one after another. A day that fails does not stop the others."""
     planner = Planner(labeling)
-    planned = [_planned(planner, day) for day in days]
-    return [_done(outcome, run_day) for outcome in planned]
+    planned = [_plan(planner, day) for day in days]
+    return [_run(outcome, run_day) for outcome in planned]
 
 
-def _planned(planner: Planner, day: Partition) -> DayOutcome:
+def _plan(planner: Planner, day: Partition) -> DayOutcome:
     try:
         return DayOutcome(day, planner.plan(day))
     except Exception as error:
         return DayOutcome(day, None, error)
 
 
-def _done(outcome: DayOutcome, run_day: Callable[[Partition], object]) -> DayOutcome:
+def _run(outcome: DayOutcome, run_day: Callable[[Partition], object]) -> DayOutcome:
     if outcome.plan is None or outcome.plan.is_done:
         return outcome
     try:
@@ -73,17 +73,17 @@ def _done(outcome: DayOutcome, run_day: Callable[[Partition], object]) -> DayOut
 
 
 def raise_failures(outcomes: Sequence[DayOutcome], least_clips: int = 1) -> None:
-    """Raise BackfillFailed, DoubtfulNight or NoClips, whatever is worst, naming the days of each kind."""
+    """Raise the worst of BackfillFailed, DoubtfulNight and NoClips, with the days of each kind."""
     statuses = {outcome.status for outcome in outcomes} - (set() if least_clips else {"no clips"})
-    if worst := [status for status in BAD if status in statuses]:
-        raise BAD[worst[0]][0](". ".join(_sentence(outcomes, status) for status in worst))
+    if worst := [status for status in FAILURES if status in statuses]:
+        raise FAILURES[worst[0]][0](". ".join(_sentence(outcomes, status) for status in worst))
 
 
 def _sentence(outcomes: Sequence[DayOutcome], status: str) -> str:
-    """Say how many days are so and which, those of one reason together."""
-    these = [outcome for outcome in outcomes if outcome.status == status]
+    """Return a sentence with the number of days of a status, and the days by reason."""
+    matching = [outcome for outcome in outcomes if outcome.status == status]
     days = defaultdict(list)
-    for outcome in these:
+    for outcome in matching:
         days["" if outcome.has_no_clips else f": {outcome.error}"].append(str(outcome.partition.day))
-    which = "; ".join(f"{', '.join(together)}{reason}" for reason, together in days.items())
-    return f"{len(these)} of {len(outcomes)} days {BAD[status][1]}. {which}"
+    by_reason = "; ".join(f"{', '.join(together)}{reason}" for reason, together in days.items())
+    return f"{len(matching)} of {len(outcomes)} days {FAILURES[status][1]}. {by_reason}"

@@ -1,4 +1,4 @@
-"""A night's figures beside the bounds of its place, which a team sets once."""
+"""Figures of a night, compared with the bounds that a team sets for its place."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,16 +19,16 @@ from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
 USUAL_NIGHTS = 4
-"""Earlier nights of a weekday whose median is the usual number of clips."""
-NEIGHBORS = {"nearest": "tokens", "nearest_latent": "pooled latent"}
+"""Earlier nights of the same weekday, whose median is the usual number of clips."""
+NEIGHBOR_NAMES = {"nearest": "tokens", "nearest_latent": "pooled latent"}
 _NO_BOUNDS = Bounds()
 _DAY_IN_PATTERN = re.compile(r"\\{day\\}|%7Bday%7D")
-"""{day} in an escaped place, where a local one is percent-encoded."""
+"""{day} in an escaped place; in a local place it is percent-encoded."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a night and its bound. `value` is None where the night has nothing to tell it by."""
+    """A figure of a night and its bound. `value` is None if the night has no data for it."""
 
     text: str
     value: float | None
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether the bound does not hold."""
+        """Whether the value is beyond the bound."""
         if self.value is None:
             return False
         return self.value < self.bound if self.is_least else self.value > self.bound
@@ -50,7 +50,7 @@ class Figure:
 
     @property
     def number(self) -> str:
-        """The value as its bound is written, empty where it is unknown."""
+        """The value in the format of its bound, empty if it is unknown."""
         return "" if self.value is None else self._number(self.value)
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Figure:
 
 
 def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, float]) -> Bounds:
-    """Change some bounds of a place, which are kept with their history, and return all that hold now."""
+    """Change some bounds of a place and return all of them. The database keeps their history."""
     refuse_credentials(place)
     place = canonical(place)
     with session_scope(runtime.engine) as session:
@@ -71,7 +71,7 @@ def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, float]) -> Bo
 
 
 def bounds_of(runtime: Runtime, partition: Partition) -> Bounds:
-    """Return the bounds of the nearest watched place that holds a partition."""
+    """Return the bounds of the innermost watched place that contains a partition."""
     with session_scope(runtime.engine) as session:
         watched = current_bounds(session)
     around = [place for place in watched if _holds(place, partition)]
@@ -79,7 +79,7 @@ def bounds_of(runtime: Runtime, partition: Partition) -> Bounds:
 
 
 def _holds(place: str, partition: Partition) -> bool:
-    """Whether a watched place is around a partition; {day} in it is any day."""
+    """Return whether a watched place contains a partition; {day} in it matches any day."""
     inside = re.compile(
         re.sub(_DAY_IN_PATTERN, r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|\g<0>)", re.escape(place)) + "(?:/|$)"
     )
@@ -108,12 +108,12 @@ def judge(
 
 
 def doubts(figures: Iterable[Figure]) -> list[str]:
-    """Say which figures are beyond their bounds."""
+    """Return the figures beyond their bounds, in words."""
     return [str(figure) for figure in figures if figure.is_beyond]
 
 
 def raise_doubts(figures: Iterable[Figure]) -> None:
-    """Raise DoubtfulNight where figures are beyond their bounds."""
+    """Raise DoubtfulNight if figures are beyond their bounds."""
     if beyond := doubts(figures):
         raise DoubtfulNight("; ".join(beyond))
 
@@ -121,26 +121,26 @@ def raise_doubts(figures: Iterable[Figure]) -> None:
 def _quarantined(night: NightSummary, bound: float) -> Figure:
     count = sum(night.quarantined.values())
     text = f"{count} of {night.clips} clips are quarantined"
-    return Figure(text, _part(count, night.clips), bound)
+    return Figure(text, _share(count, night.clips), bound)
 
 
 def _uncertain(night: NightSummary, bound: float) -> Figure:
     text = f"{night.uncertain} of {night.answered} answers are uncertain"
-    return Figure(text, _part(night.uncertain, night.answered), bound)
+    return Figure(text, _share(night.uncertain, night.answered), bound)
 
 
 def _one_label(night: NightSummary, bound: float) -> Figure:
     label, count = next(iter(night.labels.items()), ("", 0))
     text = f"{count} of {night.answered} answers are {printable(label)}" if count else "no answers"
-    return Figure(text, _part(count, night.answered), bound)
+    return Figure(text, _share(count, night.answered), bound)
 
 
 def _agreement(night: NightSummary, bound: float) -> Figure:
-    """The neighbor that agrees least."""
+    """Return the agreement with the neighbor that agrees least."""
     if not night.agreement:
         return Figure("agreement with the nearest demonstration", None, bound, is_least=True)
     name, agreeing = min(night.agreement.items(), key=lambda pair: pair[1])
-    text = f"agreement with the nearest demonstration by {NEIGHBORS[name]}"
+    text = f"agreement with the nearest demonstration by {NEIGHBOR_NAMES[name]}"
     return Figure(text, agreeing, bound, is_least=True)
 
 
@@ -153,5 +153,5 @@ def _usual(
     return Figure(text, night.clips / usual, bound, is_least)
 
 
-def _part(count: int, total: int) -> float | None:
+def _share(count: int, total: int) -> float | None:
     return count / total if total else None

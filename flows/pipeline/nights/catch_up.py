@@ -1,4 +1,4 @@
-"""Which earlier days of its place a night makes up for."""
+"""Earlier days of a place that a night makes up for."""
 
 from datetime import date
 
@@ -12,7 +12,7 @@ from flows.pipeline.runtime.resources import Runtime
 def days_to_make_up(
     runtime: Runtime, kind: str, partition: Partition, library: str, most_days: int
 ) -> list[date]:
-    """Return the days of a series of nights that none completed; none for a night that is not about a day."""
+    """Return the days of a series of nights that no run completed. A night without a day has none."""
     if partition.day is None:
         return []
     name, _ = split_library_name(library)

@@ -1,6 +1,4 @@
-"""What a night would do, found out without doing it: places are listed, no object is read, nothing is
-written.
-"""
+"""Plans of nights: places are listed, but no object is read and nothing is written."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,16 +26,16 @@ STATES: Mapping[State, str] = {
     "done": "answered",
     "quarantined": "waiting for replay",
 }
-IDLE = {"done", "quarantined"}
-"""States in which a clip is left alone."""
+IDLE_STATES = {"done", "quarantined"}
+"""States of clips that need no work."""
 
 
 @dataclass(frozen=True)
 class NightPlan:
-    """How many listed clips are in each state, and which: by uri those that are not done.
+    """The number of listed clips in each state, and the states by uri of those that are not done.
 
-    `reasons` says why the quarantined ones wait. `relisted` counts versions that are gone, replaced, or back
-    as they were; `is_exported` is false where answers are complete and no export has them.
+    `reasons` has the reasons of quarantined clips. `relisted` counts versions that are gone, replaced or
+    back; `is_exported` is False if the answers are complete and no export has them.
     """
 
     partition: Partition
@@ -54,24 +52,24 @@ class NightPlan:
 
     @property
     def due(self) -> int:
-        """How many clips there is work for."""
-        return sum(number for state, number in self.counts.items() if state not in IDLE)
+        """The number of clips that need work."""
+        return sum(number for state, number in self.counts.items() if state not in IDLE_STATES)
 
     @property
     def is_done(self) -> bool:
-        """Whether a run would find all as it has to be."""
+        """Whether a run would find nothing to do."""
         return not self.due and not self.relisted and self.is_exported
 
 
 class Planner:
-    """Plans nights of one request; the days of one place share its listing."""
+    """Plans of the nights of a request. The days of a place share its listing."""
 
     def __init__(self, labeling: Labeling) -> None:
         self._labeling = labeling
         self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labeling.runtime, place))
 
     def plan(self, partition: Partition) -> NightPlan:
-        """What a run of the partition would do now."""
+        """Plan a run of the partition as of now."""
         place = self._place(partition.place)
         listed = [clip for clip in place.listed if partition.holds(clip.last_modified)]
         stored = [place.stored_version(clip) for clip in listed]
@@ -96,13 +94,13 @@ class Planner:
         return plan
 
     def contents(self, partition: Partition) -> list[bytes]:
-        """The contents of its listed clips that have tokens."""
+        """Return the contents of the partition's listed clips that have tokens."""
         stored = self._place(partition.place).stored.values()
         found = (version.content_sha256 for version in stored if _is_here(version, partition))
         return list(dict.fromkeys(content for content in found if content))
 
     def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
-        """No answer can stand where the prompt cannot be made, or never was with this codec."""
+        """Return the contents with an answer. There are none if the prompt cannot be made."""
         if not self._labeling.setup.is_prepared():
             return set()
         try:
@@ -139,12 +137,12 @@ class _Place:
         return {(clip.uri, token) for clip in self.listed for token in clip.tokens}
 
     def stored_version(self, clip: ObjectVersion) -> StoredVersion | None:
-        """What is stored of a listed version, under the token of today or one that it had before."""
+        """Return the stored version of a listed clip, under its current token or an earlier form of it."""
         found = (self.stored.get((clip.uri, token)) for token in clip.tokens)
         return next((version for version in found if version), None)
 
     def relisted(self, partition: Partition) -> int:
-        """Versions whose place in the listing is not what the database says of it."""
+        """Count the versions of which listing and database disagree whether they are current."""
         return sum(
             version.is_current != (key in self.versions)
             for key, version in self.stored.items()

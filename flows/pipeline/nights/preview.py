@@ -1,4 +1,4 @@
-"""What a plan tells beside its clips: their lengths, one of their prompts, and how long it would take."""
+"""Previews of nights: the plan, the lengths of its clips, one of its prompts and the expected duration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAST_RUNS = 10
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast past runs of the same kind and models were."""
+    """The speed of past runs of the same kind and models."""
 
     clips_per_second: float
     runs: int
@@ -33,12 +33,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class PromptPreview:
-    """A prompt as the LLM would read it, or why there is none.
+    """A prompt as the LLM would read it, or `why_none`.
 
-    `shared` ids are read once for all clips, `longest` is the most that a clip can take with them, of
-    `context` that the LLM holds; `over_limit` says that the prompt does not fit, which is so for every clip.
-    `words` are what the LLM says in place of each label, where it was trained so. The clip that is asked is a
-    demonstration itself where no other has tokens yet.
+    `shared` ids are read once for all clips, `longest` is the length of the longest prompt, `context` that of
+    the LLM's context; `over_limit` means that the prompt does not fit, for any clip. `words` are the words
+    that stand for the labels if the LLM was trained that way. If no clip has tokens yet, the query is a
+    demonstration (`of_demonstration`).
     """
 
     text: str = ""
@@ -53,7 +53,7 @@ class PromptPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """A plan and all that people want to know before they let it run. `lengths` in semantic codes, sorted."""
+    """A plan with what people want to know before they run it. `lengths` in semantic codes, sorted."""
 
     plan: NightPlan
     lengths: Sequence[int]
@@ -62,17 +62,17 @@ class Preview:
 
     @property
     def minutes(self) -> float | None:
-        """As the pace of past runs has it; None without any."""
+        """The expected duration by the pace of past runs, None without any."""
         return None if self.pace is None else self.plan.due / self.pace.clips_per_second / 60
 
     @property
     def over_limit(self) -> int:
-        """How many prompts would be longer than the LLM's context."""
+        """The number of prompts longer than the LLM's context."""
         return self.plan.due if self.prompt.over_limit else 0
 
 
 def preview(labeling: Labeling, partition: Partition, kind: str) -> Preview:
-    """What a run would do. Nothing is written but the row of a codec that is seen for the first time."""
+    """Preview a run. Writes nothing, except the row of a new codec."""
     planner = Planner(labeling)
     plan, contents = planner.plan(partition), planner.contents(partition)
     with session_scope(labeling.runtime.engine) as session:
@@ -81,7 +81,7 @@ def preview(labeling: Labeling, partition: Partition, kind: str) -> Preview:
 
 
 def pace(runtime: Runtime, kind: str) -> Pace | None:
-    """Clips a second of the last completed runs with the models of the settings, None without any."""
+    """Return the speed of the last completed runs with the models of the settings, None without any."""
     llm = runtime.llm.fingerprint if runtime.llm else None
     with session_scope(runtime.engine) as session:
         runs = past_runs(session, kind, runtime.codec_fingerprint, llm, PAST_RUNS)
@@ -90,7 +90,7 @@ def pace(runtime: Runtime, kind: str) -> Pace | None:
 
 
 def preview_prompt(labeling: Labeling, contents: Sequence[bytes]) -> PromptPreview:
-    """The prompt of the first of the contents, or of a demonstration where none has tokens."""
+    """Return the prompt for the first of the contents, or for a demonstration if there are none."""
     from core.in_context.labelers import FewShotLabeler
     from core.in_context.nearest_shots import NearestShotsLabeler
     from core.prompts.model_slots import label_words
@@ -108,9 +108,9 @@ def preview_prompt(labeling: Labeling, contents: Sequence[bytes]) -> PromptPrevi
     assert isinstance(labeler, FewShotLabeler | NearestShotsLabeler)
     clip = _clip(labeling, contents)
     prompt = labeler.prompt_for(clip)
-    asked = [*prompt.prefix_ids, *prompt.query_ids(clip)[0]]
+    prompt_ids = [*prompt.prefix_ids, *prompt.query_ids(clip)[0]]
     return PromptPreview(
-        text=llm.vocabulary.tokenizer.decode(asked),
+        text=llm.vocabulary.tokenizer.decode(prompt_ids),
         words=label_words(prompt.labels, prompt.model_prompt.slots, 0) if prompt.model_prompt.slots else {},
         of_demonstration=not contents,
         shared=len(prompt.prefix_ids),

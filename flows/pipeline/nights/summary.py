@@ -1,4 +1,4 @@
-"""A night in figures, as they stand at its end, and the night before it."""
+"""Figures of a night at its end, and the night before it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,20 +14,20 @@ from flows.pipeline.labeling.label import NEIGHBOR_BASELINES
 from flows.pipeline.labeling.report import ClipAnswer
 from flows.pipeline.runtime.resources import Runtime
 
-WORK = (
+WORK_COUNTS = (
     ("tokenize.tokenized", "tokenize.same_bytes", "tokenize.quarantined"),
     ("label.labeled", "label.quarantined"),
 )
-"""What a run counts of the clips that it worked on, stage by stage."""
+"""The counts of a stage that add up to the clips it worked on, for each stage."""
 
 
 @dataclass(frozen=True)
 class NightSummary:
-    """What the clips of a night were answered.
+    """The answers of a night in figures.
 
-    `agreement` has, by neighbour, the share of answers that say the same, of clips that the library does not
-    have and whose neighbour is known. `mean_margin` is None where nothing is answered. `doubts` are the
-    figures beyond the bounds of the place.
+    `agreement` is, by baseline, the share of equal answers among clips that are not demonstrations and have
+    that baseline. `mean_margin` is None without answers. `doubts` are the figures beyond the bounds of the
+    place.
     """
 
     labels: Mapping[str, int]
@@ -39,17 +39,17 @@ class NightSummary:
 
     @property
     def clips(self) -> int:
-        """How many clips are answered or quarantined."""
+        """The number of clips that are answered or quarantined."""
         return self.answered + sum(self.quarantined.values())
 
     @property
     def answered(self) -> int:
-        """How many clips have an answer."""
+        """The number of clips with an answer."""
         return sum(self.labels.values())
 
 
 def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
-    """The figures of a night's clips, which are gone through once: memory may not hold them all."""
+    """Return the figures of a night's clips, which are read once, since they may not fit in memory."""
     labels, reasons = Counter[str](), Counter[str]()
     margins, same, uncertain = list[float](), defaultdict[str, list[bool]](list), 0
     for clip in clips:
@@ -71,18 +71,18 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
 
 
 def _comparable(answer: Answer) -> Iterator[str]:
-    """The neighbours that say something of a clip; of a demonstration they know the answer."""
+    """Return the baselines to compare with. A demonstration has none, since it is its own neighbor."""
     return (name for name in NEIGHBOR_BASELINES if name in answer.baselines and not answer.is_demonstration)
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
-    """The most frequent name first; of equals by name."""
+    """Sort counts by frequency, then name."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """The night before, what it was answered, and what changed since; None where that is not known."""
+    """The night before, its figures, and the change since then, if that is known."""
 
     run: CompletedRun
     summary: NightSummary
@@ -90,12 +90,12 @@ class EarlierNight:
 
     @property
     def name(self) -> str:
-        """Its day, else when it began."""
+        """The day of the night, or its start."""
         return str(self.run.day or f"{self.run.started_at:%Y-%m-%d %H:%M}")
 
 
 def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
-    """The last completed night of the same prefix and library before a run, None for the first."""
+    """Return the last completed night of the same prefix and library before a run, if any."""
     with session_scope(runtime.engine) as session:
         run = previous_run(session, run_id)
         if run is None or run.summary is None:
@@ -104,7 +104,7 @@ def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
 
 
 def night_line(night: NightSummary, clips: int, counts: Mapping[str, int]) -> str:
-    """Return a night in a line whose numbers add up to its clips."""
+    """Return a night as a line whose numbers add up to its clips."""
     aside = sum(night.quarantined.values())
     left = clips - night.answered - aside
     line = f"{night.answered - night.uncertain:,} labeled, {aside:,} set aside, {night.uncertain:,} doubtful"
@@ -113,7 +113,7 @@ def night_line(night: NightSummary, clips: int, counts: Mapping[str, int]) -> st
 
 
 def shift(now: Mapping[str, int], then: Mapping[str, int]) -> float | None:
-    """Return by how much the shares of labels differ, 0 to 1; None where one has no label."""
+    """Return the difference between the shares of labels, 0 to 1; None if one side has no labels."""
     if not now or not then:
         return None
     return sum(abs(share(now, name) - share(then, name)) for name in {*now, *then}) / 2
@@ -126,5 +126,5 @@ def share(labels: Mapping[str, int], label: str) -> float:
 
 
 def clips_worked(counts: Mapping[str, int]) -> int:
-    """How many clips a run worked on, whether it tokenized them, answered them or both."""
-    return max(sum(counts.get(name, 0) for name in stage) for stage in WORK)
+    """Count the clips that a run tokenized, answered or both."""
+    return max(sum(counts.get(name, 0) for name in stage) for stage in WORK_COUNTS)

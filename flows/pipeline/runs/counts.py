@@ -1,4 +1,4 @@
-"""What a stage did to how many clips: numbers that add up over batches."""
+"""Counts of what a stage did, which add up over batches."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ WORDS = {"quarantined": "set aside", "same_bytes": "same bytes"}
 
 
 def parts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts in words and without overlap, so that they add up to the clips.
+    """Return the counts in words and without overlap, so that they add up to the number of clips.
 
-    Doubtful answers are not among the labeled ones, and clips that were set aside are counted by reason. The
-    names may begin with their stage.
+    Labeled clips exclude doubtful answers, and clips set aside are counted by reason. Names may begin with
+    their stage.
     """
     reasons = {name.rpartition(":")[0] for name in counts if ":" in name}
     return {
@@ -23,7 +23,7 @@ def parts(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def sentence(counts: Mapping[str, int]) -> str:
-    """Return the counts of one stage, or of a run by its stages, as a list in words."""
+    """Return the counts of a stage, or of a run by stage, as a list in words."""
     return ", ".join(
         f"{number:,} {name.rpartition('.')[2]}" for name, number in parts(counts).items() if number
     )

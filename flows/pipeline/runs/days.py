@@ -1,4 +1,4 @@
-"""Days of a time zone: which one a run is for, and the folder or the time of last change that it means."""
+"""Days of a time zone: the day that a run is for, and its folder or span of time."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
@@ -8,19 +8,20 @@ DAY = "{day}"
 
 
 def check_timezone(name: str) -> str:
-    """The name itself. Raises ValueError where it is no time zone, with the nearest that is."""
+    """Return the name of a time zone. Raises ValueError with the closest match for any other name."""
     if name not in available_timezones():
-        near = get_close_matches(name, available_timezones(), n=1)
-        meant = f"did you mean {near[0]}?" if near else "write one like Europe/Berlin or UTC"
-        raise ValueError(f"{name!r} is no time zone: {meant}")
+        matches = get_close_matches(name, available_timezones(), n=1)
+        advice = f"did you mean {matches[0]}?" if matches else "write one like Europe/Berlin or UTC"
+        raise ValueError(f"{name!r} is not a time zone: {advice}")
     return name
 
 
 def resolve_day(day: str, timezone: str, now: datetime) -> date | None:
-    """Return the date that `day` means, None for any.
+    """Return the date of `day`, None for `any`.
 
-    `now` is when the run was due: a late run keeps its day. So does a run that a jump of the clocks moved to
-    the evening before: yesterday@HH:MM was scheduled for this time, yesterday alone for one after midnight.
+    `now` is when the run was due, so that a late run keeps its day. So does a run that a clock change moved
+    to the evening before: yesterday@HH:MM was scheduled for this time, yesterday alone for one after
+    midnight.
     """
     if day == "any":
         return None
@@ -28,16 +29,16 @@ def resolve_day(day: str, timezone: str, now: datetime) -> date | None:
     if word not in ("today", "yesterday"):
         return date.fromisoformat(day)
     due = now.astimezone(ZoneInfo(timezone))
-    meant = _before_the_jump(due)
-    is_moved = meant.strftime("%H:%M") == at if at else word == "yesterday"
-    today = meant.date() if is_moved else due.date()
+    scheduled = _before_the_jump(due)
+    is_moved = scheduled.strftime("%H:%M") == at if at else word == "yesterday"
+    today = scheduled.date() if is_moved else due.date()
     return today if word == "today" else _day_before(today, due.tzinfo)
 
 
 def _before_the_jump(due: datetime) -> datetime:
-    """Return the time on the clock for which a run was scheduled that now starts before midnight.
+    """Return the clock time for which a run was scheduled that now starts before midnight.
 
-    Where clocks jump over midnight, as in Cairo, Prefect starts a run of 00:30 at 23:30 of the day before. A
+    If clocks jump over midnight, as in Cairo, Prefect starts a run of 00:30 at 23:30 of the day before. A
     jump over a whole day moves nothing.
     """
     midnight = datetime.combine(due.date() + timedelta(days=1), time(), due.tzinfo)
@@ -49,25 +50,25 @@ def _before_the_jump(due: datetime) -> datetime:
 
 
 def _day_before(day: date, zone: tzinfo | None) -> date:
-    """Return the last day that the zone's calendar has before this one: Samoa had no 30 December 2011."""
+    """Return the previous day of the zone's calendar: Samoa had no 30 December 2011."""
     begins = datetime.combine(day, time(), zone).astimezone(UTC)
     return (begins - timedelta.resolution).astimezone(zone).date()
 
 
 def render_day(prefix: str, day: str, timezone: str, now: datetime) -> str:
-    """The prefix with each {day} filled in as YYYY-MM-DD; days as for resolve_day.
+    """Return the prefix with each {day} filled in as YYYY-MM-DD; days are those of resolve_day.
 
-    Raises ValueError for any day where one has to be filled in.
+    Raises ValueError if the prefix needs a day and `day` is `any`.
     """
     if DAY not in prefix:
         return prefix
     if (resolved := resolve_day(day, timezone, now)) is None:
-        raise ValueError(f"{prefix!r} has {DAY}, so the day cannot be 'any': give today, yesterday or a date")
+        raise ValueError(f"{prefix!r} has {DAY}, so the day cannot be 'any': use today, yesterday or a date")
     return prefix.replace(DAY, resolved.isoformat())
 
 
 def modified_span(prefix: str, day: str, timezone: str, now: datetime) -> tuple[datetime, datetime] | None:
-    """The day from midnight to midnight in the time zone, None where the prefix or `any` says enough."""
+    """Return the day from midnight to midnight in the zone, None if the prefix has the day or for `any`."""
     resolved = resolve_day(day, timezone, now)
     if DAY in prefix or resolved is None:
         return None

@@ -1,4 +1,4 @@
-"""Run a step on models over a batch or, where that fails, over its halves: one bad clip costs one row."""
+"""Model steps that halve a failing batch, so that one bad clip costs one row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 
 MAX_MESSAGE_LENGTH = 300
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
-STICKY = (
+OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+STICKY_ERROR_TEXTS = (
     "CUDA error",
     "HIP error",
     "device-side assert",
@@ -26,11 +26,11 @@ STICKY = (
     "CUDNN_STATUS_",
     "cuDNN error",
 )
-"""Errors after which every further call on the device fails, until the process ends."""
+"""Texts of errors after which every further call on the device fails until the process ends."""
 
 
 class DeviceFailed(RuntimeError):
-    """The device failed in a way that only a new process recovers from."""
+    """The device failed, and only a new process can use it again."""
 
 
 RUN_ERRORS = (
@@ -42,16 +42,16 @@ RUN_ERRORS = (
     OSError,
     CheckpointMismatch,
 )
-"""Errors of the run (database, storage, a killed child process, model files), whatever clip was in hand."""
+"""Errors of the run (database, storage, a killed child process, model files), not of a clip."""
 
 
 @dataclass(frozen=True)
 class ModelStep(Generic[Item, Result]):
     """A step on models: `work` returns a result for each item, in order.
 
-    An item that fails alone is at fault only if `probe`, which does the same with good input, succeeds: where
-    that fails too, or there is no probe, the error is raised. `limits` has the batch sizes, by name of the
-    step, that have to be kept since a larger batch ran out of memory.
+    An item that fails alone is at fault only if `probe`, which does the same with good input, succeeds. If
+    that fails too, or there is no probe, the error is raised. `limits` has the largest batch by name of the
+    step, once a larger batch ran out of memory.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ModelStep(Generic[Item, Result]):
     probe: Callable[[], object] | None = None
 
     def run(self, items: Sequence[Item]) -> list[Result | AudioRejected]:
-        """Return a result for each item, or `failed` where the step fails on this item alone."""
+        """Return a result for each item, or a rejection as `failed` if the step fails on this item alone."""
         outcomes: list[Result | AudioRejected] = []
         while rest := items[len(outcomes) :]:
             outcomes += self._run(rest[: self.limits.get(self.name, len(rest))])
@@ -76,7 +76,7 @@ class ModelStep(Generic[Item, Result]):
             if len(items) == 1:
                 return [self._judge(error)]
             short_of_memory = is_out_of_memory(error)
-        # After the handler, which would keep the failed call's tensors in memory.
+        # outside the handler, which would keep the failed call's tensors in memory
         half = len(items) // 2
         if short_of_memory:
             self.limits[self.name] = min(half, self.limits.get(self.name, half))
@@ -84,7 +84,7 @@ class ModelStep(Generic[Item, Result]):
         return [*self._run(items[:half]), *self._run(items[half:])]
 
     def _judge(self, error: Exception) -> AudioRejected:
-        """Return why the item cannot be used; raise the error where it is not the item's fault."""
+        """Return a rejection if the item is at fault; otherwise raise the error."""
         if self.probe is None:
             raise error
         try:
@@ -96,19 +96,19 @@ class ModelStep(Generic[Item, Result]):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may have room; PyTorch has several ways to say so."""
+    """Return whether memory ran out, which PyTorch reports in several ways."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS)
 
 
 def _raise_if_sticky(error: Exception) -> None:
-    sticky = isinstance(error, RuntimeError) and any(text in str(error) for text in STICKY)
+    sticky = isinstance(error, RuntimeError) and any(text in str(error) for text in STICKY_ERROR_TEXTS)
     if sticky and not is_out_of_memory(error) and "NOT_SUPPORTED" not in str(error):
         raise DeviceFailed(
-            f"the device failed ({_first_line(error)}) and this process cannot use it any more: run again, "
+            f"the device failed ({_first_line(error)}) and this process can no longer use it: run again, "
             "which continues where this run stopped; if it fails again, check the GPU (nvidia-smi)"
         ) from error
 

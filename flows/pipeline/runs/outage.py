@@ -1,4 +1,4 @@
-"""Waits for a store or a database that is away, once for all that a run does."""
+"""Waiting for a store or database that is away, once for all batches of a run."""
 
 import logging
 import time
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 OF_ONE_OBJECT = (DamagedTransfer, TimeoutError, IncompleteReadError, FlexibleChecksumError)
 PAUSES_SECONDS = (1.0, 2.0, 4.0)
-"""Before the second, third and fourth try of a batch whose trouble is its own; up to half as long again."""
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
-"""Between tries while a store or database is away: each wait is twice the one before."""
+"""Pauses before the second to fourth attempt of a batch with an error of its own, plus up to half as long."""
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 60.0
+"""Waits between attempts while a store or database is away. Each is twice the one before."""
 
 
-RETRY = "the retry does what is left"
+RETRY_ADVICE = "the retry does what is left"
 
 
 class Away(ConnectionError):
-    """A store or database that was waited for as long as may be."""
+    """A store or database stayed away for the whole waiting time."""
 
-    def __init__(self, what: str, seconds: float, cause: str, left: str = RETRY) -> None:
+    def __init__(self, what: str, seconds: float, cause: str, left: str = RETRY_ADVICE) -> None:
         super().__init__(what, seconds, cause, left)
         self.what, self.seconds, self.cause, self.left = what, seconds, cause, left
 
@@ -38,17 +38,17 @@ class Away(ConnectionError):
         return f"{self.what} is away, {self.left} ({waited}; {self.cause})"
 
     def leaving(self, left: str) -> "Away":
-        """Return the same error with what was left to do."""
+        """Return the same error with the work that is left."""
         return Away(self.what, self.seconds, self.cause, left)
 
 
 def can_pass(error: BaseException) -> bool:
-    """Whether a storage that stutters, a database that went away or a killed child process may come back."""
+    """Return whether an error of storage, database or a child process may pass."""
     return isinstance(error, ChildProcessError) or is_transient(error) or sqlstate.can_pass(error)
 
 
 class Outage:
-    """One outage: since when it lasts, and how long to wait before the next try."""
+    """An outage: its start, and the wait before the next attempt."""
 
     def __init__(self, error: BaseException, bound: float) -> None:
         self.what, self.cause = _absent(error), _first_line(error)
@@ -60,20 +60,20 @@ class Outage:
         return time.monotonic() - self.since
 
     def next_wait(self) -> float:
-        """Return how long to wait; the last try is made at the bound. Raises Away past it."""
+        """Return the next wait. The last attempt is made at the bound; past it, raises Away."""
         if (left := self._bound - self.seconds) <= 0:
             raise Away(self.what, self._bound, self.cause) from None
-        wait = min(FIRST_WAIT_SECONDS * 2.0**self._waits, LONGEST_WAIT_SECONDS, left)
+        wait = min(FIRST_WAIT_SECONDS * 2.0**self._waits, MAX_WAIT_SECONDS, left)
         self._waits += 1
         return wait
 
 
 class Breaker:
-    """Carries steps that are safe to repeat through outages; one for a run, however many batches it has.
+    """Repeats steps through outages; one for all batches of a run. Steps must be safe to repeat.
 
     While a store or database is away, a step waits and tries again until the outage has lasted `bound`
-    seconds; from then on nothing is tried any more, and all that comes raises Away. Any step that succeeds
-    ends the outage. A step that fails although others succeed has trouble of its own, and few tries.
+    seconds. From then on every step raises Away at once. Any step that succeeds ends the outage. A step that
+    fails although others succeed has an error of its own, and a few attempts.
     """
 
     def __init__(self, bound: float = 0, wait: Callable[[float], object] = time.sleep) -> None:
@@ -82,7 +82,7 @@ class Breaker:
         self._changing = Lock()
 
     def run(self, step: Callable[[], T], *, ends_outage: bool = True) -> T:
-        """Return the result of a step. One that asks little proves little, and may not end an outage."""
+        """Return the result of a step. A trivial step proves little, so it need not end an outage."""
         self._check()
         pauses = list(PAUSES_SECONDS)
         while True:
@@ -97,7 +97,7 @@ class Breaker:
                 return result
 
     def _check(self) -> None:
-        """Raises Away where the outage has lasted too long already."""
+        """Raise Away if the outage has lasted too long already."""
         with self._changing:
             if self._outage and self._outage.seconds >= self._bound:
                 raise Away(self._outage.what, self._bound, self._outage.cause)
@@ -122,7 +122,7 @@ class Breaker:
         return outage
 
     def _end(self, began: float) -> None:
-        """The step that began at this time succeeded; one from before the outage proves nothing."""
+        """End the outage if a step succeeded that began at this time, after the outage did."""
         with self._changing:
             if self._outage and began >= self._outage.since:
                 outage, self._outage = self._outage, None
@@ -130,14 +130,14 @@ class Breaker:
 
 
 def _own_pause(error: Exception, pauses: list[float]) -> float:
-    """Use up one of the few pauses that a step has; raises the error where none is left."""
+    """Use up one of the few pauses of a step. Raises the error if none is left."""
     if not pauses:
         raise error
     return pauses.pop(0) * uniform(1.0, 1.5)
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether nobody answered, rather than that one answer was too slow or of no use."""
+    """Return whether the service did not answer, rather than one answer being slow or damaged."""
     if isinstance(error, DBAPIError):
         return sqlstate.meaning(error) in sqlstate.UNAVAILABLE
     return is_transient(error) and not isinstance(error, OF_ONE_OBJECT)

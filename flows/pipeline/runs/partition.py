@@ -1,4 +1,4 @@
-"""The clips that one run is about: a place, or what of it was last modified in a day."""
+"""The clips of a run: those of a place, or those of it last modified in a day."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,10 +15,10 @@ MAX_DAYS = 366
 
 @dataclass(frozen=True)
 class Partition:
-    """The clips of one run: those of a place, or those of them last modified in a span of time.
+    """The clips of a run: those of a place, or those of it last modified in a span of time.
 
-    `prefix` is the place as it was asked for, with {day}: the nights of one series have it in common. With
-    `allow_loss` the listing of the place may be without most of its known clips.
+    `prefix` is the place with {day}, which the nights of a series have in common. With `allow_loss` most
+    known clips of the place may be missing from its listing.
     """
 
     prefix: str
@@ -29,20 +29,20 @@ class Partition:
 
     @property
     def name(self) -> str:
-        """What the run's lock and row are called after."""
+        """The name of the partition in the run's lock and row."""
         return self.place if self.span is None else f"{self.place} {self.span[0].isoformat()}"
 
     @property
     def where(self) -> str:
-        """Place and day, as a sentence says them."""
+        """Place and day in words."""
         return self.place if self.span is None else f"{self.place}, last modified on {self.day}"
 
     def holds(self, last_modified: datetime) -> bool:
-        """Whether a clip of the place belongs here."""
+        """Return whether a clip of the place belongs to the partition."""
         return self.span is None or self.span[0] <= last_modified < self.span[1]
 
     def selection(self, runtime: Runtime) -> Selection:
-        """The clips as the database is asked for them, once they are listed."""
+        """Return the clips as a selection for queries, once they are listed."""
         if self.span is None:
             return self.place
         with session_scope(runtime.engine) as session:
@@ -57,21 +57,21 @@ def partition_of(
     *,
     allow_loss: bool = False,
 ) -> Partition:
-    """What a prefix, with or without {day}, means on a day; `due` is when the run was, now if not given."""
-    asked = (day, timezone, due or datetime.now(UTC))
-    place = canonical(render_day(prefix, *asked))
-    span, on = modified_span(prefix, *asked), resolve_day(*asked)
-    return Partition(prefix.removesuffix("/"), place, span, on, allow_loss)
+    """Return the partition of a prefix, with or without {day}, on a day. `due` is when the run was due."""
+    when = (day, timezone, due or datetime.now(UTC))
+    place = canonical(render_day(prefix, *when))
+    span, date_ = modified_span(prefix, *when), resolve_day(*when)
+    return Partition(prefix.removesuffix("/"), place, span, date_, allow_loss)
 
 
 def partitions_of(
     prefix: str, first_day: date, last_day: date, timezone: str, *, allow_loss: bool = False
 ) -> list[Partition]:
-    """One for each day from the first to the last. Raises ValueError when there is none, or a year's more."""
+    """Return the partitions from the first to the last day, inclusive. Raises ValueError beyond MAX_DAYS."""
     days = (last_day - first_day).days + 1
     if not 0 < days <= MAX_DAYS:
         raise ValueError(
-            f"{first_day} to {last_day} are {max(days, 0)} days: give 1 to {MAX_DAYS}, the first day first"
+            f"{first_day} to {last_day} are {max(days, 0)} days: use 1 to {MAX_DAYS}, the first day first"
         )
     wanted = (first_day + timedelta(days=number) for number in range(days))
     return [partition_of(prefix, day.isoformat(), timezone, allow_loss=allow_loss) for day in wanted]

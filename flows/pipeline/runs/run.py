@@ -1,4 +1,4 @@
-"""One recorded run of a partition: held by a lock, begun or taken up again, closed with its counts."""
+"""Recorded runs: locked by partition, begun or taken up again, and closed with their counts."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class OpenRun:
-    """A run under way; stages add to its counts. `seconds` is how long it took, once it is closed.
+    """A run under way, to which stages add counts. `seconds` is its duration, once it is closed.
 
-    `parameters` are those of the run's row: what it fixed when it began holds for all its attempts, and its
-    counts add up over them. `shard_counts` are those of its shards, which join its own when it is closed;
-    `figures` never take in another run's.
+    `parameters` are those of the run's row, fixed by its first attempt; counts add up over all attempts.
+    `shard_counts` are those of its shards, which are added when it is closed. `figures` are its own only.
     """
 
     claim: RunClaim
@@ -52,7 +51,7 @@ class OpenRun:
 
     @property
     def id(self) -> UUID:
-        """The run's own id."""
+        """The id of the run."""
         return self.claim.id
 
     def count(self, stage: str, counts: Counts) -> None:
@@ -70,7 +69,7 @@ class OpenRun:
 
 @contextmanager
 def run_session(runtime: Runtime, claim: RunClaim) -> Iterator[Session]:
-    """One transaction in which a run writes; raises RunLost when another process has taken the run up."""
+    """Open a transaction in which a run writes. Raises RunLost if another process has taken over the run."""
     with session_scope(runtime.engine) as session:
         hold_run(session, claim)
         yield session
@@ -90,9 +89,9 @@ def recorded_run(
 ) -> Iterator[OpenRun]:
     """Hold the partition, and close the run as completed, failed or cancelled.
 
-    A run whose process was killed stays open, and the next one of equal parameters takes it up: it finds what
-    is left by unique keys, and writes under the same run id. `libraries` are the parameters that name one: a
-    bare NAME means the version that was in use when the run began. Raises PartitionBusy when another
+    A run whose process was killed stays open, and the next run of equal parameters takes it up: it finds what
+    is left by unique keys, and writes under the same run id. `libraries` are the parameters that name a
+    library: a bare NAME means the version that was in use when the run began. Raises PartitionBusy if another
     process has the partition.
     """
     key = f"{kind} {partition}"
@@ -133,7 +132,7 @@ def recorded_run(
 def _with_versions(
     session: Session, parameters: Mapping[str, Any], libraries: Sequence[str]
 ) -> Mapping[str, Any]:
-    """The parameters with NAME@VERSION for each bare name of a library; one that is unknown stays bare."""
+    """Return the parameters with NAME@VERSION for each bare name of a known library."""
     fixed = {}
     for name in libraries:
         bare, version = split_library_name(parameters[name])
@@ -144,10 +143,10 @@ def _with_versions(
 
 
 def _close(run: OpenRun, status: FinalStatus) -> None:
-    """Finish a run that raised, as far as that is possible: what it raised is what has to be told.
+    """Finish a run that raised, and only log if that fails, since its own error must be reported.
 
-    A run that was lost is another process's to finish; one that the database did not let us close is taken up
-    or closed by the next run of its partition.
+    A lost run is finished by another process. One that the database did not let us close is taken up or
+    closed by the next run of its partition.
     """
     run.counts.update(run.shard_counts)
     try:

@@ -1,4 +1,4 @@
-"""Whether a run that did its work can be trusted: it ends in a state of its own where it cannot."""
+"""Completed runs that cannot be trusted, which end in a state of their own."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from flows.pipeline.runtime.resources import Runtime
 
 
 class Distrusted(RuntimeError):
-    """A run that came to its end, and whose outcome somebody has to look at."""
+    """A run that completed, but whose outcome needs attention."""
 
     state: ClassVar[str]
     """The name of the run's state."""
@@ -30,12 +30,12 @@ def no_clips(where: str) -> NoClips:
     """Return the error of a place, or a day of it, that has no clips."""
     return NoClips(
         f"no clips: none are listed in {where}. Check the prefix, and whether its clips were delivered; "
-        "least_clips 0 allows a night without any"
+        "least_clips 0 allows a night without clips"
     )
 
 
 def require_clips(runtime: Runtime, where: str, selection: Selection) -> None:
-    """Raise NoClips where a place that was listed has no current clip."""
+    """Raise NoClips if a listed place has no current clip."""
     with session_scope(runtime.engine) as session:
         count = count_clips(session, selection)
     if not count:

@@ -1,4 +1,4 @@
-"""Which code wrote a row: the release, and a digest of the sources that decide what is written."""
+"""The version of the code that writes rows: the release, and a digest of the sources."""
 
 import hashlib
 from functools import cache
@@ -10,7 +10,7 @@ PACKAGES = ("core", "db", "flows", "migrations")
 
 @cache
 def code_version() -> str:
-    """Such as 0.1.0+3f9a01c2d4e5; equal sources have equal digests, wherever they lie."""
+    """Return a version such as 0.1.0+3f9a01c2d4e5. The digest does not depend on the sources' location."""
     root, digest = Path(__file__).parents[3], hashlib.sha256()
     for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode())

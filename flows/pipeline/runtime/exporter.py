@@ -1,6 +1,6 @@
-"""Metrics of all runs for Prometheus and OpenTelemetry, read from the tables whenever they are asked for.
+"""Metrics of all runs for Prometheus and OpenTelemetry, read from the tables at each request.
 
-Each run is a process of its own, which is gone before anybody could ask it.
+Each run is a process of its own, which has ended before anybody could scrape it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ FRESH_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Family:
-    """How a figure of the tables is called outside, and what tells its samples apart."""
+    """The name, kind and labels under which a figure of the tables is exported."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -92,7 +92,7 @@ FAMILIES = {
 
 
 class RunFigures(Collector):
-    """The figures of a database; while it is away there is one sample, which says so."""
+    """The figures of a database. While it is away, there is one sample, which says so."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -108,9 +108,9 @@ class RunFigures(Collector):
             yield family.metric(figure for figure in figures or () if figure.name == name)
 
     def read(self) -> Sequence[FigureRow] | None:
-        """Return the figures as they are or were a moment ago, or None where the database is away.
+        """Return the figures as of a few seconds ago at most, or None if the database is away.
 
-        Whoever asks while they are read waits for them, so that a slow database has one query to answer.
+        Concurrent callers wait for the same query, so that a slow database answers one at a time.
         """
         with self._reading:
             if monotonic() - self._read_at > FRESH_SECONDS:
@@ -136,7 +136,7 @@ class RunFigures(Collector):
 
 @contextmanager
 def exporter(database: str, port: int, host: str = LOOPBACK) -> Iterator[Thread]:
-    """Serve /metrics in a thread until the block ends, and export the same where OTEL_* says so."""
+    """Serve /metrics in a thread until the block ends, and send the same figures if OTEL_* says so."""
     engine = make_engine(database, "wordwave metrics").execution_options(postgresql_readonly=True)
     figures, registry = RunFigures(engine), CollectorRegistry()
     registry.register(figures)
@@ -145,7 +145,7 @@ def exporter(database: str, port: int, host: str = LOOPBACK) -> Iterator[Thread]
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
         raise OSError(
-            f"port {port} of {host} cannot be had for metrics ({error.strerror}): choose another one"
+            f"metrics cannot be served on port {port} of {host} ({error.strerror}): choose another port"
         ) from error
     try:
         yield thread

@@ -1,4 +1,4 @@
-"""Fingerprints of models: files are read in full once, then recognized by size and time."""
+"""Fingerprints of models. Files are hashed once, then recognized by size and time."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from flows.pipeline.runtime.code_version import code_version
 def llm_fingerprint(home: Path, directory: Path, dtype: DType) -> str:
     """Return the hex sha256 over the model's files and dtype.
 
-    Hashing 13 GB takes a minute, so the answer is kept in `home` for as long as names, sizes and modification
-    times of the files stay as they are.
+    Hashing 13 GB takes a minute, so the result is kept in `home` until the names, sizes or modification times
+    of the files change.
     """
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in model_files(directory)]
     state = [str(directory.resolve()), dtype, files]
@@ -25,14 +25,14 @@ def llm_fingerprint(home: Path, directory: Path, dtype: DType) -> str:
 def codec_fingerprint(home: Path, directory: Path, compute: Callable[[], str]) -> str:
     """Return the codec's fingerprint, which only a loaded codec can compute.
 
-    The answer is kept in `home` while the files, and this code, which reads them, stay as they are.
+    The result is kept in `home` until the files or the code that reads them change.
     """
     files = [(path.name, *_state(path)) for path in codec_files(directory)]
     return _kept(home, ["codec", str(directory.resolve()), code_version(), files], compute)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
-    """Whatever is written to a file, even with its old time set again, changes one of these."""
+    """Return what changes with any write to a file, even if its old modification time is set again."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, with the ids of run and batch; what looks like a secret is masked."""
+"""Logs with one JSON object per line, the ids of run and batch, and masked secrets."""
 
 import json
 import logging
@@ -12,26 +12,26 @@ from flows.pipeline.configuration.credentials import mask_credentials
 from flows.pipeline.runtime.telemetry import batch_in_hand
 
 SWITCH = "WORDWAVE_LOG_FORMAT"
-IDS = ("flow_run_id", "flow_run_name", "task_run_id", "task_run_name")
-"""What Prefect adds to the records of a run."""
+PREFECT_FIELDS = ("flow_run_id", "flow_run_name", "task_run_id", "task_run_name")
+"""Fields that Prefect adds to the records of a run."""
 PREFECT_ENVIRONMENT = {
     "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "flows.pipeline.runtime.json_logs.JsonFormatter",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     "PREFECT_LOGGING_HANDLERS_DEBUG_FORMATTER": "json",
     "PREFECT_LOGGING_COLORS": "false",
 }
-"""Makes Prefect, its server and the processes of runs log in this way; docker/entrypoint.sh sets the same."""
+"""Environment that makes Prefect, its server and runs log JSON. docker/entrypoint.sh sets the same."""
 _SECRETS = ("PASSWORD", "SECRET", "AUTH_STRING", "API_KEY", "SESSION_TOKEN", "DATABASE_URL", "CONNECTION_URL")
-_SHORTEST_SECRET = 6
+_MIN_SECRET_LENGTH = 6
 
 
 def is_asked(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the switch is set; a value that it does not have is refused with the other settings."""
+    """Return whether logs are JSON. Invalid values are refused with the other settings."""
     return environment.get(SWITCH) == "json"
 
 
 class JsonFormatter(logging.Formatter):
-    """A formatter for any handler; it takes what logging.config gives one and has no format string."""
+    """A formatter for any handler, with the arguments that logging.config passes. It ignores them."""
 
     def __init__(self, fmt: str | None = None, datefmt: str | None = None, style: Literal["%"] = "%") -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._masked(record.getMessage()),
         }
-        line |= {name: str(found) for name in IDS if (found := getattr(record, name, None))}
+        line |= {name: str(found) for name in PREFECT_FIELDS if (found := getattr(record, name, None))}
         line |= batch_in_hand()
         if record.exc_info:
             line["traceback"] = self._masked(self.formatException(record.exc_info))
@@ -58,9 +58,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Return the secrets that variables hold, longest first; of an address the password alone."""
+    """Return the secrets in the variables, longest first. Of an address, only the password is secret."""
     held = [value for name, value in environment.items() if any(word in name for word in _SECRETS)]
-    found = {part for value in held for part in _parts(value) if len(part) >= _SHORTEST_SECRET}
+    found = {part for value in held for part in _parts(value) if len(part) >= _MIN_SECRET_LENGTH}
     return sorted(found, key=len, reverse=True)
 
 

@@ -1,6 +1,6 @@
-"""Send spans and metrics to an OpenTelemetry collector, where the variables of OpenTelemetry (OTEL_*) say so.
+"""Sending of spans and metrics to an OpenTelemetry collector, if the OTEL_* variables say so.
 
-Where they say nothing, nothing is loaded. The address, headers and intervals are read by OpenTelemetry's SDK.
+Without them nothing is loaded. OpenTelemetry's SDK reads the address, headers and intervals.
 """
 
 import os
@@ -13,16 +13,16 @@ SERVICE = "wordwave"
 
 
 class NoTelemetry(RuntimeError):
-    """Telemetry is asked for that cannot be sent."""
+    """Telemetry is configured and cannot be sent."""
 
 
 def is_sent(signal: Signal) -> bool:
-    """Whether a signal is to be sent; raises NoTelemetry where it cannot be."""
+    """Return whether to send a signal. Raises NoTelemetry if it is configured and cannot be sent."""
     variable = f"OTEL_{signal}_EXPORTER"
     if (exporter := os.environ.get(variable) or "none") == "none":
         return False
     if exporter != "otlp":
-        raise NoTelemetry(f"{variable} is {exporter!r}: set it to otlp, or to none")
+        raise NoTelemetry(f"{variable} is {exporter!r}: set it to otlp or none")
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
         raise NoTelemetry(
             f"{variable} is set, and its packages are missing: pip install 'wordwave[telemetry]'"
@@ -33,7 +33,7 @@ def is_sent(signal: Signal) -> bool:
 
 @cache
 def send_traces() -> None:
-    """Send the spans of this process from now on, and what is left of them when it ends."""
+    """Send the spans of this process from now on, and the rest when it ends."""
     if not is_sent("TRACES"):
         return
     from opentelemetry import trace

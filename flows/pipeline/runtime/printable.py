@@ -1,4 +1,4 @@
-"""Show text from outside as it is: keys and labels may hold what moves a cursor or reorders a line."""
+"""Safe display of text from outside: keys and labels may move a terminal's cursor or reorder a line."""
 
 import json
 import logging
@@ -14,15 +14,15 @@ _COMMANDS = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Write each character that a terminal would obey instead of show as JSON does, such as \u001b.
+    r"""Escape characters that a terminal would obey instead of showing, such as \u001b.
 
-    Within a JSON document these characters occur in strings alone, so it means the same afterwards.
+    A JSON document means the same afterwards, since these characters occur only in its strings.
     """
     return _COMMANDS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 class PrintableFormatter(logging.Formatter):
-    """A formatter whose messages hold no terminal commands; a traceback keeps its lines."""
+    """A formatter whose messages contain no terminal commands. A traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message)

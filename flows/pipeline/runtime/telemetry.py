@@ -1,7 +1,7 @@
-"""What the work of a run costs: spans for whoever collects traces, and figures that its row keeps.
+"""The cost of a run's work: spans for tracing, and figures that the run's row keeps.
 
-Spans cost next to nothing where no exporter is configured, and hold ids and numbers alone: neither names of
-clips nor messages of errors.
+Spans cost next to nothing without an exporter. They contain only ids and numbers, no names of clips and no
+error messages.
 """
 
 import traceback
@@ -21,7 +21,7 @@ _tracer = trace.get_tracer("wordwave")
 
 
 class Figures:
-    """Numbers that only grow, each with a name, a stage and perhaps a detail; threads may add at once."""
+    """Counters with a name, a stage and an optional detail. Safe for several threads."""
 
     def __init__(self, stored: Mapping[str, float] | None = None) -> None:
         self._numbers = defaultdict[str, float](float, stored or {})
@@ -58,14 +58,14 @@ _batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
 
 
 def batch_in_hand() -> dict[str, str | int]:
-    """Return run, stage and batch that this thread works on, by the names they have in logs."""
+    """Return the run, stage and batch that this thread works on, by their names in logs."""
     batch = _batch.get()
     return {} if batch is None else {"run": str(batch.run), "stage": batch.stage, "batch": batch.number}
 
 
 @contextmanager
 def work_on_batch(run: UUID, stage: str, number: int, figures: Figures) -> Iterator[None]:
-    """Count a batch of a run, or the error it ends with, and trace it; steps inside belong to it."""
+    """Trace a batch of a run, and count it or the error it ends with. Steps inside belong to it."""
     batch = _Batch(run, stage, number, figures)
     token = _batch.set(batch)
     try:
@@ -82,7 +82,7 @@ def work_on_batch(run: UUID, stage: str, number: int, figures: Figures) -> Itera
 
 @contextmanager
 def timed(name: str) -> Iterator[None]:
-    """Trace a step of the batch in hand, and add its seconds to the figures of the run."""
+    """Trace a step of this thread's batch, and add its seconds to the figures of the run."""
     batch, begun = _batch.get(), monotonic()
     try:
         with _span(name, batch.attributes if batch else {}):
@@ -93,14 +93,14 @@ def timed(name: str) -> Iterator[None]:
 
 
 def add_audio(seconds: float) -> None:
-    """Add seconds of audio to the figures of the run whose batch is in hand."""
+    """Add seconds of audio to the figures of the run of this thread's batch."""
     if batch := _batch.get():
         batch.figures.add("audio_seconds", batch.stage, number=seconds)
 
 
 @contextmanager
 def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Span]:
-    """A span that names the kind of an error, since its message may name what lies in a bucket."""
+    """Open a span that records the type of an error, but not its message, which may contain keys."""
     with _tracer.start_as_current_span(
         name, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as span:
@@ -112,7 +112,7 @@ def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Span]:
 
 
 def release_frames(error: BaseException) -> None:
-    """Free what a failed batch held: whoever keeps its error until a retry keeps its waveforms too."""
+    """Clear the frames of an error, since one that is kept until a retry keeps its waveforms too."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

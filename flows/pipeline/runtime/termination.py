@@ -1,4 +1,4 @@
-"""A process that was asked to end does end, whatever it computes at that moment."""
+"""Termination on SIGTERM, even in the middle of a computation."""
 
 import os
 import signal
@@ -7,27 +7,26 @@ import time
 from functools import cache
 
 GRACE_SECONDS = 8.0
-"""A cancelled run has 15 seconds in all: its runner looks every 3 seconds whether it is gone."""
+"""A cancelled run has 15 seconds in all, and its runner polls every 3 seconds."""
 
 
 @cache
 def end_after_sigterm() -> None:
-    """From now on SIGTERM gives this process a few seconds to end, and then kills it.
+    """Kill this process a few seconds after SIGTERM, unless it has ended by then.
 
-    A batch in a thread cannot be interrupted, and Prefect waits for it; whatever it would still have
-    written, the next run writes. The watching thread hears of the signal from the operating system: the main
-    thread, which would handle it, may be inside a computation too.
+    A batch in a thread cannot be interrupted, and Prefect waits for it; the next run writes what is left. A
+    thread watches for the signal, since the main thread, which would handle it, may be computing too.
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(heard,), name="termination", daemon=True).start()
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(receiver,), name="termination", daemon=True).start()
 
 
-def _watch(heard: int) -> None:
-    while os.read(heard, 1)[0] != signal.SIGTERM:
+def _watch(receiver: int) -> None:
+    while os.read(receiver, 1)[0] != signal.SIGTERM:
         pass
     time.sleep(GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

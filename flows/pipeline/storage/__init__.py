@@ -1,4 +1,4 @@
-"""Where clips are read and results are written: S3 or local folders, with the same behaviour."""
+"""Storage of clips and results: S3 or local folders, with the same behavior."""
 
 from db.object_version import ObjectVersion
 from flows.pipeline.storage.interface import (

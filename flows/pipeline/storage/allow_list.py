@@ -1,6 +1,5 @@
-"""The allow-list: whoever can start a flow must not read all that the worker could."""
+"""The allow-list, so that people who can start a flow cannot read everything that the worker could."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flows.pipeline.configuration.settings import Settings
@@ -10,17 +9,17 @@ from flows.pipeline.storage.uris import canonical, within
 
 @dataclass(frozen=True)
 class Access:
-    """Canonical URIs: the roots that may be read, and the one that may be written (and read back)."""
+    """Canonical URIs of the roots that may be read, and of the one that may be written and read back."""
 
     read_roots: tuple[str, ...]
     write_root: str
 
     @classmethod
     def of(cls, settings: Settings) -> "Access":
-        return cls(_canonical(settings.read_roots), canonical(settings.storage_uri))
+        return cls(tuple(map(canonical, settings.read_roots)), canonical(settings.storage_uri))
 
     def root(self, uri: str) -> str:
-        """The root that lets `uri` be read. StorageRefused, saying what is allowed, when none does."""
+        """Return the root that allows reading `uri`. Raises StorageRefused with the list if none does."""
         for root in (*self.read_roots, self.write_root):
             if within(uri, root):
                 return root
@@ -31,12 +30,8 @@ class Access:
         )
 
     def check_write(self, uri: str) -> None:
-        """StorageRefused unless `uri` lies where results go."""
+        """Raise StorageRefused unless `uri` is in the place for results."""
         if not within(uri, self.write_root):
             raise StorageRefused(
                 f"{uri!r} may not be written; results go to {self.write_root} (WORDWAVE_STORAGE_URI)"
             )
-
-
-def _canonical(places: Iterable[str]) -> tuple[str, ...]:
-    return tuple(canonical(place) for place in places)

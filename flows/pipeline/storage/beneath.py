@@ -1,4 +1,4 @@
-"""Opens files below a folder without following links, so that none can be swapped in after it was checked."""
+"""Opening files below a folder without following links, so that nobody can swap one in after the check."""
 
 import os
 from pathlib import Path

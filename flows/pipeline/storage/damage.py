@@ -1,4 +1,4 @@
-"""Which objects that rows name are missing or changed."""
+"""Detection of missing and changed objects that rows refer to."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,21 +7,19 @@ from db.exports import Digests
 from flows.pipeline.storage import Storage, StorageDenied, StorageRefused, Stored
 
 Damage = Literal["missing", "changed"]
-Look = Callable[[str], Stored | None]
-"""Returns what is stored under a uri, None where nothing is."""
 
 
 def is_intact(storage: Storage, digests: Digests) -> bool:
-    """Whether every object is there with its bytes. Whoever may not look has to believe the row."""
+    """Return whether every object is there with its bytes. If access is denied, the row is believed."""
     try:
-        return not damage(digests, storage.describe)
+        return not find_damage(digests, storage.describe)
     except (StorageDenied, StorageRefused):
         return True
 
 
-def damage(digests: Digests, look: Look) -> dict[str, Damage]:
-    """Return what is wrong with each object that is not as it was written, by uri."""
-    found = {uri: _compare(look(uri), digest) for uri, digest in digests.items()}
+def find_damage(digests: Digests, describe: Callable[[str], Stored | None]) -> dict[str, Damage]:
+    """Return the damage by uri. `describe` returns the stored object of a uri, or None."""
+    found = {uri: _compare(describe(uri), digest) for uri, digest in digests.items()}
     return {uri: kind for uri, kind in found.items() if kind}
 
 

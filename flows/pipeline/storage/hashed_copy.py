@@ -1,4 +1,4 @@
-"""Copies an object's bytes into a private file: what is hashed is what is decoded."""
+"""Hashed private copies of objects: what is hashed is what is decoded."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ from typing import IO
 from core.errors import AudioRejected
 from flows.pipeline.storage.interface import Fetched
 
-CHUNK = 2**20
+CHUNK_BYTES = 2**20
 
 
 def check_size(uri: str, size: int, limit: int) -> None:
-    """AudioRejected `too_large` when a size, claimed or counted, is over the limit."""
+    """Raise AudioRejected `too_large` if a size, claimed or counted, is over the limit."""
     if size > limit:
         raise AudioRejected(
             "too_large", f"{uri!r} has {size} bytes or more, the limit is {limit} (WORDWAVE_MAX_BYTES)"
         )
 
 
-def spool(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fetched:
-    """Write chunks to `file` from its start and hash them; `too_large` one chunk past the limit at most."""
+def write_hashed(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fetched:
+    """Write chunks to `file` from its start and hash them. Stops at most one chunk past the size limit."""
     if file.seek(0, SEEK_END):  # truncated for nothing, ext4 would write the file to disk as it is closed
         file.seek(0)
         file.truncate()
@@ -35,7 +35,7 @@ def spool(chunks: Iterable[bytes], file: IO[bytes], uri: str, limit: int) -> Fet
 
 
 def path_of(file: IO[bytes]) -> Path:
-    """Where what was written so far can be opened again, from its start.
+    """Flush a file and return a path that opens it from its start.
 
     A temporary file has no name, so that no kill leaves it behind.
     """
@@ -44,7 +44,7 @@ def path_of(file: IO[bytes]) -> Path:
 
 
 def sha256_of(data: bytes | Path) -> bytes:
-    """The hash of bytes, or of a file read in chunks."""
+    """Return the hash of bytes, or of a file read in chunks."""
     if isinstance(data, bytes):
         return hashlib.sha256(data).digest()
     with data.open("rb") as file:

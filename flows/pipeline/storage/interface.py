@@ -1,13 +1,13 @@
-"""What every storage does, and what can go wrong with it.
+"""The interface of every storage, and its errors.
 
 StorageError
 ├── StorageRefused   a place outside the allow-list, or not a place at all
-├── StorageMissing   a bucket or a root folder that is not there: nothing may be concluded from its absence
-├── StorageDenied    the store's policy or a file's mode does not let us in, here at least
-├── CredentialsRejected  the store does not accept our key, signature or clock: no object's fault
-└── NothingRead      no object arrives whole and in time, however often it is asked for
-DamagedTransfer is none of them: another try may give what the store promised.
-A single object that cannot be used is no StorageError: it is core.errors.AudioRejected, one clip's row.
+├── StorageMissing   a bucket or root folder that does not exist, which says nothing about its clips
+├── StorageDenied    the store's policy or a file's mode denies access to this object or to all
+├── CredentialsRejected  the store rejects our key, signature or clock, whatever the object
+└── NothingRead      no object of a batch arrives whole and in time, in several attempts
+DamagedTransfer is not a StorageError: another attempt may get the promised bytes.
+Neither is core.errors.AudioRejected, for a single object that cannot be used: it costs one clip's row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from db.object_version import ObjectVersion
 
 
 class StorageError(Exception):
-    """Root of what storage raises on purpose; none of it gets better by trying again."""
+    """Base class of storage errors. Trying again does not help."""
 
 
 class StorageRefused(StorageError):
-    """A place that the allow-list does not hold."""
+    """A place outside the allow-list."""
 
 
 class StorageMissing(StorageError):
@@ -36,20 +36,20 @@ class StorageDenied(StorageError):
 
 
 class CredentialsRejected(StorageError):
-    """Credentials, signature or clock that the store does not accept, whatever is asked for."""
+    """Credentials, signature or clock that the store rejects for any request."""
 
 
 class NothingRead(StorageError):
-    """No object of a batch arrived whole and in time, in several tries."""
+    """No object of a batch arrived whole and in time, in several attempts."""
 
 
 class DamagedTransfer(ConnectionError):
-    """An answer that is not what the store promised: other bytes than listed, or a page that is none."""
+    """A response that breaks the store's promise: other bytes than listed, or not a page of a listing."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A private copy of an object's bytes, for as long as the `with` block that made it."""
+    """A private copy of an object's bytes, which lasts as long as the `with` block that made it."""
 
     path: Path
     sha256: bytes
@@ -58,7 +58,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Stored:
-    """An object that was written, or that is there."""
+    """An object in the store."""
 
     uri: str
     sha256: bytes
@@ -66,12 +66,12 @@ class Stored:
 
 
 class Readable(Protocol):
-    """Where objects are read. Methods may be called from several threads."""
+    """A reader of objects. Methods may be called from several threads."""
 
     def read(self, uri: str, version_token: str, size: int | None = None) -> AbstractContextManager[Fetched]:
         """Return a private copy of exactly the listed bytes, hashed on the way.
 
-        `size` is what the listing says, which not every version token holds. Raises AudioRejected `gone`
+        `size` is the listed size, which not every version token holds. Raises AudioRejected `gone`
         (missing, or no longer that version) and `too_large`, StorageRefused, StorageDenied,
         CredentialsRejected, and DamagedTransfer for other bytes than were listed.
         """
@@ -86,31 +86,31 @@ class Storage(Readable, Protocol):
     """
 
     def list(self, place: str) -> Iterator[ObjectVersion]:
-        """The object of that name, then all below the folder of that name, in the order of their URIs.
+        """Yield the object of that name, then all objects below the folder of that name, in URI order.
 
-        Each URI is canonical(place), or starts with it and a slash. A place that is not there lists nothing.
-        Raises StorageRefused, StorageMissing, StorageDenied.
+        Each URI is canonical(place), or starts with it and a slash. Yields nothing for a place that does not
+        exist. Raises StorageRefused, StorageMissing, StorageDenied.
         """
         ...
 
     def find(self, uri: str) -> ObjectVersion | None:
-        """The object of that name alone, None where there is none; raises as list."""
+        """Return the object of that name, or None. Raises the errors of `list`."""
         ...
 
     def write(self, key: str, data: bytes | Path) -> Stored:
-        """Put bytes or a file under `key` (relative to where the store was opened), whole or not at all."""
+        """Write bytes or a file under `key`, relative to the opened place, whole or not at all."""
         ...
 
     def ignored(self, key: str) -> Sequence[str]:
-        """Return what the store takes no notice of when an object that is there is put again.
+        """Return the safeguards that the store ignores when it overwrites an object.
 
-        That is If-None-Match, and checksums that are not of the bytes. The object may be another afterwards.
+        These are If-None-Match, and checksums of other bytes. The test may overwrite the object.
         """
         ...
 
     def describe(self, uri: str) -> Stored | None:
-        """Return size and SHA-256 of an object, None where it is not there; raises as list.
+        """Return size and SHA-256 of an object, or None. Raises the errors of `list`.
 
-        It is read only where the store keeps no checksum of it.
+        The object is read only if the store keeps no checksum of it.
         """
         ...

@@ -1,4 +1,4 @@
-"""Local folders as a storage: what a laptop, a test or a mounted share has in the place of S3."""
+"""Local folders as a storage, for laptops, tests and mounted shares."""
 
 import logging
 import os
@@ -19,35 +19,38 @@ from core.errors import AudioRejected
 from db.object_version import UNLISTED, ObjectVersion
 from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.beneath import open_beneath
-from flows.pipeline.storage.hashed_copy import CHUNK, check_size, sha256_of, spool
+from flows.pipeline.storage.hashed_copy import CHUNK_BYTES, check_size, sha256_of, write_hashed
 from flows.pipeline.storage.interface import Fetched, StorageDenied, StorageMissing, StorageRefused, Stored
 from flows.pipeline.storage.uris import canonical, file_path, file_uri, own_key
 
 log = logging.getLogger(__name__)
-_NOT_THERE = {ENOENT, ENOTDIR, EISDIR, ELOOP}  # gone, of another kind now, or a link where none was
-MAX_URI = 2_500
-"""Characters of a uri: with its version token, it has to go into a third of an index page."""
-CUT = "\N{HORIZONTAL ELLIPSIS}"
-"""Stands in the uri of a longer name, and in no other: all else in it is ASCII."""
-_LAST_SECOND = 253_402_300_799  # of the year 9999: a file's time may be any number, a datetime may not
-_PARTIAL = ".partial"  # beside the results, so that a finished file can be renamed into its place
+_MISSING_ERRORS = {ENOENT, ENOTDIR, EISDIR, ELOOP}  # gone, replaced by a folder, or by a link
+MAX_URI_LENGTH = 2_500
+"""Characters of a uri. With its version token, it must fit into a third of an index page."""
+CUT_MARK = "\N{HORIZONTAL ELLIPSIS}"
+"""Marks a shortened uri. No other uri contains it, since all else is ASCII."""
+_MAX_TIMESTAMP = 253_402_300_799  # end of the year 9999: a file's time may be any number, a datetime may not
+_PARTIAL_FOLDER = ".partial"  # on the file system of the results, so that a finished file can be renamed
 
 
 class LocalStorage:
-    """Folders of this machine. The version token is size, mtime, inode and ctime, which nobody can set."""
+    """Folders of this machine. The version token is size, mtime, inode and ctime, which users cannot set."""
 
     def __init__(self, base: str, access: Access, max_bytes: int) -> None:
         self._base, self._access, self._max_bytes = base, access, max_bytes
 
     def list(self, place: str) -> Iterator[ObjectVersion]:
-        """See Storage. Links to files are followed inside the allow-list; links to folders are not."""
+        """List as Storage.list does, following links to files in the allow-list, but not links to folders."""
         start = str(file_path(self._place(place)))
-        if len(file_uri(start)) > MAX_URI:
-            raise StorageRefused(f"{start!r} is too long a name: {MAX_URI} bytes, percent-encoded, at most")
+        if (length := len(file_uri(start))) > MAX_URI_LENGTH:
+            raise StorageRefused(
+                f"{start!r} is too long: {length} percent-encoded characters, the limit is {MAX_URI_LENGTH}; "
+                "choose a shorter path"
+            )
         return self._walk(start)
 
     def find(self, uri: str) -> ObjectVersion | None:
-        """See Storage."""
+        """Find as Storage.find does."""
         self._place(uri)
         path = file_path(uri)
         folder = file_path(canonical(file_uri(path.parent)))
@@ -55,7 +58,7 @@ class LocalStorage:
             return self._listed(str(folder / path.name))
 
     def _place(self, uri: str) -> str:
-        """The canonical form of what may be read, StorageMissing where the whole root is missing."""
+        """Return the canonical place if it may be read. Raises StorageMissing if its root does not exist."""
         place = canonical(uri)
         root = file_path(self._access.root(place))
         if not root.exists():
@@ -84,31 +87,31 @@ class LocalStorage:
         try:
             status = os.stat(path)
         except OSError as error:
-            if error.errno in _NOT_THERE:
-                return None  # gone since its folder was read, or a link to nothing
+            if error.errno in _MISSING_ERRORS:
+                return None  # deleted since its folder was read, or a dangling link
             raise
         if not stat.S_ISREG(status.st_mode):
             return None
-        modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), _LAST_SECOND), UTC)
+        modified = datetime.fromtimestamp(min(max(status.st_mtime, 0), _MAX_TIMESTAMP), UTC)
         return ObjectVersion(_uri(path), _token(status), status.st_size, modified, _former_token(status))
 
     def _link_allowed(self, path: str) -> bool:
         try:
             self._access.root(canonical(path))
         except StorageRefused as refusal:
-            log.warning("left out the link %r: %s", path, refusal)
+            log.warning("skipped the link %r: %s", path, refusal)
             return False
         if os.path.isdir(path):
-            log.warning("left out %r: links to folders are not followed; name the folder itself", path)
+            log.warning("skipped %r: links to folders are not followed; name the folder itself", path)
         return True
 
     @contextmanager
     def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
-        """See Storage."""
-        if CUT in uri:
+        """Read as Storage.read does."""
+        if CUT_MARK in uri:
             raise AudioRejected(
                 "unsupported",
-                f"{uri!r} has a name of over {MAX_URI} bytes, percent-encoded: shorten that of a folder",
+                f"{uri!r} has over {MAX_URI_LENGTH} percent-encoded characters: shorten the name of a folder",
             )
         place = self._place(uri)
         with TemporaryFile() as file:
@@ -123,27 +126,27 @@ class LocalStorage:
         with source:
             _check_unchanged(source, uri, token)
             check_size(uri, os.fstat(source.fileno()).st_size, self._max_bytes)
-            fetched = spool(_chunks_of(source, uri), file, uri, self._max_bytes)
+            fetched = write_hashed(_source_chunks(source, uri), file, uri, self._max_bytes)
             _check_unchanged(source, uri, token)
         return fetched
 
     def write(self, key: str, data: bytes | Path) -> Stored:
-        """See Storage."""
+        """Write as Storage.write does."""
         target = self._target(key)
         with self._partial(data) as partial:
-            if not _linked(partial.path, target):
-                beside = self._partial_folder() / uuid4().hex
-                _linked(partial.path, beside)
-                os.replace(beside, target)
-            self._keep_names(target)
+            if not _link(partial.path, target):
+                replacement = self._partial_folder() / uuid4().hex
+                _link(partial.path, replacement)
+                os.replace(replacement, target)
+            self._sync_folders(target)
         return Stored(file_uri(target), partial.sha256, partial.size)
 
     def ignored(self, key: str) -> Sequence[str]:
-        """See Storage."""
+        """Return nothing: local files are not written with such safeguards."""
         return ()
 
     def describe(self, uri: str) -> Stored | None:
-        """See Storage."""
+        """Describe as Storage.describe does."""
         place = canonical(uri)
         self._access.root(place)
         path = file_path(place)
@@ -161,19 +164,19 @@ class LocalStorage:
 
     @contextmanager
     def _partial(self, data: bytes | Path) -> Iterator[Fetched]:
-        """The data on disk, whole, where no reader looks; without a name, so that a kill leaves nothing."""
+        """Write all data to a file that no reader sees. It has no name, so that a kill leaves nothing."""
         with _open_partial(self._partial_folder()) as file:
-            written = spool(_chunks(data), file, "what is written", sys.maxsize)
+            copy = write_hashed(_chunks(data), file, "a new object", sys.maxsize)
             os.fsync(file.fileno())
-            yield written
+            yield copy
 
     def _partial_folder(self) -> Path:
-        folder = file_path(self._access.write_root) / _PARTIAL
+        folder = file_path(self._access.write_root) / _PARTIAL_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _keep_names(self, target: Path) -> None:
-        """Make the file's name, and those of new folders above it, last through a power cut."""
+    def _sync_folders(self, target: Path) -> None:
+        """Sync the folders above a file, so that its name and theirs survive a power cut."""
         root = file_path(self._access.write_root)
         for folder in target.parents:
             _fsync_folder(folder)
@@ -188,8 +191,8 @@ def _open_partial(folder: Path) -> IO[bytes]:
         return cast(IO[bytes], NamedTemporaryFile(dir=folder))
 
 
-def _linked(path: Path, target: Path) -> bool:
-    """Give a whole file its name: the one call that fails where a file has it already."""
+def _link(path: Path, target: Path) -> bool:
+    """Give a complete file its name. Returns False if another file has it: link never overwrites."""
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         # only with a folder does Python ask the kernel to follow the link that a file without a name has
@@ -202,7 +205,7 @@ def _linked(path: Path, target: Path) -> bool:
 
 
 def _children(path: str) -> list[str]:
-    """What a folder holds, against the order of the URIs; nothing for a file, a link or what is gone."""
+    """Return the entries of a folder in reverse URI order; none for a file, a link or a missing path."""
     if os.path.islink(path):
         return []
     try:
@@ -213,7 +216,7 @@ def _children(path: str) -> list[str]:
 
 
 def _order(entry: os.DirEntry[str]) -> str:
-    # All in folder `a` comes after `a.wav`, since "." sorts before the "/" that follows a folder's name.
+    # The contents of folder `a` come after `a.wav`: "." sorts before the "/" that follows a folder's name.
     slash = "/" if entry.is_dir(follow_symlinks=False) else ""
     return quote_from_bytes(os.fsencode(entry.name)) + slash
 
@@ -233,35 +236,35 @@ def _check_unchanged(source: FileIO, uri: str, token: str) -> None:
 
 
 def _uri(path: str) -> str:
-    """The uri of a file; one too long for the database is cut, and told from others by its hash."""
+    """Return the uri of a file. One too long for the database is cut and ends in its hash."""
     uri = file_uri(path)
-    if len(uri) <= MAX_URI:
+    if len(uri) <= MAX_URI_LENGTH:
         return uri
-    return f"{uri[: MAX_URI - 100]}{CUT}{sha256_of(uri.encode()).hex()}"
+    return f"{uri[: MAX_URI_LENGTH - 100]}{CUT_MARK}{sha256_of(uri.encode()).hex()}"
 
 
 def _unlisted(path: str, error: OSError) -> ObjectVersion:
-    log.warning("%r cannot be listed, and what is known of it is kept: %s", path, error)
+    log.warning("%r cannot be listed, so its clips stay as they are: %s", path, error)
     token = UNLISTED + errorcode.get(error.errno or 0, "EIO")
     return ObjectVersion(_uri(path), token, 0, datetime.fromtimestamp(0, UTC))
 
 
 @contextmanager
 def _rejections(uri: str) -> Iterator[None]:
-    """Tell what the system says of one file, and not of those it is copied to, as a rejection of it."""
+    """Turn errors of the source file, not of the copy, into a rejection of the clip."""
     try:
         yield
     except OSError as error:
-        if error.errno in _NOT_THERE:
-            raise AudioRejected("gone", f"{uri!r} is not there any more") from error
+        if error.errno in _MISSING_ERRORS:
+            raise AudioRejected("gone", f"{uri!r} no longer exists") from error
         if error.errno == EIO:
             raise AudioRejected("unreadable", f"the disk cannot read {uri!r}: send it again") from error
         raise
 
 
-def _chunks_of(source: FileIO, uri: str) -> Iterator[bytes]:
+def _source_chunks(source: FileIO, uri: str) -> Iterator[bytes]:
     with _rejections(uri):
-        yield from iter(lambda: source.read(CHUNK), b"")
+        yield from iter(lambda: source.read(CHUNK_BYTES), b"")
 
 
 def _chunks(data: bytes | Path) -> Iterator[bytes]:
@@ -269,7 +272,7 @@ def _chunks(data: bytes | Path) -> Iterator[bytes]:
         yield data
         return
     with data.open("rb") as source:
-        yield from iter(lambda: source.read(CHUNK), b"")
+        yield from iter(lambda: source.read(CHUNK_BYTES), b"")
 
 
 def _fsync_folder(folder: Path) -> None:

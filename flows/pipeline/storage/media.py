@@ -1,4 +1,4 @@
-"""What a browser is told about an object, so that it opens a page or plays a sound instead of saving it."""
+"""Media types of objects, so that a browser opens a page or plays a sound instead of saving it."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ _TYPES = {
     "wav": "audio/wav",
     "flac": "audio/flac",
 }
-_OPENED = {"html", "json", "wav", "flac"}
-"""Kinds that browsers show or play themselves."""
+_INLINE = {"html", "json", "wav", "flac"}
+"""Suffixes of files that browsers show or play themselves."""
 
 
 def media_headers(key: str) -> Mapping[str, str]:
-    """Return the arguments of a PUT that name the kind of a key, by its suffix; none for other suffixes."""
-    kind = key.rpartition(".")[2]
-    if kind not in _TYPES:
+    """Return the arguments of a PUT that name the media type of a key; none for unknown suffixes."""
+    suffix = key.rpartition(".")[2]
+    if suffix not in _TYPES:
         return {}
-    headers = {"ContentType": _TYPES[kind]}
-    return {**headers, "ContentDisposition": "inline"} if kind in _OPENED else headers
+    headers = {"ContentType": _TYPES[suffix]}
+    return {**headers, "ContentDisposition": "inline"} if suffix in _INLINE else headers

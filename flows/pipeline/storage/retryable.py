@@ -1,4 +1,4 @@
-"""Which errors of a storage may go away by themselves: what a retry policy asks."""
+"""Classification of storage errors for retries."""
 
 import botocore.exceptions as boto
 
@@ -27,7 +27,11 @@ _CONNECTION = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Throttling, 5xx, broken connections and damaged transfers: yes. 403, 404, refusals, bad audio: no."""
+    """Return whether an error may go away by itself.
+
+    True for throttling, 5xx, broken connections and damaged transfers; False for 403, 404, refusals and bad
+    audio.
+    """
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or status == 429 or error.response.get("Error", {}).get("Code", "") in _CODES

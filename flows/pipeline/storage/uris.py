@@ -1,4 +1,4 @@
-"""How a place is written: one canonical URI per object, on both kinds of storage.
+"""Canonical URIs of places and objects, one per object, on both kinds of storage.
 
 `s3://bucket/key` holds the key verbatim: keys are opaque, so quoting would give one key two names.
 `file:///path` is percent-encoded byte by byte, since a Linux name is any bytes; order and uniqueness survive.
@@ -23,12 +23,12 @@ def is_s3(place: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a URL is of a server on this machine."""
+    """Return whether a URL is of a server on this machine."""
     return bool(_LOOPBACK.fullmatch(urlsplit(address).hostname or ""))
 
 
 def split_s3(uri: str) -> tuple[str, str]:
-    """(bucket, key) of s3://bucket/key; the key may be empty. StorageRefused when it is not such a URI."""
+    """Return bucket and key, which may be empty, of s3://bucket/key. Raises StorageRefused for other URIs."""
     bucket, _, key = uri.removeprefix(S3).partition("/")
     if not is_s3(uri) or not _BUCKET.fullmatch(bucket):
         raise StorageRefused(f"{uri!r} is not a place: write s3://bucket/folder, with a plain bucket name")
@@ -36,12 +36,12 @@ def split_s3(uri: str) -> tuple[str, str]:
 
 
 def file_uri(path: str | Path) -> str:
-    """The URI of an absolute path, as it is spelled."""
+    """Return the URI of an absolute path, without resolving it."""
     return FILE + quote_from_bytes(os.fsencode(path))
 
 
 def file_path(uri: str) -> Path:
-    """The path of a file:// URI. StorageRefused when it is not one, or holds a zero byte."""
+    """Return the path of a file:// URI. Raises StorageRefused for other URIs and for zero bytes."""
     encoded = uri.removeprefix(FILE)
     name = unquote_to_bytes(encoded)
     if not uri.startswith(FILE + "/") or b"\0" in name:
@@ -50,10 +50,10 @@ def file_path(uri: str) -> Path:
 
 
 def canonical(place: str) -> str:
-    """The one URI of a place that people may write in several ways, without a slash at its end.
+    """Return the one URI of a place that people may write in several ways, without a slash at its end.
 
-    Local paths may be relative or start with ~, and are resolved through symbolic links.
-    StorageRefused for other schemes, and for S3 places with ".", ".." or nothing as a folder's name.
+    Local paths may be relative or start with ~, and symbolic links are resolved. Raises StorageRefused for
+    other schemes, and for S3 places whose folder name is ".", ".." or empty.
     """
     if is_s3(place):
         _, key = split_s3(place)
@@ -70,22 +70,22 @@ def canonical(place: str) -> str:
 
 
 def below(place: str) -> str:
-    """What the URIs of all objects below a canonical place, and of no others, start with."""
+    """Return the prefix that the URIs of all objects below a canonical place, and no others, have."""
     return place if place == FILE + "/" else place + "/"
 
 
 def has_dot_segment(key: str) -> bool:
-    """Whether a gateway that keeps its objects as files might take the key for another one."""
+    """Return whether a gateway that keeps objects as files might confuse the key with another one."""
     return any(segment in {".", ".."} for segment in key.split("/"))
 
 
 def within(uri: str, root: str) -> bool:
-    """Whether a canonical URI is `root` or lies in it: s3://a/b does not hold s3://a/bc."""
+    """Return whether a canonical URI is `root` or below it: s3://a/bc is not below s3://a/b."""
     return uri == root or uri.startswith(below(root))
 
 
 def own_key(key: str) -> str:
-    """A key that we write: plain names joined by slashes. ValueError for anything else."""
+    """Return a key that we write. Raises ValueError unless it is plain names joined by slashes."""
     if not _OWN_KEY.fullmatch(key):
-        raise ValueError(f"{key!r} is no key: use letters, digits and = @ . _ - joined by single slashes")
+        raise ValueError(f"{key!r} is not a key: use letters, digits and = @ . _ - joined by single slashes")
     return key

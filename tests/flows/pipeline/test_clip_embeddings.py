@@ -17,7 +17,7 @@ from flows.pipeline.maintenance.doctor import EXAMINATIONS
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, canonical
-from flows.pipeline.tokenize_clips import HELD_SECONDS, batches_to_tokenize, tokenize_batch
+from flows.pipeline.tokenize_clips import MAX_HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from tests.flows.pipeline.conftest import hiss, new_run, rows, tone, write_clip
 from tests.tiny_tagger import CLASSES, DIMENSIONS, TAGGER, write_tagger, write_waveform_model
 
@@ -52,7 +52,7 @@ def test_stored_embeddings_are_those_of_the_model_for_clips_held_and_clips_strea
     tagging: Runtime, folder: Path, tagger: Path
 ) -> None:
     short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
-    long = write_clip(folder / "long.wav", hiss(HELD_SECONDS + 2.1, seed=2))
+    long = write_clip(folder / "long.wav", hiss(MAX_HELD_SECONDS + 2.1, seed=2))
     assert tokenize_all(tagging, folder, new_run(tagging.engine)) == {"tokenized": 2}
     embedder = Embedder(tagger)
     for path in (short, long):
@@ -125,7 +125,7 @@ def test_a_model_of_another_rate_than_the_codec_is_refused(settings: Settings, t
 
 
 def test_a_clip_that_cannot_be_read_costs_its_neighbors_nothing(tagging: Runtime, folder: Path) -> None:
-    whole = write_clip(folder / "long.flac", hiss(HELD_SECONDS + 30, seed=2)).read_bytes()
+    whole = write_clip(folder / "long.flac", hiss(MAX_HELD_SECONDS + 30, seed=2)).read_bytes()
     (folder / "long.flac").write_bytes(whole[: len(whole) * 9 // 10])
     write_clip(folder / "a.wav", tone(440))
     soundfile.write(folder / "z.wav", tone(660), 16_000)

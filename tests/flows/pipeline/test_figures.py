@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_named(database: Database) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 cannot be had"):
+        with pytest.raises(OSError, match=f"cannot be served on port {port} of 127.0.0.1"):
             exporter(database.url("analyst"), port).__enter__()
 
 

@@ -21,7 +21,12 @@ from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import DeviceFailed
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
-from flows.pipeline.tokenize_clips import BATCH_BYTES, HELD_SECONDS, batches_to_tokenize, tokenize_batch
+from flows.pipeline.tokenize_clips import (
+    MAX_BATCH_BYTES,
+    MAX_HELD_SECONDS,
+    batches_to_tokenize,
+    tokenize_batch,
+)
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 
@@ -88,7 +93,7 @@ def test_stored_codes_are_those_of_the_codec_for_clips_held_and_clips_streamed(
     runtime: Runtime, folder: Path, run_id: RunClaim
 ) -> None:
     short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
-    long = write_clip(folder / "long.wav", hiss(HELD_SECONDS + 2.1, seed=2))
+    long = write_clip(folder / "long.wav", hiss(MAX_HELD_SECONDS + 2.1, seed=2))
     tokenize_all(runtime, folder, run_id)
     stored = dict(
         rows(
@@ -105,7 +110,7 @@ def test_stored_codes_are_those_of_the_codec_for_clips_held_and_clips_streamed(
 
 def test_a_clip_has_one_latent_however_it_is_read(runtime: Runtime, folder: Path, run_id: RunClaim) -> None:
     short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
-    long = write_clip(folder / "long.wav", hiss(HELD_SECONDS + 2.1, seed=2))
+    long = write_clip(folder / "long.wav", hiss(MAX_HELD_SECONDS + 2.1, seed=2))
     tokenize_all(runtime, folder, run_id)
     stored = dict(
         rows(
@@ -137,7 +142,7 @@ def test_tokens_without_a_latent_are_filled_in_and_stay_as_they_are(
 def test_a_long_clip_that_breaks_off_is_quarantined_and_its_batch_goes_on(
     runtime: Runtime, folder: Path, run_id: RunClaim
 ) -> None:
-    whole = write_clip(folder / "long.flac", hiss(HELD_SECONDS + 30, seed=2)).read_bytes()
+    whole = write_clip(folder / "long.flac", hiss(MAX_HELD_SECONDS + 30, seed=2)).read_bytes()
     (folder / "long.flac").write_bytes(whole[: int(len(whole) * 0.9)])
     write_clip(folder / "short.wav", tone(440))
     counts = tokenize_all(runtime, folder, run_id)
@@ -162,7 +167,7 @@ def test_a_batch_is_bounded_in_clips_and_bytes(runtime: Runtime, folder: Path) -
         write_clip(folder / f"{number}.wav", tone(440, seconds=0.1, seed=number))
     for number in (3, 4):
         with (folder / f"{number}.wav").open("r+b") as file:
-            file.truncate(BATCH_BYTES - 100)  # sparse: takes no room on disk
+            file.truncate(MAX_BATCH_BYTES - 100)  # sparse: takes no room on disk
     ingest(runtime, canonical(str(folder)))
     batches = batches_to_tokenize(runtime, canonical(str(folder)), 4)
     assert [[Path(clip.uri).stem for clip in batch] for batch in batches] == [

@@ -1,4 +1,4 @@
-"""What S3 says went wrong, and how that is told to people."""
+"""Translation of S3 errors into storage errors that say what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ def status_of(error: ClientError) -> int:
 
 @contextmanager
 def translated(place: str) -> Iterator[None]:
-    """Say what to do about a bucket that is not there and about access that was denied."""
+    """Turn errors about missing buckets, denied access and credentials into storage errors."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Ends a download that takes too long: boto3 bounds each wait for bytes, not their sum."""
+"""Deadline of a download: boto3 limits each wait for bytes, not their sum."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def describe_deadline(uri: str, seconds: float) -> str:
-    """Return what was missed, and what to do about it."""
+    """Return the message of a missed deadline, with its remedy."""
     return (
         f"{uri!r} was not read within {seconds:.0f} s: where the store is that slow, raise "
         "WORDWAVE_DOWNLOAD_TIMEOUT or lower WORDWAVE_MIN_DOWNLOAD_RATE"
@@ -19,12 +19,12 @@ def describe_deadline(uri: str, seconds: float) -> str:
 
 @contextmanager
 def ended_after(seconds: float, body: "StreamingBody", uri: str) -> Iterator[None]:
-    """End the transfer of a body `seconds` from now. Raises TimeoutError where that cut it."""
+    """End the transfer of a body `seconds` from now. Raises TimeoutError if that cut it."""
     expired = Event()
 
     def expire() -> None:
         expired.set()
-        with suppress(Exception):  # it may have come to its end just now
+        with suppress(Exception):  # it may have just ended
             body._raw_stream.shutdown()  # type: ignore[attr-defined]
 
     timer = Timer(seconds, expire)

@@ -1,4 +1,4 @@
-"""Downloads an object of S3 and holds it to what was listed: as many bytes, and those that its ETag names."""
+"""Downloads of S3 objects, checked against the listed size and the ETag."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 
 from core.errors import AudioRejected
-from flows.pipeline.storage.hashed_copy import CHUNK, check_size, spool
+from flows.pipeline.storage.hashed_copy import CHUNK_BYTES, check_size, write_hashed
 from flows.pipeline.storage.interface import DamagedTransfer, Fetched
 from flows.pipeline.storage.s3.client_error import code_of, status_of
 from flows.pipeline.storage.s3.deadline import ended_after
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-PAUSES = (0.0, 0.1, 0.4)
-"""Seconds before each attempt. boto3 repeats requests, but neither broken bodies nor 403, 404 and 412."""
+PAUSES_SECONDS = (0.0, 0.1, 0.4)
+"""Pauses before each attempt. boto3 repeats requests, but neither broken bodies nor 403, 404 and 412."""
 
 _VERSION, _ETAG = "version:", "etag:"
 _BROKEN = (
@@ -43,14 +43,14 @@ _KMS = {"aws:kms", "aws:kms:dsse"}
 
 
 class WrongDigest(DamagedTransfer):
-    """Bytes whose MD5 is not the ETag, though that has the form of one."""
+    """Bytes whose MD5 is not their ETag, which has the form of an MD5."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An object as it was listed: without a token whatever is there, without a size of any.
+    """An object to download, as it was listed. Without a token any version will do, without a size any size.
 
-    `seconds` is how long its bytes may take to arrive.
+    `seconds` is the time limit of the transfer.
     """
 
     uri: str
@@ -60,7 +60,7 @@ class Wanted:
 
     @property
     def condition(self) -> dict[str, Any]:
-        """What makes a GET answer with the listed bytes or not at all."""
+        """The arguments with which a GET returns the listed version or fails."""
         if self.version_token.startswith(_VERSION):
             return {"VersionId": self.version_token.removeprefix(_VERSION)}
         if self.version_token.startswith(_ETAG):
@@ -69,7 +69,7 @@ class Wanted:
 
     @property
     def listed_size(self) -> int | None:
-        """The size, which a token with an ETag holds too."""
+        """The listed size, which a token with an ETag holds too."""
         if self.size is None and self.version_token.startswith(_ETAG):
             return int(self.version_token.rsplit(":", 2)[1])
         return self.size
@@ -81,30 +81,30 @@ def version_token(version: str) -> str:
 
 
 def etag_token(etag: str, size: int, modified: float) -> str:
-    """Return the token of an object that is known by what every listing says of it."""
+    """Return the token of an object without a VersionId, made of what every listing has."""
     return f"{_ETAG}{etag}:{size}:{int(modified)}"
 
 
 def download(
     client: "S3Client", wanted: Wanted, file: IO[bytes], limit: int, *, has_md5_etags: bool
 ) -> Fetched:
-    """Read an object into `file`; three times at most, until it is what was promised.
+    """Download an object into `file`, in at most three attempts.
 
     Raises AudioRejected `gone`, `too_large` and `unreadable` (archived), DamagedTransfer, TimeoutError past
     its deadline, and ClientError.
     """
-    for pause in PAUSES:
+    for pause in PAUSES_SECONDS:
         sleep(pause)
         try:
             return _download_once(client, wanted, file, limit, has_md5_etags=has_md5_etags)
         except Exception as error:
-            if pause == PAUSES[-1] or not _may_pass(error):
+            if pause == PAUSES_SECONDS[-1] or not _is_retryable(error):
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether the next attempt may go better: a broken body, or a refusal that stores give in passing."""
+def _is_retryable(error: Exception) -> bool:
+    """Return whether another attempt may succeed: after a broken body, or a refusal that stores may lift."""
     if isinstance(error, AudioRejected):
         return error.reason == "gone"
     return isinstance(error, _BROKEN) or (isinstance(error, ClientError) and status_of(error) == 403)
@@ -119,9 +119,9 @@ def _download_once(
         _check_is_wanted(wanted, response)
         check_size(wanted.uri, response["ContentLength"], limit)
         _check_size_is(size, response["ContentLength"], wanted.uri)
-        chunks = _hashed(body.iter_chunks(CHUNK), md5)
+        chunks = _hashed(body.iter_chunks(CHUNK_BYTES), md5)
         with ended_after(wanted.seconds, body, wanted.uri):
-            fetched = spool(chunks, file, wanted.uri, limit)
+            fetched = write_hashed(chunks, file, wanted.uri, limit)
     _check_size_is(size, fetched.size, wanted.uri)
     if has_md5_etags and names_other_bytes(response, md5.hexdigest()):
         raise WrongDigest(f"{wanted.uri!r} came with MD5 {md5.hexdigest()}, its ETag is {response['ETag']}")
@@ -144,7 +144,7 @@ def _get(client: "S3Client", wanted: Wanted) -> "GetObjectOutputTypeDef":
 
 
 def _check_is_wanted(wanted: Wanted, response: "GetObjectOutputTypeDef") -> None:
-    """Raise where it is not the listed version, since some stores ignore the condition, or no object."""
+    """Raise if this is not the listed version, since some stores ignore the condition, or not an object."""
     if not {"ETag", "ContentLength"} <= response.keys():
         raise DamagedTransfer(f"{wanted.uri!r} came without ETag or length: no object store answered")
     condition, etag = wanted.condition, response["ETag"]
@@ -155,7 +155,7 @@ def _check_is_wanted(wanted: Wanted, response: "GetObjectOutputTypeDef") -> None
 
 def _check_size_is(listed: int | None, found: int, uri: str) -> None:
     if listed not in {None, found}:
-        raise DamagedTransfer(f"{uri!r} came with {found} bytes, listed are {listed}")
+        raise DamagedTransfer(f"{uri!r} came with {found} bytes, {listed} were listed")
 
 
 def _hashed(chunks: Iterable[bytes], md5: "hashlib._Hash") -> Iterator[bytes]:
@@ -165,9 +165,9 @@ def _hashed(chunks: Iterable[bytes], md5: "hashlib._Hash") -> Iterator[bytes]:
 
 
 def names_other_bytes(response: Mapping[str, Any], md5: str) -> bool:
-    """Whether the ETag of an answer has the form of an MD5, but not of these bytes.
+    """Return whether the ETag of a response has the form of an MD5, but is not that of these bytes.
 
-    Objects sent in parts have another form; those encrypted under a key of their own have this one.
+    The ETag of an object sent in parts has another form. That of an encrypted object may have this form.
     """
     etag: str = response["ETag"]
     is_encrypted = response.get("ServerSideEncryption") in _KMS or "SSECustomerAlgorithm" in response

@@ -1,4 +1,4 @@
-"""Pages of an S3 listing, each checked: an empty answer or a proxy's page is not an empty bucket."""
+"""Checked pages of an S3 listing: an empty response or a proxy's page is not an empty bucket."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ _MAX_KEY_BYTES = 1024
 _ROOTS = {
     "ListObjectsV2": re.compile(rb"<ListBucketResult\b"),
     "ListObjectVersions": re.compile(rb"<ListVersionsResult\b"),
-    # the first is S3's own, imitations have the second
+    # S3 has the first, some other stores the second
     "GetBucketVersioning": re.compile(rb"<(VersioningConfiguration|GetBucketVersioning)"),
 }
 _FOREIGN = (
@@ -31,7 +31,7 @@ _FOREIGN = (
 
 
 def refuse_foreign_answers(client: "S3Client") -> None:
-    """Let the client treat a 200 that does not answer a listing as the 500 that it means, and retry."""
+    """Let the client treat a 200 that is not a listing as a 500, and retry."""
     for operation in _ROOTS:
         client.meta.events.register(f"before-parse.s3.{operation}", _refuse_foreign)
 
@@ -68,26 +68,26 @@ def version_pages(
 
 
 def _check(page: Mapping[str, Any], bucket: str, next_page: str) -> None:
-    """Raise DamagedTransfer where a page is of another bucket, or does not say how the listing goes on."""
+    """Raise DamagedTransfer if a page is of another bucket, or does not say how the listing continues."""
     if page.get("Name") != bucket or "IsTruncated" not in page:
-        raise DamagedTransfer(f"{S3}{bucket}: the answer is not a page of its listing")
+        raise DamagedTransfer(f"{S3}{bucket}: the response is not a page of its listing")
     if page["IsTruncated"] and not page.get(next_page):
-        raise DamagedTransfer(f"{S3}{bucket}: a page of the listing breaks off and names no next one")
+        raise DamagedTransfer(f"{S3}{bucket}: a page of the listing is cut off and names no next page")
 
 
 def _is_clip(entry: "_Entry") -> bool:
     key = entry["Key"]
     if "\0" in key:
-        log.warning("left out %r: no database stores a zero byte in a text", key)
+        log.warning("skipped %r: the database cannot store a zero byte in a text", key)
         return False
     if len(key.encode()) > _MAX_KEY_BYTES:
-        log.warning("left out %r...: a key of S3 has %d bytes at most", key[:100], _MAX_KEY_BYTES)
+        log.warning("skipped %r...: an S3 key has at most %d bytes", key[:100], _MAX_KEY_BYTES)
         return False
-    return not key.endswith("/")  # what consoles put in the place of a folder
+    return not key.endswith("/")  # consoles write such an object as a folder
 
 
 def _listed(bucket: str, entry: "_Entry") -> ObjectVersion:
-    """The row of one entry of a page, of either kind."""
+    """Return the version of an entry of either kind of page."""
     version = str(entry.get("VersionId", _NO_VERSION))
     modified = entry["LastModified"]
     token = version_token(version)

@@ -1,9 +1,9 @@
-"""S3, and the stores that speak its protocol, through boto3.
+"""S3 and compatible stores, through boto3.
 
-The version token is the VersionId where the bucket keeps versions, since `list_object_versions` gives it
-for a whole page of objects in one request; elsewhere ETag, size and LastModified, which every listing has.
-An object written before its bucket kept versions has the VersionId "null", which a later one may take over,
-so it is known by its ETag as well.
+The version token is the VersionId if the bucket keeps versions, since `list_object_versions` gives it for a
+whole page of objects in one request; otherwise ETag, size and LastModified, which every listing has. An
+object written before its bucket kept versions has the VersionId "null", which a later object may take over,
+so its token is made of the ETag too.
 """
 
 import base64
@@ -49,29 +49,29 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _SESSION_LOCK = Lock()  # a client may be shared between threads, making one may not
-_PAGE = 1000
-_PROBE = "doctor/etag-probe"
-_LARGEST_PUT = 5 * 2**30
-_PART = 64 * 2**20  # more where an object would have over 10,000 parts, which boto3 sees to
-_REFUSALS = {400, 409, 412, 501}
-# How stores answer to a request or a header that they do not know.
-_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "501", "405"}
+_PAGE_SIZE = 1000
+_PROBE_KEY = "doctor/etag-probe"
+_MAX_PUT_BYTES = 5 * 2**30
+_PART_BYTES = 64 * 2**20  # boto3 takes larger parts if an object would have over 10,000
+_REFUSAL_STATUSES = {400, 409, 412, 501}
+# Codes for a request or a header that a store does not know.
+_UNKNOWN_CODES = {"NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "501", "405"}
 
 
 def make_client(settings: Settings) -> "S3Client":
-    """A client for all threads of this process: bounded attempts, bounded waits, a connection per thread."""
+    """Make a client for all threads of this process, with limits on attempts and waits."""
     config = Config(
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=settings.download_threads + 2,
-        # We send our own SHA-256; what boto3 would add by default, older stores refuse.
+        # We send our own SHA-256. Older stores refuse the checksum that boto3 adds by default.
         request_checksum_calculation="when_required",
     )
     with _SESSION_LOCK:
         client = _session().client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
         if is_loopback(client.meta.endpoint_url):
-            # HTTP_PROXY is for what lies beyond this machine; boto3 would ask a proxy for its own 127.0.0.1.
+            # HTTP_PROXY is for other machines; boto3 would ask the proxy for the proxy's own 127.0.0.1.
             direct = config.merge(Config(proxies={}))
             client = _session().client("s3", endpoint_url=settings.s3_endpoint_url, config=direct)
     refuse_foreign_answers(client)
@@ -80,7 +80,7 @@ def make_client(settings: Settings) -> "S3Client":
 
 @cache
 def _session() -> boto3.session.Session:
-    """One for the process: reading its description of S3 takes 0.1 s, each client after that 3 ms."""
+    """Return the session of the process: the first client takes 0.1 s to make, each further one 3 ms."""
     return boto3.session.Session()
 
 
@@ -93,18 +93,18 @@ class S3Storage:
         self._has_md5_etags = True
 
     def list(self, place: str) -> Iterator[ObjectVersion]:
-        """See Storage."""
+        """List as Storage.list does."""
         place = canonical(place)
         self._access.root(place)
-        return chain(self._named(place), self._starting_with(below(place), _PAGE))
+        return chain(self._named(place), self._starting_with(below(place), _PAGE_SIZE))
 
     def find(self, uri: str) -> ObjectVersion | None:
-        """See Storage."""
+        """Find as Storage.find does."""
         self._access.root(uri)
         return next(self._named(uri), None)
 
     def _named(self, uri: str) -> Iterator[ObjectVersion]:
-        """The object itself, if any: of all keys that start with its key it comes first."""
+        """Yield the object itself if it exists: it comes first of all keys that start with its key."""
         first = islice(self._starting_with(uri, page_size=1), 1)
         return (listed for listed in first if listed.uri == uri)
 
@@ -119,17 +119,17 @@ class S3Storage:
         try:
             return "Status" in self._client.get_bucket_versioning(Bucket=bucket)
         except ClientError as error:
-            if code_of(error) in _UNKNOWN | DENIED:
+            if code_of(error) in _UNKNOWN_CODES | DENIED:
                 return False
             raise
 
     @contextmanager
     def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
-        """See Storage."""
+        """Read as Storage.read does."""
         self._access.root(uri)
         _, key = split_s3(uri)
         if not key or has_dot_segment(key):
-            raise AudioRejected("unsupported", f'{uri!r} has no name, or "." or ".." as a folder')
+            raise AudioRejected("unsupported", f'{uri!r} has no name, or a folder named "." or ".."')
         with TemporaryFile() as file:
             with translated(uri):
                 fetched = self._download(self._wanted(uri, version_token, size), file, self._max_bytes)
@@ -142,36 +142,37 @@ class S3Storage:
         try:
             return download(self._client, wanted, file, limit, has_md5_etags=self._has_md5_etags)
         except WrongDigest:
-            # Some gateways' digests only look like MD5s. An object of ours, whose MD5 we know, tells them
-            # from a store or proxy that damages what it sends.
+            # Some gateways' digests only look like MD5s. An object of our own, whose MD5 we know, tells such
+            # a gateway from a store or proxy that damages data.
             if self._gives_md5_etags():
                 raise
             self._has_md5_etags = False
             return download(self._client, wanted, file, limit, has_md5_etags=False)
 
     def _gives_md5_etags(self) -> bool:
-        """Ask the store that keeps our results; where they are local, nothing speaks against it."""
+        """Return whether the store of our results gives MD5s as ETags; True if results are local."""
         if not is_s3(self._access.write_root):
             return True
         bucket, folder = split_s3(self._access.write_root)
-        key = f"{folder}/{_PROBE}".removeprefix("/")
-        answer = self._client.put_object(Bucket=bucket, Key=key, Body=_PROBE.encode())
-        return not names_other_bytes(answer, hashlib.md5(_PROBE.encode(), usedforsecurity=False).hexdigest())
+        key = f"{folder}/{_PROBE_KEY}".removeprefix("/")
+        body = _PROBE_KEY.encode()
+        response = self._client.put_object(Bucket=bucket, Key=key, Body=body)
+        return not names_other_bytes(response, hashlib.md5(body, usedforsecurity=False).hexdigest())
 
     def write(self, key: str, data: bytes | Path) -> Stored:
-        """See Storage."""
+        """Write as Storage.write does."""
         with translated(self._uri(key)):
             return self._put(key, data)
 
     def describe(self, uri: str) -> Stored | None:
-        """See Storage."""
+        """Describe as Storage.describe does."""
         self._access.root(uri)
         with translated(uri):
             if (head := self._head(uri)) is None:
                 return None
             if digest := _whole_sha256(head):
                 return Stored(uri, digest, head["ContentLength"])
-            return self._found(uri)
+            return self._describe_by_reading(uri)
 
     def _uri(self, key: str) -> str:
         return f"{self._base}/{own_key(key)}"
@@ -183,35 +184,35 @@ class S3Storage:
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         digest, media = sha256_of(data), media_headers(key)
         with BytesIO(data) if isinstance(data, bytes) else data.open("rb") as body:
-            if size > _LARGEST_PUT:
-                # Each part is sent with a checksum of its own; the object appears with the last one.
-                parts = TransferConfig(multipart_threshold=_LARGEST_PUT, multipart_chunksize=_PART)
+            if size > _MAX_PUT_BYTES:
+                # Each part has a checksum of its own; the object appears with the last part.
+                parts = TransferConfig(multipart_threshold=_MAX_PUT_BYTES, multipart_chunksize=_PART_BYTES)
                 self._client.upload_fileobj(
                     body, bucket, full_key, {"ChecksumAlgorithm": "SHA256", **media}, None, parts
                 )
             else:
-                checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _spelled(digest)}
+                checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest)}
                 arguments: dict[str, Any] = {**checksum, **media}
                 self._client.put_object(Bucket=bucket, Key=full_key, Body=body, **arguments)
         return Stored(uri, digest, size)
 
     def ignored(self, key: str) -> Sequence[str]:
-        """See Storage."""
+        """Test the safeguards as Storage.ignored does."""
         probes = {
             "If-None-Match": {"IfNoneMatch": "*"},
-            "checksums": {"ChecksumSHA256": _spelled(sha256_of(b"other bytes"))},
+            "checksums": {"ChecksumSHA256": _base64(sha256_of(b"other bytes"))},
         }
         with translated(self._uri(key)):
-            return [name for name, arguments in probes.items() if self._takes(key, arguments)]
+            return [name for name, arguments in probes.items() if self._accepts(key, arguments)]
 
-    def _takes(self, key: str, arguments: dict[str, Any]) -> bool:
-        """Whether a PUT that has to be refused is accepted."""
+    def _accepts(self, key: str, arguments: dict[str, Any]) -> bool:
+        """Return whether the store accepts a PUT that it must refuse."""
         self._access.check_write(self._uri(key))
         bucket, full_key = split_s3(self._uri(key))
         try:
             self._client.put_object(Bucket=bucket, Key=full_key, Body=b"bytes", **arguments)
         except ClientError as error:
-            if status_of(error) in _REFUSALS:
+            if status_of(error) in _REFUSAL_STATUSES:
                 return False
             raise
         return True
@@ -225,20 +226,20 @@ class S3Storage:
                 return None
             raise
 
-    def _found(self, uri: str) -> Stored | None:
-        """Read an object of which the store keeps no checksum."""
+    def _describe_by_reading(self, uri: str) -> Stored | None:
+        """Read an object of which the store keeps no checksum, and hash it."""
         try:
             with TemporaryFile() as file:
                 fetched = self._download(self._wanted(uri), file, sys.maxsize)
         except AudioRejected:
-            return None  # gone since it was looked for, or in an archive
+            return None  # deleted since the HEAD request, or archived
         return Stored(uri, fetched.sha256, fetched.size)
 
 
 def _whole_sha256(head: Mapping[str, Any]) -> bytes | None:
-    """Return the store's SHA-256 of all bytes; of an object that came in parts there is none."""
+    """Return the store's SHA-256 of all bytes, None for an object that was sent in parts."""
     if "-" in head.get("ETag", ""):
-        return None  # what some stores give is the sum of the parts' sums
+        return None  # some stores give a checksum of the parts' checksums
     try:
         digest = base64.b64decode(head.get("ChecksumSHA256", ""), validate=True)
     except ValueError:
@@ -246,6 +247,5 @@ def _whole_sha256(head: Mapping[str, Any]) -> bytes | None:
     return digest if len(digest) == hashlib.sha256().digest_size else None
 
 
-def _spelled(digest: bytes) -> str:
-    """A checksum as S3 reads it."""
+def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()

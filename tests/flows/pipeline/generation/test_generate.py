@@ -203,7 +203,7 @@ def test_audio_is_verified_a_batch_at_a_time_and_nothing_is_written(
     monkeypatch.setattr(generate, "AT_ONCE", 2)
     monkeypatch.setattr(TextToAudio, "answer", counted)
     [_, audio, _] = verify(speaker, run, sample=50)
-    assert (audio.passed, audio.finding) == (True, "3 answers have the codes they had")
+    assert (audio.passed, audio.finding) == (True, "3 answers have the same codes as stored")
     assert asked == [2, 1]
     assert before == rows(speaker.engine, "SELECT * FROM token_sequences ORDER BY content_sha256")
 

@@ -102,5 +102,5 @@ def test_a_range_has_both_its_ends_and_at_most_a_year() -> None:
     assert [day.place[-10:] for day in days] == ["2024-02-28", "2024-02-29", "2024-03-01"]
     with pytest.raises(ValueError, match="0 days"):
         partitions_of("/clips", date(2024, 3, 1), date(2024, 2, 28), "UTC")
-    with pytest.raises(ValueError, match="367 days: give 1 to 366"):
+    with pytest.raises(ValueError, match="367 days: use 1 to 366"):
         partitions_of("/clips", date(2024, 1, 1), date(2025, 1, 1), "UTC")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from core.errors import AudioRejected
 from flows.pipeline.runs import outage
 from flows.pipeline.runs.halving import DeviceFailed
-from flows.pipeline.runs.outage import LONGEST_WAIT_SECONDS, PAUSES_SECONDS, Away, Breaker, can_pass
+from flows.pipeline.runs.outage import MAX_WAIT_SECONDS, PAUSES_SECONDS, Away, Breaker, can_pass
 from flows.pipeline.storage import DamagedTransfer
 
 CUT = OperationalError("SELECT 1", None, Exception("server closed the connection unexpectedly"))
@@ -91,8 +91,8 @@ def test_an_outage_shorter_than_the_bound_is_waited_for_and_costs_two_lines(
     error: Exception, what: str, breaker: Breaker, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert breaker.run(Step(*[error] * 12)) == "done"
-    assert clock.waits[:7] == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_SECONDS]
-    assert set(clock.waits[6:]) == {LONGEST_WAIT_SECONDS}
+    assert clock.waits[:7] == [1, 2, 4, 8, 16, 32, MAX_WAIT_SECONDS]
+    assert set(clock.waits[6:]) == {MAX_WAIT_SECONDS}
     first, last = caplog.messages
     assert first.startswith(f"{what} does not answer ({type(error).__name__}: ")
     assert first.endswith("waiting for it, up to 15 minutes")

@@ -94,7 +94,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 
 @pytest.fixture
 def storage(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setattr("flows.pipeline.storage.s3.download.PAUSES", (0.0, 1e-3, 2e-3))
+    monkeypatch.setattr("flows.pipeline.storage.s3.download.PAUSES_SECONDS", (0.0, 1e-3, 2e-3))
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     results = "s3://bucket/results"
     settings = Settings(
@@ -143,7 +143,7 @@ def test_a_body_that_stays_damaged_is_no_clips_fault(
 
 def test_a_token_with_an_etag_holds_the_size_by_itself(server: Scripted, storage: Storage) -> None:
     server.answers = deque([Answer(DATA[:-1])])
-    with pytest.raises(DamagedTransfer, match="25 bytes, listed are 26"):
+    with pytest.raises(DamagedTransfer, match="25 bytes, 26 were listed"):
         read(storage, ETAG, size=None)
 
 

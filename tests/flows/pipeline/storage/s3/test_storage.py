@@ -278,8 +278,8 @@ def test_each_object_is_sent_with_its_sha256(faulty: Faulty) -> None:
 def test_a_result_larger_than_one_put_is_sent_in_parts(
     s3: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.pipeline.storage.s3.storage._LARGEST_PUT", 6 * 2**20)
-    monkeypatch.setattr("flows.pipeline.storage.s3.storage._PART", 5 * 2**20)
+    monkeypatch.setattr("flows.pipeline.storage.s3.storage._MAX_PUT_BYTES", 6 * 2**20)
+    monkeypatch.setattr("flows.pipeline.storage.s3.storage._PART_BYTES", 5 * 2**20)
     file, storage = tmp_path / "large", opened(s3, tmp_path)
     data = random.Random(0).randbytes(11 * 2**20)
     file.write_bytes(data)
@@ -335,7 +335,7 @@ def test_an_object_says_what_it_is(
     kind: str,
     disposition: str | None,
 ) -> None:
-    monkeypatch.setattr("flows.pipeline.storage.s3.storage._LARGEST_PUT", largest_put)
+    monkeypatch.setattr("flows.pipeline.storage.s3.storage._MAX_PUT_BYTES", largest_put)
     opened(s3, tmp_path).write(name, b"bytes")
     head = s3.client.head_object(Bucket=s3.bucket, Key=f"results/{name}")
     assert (head["ContentType"], head.get("ContentDisposition")) == (kind, disposition)
