@@ -24,14 +24,14 @@ BATCHES_AT_ONCE = 2
 
 
 def batch_threads() -> TaskRunner[PrefectFuture[Any]]:
-    """The task runner of a flow that works on batches."""
+    """Return the task runner of a flow that works on batches."""
     # Prefect declares its runners invariant in their future, which its own decorator does not accept
     return cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
 
 
 @task(task_run_name="{stage} {number}", cache_policy=NO_CACHE, persist_result=False)
 def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> Counts | State[Counts]:
-    """One step over one batch. The step waits for what is away, so the task has no retries of its own."""
+    """Run a step on one batch. The step waits out an outage by itself, so the task has no retries."""
     try:
         counts = step(batch)
     except Away as away:
@@ -41,10 +41,10 @@ def run_batch(stage: str, number: int, step: Step, batch: Sequence[object]) -> C
 
 
 def in_tasks(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
-    """The batches of a stage as tasks of the running flow, a few at once.
+    """Run the batches of a stage as tasks of the running flow, a few at a time, and yield their counts.
 
-    A batch that fails stops no other, but for one that waited in vain: nothing is begun after it. The error
-    is raised when all that were begun have ended.
+    A batch that fails does not stop the others, but after an outage no more are started. The error is raised
+    when all started batches have ended.
     """
     if not batches:
         return

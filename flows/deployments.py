@@ -1,6 +1,6 @@
-"""Which flows are offered, to whom, and what holds them back: the one list behind the UI's forms.
+"""The list of deployments behind the UI's forms.
 
-`wordwave up` serves it in one process; prefect.yaml offers the same deployments to work pools.
+`wordwave up` serves them in one process; prefect.yaml has the same deployments for work pools.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from prefect.utilities.callables import ParameterSchema
 
 DEPLOYMENT = "wordwave"
-"""What every flow's deployment is called: label-clips/wordwave."""
+"""Name of every flow's deployment, as in label-clips/wordwave."""
 LIBRARY_FIELDS = {"library", "canary_library"}
 MAX_NAMED = 20
-"""Libraries that a form's help names."""
+"""Most libraries that a form's help lists."""
 Pool = Literal["wordwave-cpu", "wordwave-gpu"]
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """One flow as it is offered. The flow's own description is the deployment's."""
+    """The deployment of a flow. Its description is the flow's own."""
 
     flow: str
     module: str
@@ -34,16 +34,16 @@ class Deployed:
 
     @property
     def name(self) -> str:
-        """Flow and deployment, as commands and addresses want them."""
+        """Return the names of flow and deployment, as in commands and addresses."""
         return f"{self.flow}/{DEPLOYMENT}"
 
     @property
     def entrypoint(self) -> str:
-        """By module: by file, flows/ would stand first on the path of the run's process."""
+        """Return the entry point by module. By file, flows/ would come first on the path of the process."""
         return f"flows.{self.module}.{self.flow.replace('-', '_')}"
 
     def load(self) -> "Flow[..., Any]":
-        """The flow itself."""
+        """Import and return the flow."""
         module, _, name = self.entrypoint.rpartition(".")
         return cast("Flow[..., Any]", getattr(import_module(module), name))
 
@@ -74,16 +74,16 @@ DEPLOYED = (
 
 
 def served(libraries: Sequence[str] = ()) -> list["RunnerDeployment"]:
-    """Return the deployments of all flows as one process serves them; forms name the libraries that exist."""
+    """Return the deployments of all flows for this process to serve. Forms list the existing libraries."""
     return [serve(deployed, libraries=libraries) for deployed in DEPLOYED]
 
 
 def serve(
     deployed: Deployed, name: str = DEPLOYMENT, *, libraries: Sequence[str] = (), **new: Any
 ) -> "RunnerDeployment":
-    """Return a deployment of a flow as one process serves it; `new` sets what only a new one is given.
+    """Return a deployment for this process to serve. Only a new one takes the values in `new`.
 
-    What is not given stays as people set it in the UI.
+    Everything else stays as people set it in the UI.
     """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
@@ -104,7 +104,7 @@ def serve(
 
 
 def _name_known(schema: "ParameterSchema", libraries: Sequence[str]) -> None:
-    """Let the help of fields that name a library say which there are; the field takes any text."""
+    """List the existing libraries in the help of fields that name one. The field takes any text."""
     more = ", and more" if len(libraries) > MAX_NAMED else ""
     known = f" There are: {', '.join(libraries[:MAX_NAMED])}{more}." if libraries else ""
     for field in LIBRARY_FIELDS & schema.properties.keys():
@@ -112,7 +112,7 @@ def _name_known(schema: "ParameterSchema", libraries: Sequence[str]) -> None:
 
 
 def _closed(schema: "ParameterSchema") -> "ParameterSchema":
-    """A form that the API refuses with a parameter it does not know: a misspelled one would be left out."""
+    """Return a form that refuses unknown parameters: the API would ignore a misspelled one."""
     from prefect.utilities.callables import ParameterSchema
 
     class ClosedSchema(ParameterSchema):
@@ -122,10 +122,10 @@ def _closed(schema: "ParameterSchema") -> "ParameterSchema":
 
 
 def _limit(at_once: int | None) -> "ConcurrencyLimitConfig | None":
-    """A run over the limit waits.
+    """Return a limit above which runs wait.
 
-    A night keeps the day that it was due for, so a late one still does its own day, where a cancelled one
-    would leave a gap for somebody to find.
+    A night keeps the day that it was due for, so a late one still does its own day. A cancelled one would
+    leave a gap.
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 

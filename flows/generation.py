@@ -1,4 +1,4 @@
-"""Flows that answer with audio: speech and sounds from texts, and clips without their noise."""
+"""Flows that generate audio: speech and sounds from texts, and clips without their noise."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def generate_speech(
     texts_uri: TextsUri = "",
     duration: Duration = 0.72,
 ) -> Outcome:
-    """One object and one row for each text; the same request does nothing a second time."""
+    """Write an object and a row for each text. The same request does nothing a second time."""
     return _answer_texts("speech", options.with_seconds(duration), texts, texts_uri)
 
 
@@ -60,7 +60,7 @@ def generate_sound(
     texts_uri: TextsUri = "",
     duration: Duration = 0.96,
 ) -> Outcome:
-    """One object and one row for each text; the same request does nothing a second time."""
+    """Write an object and a row for each text. The same request does nothing a second time."""
     return _answer_texts("sound", options.with_seconds(duration), texts, texts_uri)
 
 
@@ -79,7 +79,7 @@ def denoise_clips(
     slice_seconds: SliceSeconds = 0.48,
     allow_loss: AllowLoss = False,
 ) -> Outcome:
-    """One object and one row for each clip; the same request does nothing a second time."""
+    """Write an object and a row for each clip. The same request does nothing a second time."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
     request = options.with_seconds(slice_seconds)

@@ -1,4 +1,4 @@
-"""Flows that change the models in use: answer beside the current ones, then switch."""
+"""Flows that change the models in use: answer with the new ones first, then switch."""
 
 from prefect.runtime import flow_run
 
@@ -30,7 +30,7 @@ def upgrade_models(
     prefix: Folder,
     request: LabelRequest,
 ) -> dict[str, str | int]:
-    """Shows the clips whose label would change; promote-models switches."""
+    """Label with the new models, and show the clips whose label would change."""
     compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
     publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
@@ -43,7 +43,7 @@ def upgrade_models(
     description="Make the answers of a library version by the models of the settings the current ones.",
 )
 def promote_models(library: LibraryName) -> dict[str, str]:
-    """They stay current until others are promoted; with the old models set, it switches back."""
+    """Switch to the answers of these models. Run it with the old models set to switch back."""
     switch, run = promote(shared_runtime(Settings()), library, flow_run_id=flow_run.id)
     publish("promote-models", switch.now, run, [{name: cell(said) for name, said in vars(switch).items()}])
     return completed({"run": str(run.id), **vars(switch)}, f"in use: {switch.now}")

@@ -1,4 +1,4 @@
-"""nightly-labeling and its relatives: one day of a place, a range of days, and a part of a day."""
+"""Nightly labeling: one day of a place, a range of days, and one shard of a day."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -79,7 +79,7 @@ def nightly_labeling(
     catch_up_days: CatchUpDays = 7,
     shards: Shards = 1,
 ) -> Outcome:
-    """One run of one day: `{day}` in the prefix is filled in, else its clips last modified that day count."""
+    """Run one day: `{day}` in the prefix is replaced, or the clips last modified on that day are taken."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
     canaries = CanaryRequest(canary_library, least_canary_accuracy) if canary_library else None
@@ -117,9 +117,9 @@ def nightly_labeling(
 
 
 def _planned(plan: NightPlan) -> Outcome:
-    """A state by another name than that of a night that was done, which the watch over freshness waits for.
+    """Return a state of its own name: the freshness alert waits for nights that were really done.
 
-    Prefect hands its data to whoever called the flow.
+    Prefect gives its data to the caller of the flow.
     """
     counts, due = {state: plan.counts[state] for state in STATES}, f"{plan.due} clips to work on"
     return cast(Outcome, Completed(name="Planned", message=due, data=counts))
@@ -128,7 +128,7 @@ def _planned(plan: NightPlan) -> Outcome:
 def _show_plan(
     runtime: Runtime, partition: Partition, request: LabelRequest, canaries: CanaryRequest | None
 ) -> NightPlan:
-    """Plans the night and leaves the plan as artifacts; what is named is checked on the way."""
+    """Plan the night and publish the plan. This also checks that the library and the canaries exist."""
     labeling = Labeling(runtime, request)
     asked = Canaries(labeling.setup, canaries) if canaries else None
     seen = preview(labeling, partition, KIND)
@@ -139,9 +139,9 @@ def _show_plan(
 
 
 def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:
-    """Run the nights of these days with the values of this run; one that fails stops no other.
+    """Run the nights of these days with the values of this run. One that fails does not stop the others.
 
-    It fails by itself, in its own state. Where a store or database is away, the days after it wait too.
+    It fails in its own state. If a store or database is down, the days after it wait as well.
     """
     logger = get_run_logger()
     for day in days:
@@ -171,7 +171,7 @@ def backfill_labeling(
     least_canary_accuracy: LeastCanaryAccuracy = 0.8,
     allow_loss: AllowLoss = False,
 ) -> dict[str, str]:
-    """Each day is a run of its own, with its own page; one that fails stops no other."""
+    """Run each day as its own run with its own page. One that fails does not stop the others."""
     days = partitions_of(prefix, date.fromisoformat(first_day), date.fromisoformat(last_day), timezone)
 
     def run_day(partition: Partition) -> None:
@@ -210,7 +210,7 @@ def label_shard(
     day: Day = "today",
     timezone: Timezone = "UTC",
 ) -> dict[str, int]:
-    """The clips that fall to this shard; those that have tokens and an answer already are left alone."""
+    """Tokenize and label the clips of this shard. Those with tokens and an answer are skipped."""
     run = run_shard(
         shared_runtime(Settings()),
         partition_of(prefix, day, timezone, flow_run.scheduled_start_time),

@@ -1,4 +1,4 @@
-"""Flows that measure and watch: evaluations, bounds of a place, checks of a run and of the service."""
+"""Flows that measure and check: evaluations, bounds of a place, checks of a run and of the service."""
 
 from dataclasses import asdict
 
@@ -77,7 +77,7 @@ def evaluate_task(
     max_windows: MaxWindows = 3,
     orders: Orders = 0,
 ) -> dict[str, str | int | None]:
-    """The same request gives the same figures."""
+    """Evaluate a task. The same request gives the same figures."""
     request = EvaluationRequest(
         manifest,
         n_way,
@@ -114,7 +114,7 @@ def watch_place(
     least_usual: LeastUsual = 0.0,
     most_usual: MostUsual = 0.0,
 ) -> dict[str, float]:
-    """All values of the form count, in place of those that were set before."""
+    """Set all bounds of a place, in place of the earlier ones."""
     given = Bounds(max_quarantined, max_uncertain, max_one_label, least_agreement, least_usual, most_usual)
     bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(given)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
@@ -128,7 +128,7 @@ def watch_place(
     description="Encode and answer some clips of a run again, and read its files again: is all as it was?",
 )
 def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
-    """Nothing is changed; the flow fails where something differs."""
+    """Verify a run without changing anything. The flow fails if something differs."""
     runtime = shared_runtime(Settings())
     run_id = find_run(runtime, run)
     checks, verified = verify(runtime, run_id, sample, flow_run_id=flow_run.id)
@@ -143,7 +143,7 @@ def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     description="Check versions, database, storage, models, device, server and workers; say what to do.",
 )
 def doctor() -> dict[str, str]:
-    """Fails where a check does, after all of them are made."""
+    """Make all checks, and fail if one of them failed."""
     checks = list(examine_service(Settings()))
     publish_checks("doctor", checks)
     require(checks)

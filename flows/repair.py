@@ -1,4 +1,4 @@
-"""Flows that mend: quarantined clips again, answers taken back, old contents read again."""
+"""Flows that repair: replay quarantined clips, retract answers, and read old contents again."""
 
 from prefect.runtime import flow_run
 
@@ -36,7 +36,7 @@ def replay_quarantine(
     reasons: Reasons = [],  # noqa: B006  a form's empty list
     allow_loss: AllowLoss = False,
 ) -> dict[str, int]:
-    """Shows which of them still cannot be used."""
+    """Replay quarantined clips, and show those that still cannot be used."""
     runtime = shared_runtime(Settings())
     place = find_place(runtime, prefix)
     replay = replay_place(runtime, place, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
@@ -50,7 +50,7 @@ def replay_quarantine(
     description="Take back the answers of a run; undo an undo-run to have them again. Nothing is deleted.",
 )
 def undo_run(run: RunId) -> dict[str, str | int]:
-    """Files that were exported before stay as they are: export-results writes the current answers anew."""
+    """Retract the answers of a run. Exported files stay as they are; export-results writes new ones."""
     runtime = shared_runtime(Settings())
     run_id = find_run(runtime, run)
     undone = undo(runtime, run_id, flow_run_id=flow_run.id)
@@ -65,7 +65,7 @@ def undo_run(run: RunId) -> dict[str, str | int]:
     task_runner=batch_threads(),
 )
 def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
-    """Show what is suspect, then settle it; a dry run only shows it."""
+    """Show the suspect contents, then read them again. A dry run only shows them."""
     runtime = shared_runtime(Settings())
     suspects = suspects_of(runtime, prefix)
     if dry_run:

@@ -1,6 +1,6 @@
-"""A night shared out: each shard a run of label-shard, watched until it ends and started again if it dies.
+"""Sharding of a night: each shard is a run of label-shard, watched until it ends and restarted if it dies.
 
-Prefect's work pool is the queue. A night that was killed itself finds the shards that it had started.
+Prefect's work pool is the queue. A night that is restarted finds the shards that it had started before.
 """
 
 import time
@@ -29,12 +29,12 @@ POLL_SECONDS = 2.0
 
 
 class ShardsFailed(RuntimeError):
-    """Some shards of a night did not end well."""
+    """Some shards of a night failed."""
 
 
 @dataclass
 class _Shard:
-    """One shard on its way: what it is asked, and the flow run that works on it now."""
+    """A running shard: its parameters, and the flow run that works on it now."""
 
     parameters: Mapping[str, Any]
     flow_run: FlowRun | None = None
@@ -53,11 +53,11 @@ class _Shard:
 
     @property
     def may_start_again(self) -> bool:
-        """Whether it died; a shard that a person cancelled did not."""
+        """Return whether the shard died. One that a person cancelled did not."""
         return (self.state.is_crashed() or self.state.is_failed()) and self.tries < TRIES
 
     def start(self) -> None:
-        """Starts it, or joins a run of it that an earlier life of the night started and that did not die."""
+        """Start a run, or join one that the night started before it was restarted itself."""
         self.tries += 1
         while self.flow_run is None or (self.state.is_final() and not self.state.is_completed()):
             self.number += 1
@@ -71,7 +71,7 @@ class _Shard:
 
 
 def shared_out(shards: int, prefix: str, timezone: str) -> Distribute:
-    """Shares a night out to so many runs. Raises ShardsFailed when one of them failed twice."""
+    """Return a function that splits a night into shards. It raises ShardsFailed if a shard failed twice."""
 
     def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
         library = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
@@ -108,7 +108,7 @@ def _finish(shards: Sequence[_Shard]) -> None:
 
 
 def _run(client: SyncPrefectClient, shards: Sequence[_Shard]) -> None:
-    """Starts all and waits, whatever becomes of one; a night that is cancelled takes them with it."""
+    """Start all shards and wait for them, even if some fail. Cancelling the night cancels its shards."""
     try:
         for shard in shards:
             shard.start()

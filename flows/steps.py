@@ -72,7 +72,7 @@ def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int
 )
 @names_states
 def tokenize_clips(prefix: Folder) -> dict[str, int]:
-    """Tokenizes what ingest-clips listed."""
+    """Tokenize the clips that ingest-clips listed."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"codec": runtime.codec_fingerprint}
     with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
@@ -94,7 +94,7 @@ def build_library(
     instruction: LibraryInstruction = "",
     promote: Promote = False,
 ) -> dict[str, int]:
-    """Equal content keeps its version, other content makes the next; the one in use stays, or is replaced."""
+    """Import a library. New content makes a new version; equal content keeps its version."""
     runtime = shared_runtime(Settings())
     version, run = import_manifest(
         runtime, library, manifest, task, instruction or None, promote=promote, flow_run_id=flow_run.id
@@ -116,7 +116,7 @@ def label_clips(
     prefix: Folder,
     request: LabelRequest,
 ) -> dict[str, int]:
-    """Labels what tokenize-clips tokenized."""
+    """Label the clips that tokenize-clips tokenized."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     recorded = recorded_run(
         runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
@@ -137,7 +137,7 @@ def label_clips(
 )
 @names_states
 def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | int | None]:
-    """The same answers are never written twice."""
+    """Export the current answers. The same answers are never written twice."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
     parameters = {"library": library}
     with recorded_run(runtime, "export-results", place, parameters, flow_run_id=flow_run.id) as run:

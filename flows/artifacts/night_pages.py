@@ -1,4 +1,4 @@
-"""Pages about nights: what one came to beside the one before, and what a backfill did."""
+"""Pages about nights: the result of one, compared with the night before, and the result of a backfill."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,14 +23,14 @@ HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 
 
 def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
-    """The page of a night: its figures, its labels beside those of the night before, what was set aside."""
+    """Return the page of a night: figures, labels compared with the night before, and quarantined clips."""
     figures = _figures(night)
     labels, set_aside = _labels(night.summary, before), _set_aside(night)
     return summary(place, night.run, _bounds(night.figures), _clips(night), figures, labels, set_aside)
 
 
 def _bounds(figures: Sequence[Figure]) -> list[str]:
-    """Each figure that has a bound beside it, those beyond first."""
+    """Return the figures that have a bound, with those outside it first."""
     if not figures:
         return ["No bounds are set for this place: `wordwave watch` or the form of watch-place sets them."]
     lines = ["| figure | is | bound | holds |", "| --- | ---: | ---: | --- |"]
@@ -71,7 +71,7 @@ def _throughput(run: OpenRun) -> str:
 
 
 def _clips(night: Night) -> list[str]:
-    """Each clip once: the rows add up to the clips of the night."""
+    """Return a row for each state of clips. The rows add up to the clips of the night."""
     now, clips = night.summary, len(night.answers)
     counts = {
         "labeled": now.answered - now.uncertain,
@@ -84,7 +84,7 @@ def _clips(night: Night) -> list[str]:
 
 
 def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
-    """Counts by label beside those of the night before, and what changed since."""
+    """Return counts by label, compared with the night before, and what changed since."""
     if before is None:
         lines = ["| label | clips | share |", "| --- | ---: | ---: |"]
         lines += [
@@ -105,7 +105,7 @@ def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
 
 
 def _since(before: EarlierNight) -> list[str]:
-    """Labels that moved, of clips that both nights have; for the others the shift of shares alone."""
+    """Return the labels that changed on clips of both nights, and how the shares of other clips shifted."""
     then, name, change = before.summary, before.name, before.change
     if then.mean_margin is None:
         return [f"{name} had {then.answered} answers: nothing to compare."]
@@ -139,7 +139,7 @@ def _moved(change: NightChange, name: str) -> list[str]:
 
 
 def _other_clips(change: NightChange, name: str) -> list[str]:
-    """Clips that one night alone has say nothing of a label that moved, only of what there was to hear."""
+    """Return how the clips that only one night has shifted the shares; their labels cannot have changed."""
     now, then = sum(change.only_now.values()), sum(change.only_before.values())
     if not now and not then:
         return []
@@ -150,7 +150,7 @@ def _other_clips(change: NightChange, name: str) -> list[str]:
 
 
 def _set_aside(night: Night) -> list[str]:
-    """Why clips wait for replay, and how many of them are new."""
+    """Return the reasons of quarantined clips, and how many clips are new."""
     if not night.summary.quarantined:
         return ["Nothing waits for replay."]
     lines = ["| quarantined | waiting | of this run |", "| --- | ---: | ---: |"]
@@ -161,7 +161,7 @@ def _set_aside(night: Night) -> list[str]:
 
 
 def plan_page(seen: Preview, canaries: Canaries | None) -> str:
-    """What a run would do, for somebody who decides whether it may."""
+    """Return the page of a plan, for the person who approves it."""
     plan = seen.plan
     lines = [f"## {escape(plan.partition.place)}", "", "A plan: nothing has been done."]
     lines += ["", "| clips | are |", "| ---: | --- |"]
@@ -214,7 +214,7 @@ def _minutes(minutes: float) -> str:
 
 
 def _prompt(prompt: PromptPreview) -> list[str]:
-    """As an indented block, in which nothing is markup; the middle of a long one is left out."""
+    """Return the prompt as an indented block, in which nothing is markup. A long one loses its middle."""
     if not prompt.text:
         return [f"No prompt to show: {escape(prompt.why_none)}."]
     text = prompt.text
@@ -234,7 +234,7 @@ def _prompt(prompt: PromptPreview) -> list[str]:
 
 
 def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
-    """The clips that are not done, what there is to do first."""
+    """Return a row for each clip of the plan, with unfinished ones first."""
     rows = sorted(plan.clips.items(), key=lambda clip: (clip[1] in IDLE_STATES, clip[0]))
     return [
         {"clip": cell(uri), "state": state, "reason": cell(plan.reasons.get(uri, ""))} for uri, state in rows
@@ -242,7 +242,7 @@ def plan_rows(plan: NightPlan) -> list[dict[str, str]]:
 
 
 def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
-    """Days in their order: what was missing of each before, and what became of it."""
+    """Return a row for each day: what was missing before, and how its night ended."""
     return [
         {"day": str(outcome.partition.day), "status": outcome.status}
         | {state: str(outcome.plan.counts[state]) if outcome.plan else "" for state in STATES}
@@ -252,7 +252,7 @@ def day_rows(outcomes: Iterable[DayOutcome]) -> list[dict[str, str]]:
 
 
 def backfill_page(prefix: str, outcomes: Sequence[DayOutcome]) -> str:
-    """How many days are how, and which ones failed."""
+    """Return the page of a backfill: days by status, and the errors of those that failed."""
     lines = [f"## {escape(prefix)}", "", f"{outcomes[0].partition.day} to {outcomes[-1].partition.day}"]
     lines += ["", "| days | status |", "| ---: | --- |"]
     counted = Counter(outcome.status for outcome in outcomes)

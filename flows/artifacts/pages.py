@@ -1,6 +1,6 @@
-"""What a run tells people: one page of what was done, skipped and quarantined, and one table.
+"""Pages and tables of runs.
 
-Names and messages come from outside and are escaped; nothing here holds a credential.
+Names and messages come from outside and are escaped. Nothing here holds a credential.
 """
 
 import html
@@ -54,7 +54,7 @@ class FlowRunRef:
 
     @classmethod
     def current(cls) -> "FlowRunRef | None":
-        """Return the flow run that this is in, None outside."""
+        """Return the current flow run, or None outside of one."""
         return cls(flow_run.id, flow_run.name) if flow_run.id else None
 
     def __str__(self) -> str:
@@ -62,12 +62,12 @@ class FlowRunRef:
 
 
 def has_page(flow_run_id: str, key: str) -> bool:
-    """Return whether this process has left a page of a flow run."""
+    """Return whether this process has published a page of a flow run."""
     return (flow_run_id, key) in _pages
 
 
 def _note_page(key: str, artifacts: str) -> None:
-    """Tell where a page of the running flow is."""
+    """Log where the page of the running flow is."""
     _pages.add((flow_run.id, key))
     get_run_logger().info("what came of this run is under Artifacts: %s", artifacts)
 
@@ -75,14 +75,14 @@ def _note_page(key: str, artifacts: str) -> None:
 def publish(
     key: str, place: str, run: OpenRun, rows: Sequence[Mapping[str, str]], total: int | None = None
 ) -> None:
-    """The page of a run and its table."""
+    """Publish the page of a run and its table."""
     publish_page(key, place, summary(place, run), rows, total)
 
 
 def publish_page(
     key: str, place: str, page: str, rows: Sequence[Mapping[str, str]], total: int | None = None
 ) -> None:
-    """A page about a place, in markdown, and a table; `total` says of how many rows these are the first."""
+    """Publish a markdown page about a place, and a table with the first of `total` rows."""
     create_markdown_artifact(markdown=page, key=f"{key}-summary", description=cell(place))
     _note_page(key, f"{key}-summary and {key}-table")
     create_table_artifact(
@@ -93,7 +93,7 @@ def publish_page(
 
 
 def publish_audio(key: str, place: str, done: Generated) -> None:
-    """The page of a run that answered with audio, with the place of what can be heard, and its table."""
+    """Publish the page of a run that generated audio, with a link to its listening page, and its table."""
     record = done.record
     sections = [refused_lines(record.refused)] if record.refused else []
     page = summary(place, done.run, *sections, kept="To look at and listen to")
@@ -101,7 +101,7 @@ def publish_audio(key: str, place: str, done: Generated) -> None:
 
 
 def publish_checks(key: str, checks: Sequence[Check]) -> None:
-    """The table of what was examined, for flows that are no run of a partition."""
+    """Publish the table of checks, for flows that are not the run of a partition."""
     failed = sum(not check.passed for check in checks)
     _note_page(key, f"{key}-table")
     create_table_artifact(
@@ -112,17 +112,17 @@ def publish_checks(key: str, checks: Sequence[Check]) -> None:
 
 
 def count_rows(run: OpenRun) -> list[dict[str, str]]:
-    """What was counted, for flows that treat no clip by itself."""
+    """Return a row for each count, for flows that do not work clip by clip."""
     return [{"stage": stage, "what": name, "clips": str(n)} for stage, name, n in _counted(run.counts)]
 
 
 def quarantine_rows(rows: Iterable[QuarantinedClip]) -> list[dict[str, str]]:
-    """Clips that wait for replay, and why."""
+    """Return the clips that wait for replay, with the reason."""
     return [{"clip": cell(row.uri), "reason": row.reason, "message": cell(row.message)} for row in rows]
 
 
 def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
-    """Return what a recheck reads again, by kind."""
+    """Return the contents that a recheck reads again, by kind."""
     return [
         {"why": found.kind, "contents": str(found.contents), "MB": f"{found.size / 1e6:.1f}"}
         for found in suspects
@@ -130,7 +130,7 @@ def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
 
 
 def refused_library_lines(libraries: Iterable[str]) -> list[str]:
-    """Name the libraries that show a clip which is refused today."""
+    """Return a line for each library that shows a clip which is refused now."""
     return [
         f"- `{code(library)}` shows a clip that is refused today: import it again without that clip."
         for library in libraries
@@ -138,7 +138,7 @@ def refused_library_lines(libraries: Iterable[str]) -> list[str]:
 
 
 def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
-    """What was examined, what was found and, where it failed or warns, what to do."""
+    """Return each check with its finding and, if it failed or warns, the remedy."""
     return [
         {
             "check": check.name,
@@ -151,7 +151,7 @@ def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
 
 
 def changed_rows(changed: Iterable[AnswerPair]) -> list[dict[str, str]]:
-    """Clips of which two generations say different things, the surest changes first."""
+    """Return the clips that two sets of models label differently, the surest changes first."""
     return [
         {
             "clip": cell(clip.uri),
@@ -163,7 +163,7 @@ def changed_rows(changed: Iterable[AnswerPair]) -> list[dict[str, str]]:
 
 
 def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) -> str:
-    """The page of a library version: what it would change, then its labels with their counts."""
+    """Return the page of a library version: what it would change, then its labels with their counts."""
     sentences = [*reviewed.sentences, *([canaries] if canaries else [])]
     labels = ["| answer | clips |", "| --- | ---: |"]
     labels += [f"| {escape(label)} | {clips} |" for label, clips in reviewed.labels.most_common()]
@@ -171,7 +171,7 @@ def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) ->
 
 
 def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
-    """A library's demonstrations in their order: what each one answers with, and its clip."""
+    """Return a library's demonstrations in order: the answer and the clip of each."""
     return [
         {"answer": cell(row.target_uri or row.label_or_text), "clip": cell(row.uri)}
         for row in version.demonstrations
@@ -179,7 +179,7 @@ def library_rows(version: LibraryVersion) -> list[dict[str, str]]:
 
 
 def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
-    """The page of an evaluation: who won in words, what the intervals mean, and what was taken for what."""
+    """Return the page of an evaluation: the verdict, what the intervals mean, and the confusion table."""
     from core.evaluation.verdict import INTERVALS_EXPLAINED, confusion_rows
 
     said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS_EXPLAINED]
@@ -194,35 +194,35 @@ def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
 
 
 def score_rows(table: "Table") -> list[dict[str, str]]:
-    """The paper's rows and ours, a cell for each column."""
+    """Return the rows of the paper and our own, with a cell for each column."""
     from core.evaluation.tables import table_rows
 
     return [row | {"method": cell(row["method"])} for row in table_rows(table)]
 
 
 def answer_rows(answers: ClipAnswers) -> list[dict[str, str]]:
-    """What a table shows of clips and their answers: what cannot be used, then the least sure ones."""
+    """Return rows for clips and their answers: unusable clips first, then the least certain answers."""
     return [_row(clip) for clip in answers.least_sure(MAX_ROWS)]
 
 
 def refused_lines(refused: Sequence[Refused]) -> list[str]:
-    """The first of the lines that were set aside, and where all of them are."""
+    """Return the first refused lines, and where to find all of them."""
     lines = [f"{len(refused)} lines were set aside, all are in `refused.jsonl` beside the page:", ""]
     return lines + [f"- line {one.number}: {escape(one.reason)}" for one in refused[:MAX_REFUSED]]
 
 
 def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
-    """Lines that were set aside, for the table of answers."""
+    """Return the refused lines as rows of the table of answers."""
     return [_audio_row(_visible(one.text), f"refused, line {one.number}: {one.reason}") for one in refused]
 
 
 def _visible(text: str) -> str:
-    """The beginning of a text, with a sign for what no store and no screen takes."""
+    """Return the start of a text, with unprintable characters replaced."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:MAX_SHOWN])
 
 
 def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
-    """What was asked and where its audio lies: what has none first."""
+    """Return each question and the place of its audio, with unanswered ones first."""
     return [
         _audio_row(
             one.name,
@@ -240,7 +240,7 @@ def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, flo
 
 
 def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
-    """The page as markdown; sections stand before the counts, and behind them what was kept where."""
+    """Return a page as markdown: sections, then counts, then where the output was kept."""
     ends = [f"{kept}: `{code(run.manifest)}`"] if run.manifest else []
     return count_page(place, run.id, FlowRunRef.current(), run.counts, *sections, ends=ends)
 
@@ -269,12 +269,12 @@ def _query(view: str, run_id: UUID) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as text: no markup, link, image, table cell, code span or terminal command of its own."""
+    """Return a text in which markup, links, images, table cells, code and terminal commands have no effect."""
     return printable(html.escape(text).translate(MARKUP))
 
 
 def cell(text: str) -> str:
-    """Text for a cell of a table artifact, which one UI shows as it is and the older one reads as markdown.
+    """Return a text for a cell of a table, which one UI shows as it is and the older one reads as markdown.
 
     Tags and links are broken by a space without width: HTML entities would be shown.
     """
@@ -282,7 +282,7 @@ def cell(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Text between backticks, where HTML entities would be shown."""
+    """Return a text to put between backticks, where HTML entities would be shown."""
     return printable(text.translate(SPACES)).replace("`", "'")
 
 

@@ -12,7 +12,7 @@ MAX_ROWS = 1000
 
 
 def answer_lines(url: str, query: str) -> Iterator[str]:
-    """Column names and up to 1,000 rows. Raises ValueError with what Postgres says of a query it refuses."""
+    """Yield column names and up to 1,000 rows. Raises ValueError with Postgres' message on a bad query."""
     engine = make_engine(url, "wordwave sql")
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
@@ -32,7 +32,7 @@ def answer_lines(url: str, query: str) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    """Bytes, such as a sha256, in hex; what is missing as nothing."""
+    """Return a value as text: bytes, such as a sha256, in hex, and NULL as an empty text."""
     if value is None:
         return ""
     return value.hex() if isinstance(value, bytes | memoryview) else printable(str(value))

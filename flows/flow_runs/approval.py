@@ -1,4 +1,4 @@
-"""A person's word before work begins: the run pauses until somebody resumes it in the UI."""
+"""Approval by a person: the run pauses until somebody resumes it in the UI."""
 
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
@@ -14,7 +14,7 @@ class NotApproved(RuntimeError):
 
 
 def wait_for_approval() -> None:
-    """Pauses this flow run until it is resumed. Raises NotApproved where nobody does so in time."""
+    """Pause this flow run until it is resumed. Raises NotApproved if nobody does so in time."""
     try:
         pause_flow_run(timeout=APPROVAL_SECONDS, poll_interval=POLL_SECONDS)
     except FlowPauseTimeout as error:

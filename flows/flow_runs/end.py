@@ -1,4 +1,4 @@
-"""How a run ends: a line in its state where it completed, else a page of what it had done by then."""
+"""The end of a run: a line in its state if it completed, or a page of what it had done."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, cast
@@ -21,25 +21,25 @@ ENDS = {"FAILED": "failed", "CRASHED": "crashed", "CANCELLING": "was cancelled",
 
 
 class NamedFlow(Protocol):
-    """A flow, of which the name is asked."""
+    """Anything that has the name of a flow."""
 
     name: str
 
 
 def completed(outcome: Outcome, line: str) -> Outcome:
-    """Return a state with the run in a line; Prefect hands the outcome to whoever called the flow."""
+    """Return a state that sums the run up in a line. Prefect gives the outcome to the caller of the flow."""
     return cast(Outcome, Completed(message=line, data=outcome))
 
 
 def completed_with(outcome: Outcome, counts: Mapping[str, int]) -> Outcome:
-    """Return a state with what was counted in a line."""
+    """Return a state that sums the counts up in a line."""
     return completed(outcome, sentence(counts) or "nothing was left to do")
 
 
 def leave_page(flow: NamedFlow, flow_run: FlowRun, state: State[Any]) -> None:
-    """Leave the page of what a run had done, as a hook of one that failed, crashed or was cancelled.
+    """Publish a page of what a run had done, as a hook of one that failed, crashed or was cancelled.
 
-    The run's own process may be gone: what the database knows is shown.
+    The run's own process may be gone, so the page shows what the database knows.
     """
     if has_page(str(flow_run.id), flow.name):
         return
@@ -75,7 +75,7 @@ def _page(flow: str, flow_run: FlowRun, state: State[Any]) -> str:
 
 
 def _runs(flow_run_id: UUID) -> list[RecordedRun]:
-    """Return the runs that the flow run did, by a connection of our own: the flow's may be gone or broken."""
+    """Return the recorded runs of a flow run, on a new connection: the flow's own may be broken."""
     engine = make_engine(writer_url(Settings()), "wordwave run page")
     try:
         with session_scope(engine) as session:

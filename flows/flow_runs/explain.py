@@ -1,4 +1,4 @@
-"""What went wrong, in one line for people, with what to do; a bug stays a traceback."""
+"""Errors as one line for people, with the remedy. A bug keeps its traceback."""
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
@@ -39,7 +39,7 @@ ON_PURPOSE = (
 
 
 def explain(error: BaseException) -> str | None:
-    """The line to show, or None where only a traceback helps."""
+    """Return the line to show, or None if only a traceback helps."""
     if isinstance(error, ValidationError):
         return _settings(error)
     if isinstance(error, DBAPIError):

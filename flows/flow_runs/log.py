@@ -1,4 +1,4 @@
-"""The log of a run, in sentences: what Prefect says of each batch, and tracebacks, are at debug level."""
+"""The log of a run: sentences at info level; Prefect's lines about batches and tracebacks at debug level."""
 
 import copy
 import logging
@@ -7,14 +7,14 @@ from flows.flow_runs.explain import explain
 
 FLOW_RUNS, TASK_RUNS = "prefect.flow_runs", "prefect.task_runs"
 ENGINE_LINES = ("Running hook", "Hook ", "Finished in state")
-"""How the lines begin that Prefect writes about each batch and each hook."""
+"""Starts of the lines that Prefect writes about each batch and each hook."""
 
 
 class Sentences(logging.Filter):
-    """Pass a known error on as its sentence, and demote to debug what only says that Prefect works."""
+    """Show a known error as its sentence, and demote Prefect's routine lines to debug level."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is shown as it is now."""
+        """Return whether to show the record."""
         if record.levelno <= logging.DEBUG:
             return True
         if isinstance(record.exc_info, tuple) and isinstance(error := record.exc_info[1], Exception):
@@ -25,7 +25,7 @@ class Sentences(logging.Filter):
 
 
 def write_sentences() -> None:
-    """Let the logs of flows and batches be sentences, from now on in this process."""
+    """Make the logs of flows and batches sentences, from now on in this process."""
     for name in (FLOW_RUNS, TASK_RUNS):
         logger = logging.getLogger(name)
         if not any(isinstance(one, Sentences) for one in logger.filters):
@@ -33,7 +33,7 @@ def write_sentences() -> None:
 
 
 def _explain(record: logging.LogRecord, error: Exception) -> None:
-    """Let the record say what went wrong; a bug keeps its traceback."""
+    """Replace a known error in the record by its sentence. A bug keeps its traceback."""
     if (sentence := explain(error)) is None:
         return
     details = copy.copy(record)

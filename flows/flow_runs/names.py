@@ -1,4 +1,4 @@
-"""What a flow run is called: what is done, of which day it really is, and what is special about it."""
+"""Names of flow runs: what they do, for which day, and whether they are a backfill, repeat or dry run."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,9 +17,10 @@ from flows.pipeline.runtime.resources import shared_runtime
 
 
 def named(template: str, *, tells_nights_apart: bool = False) -> Callable[[], str]:
-    """Return what names a flow run by its parameters, with the day and the folder that they mean.
+    """Return a function that names a flow run after its parameters, with the day and folder they stand for.
 
-    Nights are told apart as backfill, which another run started, and repeat, of a day that was done before.
+    If nights are told apart, the name says backfill for one that another run started, and repeat for a day
+    that was done before.
     """
 
     def name() -> str:
@@ -38,7 +39,7 @@ def named(template: str, *, tells_nights_apart: bool = False) -> Callable[[], st
 
 
 def _partition(values: Mapping[str, Any]) -> Partition | None:
-    """Return what a prefix and a day mean, None where they mean nothing: the flow itself will say so."""
+    """Return the partition of a prefix and a day, or None if they are wrong: the flow itself reports that."""
     with suppress(KeyError, ValueError):
         due = flow_run.scheduled_start_time
         return partition_of(values["prefix"], values.get("day", "any"), values.get("timezone", "UTC"), due)

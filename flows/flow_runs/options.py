@@ -1,4 +1,4 @@
-"""What every flow has in common, so that its runs explain themselves: a name, a log, a page at their end."""
+"""Options that all flows share: how runs are named and logged, and the page they leave at the end."""
 
 from collections.abc import Callable
 from typing import Any, TypedDict
@@ -11,7 +11,7 @@ Hook = Callable[..., Any]
 
 
 class RunOptions(TypedDict):
-    """Some of the options of a flow."""
+    """Options of prefect.flow."""
 
     flow_run_name: Callable[[], str]
     on_failure: list[Hook]
@@ -20,7 +20,7 @@ class RunOptions(TypedDict):
 
 
 def explained(name: str, *, tells_nights_apart: bool = False) -> RunOptions:
-    """Return the options of a flow whose runs are called so."""
+    """Return the options of a flow whose runs are named by this template."""
     write_sentences()
     return RunOptions(
         flow_run_name=named(name, tells_nights_apart=tells_nights_apart),

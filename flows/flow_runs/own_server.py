@@ -1,7 +1,7 @@
 """The Prefect server of `wordwave up`: its password, its origins, and how clients find it.
 
-The password is in a file of the working folder, which its owner alone reads; it never becomes an argument of
-a process or a line of a log. The server's address is kept next to it while the server runs.
+The password is in a file of the working folder that only its owner can read. It is never an argument of a
+process or in a log. The server's address is kept next to it while the server runs.
 """
 
 import fcntl
@@ -23,34 +23,34 @@ LOOPBACK = (HOST, "localhost", "::1")
 
 
 def password_file(home: Path) -> Path:
-    """The file with what the UI asks for once."""
+    """Return the file with the password that the UI asks for once."""
     return prefect_home(home) / "password"
 
 
 def prefect_home(home: Path) -> Path:
-    """Where Prefect keeps its files."""
+    """Return the folder of Prefect's files."""
     return home / "prefect"
 
 
 def read_password(home: Path) -> str:
-    """Return the password as USER:SECRET, drawn when it is first asked for."""
+    """Return the password as USER:SECRET. It is drawn on the first call."""
     private_folder(home)
     private_folder(prefect_home(home))
     return keep_private(password_file(home), f"{USER}:{secrets.token_urlsafe(24)}\n").strip()
 
 
 def api_url(port: int) -> str:
-    """The address of the API."""
+    """Return the address of the API."""
     return f"{origin(HOST, port)}/api"
 
 
 def own_origins(port: int) -> tuple[str, ...]:
-    """The origins that the UI is opened at."""
+    """Return the origins that the UI is opened at."""
     return origin(HOST, port), origin("localhost", port)
 
 
 def origin(host: str, port: int) -> str:
-    """An origin as browsers write it."""
+    """Return an origin as browsers write it."""
     return f"http://{host}" if port == 80 else f"http://{host}:{port}"
 
 
@@ -60,9 +60,9 @@ class AlreadyRunning(BlockingIOError):
 
 @contextmanager
 def announced(home: Path, port: int) -> Iterator[None]:
-    """Hold the working folder, and keep the server's address where `found_by_clients` looks.
+    """Lock the working folder, and write the server's address to where `found_by_clients` looks for it.
 
-    Raises AlreadyRunning where another process holds it. The lock says that the address is still true.
+    Raises AlreadyRunning if another process holds the lock. While it is held, the address is valid.
     """
     private_folder(home)
     private_folder(prefect_home(home))
@@ -93,7 +93,7 @@ def _where(home: Path) -> str:
 
 
 def check_port(port: int) -> None:
-    """Raise OSError where something listens on the port already."""
+    """Raise OSError if something listens on the port already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -134,7 +134,7 @@ def _address_file(home: Path) -> Path:
 
 
 def without_proxy() -> dict[str, str]:
-    """What keeps requests to this machine from a proxy, in this process and its children."""
+    """Return the variables that keep requests to this machine from a proxy, here and in child processes."""
     names = ("NO_PROXY", "no_proxy")
     given = [host for name in names for host in os.environ.get(name, "").split(",") if host]
     hosts = ",".join(dict.fromkeys([*given, *LOOPBACK]))

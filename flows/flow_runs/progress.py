@@ -1,4 +1,4 @@
-"""How far a stage of a run is: lines in its log, and an artifact that moves while it runs."""
+"""Progress of a stage: lines in the log, and an artifact that moves while the stage runs."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,14 +14,14 @@ from prefect.logging import get_run_logger
 from flows.pipeline.runs.counts import Counts, sentence
 
 LOG_SECONDS, ARTIFACT_SECONDS = 10.0, 5.0
-"""A line or an update of the artifact comes after at least so many."""
+"""Least time between two lines, and between two updates of the artifact."""
 LOGGED_PARTS = 10
 UNITS = {"ask": "questions", "generate": "answers"}
-"""What the parts of a batch are, where they are not clips."""
+"""Names of the parts of a batch in stages that do not work on clips."""
 
 
 class Progress:
-    """One stage under way. A server that cannot be reached costs an update, not the stage."""
+    """A running stage. If the server cannot be reached, an update is lost, and the stage goes on."""
 
     def __init__(self, stage: str, clips: int, batches: int, clock: Callable[[], float] = monotonic) -> None:
         self._stage, self._clips, self._batches, self._clock = stage, clips, batches, clock
@@ -37,7 +37,7 @@ class Progress:
                 self._artifact = cast(UUID, created)  # a coroutine only where it is awaited
 
     def add(self, clips: int, counts: Mapping[str, int]) -> None:
-        """Count a batch that is done."""
+        """Count a finished batch."""
         self._done, self._batches_done = self._done + clips, self._batches_done + 1
         self._counts.update(counts)
         now, part = self._clock(), self._done * LOGGED_PARTS // self._clips
@@ -49,7 +49,7 @@ class Progress:
             self._show()
 
     def end(self) -> None:
-        """Say what the stage came to, also where some of its batches failed."""
+        """Log the result of the stage, even if some of its batches failed."""
         said = sentence(self._counts) or "nothing done"
         get_run_logger().info("%s: %s in %s", self._stage, said, duration(self._clock() - self._began))
         if self._artifact:

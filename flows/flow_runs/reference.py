@@ -1,4 +1,4 @@
-"""Which run a person means: by our id, by that of Prefect's flow run, or by the flow run's name."""
+"""Find the run that a person names: by our id, by Prefect's id of the flow run, or by its name."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -15,7 +15,7 @@ MAX_NAMED = 5
 
 
 def find_run(runtime: Runtime, reference: str) -> UUID:
-    """Return our id of a run. Raises RunNotFound, and ValueError where several runs are meant."""
+    """Return our id of a run. Raises RunNotFound, and ValueError if several runs match."""
     ids = _ids(reference, runtime.settings.home)
     with session_scope(runtime.engine) as session:
         meant = find_runs(session, ids)
@@ -32,7 +32,7 @@ def find_run(runtime: Runtime, reference: str) -> UUID:
 
 
 def find_place(runtime: Runtime, reference: str) -> str:
-    """Return the folder that is meant by itself, or by a run over it. Raises as find_run does."""
+    """Return a folder as it is, or the folder of a run. Raises as find_run does."""
     if is_place(reference):
         return reference
     with session_scope(runtime.engine) as session:

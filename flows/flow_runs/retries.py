@@ -1,4 +1,4 @@
-"""Has Prefect retry a flow run that ended since a store or database is away, and no other one."""
+"""Retries by Prefect of flow runs that ended because a store or database was down, and of no others."""
 
 import logging
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from flows.pipeline.runs import outage
 
 
 class _IntoRunLog(logging.Filter):
-    """Hands what is told about outages to the log of the run, where there is one."""
+    """Pass log records about outages to the log of the run, if there is one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether nobody took the record."""
+        """Return whether the record has yet to be logged."""
         try:
             get_run_logger().log(record.levelno, record.getMessage())
         except MissingContextError:
@@ -32,7 +32,7 @@ logging.getLogger(outage.__name__).addFilter(_IntoRunLog())
 
 @contextmanager
 def retried_after_outage() -> Iterator[None]:
-    """Decorate a flow's function: an error that can pass has the run tried again later, a few times."""
+    """Decorate a flow's function so that the run is retried later, a few times, after a passing error."""
     try:
         yield
     except Exception as error:
@@ -43,9 +43,9 @@ def retried_after_outage() -> Iterator[None]:
 
 
 def _ask_for_retry(settings: Settings) -> None:
-    """Let the server schedule this run again where it would take it for failed.
+    """Let the server schedule this run again, instead of marking it as failed.
 
-    It does so for a run that was tried no more often than its policy says: so the policy says as often.
+    The server retries a run as often as its policy allows, so the policy is set to one more time.
     """
     run_id = UUID(flow_run.id)
     with get_client(sync_client=True) as client:

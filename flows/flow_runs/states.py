@@ -1,4 +1,4 @@
-"""States with names of their own, which lists of runs and alerts show: Empty and Doubtful."""
+"""The named states Empty and Doubtful, which lists of runs and alerts show."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def names_states(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a flow that raises Distrusted end in the failed state of that name, without a retry."""
+    """Make a flow that raises Distrusted end in the failed state of that name, without a retry."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -37,7 +37,7 @@ def completed_empty(data: Any) -> "State[Any]":
 
 
 def _end_retries() -> None:
-    """Retrying would find the same again."""
+    """Turn off retries of this run, which would find the same again."""
     run_id = UUID(flow_run.id)
     with get_client(sync_client=True) as client:
         policy = client.read_flow_run(run_id).empirical_policy

@@ -1,7 +1,7 @@
 """Serve Prefect's API and UI like `prefect server start`, but to their own origins only.
 
-The origins are those of PREFECT_SERVER_CORS_ALLOWED_ORIGINS. Prefect by itself answers under any host name,
-and takes WebSockets of any page.
+The origins are those of PREFECT_SERVER_CORS_ALLOWED_ORIGINS. Prefect alone answers under any host name, and
+accepts WebSockets from any page.
 """
 
 import sys
@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class OwnOriginsOnly:
-    """Refuses requests and WebSockets to another host name, or from a page of another origin.
+    """Refuse requests and WebSockets to another host name, or from a page of another origin.
 
-    A name that somebody else's DNS points to this machine would make his page one of our own origin.
+    If someone else's DNS points a name to this machine, their page would count as our own origin.
     """
 
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
@@ -42,9 +42,9 @@ class OwnOriginsOnly:
 
 
 def refuse_in_sentences() -> None:
-    """Let a value that a field does not take be refused by the field's own sentence, not by its pattern.
+    """Refuse a wrong value with the field's own sentence instead of its pattern.
 
-    Prefect copies these keywords when it is imported.
+    This has to run before Prefect is imported, which copies these keywords.
     """
     by_pattern = Draft202012Validator.VALIDATORS["pattern"]
 
@@ -57,7 +57,7 @@ def refuse_in_sentences() -> None:
 
 
 def main() -> None:
-    """Serve until SIGTERM; with --no-services the API and the UI alone."""
+    """Serve until SIGTERM. With --no-services, serve only the API and the UI."""
     refuse_in_sentences()
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings

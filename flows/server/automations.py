@@ -1,4 +1,4 @@
-"""What the Prefect server does by itself: it marks runs whose process died, and tells people what failed."""
+"""Automations of the Prefect server: mark runs whose process died, and alert people to failures."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 HEARTBEAT_SECONDS = 30
-"""How often each run says that it lives; Prefect's least."""
+"""Time between two heartbeats of a run. It is the shortest that Prefect allows."""
 SILENT_FOR = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 FRESH_FOR = timedelta(hours=26)
-"""A night a day, and two hours for one that takes longer than the night before."""
+"""A day, and two hours more for a night that takes longer than the one before."""
 MARK, FAILURE, FRESHNESS = (
     "wordwave: mark dead runs",
     "wordwave: a run failed",
@@ -22,14 +22,14 @@ MARK, FAILURE, FRESHNESS = (
 )
 ALERTS = {FAILURE, FRESHNESS}
 FAILED_STATES = ("Failed", "Crashed", "TimedOut", "Empty", "Doubtful")
-"""Names of states that may be failures; where a night may have no clips, Empty is none."""
+"""Names of states that can be failures. Empty is not one if a night may have no clips."""
 
 
 def set_up(notification_block: str | None) -> str:
-    """Brings the server's automations of these names up to date; says who is told when something is wrong.
+    """Update the server's automations, and return a sentence about who is alerted.
 
     `notification_block` is TYPE/NAME of a block that exists in Prefect, such as slack-webhook/operators. An
-    automation that is as it should be is left alone, since a changed one forgets how long it has waited.
+    automation that is already right is left alone, since an update resets how long it has waited.
     """
     from prefect.client.orchestration import get_client
 

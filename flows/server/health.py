@@ -1,4 +1,4 @@
-"""The doctor's checks of Prefect: is there a server, and does it serve the flows as it should?"""
+"""The doctor's checks of Prefect: the server, its deployments, their limits and the alerts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 Question = Callable[["SyncPrefectClient"], str]
-"""What is found at a server; it fails by raising."""
+"""A check of a server that returns its finding, or raises."""
 
 
 def examine_service(settings: Settings) -> Iterator[Check]:
@@ -27,7 +27,7 @@ def examine_service(settings: Settings) -> Iterator[Check]:
 
 
 def ask(question: Question, home: Path) -> str:
-    """Asks the server that is named, else the one of this home. Where none is, Prefect would start one."""
+    """Ask the server of PREFECT_API_URL, or that of this home. Without either, Prefect would start one."""
     from prefect.client.orchestration import get_client
     from prefect.settings import get_current_settings
 
@@ -39,14 +39,14 @@ def ask(question: Question, home: Path) -> str:
 
 
 def check_server(client: "SyncPrefectClient") -> str:
-    """The server answers, and is of the version that this process talks."""
+    """Check that the server answers, and has the Prefect version of this process."""
     if (found := client.api_version()) != (here := version("prefect")):
         raise ValueError(f"the server is Prefect {found}, this process has {here}")
     return f"Prefect {here} at {client.api_url}"
 
 
 def check_workers(client: "SyncPrefectClient") -> str:
-    """Every flow has a deployment that somebody works for."""
+    """Check that every flow has a deployment with a worker."""
     known = _deployments(client)
     if missing := [deployed.name for deployed in DEPLOYED if deployed not in known]:
         raise ValueError(
@@ -59,7 +59,7 @@ def check_workers(client: "SyncPrefectClient") -> str:
 
 
 def check_limits(client: "SyncPrefectClient") -> str:
-    """As many runs at once as the list of deployments says."""
+    """Check the concurrency limits of the deployments."""
     known = _deployments(client)
     for deployed, found in known.items():
         limit = found.global_concurrency_limit
@@ -71,7 +71,7 @@ def check_limits(client: "SyncPrefectClient") -> str:
 
 
 def check_alerts(client: "SyncPrefectClient") -> str:
-    """Somebody is told of what goes wrong."""
+    """Check that alerts are switched on."""
     found = [one for name in ALERTS for one in client.read_automations_by_name(name) if one.enabled]
     if silent := sorted(ALERTS - {one.name for one in found}):
         raise Concern(f"nobody would be told of a failure: {' and '.join(silent)}: not switched on")
@@ -79,7 +79,7 @@ def check_alerts(client: "SyncPrefectClient") -> str:
 
 
 def _deployments(client: "SyncPrefectClient") -> "dict[Deployed, DeploymentResponse]":
-    """Those of our deployments that the server has."""
+    """Return those of our deployments that the server has."""
     from prefect.exceptions import ObjectNotFound
 
     found = {}

@@ -1,4 +1,4 @@
-"""End the process with status 0 when it is interrupted, whatever it does at that moment."""
+"""Exit with status 0 on SIGINT or SIGTERM, at any moment."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ SERVER_SECONDS = 15.0
 
 
 def exit_when_interrupted(server: "subprocess.Popen[bytes] | None" = None) -> None:
-    """From now on SIGINT and SIGTERM end this process, and the server before it.
+    """Exit on SIGINT and SIGTERM from now on, and stop the server first.
 
-    No exception is raised: an import, a destructor or a callback could drop one, or take it for an error.
+    No exception is raised: an import, a destructor or a callback could swallow it or report it as an error.
     """
 
     def leave(signum: int, frame: FrameType | None) -> None:
@@ -26,9 +26,9 @@ def exit_when_interrupted(server: "subprocess.Popen[bytes] | None" = None) -> No
 
 
 def end_child(pid: int) -> None:
-    """Ask a child process to end, kill it when it does not, and wait until it is gone.
+    """Ask a child process to end, kill it if it does not, and wait until it is gone.
 
-    By its pid: the interrupted code may hold the lock that Popen waits with.
+    The pid is used, since the interrupted code may hold the lock of Popen.wait.
     """
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGTERM)

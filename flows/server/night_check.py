@@ -1,4 +1,4 @@
-"""Whether a place can be labeled every night, found out before its first night fails."""
+"""Checks of a place that is to be labeled every night, before its first night fails."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ from flows.pipeline.storage.allow_list import Access
 
 
 class NothingYet(LookupError):
-    """No clip is below the folder of the days: it is new, or its name is wrong."""
+    """The folder of the days has no clips: it is new, or its name is wrong."""
 
 
 def find_obstacle(settings: Settings, values: Mapping[str, Any]) -> Exception | None:
-    """Return what a night with these values would fail of, None where nothing stands in its way."""
+    """Return the error that a night with these values would fail with, or None."""
     runtime = Runtime(settings)
     try:
         check_night(runtime, values)

@@ -1,4 +1,4 @@
-"""What is labeled every night, in words for whoever starts the service."""
+"""Descriptions of the places that are labeled every night, printed when the service starts."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ NO_SCHEDULE = "without a schedule: add one in the UI"
 
 
 def describe_place(place: "DeploymentResponse") -> list[str]:
-    """Return what is labeled by what, s3://calls/{day} by sounds, and a line for each of its schedules."""
+    """Return the place and its library, as in s3://calls/{day} by sounds, and a line for each schedule."""
     what = f"{place.parameters.get('prefix')} by {place.parameters.get('library')}"
     if place.paused:
         return [what, "paused until somebody resumes it in the UI"]
@@ -26,7 +26,7 @@ def describe_place(place: "DeploymentResponse") -> list[str]:
 
 
 def kept(night: "Night", place: "DeploymentResponse") -> list[str]:
-    """Return what the command line says and the place's deployment does not, which is the one that counts."""
+    """Return where the deployment of a place, which counts, differs from the command line."""
     differing = [
         f"{name} is {place.parameters.get(name)}, not {value}"
         for name, value in night.parameters.items()
@@ -38,7 +38,7 @@ def kept(night: "Night", place: "DeploymentResponse") -> list[str]:
 
 
 def describe_schedule(schedule: "DeploymentSchedule") -> str:
-    """Return when a schedule runs: at 02:00 every day in Europe/Berlin; next Mon 2026-11-30 02:00, ..."""
+    """Return the times of a schedule: at 02:00 every day in Europe/Berlin; next Mon 2026-11-30 02:00, ..."""
     rule = schedule.schedule
     zone = getattr(rule, "timezone", None) or "UTC"
     words = f"{_rule(rule)} in {zone}"
@@ -58,7 +58,7 @@ def _rule(rule: Any) -> str:
 
 
 def _next_times(rule: Any) -> list[datetime]:
-    """Return the times that Prefect's server comes to, which knows where clocks jump."""
+    """Return the next times, as Prefect's server computes them, with clock changes."""
     from prefect.server.schemas.schedules import SCHEDULE_TYPES
     from pydantic import TypeAdapter
 

@@ -1,8 +1,7 @@
-"""The places that are labeled every night: a deployment of nightly-labeling for each.
+"""Places that are labeled every night: a deployment of nightly-labeling for each.
 
-What a place is labeled by are the default parameters of its deployment. Its schedules hold none: Prefect
-empties the parameters of a schedule that is paused in the UI. What a deployment holds is changed in the UI
-and never here.
+The settings of a place are the default parameters of its deployment. Its schedules have none: Prefect
+empties the parameters of a schedule that is paused in the UI. Deployments are changed in the UI, never here.
 """
 
 import re
@@ -32,7 +31,7 @@ _READABLE_LENGTH = 60
 
 @dataclass(frozen=True)
 class Night:
-    """What is labeled every night, by which library and when."""
+    """A place to label every night, with the library and the time."""
 
     prefix: str
     library: str
@@ -41,9 +40,9 @@ class Night:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The day before, with days as they are in the time zone.
+        """Return the parameters of the run, which labels the day before in the time zone.
 
-        A schedule after noon says its time, so that no jump of the clocks takes it for one after midnight.
+        For a time after noon they include the time, so that no clock change moves it past midnight.
         """
         return {
             "prefix": self.prefix,
@@ -54,13 +53,13 @@ class Night:
 
     @property
     def schedule(self) -> "CronSchedule":
-        """Every night at its time."""
+        """Return the schedule: every night at this time."""
         from prefect.client.schemas.schedules import CronSchedule
 
         return CronSchedule(cron=f"{self.at.minute} {self.at.hour} * * *", timezone=self.timezone)
 
     def deployment(self) -> "RunnerDeployment":
-        """Return the deployment that is made where the place has none."""
+        """Return the deployment to create if the place has none."""
         return _new_place(self.parameters, self.schedule)
 
 
@@ -75,7 +74,7 @@ def deployment_name(prefix: str) -> str:
 
 
 def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
-    """Return the deployments of places, by name; those of work pools are served by their workers."""
+    """Return the deployments of places by name, without those of work pools, which workers serve."""
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     nightly = FlowFilter(name=FlowFilterName(any_=[NIGHTLY.flow]))
@@ -85,9 +84,9 @@ def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
 
 
 def make_missing(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:
-    """Make a deployment for each place that has none yet, and return what a person has to know.
+    """Create a deployment for each place that has none, and return notes for the user.
 
-    A schedule of the form before, with its values in it, becomes a deployment of its own first.
+    A schedule of the earlier kind, with parameters of its own, is turned into a deployment first.
     """
     notes = list(_take_over(client, nights))
     known = {place.name for place in read_places(client)}
@@ -98,20 +97,20 @@ def make_missing(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[s
 
 
 def serve_places(client: "SyncPrefectClient", libraries: Sequence[str] = ()) -> "Iterator[RunnerDeployment]":
-    """Yield the deployments of places, so that one process serves them as they are."""
+    """Yield the deployments of places as they are, for one process to serve."""
     for place in read_places(client):
         yield serve_place(place.name, libraries=libraries)
 
 
 def serve_place(name: str, **new: Any) -> "RunnerDeployment":
-    """Return a place's deployment; its limit is left alone, since it is shared."""
+    """Return the deployment of a place, without touching its limit, which all places share."""
     deployment = serve(_PER_PLACE, name, **new)
     deployment.model_fields_set.difference_update({"concurrency_limit", "concurrency_options"})
     return deployment
 
 
 def share_limit(client: "SyncPrefectClient", deployment_ids: Sequence[UUID]) -> None:
-    """Let one night work at a time, whatever its place: the next one waits."""
+    """Let the nights of all places run one at a time: the next one waits."""
     limit = client.read_deployment_by_name(NIGHTLY.name).global_concurrency_limit
     assert limit
     for deployment_id in deployment_ids:
@@ -153,7 +152,7 @@ def _replace(
 
 
 def _values(client: "SyncPrefectClient", deployment_id: UUID, old: "DeploymentSchedule") -> dict[str, Any]:
-    """Return what a schedule hands to its runs, from an earlier run where a pause has emptied it."""
+    """Return the parameters of a schedule, or of its last run if a pause has emptied them."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
     from prefect.client.schemas.sorting import FlowRunSort
 

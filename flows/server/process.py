@@ -1,4 +1,4 @@
-"""A Prefect server as a child process: its settings, its start and its end."""
+"""The Prefect server as a child process: its settings, start and end."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServerSettings(Settings):
-    """The settings of a machine that runs a Prefect server too."""
+    """Settings of a machine that also runs a Prefect server."""
 
     prefect_database_url: SecretStr | None = Field(
         None, description="Postgres of the Prefect server, with pg_trgm; unset: SQLite at home"
@@ -43,7 +43,7 @@ class ServerSettings(Settings):
 
 
 def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
-    """What server and flows share: Prefect's files stay in our home, and nothing is sent anywhere."""
+    """Return the environment of server and flows: files stay in our home, and nothing is sent out."""
     return {
         "PREFECT_HOME": str(prefect_home(settings.home)),
         "PREFECT_API_URL": api_url(port),
@@ -58,7 +58,7 @@ def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 def server_environment(settings: Settings, port: int) -> dict[str, str]:
-    """What the server alone needs: where it listens and whom it answers."""
+    """Return the environment of the server alone: the address it listens on, and the origins it answers."""
     return {
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
@@ -72,7 +72,7 @@ def server_environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 def database_environment(settings: ServerSettings) -> dict[str, str]:
-    """Return where the server keeps its own rows; for no other process, since it holds a password."""
+    """Return the database of the server, for no other process, since it contains a password."""
     if settings.prefect_database_url is None:
         return {}  # Prefect's own variable, else SQLite in PREFECT_HOME
     url = make_url(settings.prefect_database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
@@ -81,7 +81,7 @@ def database_environment(settings: ServerSettings) -> dict[str, str]:
 
 @contextmanager
 def prefect_server(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect server as a child process, ended with the block or with its parent."""
+    """Run a Prefect server as a child process that ends with the block or with its parent."""
     server = subprocess.Popen(
         [sys.executable, "-m", "flows.server.api_server"],
         env={**os.environ, **environment},
@@ -102,7 +102,7 @@ def _end_with_parent() -> None:
 
 
 def wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:
-    """Return once the server answers; raises click.ClickException with what stands in its way."""
+    """Wait until the server answers. Raises click.ClickException with the reason if it does not."""
     # a proxy of the environment is for other machines
     loopback = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline, trouble = time.monotonic() + START_SECONDS, ""

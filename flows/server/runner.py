@@ -33,10 +33,10 @@ MARKING_SECONDS = 20.0
 
 
 class InterruptibleRunner(Runner):
-    """A runner that SIGINT and SIGTERM end alike, from their first moment on.
+    """A runner that shuts down cleanly on SIGINT and SIGTERM, from the start.
 
-    Prefect's own ends by an exception in whatever the main thread does when a signal comes, and that may drop
-    it, or take it for an error of its own: an import, a destructor, a callback of the event loop.
+    Prefect's own raises an exception in whatever the main thread is doing, which may swallow it or report it
+    as an error: an import, a destructor, a callback of the event loop.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -44,13 +44,13 @@ class InterruptibleRunner(Runner):
         self._offered: list[UUID] = []
 
     def offer(self, deployments: "Iterable[RunnerDeployment]") -> list[UUID]:
-        """Bring deployments up to date at the server, and run what is due of them from now on."""
+        """Update deployments at the server, and run them from now on when they are due."""
         offered = [cast(UUID, self.add_deployment(deployment)) for deployment in deployments]
         self._offered.extend(offered)
         return offered
 
     async def serve(self) -> None:
-        """Run what is due until a signal comes; flows that still run are ended first, and marked."""
+        """Run what is due until a signal comes, then end running flows and mark them."""
         serving = asyncio.create_task(self.start())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,11 +62,11 @@ class InterruptibleRunner(Runner):
                 await _mark_ended(self._offered)
 
     def handle_sigterm(self, signum: int, frame: FrameType | None) -> None:
-        """Nothing: Python wakes the event loop too, which cancels."""
+        """Do nothing: Python also wakes the event loop, which cancels."""
 
 
 async def _mark_ended(deployments: list[UUID]) -> None:
-    """Mark the runs of our deployments that were under way: their processes are gone, and report nothing."""
+    """Mark the unfinished runs of our deployments as cancelled, since their processes are gone."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
     ours = DeploymentFilter(id=DeploymentFilterId(any_=deployments))
     async with get_client() as client:

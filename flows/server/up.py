@@ -79,7 +79,7 @@ def _wait_for(what: str, *, nl: bool = True) -> None:
 
 
 def _check(settings: ServerSettings, night: Night) -> None:
-    """Refuse a night that would fail for good; what may pass until then is told."""
+    """Refuse a night that would fail for good, and warn of problems that may pass."""
     from flows.server.night_check import NothingYet, find_obstacle
 
     error = find_obstacle(settings, night.parameters)
@@ -122,7 +122,7 @@ def _serve(
 def _describe(
     places: "Sequence[DeploymentResponse]", nights: Sequence[Night], settings: ServerSettings
 ) -> None:
-    """Say what runs when, where the command line is not followed, and what will fail."""
+    """Print what runs when, where the command line is not followed, and what will fail."""
     from flows.server.night_check import find_obstacle
 
     given = {deployment_name(night.prefix): night for night in nights}

@@ -1,4 +1,4 @@
-"""What the demonstration of generation is made of: spoken digits, sounds, and speech behind noise.
+"""Clips for the demonstration of generation: spoken digits, sounds, and noisy speech.
 
 The digits are one voice of espeak-ng, recorded once; sounds and noise are made by rule for a seed.
 """
@@ -39,7 +39,7 @@ class AudioClips:
 
 
 def write_audio_clips(folder: Path, seed: int) -> AudioClips:
-    """Writes all clips as 16 kHz FLAC below `folder`, the same bytes for the same seed."""
+    """Write all clips as 16 kHz FLAC under `folder`, the same bytes for the same seed."""
     rng = np.random.default_rng(seed)
     digits, sounds, pairs = (folder / f"{name}.jsonl" for name in ("digits", "sounds", "pairs"))
     written = AudioClips(digits, sounds, pairs, folder / "noisy", folder / "clean")
@@ -54,7 +54,7 @@ def write_audio_clips(folder: Path, seed: int) -> AudioClips:
 
 
 def _digits(folder: Path) -> Iterable[Mapping[str, str]]:
-    """Each take of each digit; they are asked for as numerals."""
+    """Yield every take of every digit. The texts are numerals."""
     for number in range(10 * TAKES):
         samples, _ = soundfile.read(DIGIT_RECORDINGS / f"{number + 1:02}.flac", dtype="float32")
         yield {"path": _write(folder / f"{number + 1:02}.flac", samples), "text": str(number % 10)}
@@ -80,7 +80,7 @@ def _pairs(folder: Path, rng: Generator) -> Iterable[Mapping[str, str]]:
 
 
 def _behind_noise(number: int, rng: Generator) -> tuple[Samples, Samples]:
-    """A recording of the demonstration's speech, and the same behind a noise."""
+    """Return a recording of the demonstration's speech, without and with noise."""
     clean, _ = soundfile.read(RECORDINGS / f"{number:02}.flac", dtype="float32")
     sound = NAMED_SOUNDS[NOISES[number % len(NOISES)]]
     noise = sound.render(int(rng.integers(2**31)), len(clean) / SAMPLE_RATE)
@@ -89,7 +89,7 @@ def _behind_noise(number: int, rng: Generator) -> tuple[Samples, Samples]:
 
 
 def _write(path: Path, samples: Samples) -> str:
-    """Writes a clip; its path relative to the manifest, which lies beside its folder."""
+    """Write a clip, and return its path relative to the manifest next to its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return f"{path.parent.name}/{path.name}"

@@ -28,7 +28,7 @@ RECORDINGS = Path(__file__).with_name("speech")
 
 @dataclass(frozen=True)
 class DemoClips:
-    """Where everything lies: the library's manifest, the folder of clips to label, and their true labels."""
+    """The library's manifest, the folder of clips to label, and their true labels."""
 
     library: Path
     clips: Path
@@ -36,10 +36,10 @@ class DemoClips:
 
 
 def write_demo_clips(folder: Path, seed: int) -> DemoClips:
-    """Writes all clips as 16 kHz FLAC below `folder`, the same bytes for the same seed.
+    """Write all clips as 16 kHz FLAC under `folder`, the same bytes for the same seed.
 
-    Names of the clips to label say nothing about them. One file more, `cut-short.flac`, ends in the middle
-    of its samples and has no row in the truth.
+    The names of the clips to label do not give away their labels. An extra file, `cut-short.flac`, ends in
+    the middle of its samples and has no true label.
     """
     written = DemoClips(folder / "library.jsonl", folder / "clips", folder / "truth.jsonl")
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def write_demo_clips(folder: Path, seed: int) -> DemoClips:
 
 
 def _takes(label: str, rng: Generator) -> Iterator[Samples]:
-    """Every take of a label, those for the library first."""
+    """Yield every take of a label, those for the library first."""
     for number in range(LIBRARY_TAKES + QUERY_TAKES):
         if label == SPEECH:
             yield _spoken(RECORDINGS / f"{number + 1:02}.flac", rng)
@@ -63,7 +63,7 @@ def _takes(label: str, rng: Generator) -> Iterator[Samples]:
 
 
 def _spoken(recording: Path, rng: Generator) -> Samples:
-    """A recording with noise of its own, at a loudness of its own."""
+    """Return a recording with its own noise and loudness."""
     clean, _ = soundfile.read(recording, dtype="float32")
     noise = rng.standard_normal(len(clean), dtype=np.float32)
     heard = add_noise(clean, noise, rng.uniform(20, 50))
@@ -71,7 +71,7 @@ def _spoken(recording: Path, rng: Generator) -> Samples:
 
 
 def _write_manifest(path: Path, folder: str, clips: Iterable[tuple[str, Samples]]) -> None:
-    """Writes each clip below `folder`, and its row {"path", "label"} with a path relative to the manifest."""
+    """Write each clip under `folder`, and its row {"path", "label"} with a path relative to the manifest."""
     (path.parent / folder).mkdir(parents=True, exist_ok=True)
     rows: list[Mapping[str, str]] = []
     for number, (label, samples) in enumerate(clips, start=1):

@@ -16,7 +16,7 @@ SENTENCES, DIGITS = (Path(__file__).with_name(name) for name in ("speech.jsonl",
 
 
 def record(sentences: Path, folder: Path) -> None:
-    """Writes folder/01.flac and so on, one per row {"text", "voice", "speed", "pitch"}."""
+    """Write folder/01.flac and so on, one for each row {"text", "voice", "speed", "pitch"}."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, line in enumerate(sentences.read_text(encoding="utf-8").splitlines(), start=1):
         row = json.loads(line)

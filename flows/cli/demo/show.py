@@ -32,7 +32,7 @@ QUERIES = (
 
 
 def run_demo() -> None:
-    """Makes the clips, imports the library, runs the flow and prints what came of it."""
+    """Make the clips, import the library, run the flow and print the answers."""
     settings = Settings()
     folder = settings.home / "demo"
     os.environ.setdefault("PREFECT_HOME", str(prefect_home(settings.home)))
@@ -67,7 +67,7 @@ def _run_audio(folder: Path) -> None:
 
 
 def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str, str]:
-    """The same stages that a schedule would start; the flow runs in a Prefect server of its own."""
+    """Run the stages that a schedule would run, as a flow in its own Prefect server."""
     os.environ["WORDWAVE_READ_ROOTS"] = ",".join(settings.read_roots)
     click.echo("2. Starting Postgres, importing the library")
     from flows.nightly import nightly_labeling
@@ -113,7 +113,7 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
 
 
 def _right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:
-    """How many clips a free baseline names rightly."""
+    """Return how many clips a free baseline labels right."""
     said = {clip.uri.rpartition("/")[2]: clip.answer.baselines for clip in answers if clip.answer}
     return sum(said.get(name, {}).get(baseline) == label for name, label in truth.items())
 

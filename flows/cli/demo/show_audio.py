@@ -21,7 +21,7 @@ CODEC = "Codec: the recording without noise, as its own tokens sound."
 
 
 def import_audio(runtime: Runtime, clips: AudioClips) -> None:
-    """The three libraries."""
+    """Import the three libraries."""
     from flows.pipeline.nights.jobs import import_manifest
 
     import_manifest(runtime, DIGITS, str(clips.digits), "speech")
@@ -30,7 +30,7 @@ def import_audio(runtime: Runtime, clips: AudioClips) -> None:
 
 
 def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
-    """Runs the three flows and says what came of each."""
+    """Run the three flows, and yield lines about the result of each."""
     from flows.generation import denoise_clips, generate_sound, generate_speech
     from flows.pipeline.generation.request import AudioRequest
 
@@ -50,7 +50,7 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
 
 
 def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
-    """For each text the demonstrated one that its answer is most like."""
+    """Yield, for each text, the demonstrated text whose clip is most like the answer."""
     from core.in_context.baselines import similarities
     from flows.pipeline.generation.generate import Asked, TextToAudio, as_clip
 
@@ -65,7 +65,7 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
 
 
 def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:
-    """How far each noisy clip, its answer and the codec's own rendering are from the clip without noise."""
+    """Yield how far each noisy clip, its answer and the codec's own rendering are from the clean clip."""
     from core.audio.waveform import read_waveform
     from core.evaluation.metrics import mel_distance
     from flows.pipeline.generation.denoise import Denoising

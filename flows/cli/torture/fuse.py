@@ -62,11 +62,11 @@ class FusedRuntime(Runtime):
     fuse = Fuse()
 
     def storage(self, place: str) -> Storage:
-        """See Runtime."""
+        """Return what Runtime does."""
         fused: Any = _FusedStorage(super().storage(place), self.fuse)
         return fused  # type: ignore[no-any-return]
 
     def readable(self, place: str) -> Readable:
-        """See Runtime."""
+        """Return what Runtime does."""
         fused: Any = _FusedStorage(super().readable(place), self.fuse)
         return fused  # type: ignore[no-any-return]

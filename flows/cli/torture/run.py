@@ -27,7 +27,7 @@ KILLED_NIGHTS = 0.6
 
 @dataclass
 class Report:
-    """What was tried, how often it was killed or refused in one clear line, and what was found wrong."""
+    """Counts of attempts, kills and clear refusals, and the faults that were found."""
 
     tried: Counter[str] = field(default_factory=Counter)
     killed: Counter[str] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class Torture:
         self._first_clip = seed * CLIPS_OF_SEED + NUMBERS
 
     def run(self, nights: int) -> Report:
-        """Begin with a few clips and a library; after each night do a few other things."""
+        """Start with a few clips and a library, and do a few other things after each night."""
         for _ in range(FIRST_CLIPS):
             self._put()
         self._try("import library", lambda: self._trial.import_library(SHOTS[0]))

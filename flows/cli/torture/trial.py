@@ -64,12 +64,12 @@ class Trial:
 
     @property
     def place(self) -> str:
-        """Where the clips are."""
+        """Return the folder of the clips."""
         return f"{self.root}/clips"
 
     @property
     def results(self) -> str:
-        """Where runs write."""
+        """Return the folder that runs write to."""
         return f"{self.root}/results"
 
     def close(self) -> None:
@@ -114,14 +114,14 @@ class Trial:
         import_manifest(self.runtime, self.name, manifest, "label", promote=True)
 
     def night(self) -> None:
-        """Work through the place as the nightly flow does."""
+        """Run a night over the place, as the nightly flow does."""
         self._night(partition_of(self.place, allow_loss=True))
 
     def _night(self, partition: Partition) -> None:
         run_night(self.runtime, partition, self.request, with_bar, kind=KIND, export=True, least_clips=0)
 
     def sharded_night(self) -> None:
-        """Work through the place in shards."""
+        """Run a night over the place in shards."""
         partition = partition_of(self.place, allow_loss=True)
         options = {"kind": KIND, "export": True, "distribute": self._shards, "least_clips": 0}
         run_night(self.runtime, partition, self.request, with_bar, **options)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ class Trial:
         promote_models(self.runtime, f"{self.name}@{version}")
 
     def replay(self) -> None:
-        """Try quarantined clips again."""
+        """Replay quarantined clips."""
         replay_place(self.runtime, self.place, (), with_bar, allow_loss=True)
 
     def backfill(self) -> None:
@@ -182,7 +182,7 @@ class Trial:
         return check_ledger(self.ledger(), self._storage(), self.results)
 
     def settle(self) -> list[Finding]:
-        """Work through a night, and another one; return what they left undone or wrote twice."""
+        """Run two nights, and return what they left undone or wrote twice."""
         self.night()
         before, files = self._written()
         found = check_settled(before, self._storage().list(self.place), f"{self.place}/", self._generation())
