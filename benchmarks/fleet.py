@@ -17,9 +17,9 @@ from flows.server.process import prefect_environment, prefect_server, server_env
 POOL = "shards"
 END_SECONDS = 30
 DEPLOY = f"""
-from flows.deployments import served
+from flows.deployments import local_deployments
 from flows.pipeline.nights.jobs import SHARD
-[shard] = [deployment for deployment in served() if deployment.flow_name == SHARD]
+[shard] = [deployment for deployment in local_deployments() if deployment.flow_name == SHARD]
 shard.work_pool_name = {POOL!r}
 shard.apply()
 """

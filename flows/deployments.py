@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
     from prefect.utilities.callables import ParameterSchema
 
-DEPLOYMENT = "wordwave"
+DEPLOYMENT_NAME = "wordwave"
 """Name of every flow's deployment, as in label-clips/wordwave."""
 LIBRARY_FIELDS = {"library", "canary_library"}
-MAX_NAMED = 20
+MAX_LIBRARIES_IN_HELP = 20
 """Most libraries that a form's help lists."""
 Pool = Literal["wordwave-cpu", "wordwave-gpu"]
 
 
 @dataclass(frozen=True)
-class Deployed:
+class FlowDeployment:
     """The deployment of a flow. Its description is the flow's own."""
 
     flow: str
     module: str
     tags: tuple[str, ...]
     pool: Pool = "wordwave-cpu"
-    at_once: int | None = None
+    max_runs: int | None = None
 
     @property
     def name(self) -> str:
         """Return the names of flow and deployment, as in commands and addresses."""
-        return f"{self.flow}/{DEPLOYMENT}"
+        return f"{self.flow}/{DEPLOYMENT_NAME}"
 
     @property
     def entrypoint(self) -> str:
@@ -48,38 +48,38 @@ class Deployed:
         return cast("Flow[..., Any]", getattr(import_module(module), name))
 
 
-NIGHTLY = Deployed("nightly-labeling", "nightly", ("nightly",), pool="wordwave-gpu", at_once=1)
-DEPLOYED = (
-    Deployed("ingest-clips", "steps", ("step",)),
-    Deployed("tokenize-clips", "steps", ("step",), pool="wordwave-gpu"),
-    Deployed("build-library", "steps", ("library",), pool="wordwave-gpu"),
-    Deployed("label-clips", "steps", ("step",), pool="wordwave-gpu"),
-    Deployed("export-results", "steps", ("step",)),
+NIGHTLY = FlowDeployment("nightly-labeling", "nightly", ("nightly",), pool="wordwave-gpu", max_runs=1)
+DEPLOYMENTS = (
+    FlowDeployment("ingest-clips", "steps", ("step",)),
+    FlowDeployment("tokenize-clips", "steps", ("step",), pool="wordwave-gpu"),
+    FlowDeployment("build-library", "steps", ("library",), pool="wordwave-gpu"),
+    FlowDeployment("label-clips", "steps", ("step",), pool="wordwave-gpu"),
+    FlowDeployment("export-results", "steps", ("step",)),
     NIGHTLY,
-    Deployed("label-shard", "nightly", ("helper",), pool="wordwave-gpu"),
-    Deployed("backfill-labeling", "nightly", ("nightly",), pool="wordwave-gpu"),
-    Deployed("generate-speech", "generation", ("audio",), pool="wordwave-gpu"),
-    Deployed("generate-sound", "generation", ("audio",), pool="wordwave-gpu"),
-    Deployed("denoise-clips", "generation", ("audio",), pool="wordwave-gpu"),
-    Deployed("evaluate-task", "quality", ("quality",), pool="wordwave-gpu"),
-    Deployed("watch-place", "quality", ("quality",)),
-    Deployed("replay-quarantine", "repair", ("repair",), pool="wordwave-gpu"),
-    Deployed("recheck", "repair", ("repair",), pool="wordwave-gpu"),
-    Deployed("undo-run", "repair", ("repair",)),
-    Deployed("verify-run", "quality", ("check",), pool="wordwave-gpu"),
-    Deployed("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
-    Deployed("promote-models", "models", ("models",)),
-    Deployed("doctor", "quality", ("check",), pool="wordwave-gpu"),
+    FlowDeployment("label-shard", "nightly", ("helper",), pool="wordwave-gpu"),
+    FlowDeployment("backfill-labeling", "nightly", ("nightly",), pool="wordwave-gpu"),
+    FlowDeployment("generate-speech", "generation", ("audio",), pool="wordwave-gpu"),
+    FlowDeployment("generate-sound", "generation", ("audio",), pool="wordwave-gpu"),
+    FlowDeployment("denoise-clips", "generation", ("audio",), pool="wordwave-gpu"),
+    FlowDeployment("evaluate-task", "quality", ("quality",), pool="wordwave-gpu"),
+    FlowDeployment("watch-place", "quality", ("quality",)),
+    FlowDeployment("replay-quarantine", "repair", ("repair",), pool="wordwave-gpu"),
+    FlowDeployment("recheck", "repair", ("repair",), pool="wordwave-gpu"),
+    FlowDeployment("undo-run", "repair", ("repair",)),
+    FlowDeployment("verify-run", "quality", ("check",), pool="wordwave-gpu"),
+    FlowDeployment("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
+    FlowDeployment("promote-models", "models", ("models",)),
+    FlowDeployment("doctor", "quality", ("check",), pool="wordwave-gpu"),
 )
 
 
-def served(libraries: Sequence[str] = ()) -> list["RunnerDeployment"]:
+def local_deployments(libraries: Sequence[str] = ()) -> list["RunnerDeployment"]:
     """Return the deployments of all flows for this process to serve. Forms list the existing libraries."""
-    return [serve(deployed, libraries=libraries) for deployed in DEPLOYED]
+    return [local_deployment(deployed, libraries=libraries) for deployed in DEPLOYMENTS]
 
 
-def serve(
-    deployed: Deployed, name: str = DEPLOYMENT, *, libraries: Sequence[str] = (), **new: Any
+def local_deployment(
+    deployed: FlowDeployment, name: str = DEPLOYMENT_NAME, *, libraries: Sequence[str] = (), **new: Any
 ) -> "RunnerDeployment":
     """Return a deployment for this process to serve. Only a new one takes the values in `new`.
 
@@ -92,26 +92,26 @@ def serve(
         deployed.load(),
         name=name,
         tags=list(deployed.tags),
-        concurrency_limit=_limit(deployed.at_once),
+        concurrency_limit=_limit(deployed.max_runs),
         entrypoint_type=EntrypointType.MODULE_PATH,
         **new,
     )
     # a field that is set would be emptied
     deployment.model_fields_set.difference_update({"parameters", "paused", "schedules"} - new.keys())
-    deployment._parameter_openapi_schema = _closed(deployment._parameter_openapi_schema)
-    _name_known(deployment._parameter_openapi_schema, libraries)
+    deployment._parameter_openapi_schema = _closed_form(deployment._parameter_openapi_schema)
+    _list_libraries(deployment._parameter_openapi_schema, libraries)
     return deployment
 
 
-def _name_known(schema: "ParameterSchema", libraries: Sequence[str]) -> None:
+def _list_libraries(schema: "ParameterSchema", libraries: Sequence[str]) -> None:
     """List the existing libraries in the help of fields that name one. The field takes any text."""
-    more = ", and more" if len(libraries) > MAX_NAMED else ""
-    known = f" There are: {', '.join(libraries[:MAX_NAMED])}{more}." if libraries else ""
+    more = ", and more" if len(libraries) > MAX_LIBRARIES_IN_HELP else ""
+    known = f" Available: {', '.join(libraries[:MAX_LIBRARIES_IN_HELP])}{more}." if libraries else ""
     for field in LIBRARY_FIELDS & schema.properties.keys():
         schema.properties[field]["description"] += known
 
 
-def _closed(schema: "ParameterSchema") -> "ParameterSchema":
+def _closed_form(schema: "ParameterSchema") -> "ParameterSchema":
     """Return a form that refuses unknown parameters: the API would ignore a misspelled one."""
     from prefect.utilities.callables import ParameterSchema
 
@@ -121,7 +121,7 @@ def _closed(schema: "ParameterSchema") -> "ParameterSchema":
     return ClosedSchema(**schema.model_dump(), additionalProperties=False)
 
 
-def _limit(at_once: int | None) -> "ConcurrencyLimitConfig | None":
+def _limit(max_runs: int | None) -> "ConcurrencyLimitConfig | None":
     """Return a limit above which runs wait.
 
     A night keeps the day that it was due for, so a late one still does its own day. A cancelled one would
@@ -129,6 +129,6 @@ def _limit(at_once: int | None) -> "ConcurrencyLimitConfig | None":
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
-    if at_once is None:
+    if max_runs is None:
         return None
-    return ConcurrencyLimitConfig(limit=at_once, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+    return ConcurrencyLimitConfig(limit=max_runs, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)

@@ -7,10 +7,10 @@ from prefect.runtime import flow_run
 
 from flows.artifacts.pages import publish_audio
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed_with
+from flows.flow_runs.end import completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
-from flows.flow_runs.states import names_states
+from flows.flow_runs.options import run_options
+from flows.flow_runs.states import with_named_failures
 from flows.forms import (
     AllowLoss,
     Day,
@@ -34,8 +34,8 @@ Outcome = dict[str, str | int | None]
 
 @flow(
     name="generate-speech",
-    **explained("say texts by {library}"),
-    description="Say texts by a frozen LLM that sees a library's clips; done work is skipped.",
+    **run_options("say texts by {library}"),
+    description="Speak texts with a frozen LLM, as a library's clips show; finished work is skipped.",
     task_runner=batch_threads(),
 )
 def generate_speech(
@@ -50,8 +50,8 @@ def generate_speech(
 
 @flow(
     name="generate-sound",
-    **explained("sound texts by {library}"),
-    description="Make sounds of texts by a frozen LLM that sees a library's clips; done work is skipped.",
+    **run_options("sound texts by {library}"),
+    description="Make sounds with a frozen LLM, as a library's clips show; finished work is skipped.",
     task_runner=batch_threads(),
 )
 def generate_sound(
@@ -66,11 +66,11 @@ def generate_sound(
 
 @flow(
     name="denoise-clips",
-    **explained("denoise {prefix} by {library}, {day}"),
-    description="List and tokenize a folder, and say each clip without its noise; done work is skipped.",
+    **run_options("denoise {prefix} by {library}, {day}"),
+    description="List and tokenize a folder, and remove noise from each clip; finished work is skipped.",
     task_runner=batch_threads(),
 )
-@names_states
+@with_named_failures
 def denoise_clips(
     prefix: Prefix,
     options: AudioOptions,
@@ -98,4 +98,4 @@ def _publish(flow_name: str, place: str, done: Generated) -> Outcome:
     """Publish the page of a run and return its outcome."""
     publish_audio(flow_name, place, done)
     outcome: Outcome = {"run": str(done.run.id), "page": done.run.manifest, **done.run.counts}
-    return completed_with(outcome, done.run.counts)
+    return completed_with_counts(outcome, done.run.counts)

@@ -4,10 +4,10 @@ from prefect.runtime import flow_run
 
 from flows.artifacts.pages import cell, changed_rows, publish
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
-from flows.flow_runs.states import names_states
+from flows.flow_runs.options import run_options
+from flows.flow_runs.states import with_named_failures
 from flows.forms import (
     Folder,
     LibraryName,
@@ -21,11 +21,11 @@ from flows.pipeline.runtime.resources import shared_runtime
 
 @flow(
     name="upgrade-models",
-    **explained("upgrade {prefix} by {library}"),
-    description="Tokenize and label a place by the models of the settings; current answers stay as they are.",
+    **run_options("upgrade {prefix} by {library}"),
+    description="Tokenize and label a place with the models of the settings; current answers stay.",
     task_runner=batch_threads(),
 )
-@names_states
+@with_named_failures
 def upgrade_models(
     prefix: Folder,
     request: LabelRequest,
@@ -34,12 +34,12 @@ def upgrade_models(
     compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
     publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
-    return completed_with({"run": str(run.id), **run.counts}, run.counts)
+    return completed_with_counts({"run": str(run.id), **run.counts}, run.counts)
 
 
 @flow(
     name="promote-models",
-    **explained("promote {library}"),
+    **run_options("promote {library}"),
     description="Make the answers of a library version by the models of the settings the current ones.",
 )
 def promote_models(library: LibraryName) -> dict[str, str]:

@@ -16,10 +16,10 @@ from flows.artifacts.night_pages import all_clips, backfill_page, day_rows, nigh
 from flows.artifacts.pages import answer_rows, publish_page
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.approval import wait_for_approval
-from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
-from flows.flow_runs.states import completed_empty, names_states
+from flows.flow_runs.options import run_options
+from flows.flow_runs.states import completed_empty, with_named_failures
 from flows.forms import (
     AllowLoss,
     Approve,
@@ -52,7 +52,7 @@ from flows.pipeline.runs.outage import Away
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.verdict import no_clips
 from flows.pipeline.runtime.resources import Runtime, shared_runtime
-from flows.sharding import shared_out
+from flows.sharding import in_shards
 
 KIND = "nightly-labeling"
 Outcome = dict[str, str | int | None]
@@ -60,11 +60,11 @@ Outcome = dict[str, str | int | None]
 
 @flow(
     name=KIND,
-    **explained("nightly {prefix} by {library}, {day}", tells_nights_apart=True),
-    description="List, tokenize, label and export one folder; done work is skipped, bad clips are set aside.",
+    **run_options("nightly {prefix} by {library}, {day}", tells_nights_apart=True),
+    description="List, tokenize, label and export one folder; finished work and bad clips are skipped.",
     task_runner=batch_threads(),
 )
-@names_states
+@with_named_failures
 def nightly_labeling(
     prefix: Prefix,
     request: LabelRequest,
@@ -100,7 +100,7 @@ def nightly_labeling(
         export=True,
         canaries=canaries,
         flow_run_id=flow_run.id,
-        distribute=shared_out(shards, prefix, timezone) if shards > 1 else None,
+        distribute=in_shards(shards, prefix, timezone) if shards > 1 else None,
         least_clips=least_clips,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
@@ -145,21 +145,21 @@ def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:
     """
     logger = get_run_logger()
     for day in days:
-        logger.info("no night of %s was completed: it is made up for now", day)
+        logger.info("no night of %s was completed: running it now", day)
         values = flow_run.parameters | {"day": day.isoformat(), "catch_up_days": 0}
         state = cast("State[Any]", night(**values, return_state=True))
         if not state.is_completed():
-            logger.warning("%s is still not done: %s", day, state.message)
+            logger.warning("%s is still incomplete: %s", day, state.message)
         if isinstance(state.result(raise_on_failure=False), Away):
             return
 
 
 @flow(
     name="backfill-labeling",
-    **explained("backfill {prefix} by {library}, {first_day} to {last_day}"),
-    description="Run nightly-labeling for each day of a range that misses something, and for no other.",
+    **run_options("backfill {prefix} by {library}, {first_day} to {last_day}"),
+    description="Run nightly-labeling for each incomplete day of a range.",
 )
-@names_states
+@with_named_failures
 def backfill_labeling(
     prefix: Prefix,
     request: LabelRequest,
@@ -197,8 +197,8 @@ def backfill_labeling(
 
 @flow(
     name="label-shard",
-    **explained("shard {shard} of {shards} of {prefix} by {library}, {day}"),
-    description="Tokenize and label one part of a night. nightly-labeling starts these, a person need not.",
+    **run_options("shard {shard} of {shards} of {prefix} by {library}, {day}"),
+    description="Tokenize and label one shard of a night. nightly-labeling starts these runs by itself.",
     task_runner=batch_threads(),
 )
 def label_shard(
@@ -219,4 +219,4 @@ def label_shard(
         in_tasks,
         flow_run_id=flow_run.id,
     )
-    return completed_with(dict(run.counts), run.counts)
+    return completed_with_counts(dict(run.counts), run.counts)

@@ -16,9 +16,9 @@ from flows.artifacts.pages import (
     score_rows,
 )
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
+from flows.flow_runs.options import run_options
 from flows.flow_runs.reference import find_run
 from flows.forms import (
     Episodes,
@@ -57,8 +57,8 @@ from flows.server.health import examine_service
 
 @flow(
     name="evaluate-task",
-    **explained("evaluate {manifest}"),
-    description="Ask few-shot episodes of labeled clips, and the same ones of baselines that cost nothing.",
+    **run_options("evaluate {manifest}"),
+    description="Measure few-shot labeling on clips with known labels, compared with free baselines.",
     task_runner=batch_threads(),
 )
 def evaluate_task(
@@ -97,13 +97,13 @@ def evaluate_task(
     evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
     page = evaluation_page(canonical(manifest), evaluation.table, run)
     publish_page("evaluate-task", canonical(manifest), page, score_rows(evaluation.table))
-    return completed_with({"run": str(run.id), "figures": run.manifest, **run.counts}, run.counts)
+    return completed_with_counts({"run": str(run.id), "figures": run.manifest, **run.counts}, run.counts)
 
 
 @flow(
     name="watch-place",
     flow_run_name="watch {prefix}",
-    description="Set bounds beyond which the nights of a place, and of folders in it, end as Doubtful.",
+    description="Set the bounds outside which nights of a place, and of folders in it, end as Doubtful.",
 )
 def watch_place(
     prefix: Prefix,
@@ -124,8 +124,8 @@ def watch_place(
 
 @flow(
     name="verify-run",
-    **explained("verify {run}"),
-    description="Encode and answer some clips of a run again, and read its files again: is all as it was?",
+    **run_options("verify {run}"),
+    description="Encode and answer some clips of a run again, read its files again, and report differences.",
 )
 def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     """Verify a run without changing anything. The flow fails if something differs."""
@@ -134,13 +134,13 @@ def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     checks, verified = verify(runtime, run_id, sample, flow_run_id=flow_run.id)
     publish("verify-run", f"run {run_id}", verified, check_rows(checks))
     require(checks)
-    return completed_with({"run": str(verified.id), **verified.counts}, verified.counts)
+    return completed_with_counts({"run": str(verified.id), **verified.counts}, verified.counts)
 
 
 @flow(
     name="doctor",
-    **explained("doctor {now}"),
-    description="Check versions, database, storage, models, device, server and workers; say what to do.",
+    **run_options("doctor {now}"),
+    description="Check versions, database, storage, models, device, server and workers; show remedies.",
 )
 def doctor() -> dict[str, str]:
     """Make all checks, and fail if one of them failed."""

@@ -12,9 +12,9 @@ from flows.artifacts.pages import (
     suspect_rows,
 )
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
+from flows.flow_runs.options import run_options
 from flows.flow_runs.reference import find_place, find_run
 from flows.forms import AllowLoss, DryRun, Folder, PrefixOrRun, Reasons, RunId
 from flows.pipeline.configuration.settings import Settings
@@ -27,7 +27,7 @@ from flows.pipeline.runtime.resources import shared_runtime
 
 @flow(
     name="replay-quarantine",
-    **explained("replay {prefix}"),
+    **run_options("replay {prefix}"),
     description="List a place and tokenize its quarantined clips again, after a fix; a night labels them.",
     task_runner=batch_threads(),
 )
@@ -41,13 +41,13 @@ def replay_quarantine(
     place = find_place(runtime, prefix)
     replay = replay_place(runtime, place, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
     publish("replay-quarantine", place, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
-    return completed_with(dict(replay.run.counts), replay.run.counts)
+    return completed_with_counts(dict(replay.run.counts), replay.run.counts)
 
 
 @flow(
     name="undo-run",
-    **explained("undo {run}"),
-    description="Take back the answers of a run; undo an undo-run to have them again. Nothing is deleted.",
+    **run_options("undo {run}"),
+    description="Retract the answers of a run; undo an undo-run to restore them. Nothing is deleted.",
 )
 def undo_run(run: RunId) -> dict[str, str | int]:
     """Retract the answers of a run. Exported files stay as they are; export-results writes new ones."""
@@ -55,13 +55,13 @@ def undo_run(run: RunId) -> dict[str, str | int]:
     run_id = find_run(runtime, run)
     undone = undo(runtime, run_id, flow_run_id=flow_run.id)
     publish("undo-run", f"run {run_id}", undone, count_rows(undone))
-    return completed_with({"run": str(undone.id), **undone.counts}, undone.counts)
+    return completed_with_counts({"run": str(undone.id), **undone.counts}, undone.counts)
 
 
 @flow(
     name="recheck",
-    **explained("recheck {prefix}"),
-    description="Read clips again that were stored before today's checks, and mend what came of wrong audio.",
+    **run_options("recheck {prefix}"),
+    description="Read clips stored before today's checks again, and redo what came from wrong audio.",
     task_runner=batch_threads(),
 )
 def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
@@ -80,4 +80,4 @@ def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
     done = recheck_place(runtime, prefix, in_tasks, flow_run_id=flow_run.id)
     page = summary(prefix, done.run, refused_library_lines(done.libraries))
     publish_page("recheck", prefix, page, suspect_rows(suspects))
-    return completed_with(dict(done.run.counts), done.run.counts)
+    return completed_with_counts(dict(done.run.counts), done.run.counts)

@@ -17,13 +17,13 @@ from prefect.states import Cancelling
 
 from db.engine import session_scope
 from db.runs import shard_counts
-from flows.deployments import DEPLOYMENT
+from flows.deployments import DEPLOYMENT_NAME
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.jobs import SHARD, Distribute
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun
 
-LABEL_SHARD = f"{SHARD}/{DEPLOYMENT}"
+LABEL_SHARD = f"{SHARD}/{DEPLOYMENT_NAME}"
 TRIES = 2
 POLL_SECONDS = 2.0
 
@@ -70,7 +70,7 @@ class _Shard:
             self.flow_run = cast(FlowRun, started)  # a coroutine only where it is awaited
 
 
-def shared_out(shards: int, prefix: str, timezone: str) -> Distribute:
+def in_shards(shards: int, prefix: str, timezone: str) -> Distribute:
     """Return a function that splits a night into shards. It raises ShardsFailed if a shard failed twice."""
 
     def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
@@ -96,14 +96,14 @@ def _finish(shards: Sequence[_Shard]) -> None:
             _run(client, shards)
         except ObjectNotFound as error:
             raise ShardsFailed(
-                f"there is no deployment {LABEL_SHARD}: start wordwave up, or ask for one shard"
+                f"there is no deployment {LABEL_SHARD}: start wordwave up, or set shards to 1"
             ) from error
     if failed := [
         f"{shard.name}: {shard.state.message}" for shard in shards if not shard.state.is_completed()
     ]:
         raise ShardsFailed(
-            f"{len(failed)} of {len(shards)} shards failed, what the others did is kept. "
-            f"{'; '.join(failed)}. Run the night again: only what is left is done"
+            f"{len(failed)} of {len(shards)} shards failed; the work of the others is kept. "
+            f"{'; '.join(failed)}. Run the night again to do the rest"
         )
 
 
@@ -128,7 +128,7 @@ def _is_under_way(client: SyncPrefectClient, shard: _Shard) -> bool:
     if shard.state.name != before:
         _tell(shard)
     if shard.may_start_again:
-        get_run_logger().warning("%s is started again: %s", shard.name, shard.state.message)
+        get_run_logger().warning("restarting %s: %s", shard.name, shard.state.message)
         shard.start()
     return not shard.state.is_final()
 
@@ -136,4 +136,4 @@ def _is_under_way(client: SyncPrefectClient, shard: _Shard) -> bool:
 def _tell(shard: _Shard) -> None:
     get_run_logger().info("%s: %s", shard.name, shard.state.name)
     if shard.state.name == "Late":
-        get_run_logger().warning("no worker takes %s: has its work pool a place left?", shard.name)
+        get_run_logger().warning("no worker picks up %s: does its work pool have a free slot?", shard.name)

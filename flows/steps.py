@@ -18,10 +18,10 @@ from flows.artifacts.pages import (
     quarantine_rows,
 )
 from flows.batches import batch_threads, in_tasks
-from flows.flow_runs.end import completed, completed_with
+from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
-from flows.flow_runs.options import explained
-from flows.flow_runs.states import names_states
+from flows.flow_runs.options import run_options
+from flows.flow_runs.states import with_named_failures
 from flows.forms import (
     AllowLoss,
     ExportedLibrary,
@@ -52,8 +52,8 @@ from flows.pipeline.runtime.resources import shared_runtime
 from flows.pipeline.storage.uris import canonical
 
 
-@flow(name="ingest-clips", **explained("ingest {prefix}"), description="List a folder or S3 prefix.")
-@names_states
+@flow(name="ingest-clips", **run_options("ingest {prefix}"), description="List a folder or S3 prefix.")
+@with_named_failures
 def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int]:
     """List a place and record its clips; no object is read."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
@@ -61,16 +61,16 @@ def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int
         ingest_place(runtime, place, run, allow_loss=allow_loss)
         require_clips(runtime, place, place)
     publish("ingest-clips", place, run, count_rows(run))
-    return completed_with(dict(run.counts), run.counts)
+    return completed_with_counts(dict(run.counts), run.counts)
 
 
 @flow(
     name="tokenize-clips",
-    **explained("tokenize {prefix}"),
+    **run_options("tokenize {prefix}"),
     description="Read, decode and tokenize the listed clips that have no tokens of the codec yet.",
     task_runner=batch_threads(),
 )
-@names_states
+@with_named_failures
 def tokenize_clips(prefix: Folder) -> dict[str, int]:
     """Tokenize the clips that ingest-clips listed."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
@@ -79,12 +79,12 @@ def tokenize_clips(prefix: Folder) -> dict[str, int]:
         require_clips(runtime, place, place)
         tokenize_place(runtime, place, place, run, in_tasks)
     publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
-    return completed_with(dict(run.counts), run.counts)
+    return completed_with_counts(dict(run.counts), run.counts)
 
 
 @flow(
     name="build-library",
-    **explained("library {library}"),
+    **run_options("library {library}"),
     description="Freeze the clips of a JSONL or CSV manifest as the next version of a library.",
 )
 def build_library(
@@ -107,11 +107,11 @@ def build_library(
 
 @flow(
     name="label-clips",
-    **explained("label {prefix} by {library}"),
+    **run_options("label {prefix} by {library}"),
     description="Label the tokenized clips that have no answer to this request yet.",
     task_runner=batch_threads(),
 )
-@names_states
+@with_named_failures
 def label_clips(
     prefix: Folder,
     request: LabelRequest,
@@ -127,15 +127,15 @@ def label_clips(
         label_selection(labeling, place, run, in_tasks)
     answers = ClipAnswers(labeling, place)
     publish("label-clips", place, run, answer_rows(answers), len(answers))
-    return completed_with(dict(run.counts), run.counts)
+    return completed_with_counts(dict(run.counts), run.counts)
 
 
 @flow(
     name="export-results",
-    **explained("export {prefix} by {library}"),
+    **run_options("export {prefix} by {library}"),
     description="Write the current answers of a place under the run's prefix, the manifest last.",
 )
-@names_states
+@with_named_failures
 def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | int | None]:
     """Export the current answers. The same answers are never written twice."""
     runtime, place = shared_runtime(Settings()), canonical(prefix)
@@ -145,7 +145,7 @@ def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | 
         rows = partial(_rows, place=place, library=library)
         run_once(run, "export", partial(write_export, runtime, rows, run))
     publish("export-results", place, run, count_rows(run))
-    return completed_with({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
+    return completed_with_counts({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
 
 
 def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:

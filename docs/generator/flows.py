@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from docs.generator.markdown import code, escaped, table
-from flows.deployments import DEPLOYED, Deployed
+from flows.deployments import DEPLOYMENTS, FlowDeployment
 
 INTRODUCTION = """# Flows
 
@@ -23,10 +23,10 @@ BOUNDS = {
 
 def flows_page() -> str:
     """Return the page of all flows, in the order in which they are deployed."""
-    return "\n".join([INTRODUCTION, *map(_section, DEPLOYED)])
+    return "\n".join([INTRODUCTION, *map(_section, DEPLOYMENTS)])
 
 
-def _section(deployed: Deployed) -> str:
+def _section(deployed: FlowDeployment) -> str:
     flow = deployed.load()
     schema = flow.parameters.model_dump()
     required = schema.get("required") or []

@@ -19,7 +19,7 @@ PROMPT_HEAD, PROMPT_TAIL = 2000, 600
 """Characters of a prompt that are shown: where it begins, and the clip at its end."""
 MAX_MOVES = 20
 """Pairs of labels that a page names, the most frequent first."""
-HEARD = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
+NEIGHBOR_NAMES = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 
 
 def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
@@ -33,7 +33,7 @@ def _bounds(figures: Sequence[Figure]) -> list[str]:
     """Return the figures that have a bound, with those outside it first."""
     if not figures:
         return ["No bounds are set for this place: `wordwave watch` or the form of watch-place sets them."]
-    lines = ["| figure | is | bound | holds |", "| --- | ---: | ---: | --- |"]
+    lines = ["| figure | value | bound | met |", "| --- | ---: | ---: | --- |"]
     for figure in sorted(figures, key=lambda figure: not figure.is_beyond):
         holds = "" if figure.value is None else "NO" if figure.is_beyond else "yes"
         lines.append(f"| {escape(figure.text)} | {figure.number} | {figure.limit} | {holds} |")
@@ -56,10 +56,12 @@ def _figures(night: Night) -> list[str]:
     lines = [f"- {_throughput(run)}"]
     if now.mean_margin is not None:
         uncertain = f"{now.uncertain / now.answered:.0%} uncertain (margin under {bound:g})"
-        judged = uncertain if bound else "no least margin was asked for"
+        judged = uncertain if bound else "no minimum margin is set"
         lines.append(f"- {now.answered} clips answered, mean margin {now.mean_margin:.3f}, {judged}")
     for name, agreeing in now.agreement.items():
-        lines.append(f"- {agreeing:.0%} of the answers are what the nearest demonstration {HEARD[name]} says")
+        lines.append(
+            f"- {agreeing:.0%} of the answers match the nearest demonstration {NEIGHBOR_NAMES[name]}"
+        )
     return lines
 
 
@@ -80,7 +82,7 @@ def _clips(night: Night) -> list[str]:
         "without an answer yet": clips - now.clips,
     }
     rows = [f"| {number} | {state} |" for state, number in counts.items()]
-    return ["| clips | are |", "| ---: | --- |", *rows, f"| {clips} | in all |"]
+    return ["| clips | state |", "| ---: | --- |", *rows, f"| {clips} | in total |"]
 
 
 def _labels(now: NightSummary, before: EarlierNight | None) -> list[str]:
@@ -118,20 +120,20 @@ def _since(before: EarlierNight) -> list[str]:
         ]
     if change.library_before != change.library_now:
         versions = f"{escape(change.library_before)}, this night by {escape(change.library_now)}"
-        lines.append(f"{name} was answered by {versions}: labels may differ by that alone.")
+        lines.append(f"{name} was answered by {versions}: labels may differ for that reason alone.")
     return [*lines, "", *_moved(change, name), *_other_clips(change, name)]
 
 
 def _moved(change: NightChange, name: str) -> list[str]:
     if not change.shared:
-        return [f"No clip is in {name} and in this night, so no label moved."]
+        return [f"No clip is in both {name} and this night, so no label changed."]
     clips = sum(one.clips for one in change.moved)
     lines = [
-        f"{change.shared} clips are in {name} and in this night, by name or by their bytes: the labels of "
-        f"{clips} of them ({clips / change.shared:.1%}) moved."
+        f"{change.shared} clips are in both {name} and this night, by name or by their bytes. The labels of "
+        f"{clips} of them ({clips / change.shared:.1%}) changed."
     ]
     if change.moved:
-        lines += ["", f"| label of {name} | label now | clips | such as |", "| --- | --- | ---: | --- |"]
+        lines += ["", f"| label of {name} | label now | clips | examples |", "| --- | --- | ---: | --- |"]
     for one in change.moved[:MAX_MOVES]:
         examples = ", ".join(map(escape, one.examples))
         lines.append(f"| {escape(one.before)} | {escape(one.now)} | {one.clips} | {examples} |")
@@ -143,9 +145,9 @@ def _other_clips(change: NightChange, name: str) -> list[str]:
     now, then = sum(change.only_now.values()), sum(change.only_before.values())
     if not now and not then:
         return []
-    line = f"{now} answered clips are in this night alone, {then} in {name} alone"
+    line = f"{now} answered clips are only in this night, {then} only in {name}"
     shifted = shift(change.only_now, change.only_before)
-    by = "" if shifted is None else f": a shift of shares by {shifted:.1%}, of other clips and not of answers"
+    by = "" if shifted is None else f": they shift the shares by {shifted:.1%}, without any answer changing"
     return ["", f"{line}{by}."]
 
 
@@ -160,32 +162,32 @@ def _set_aside(night: Night) -> list[str]:
     return lines
 
 
-def plan_page(seen: Preview, canaries: Canaries | None) -> str:
+def plan_page(preview: Preview, canaries: Canaries | None) -> str:
     """Return the page of a plan, for the person who approves it."""
-    plan = seen.plan
+    plan = preview.plan
     lines = [f"## {escape(plan.partition.place)}", "", "A plan: nothing has been done."]
-    lines += ["", "| clips | are |", "| ---: | --- |"]
+    lines += ["", "| clips | state |", "| ---: | --- |"]
     lines += [f"| {plan.counts[state]} | {state}: {meaning} |" for state, meaning in STATES.items()]
-    lines += ["", *_outlook(seen)]
+    lines += ["", *_outlook(preview)]
     if canaries:
         lines.append(
-            f"- {len(canaries.library.demonstrations)} canaries of {escape(canaries.name)} are asked first, "
-            f"{canaries.least_accuracy:.0%} have to be right"
+            f"- {len(canaries.library.demonstrations)} canaries of {escape(canaries.name)} are asked first; "
+            f"{canaries.least_accuracy:.0%} must be right"
         )
     if plan.reasons:
         lines += ["", "| quarantined | waiting |", "| --- | ---: |"]
         waiting = Counter(plan.reasons.values()).most_common()
         lines += [f"| {escape(reason)} | {number} |" for reason, number in waiting]
-    return "\n".join([*lines, "", *_prompt(seen.prompt)])
+    return "\n".join([*lines, "", *_prompt(preview.prompt)])
 
 
-def _outlook(seen: Preview) -> list[str]:
-    plan, lengths, prompt = seen.plan, seen.lengths, seen.prompt
-    lines = [f"- {plan.due} clips to work on{_time(seen)}"]
+def _outlook(preview: Preview) -> list[str]:
+    plan, lengths, prompt = preview.plan, preview.lengths, preview.prompt
+    lines = [f"- {plan.due} clips to work on{_time(preview)}"]
     if plan.relisted:
-        lines.append(f"- {plan.relisted} clips are gone, were replaced or are back")
+        lines.append(f"- {plan.relisted} clips disappeared, were replaced or came back")
     if not plan.is_exported:
-        lines.append("- all is answered, and the answers are yet to be exported")
+        lines.append("- all clips are answered, but the answers are not exported yet")
     if lengths:
         lines.append(
             f"- {lengths[0]} to {lengths[-1]} semantic codes a clip, median {median(lengths):g}, for the "
@@ -193,20 +195,20 @@ def _outlook(seen: Preview) -> list[str]:
         )
     if prompt.text:
         lines.append(
-            f"- {prompt.shared} token ids shown with every clip, at most {prompt.longest} with its own, "
-            f"of {prompt.context} that the LLM holds"
+            f"- {prompt.shared} token ids are shown with every clip, at most {prompt.longest} including the "
+            f"clip; the LLM takes {prompt.context}"
         )
-    return [*lines, f"- {seen.over_limit} prompts over the limit"]
+    return [*lines, f"- {preview.over_limit} prompts over the limit"]
 
 
-def _time(seen: Preview) -> str:
-    if not seen.plan.due:
+def _time(preview: Preview) -> str:
+    if not preview.plan.due:
         return ""
-    if seen.pace is None or seen.minutes is None:
-        return "; how long it takes is unknown before a first run with these models is completed"
-    pace = f"{seen.pace.clips_per_second:.2g} clips a second"
-    past = "run" if seen.pace.runs == 1 else f"{seen.pace.runs} runs"
-    return f", about {_minutes(seen.minutes)} ({pace} in the last {past} with these models)"
+    if preview.pace is None or preview.minutes is None:
+        return "; the time is unknown until a run with these models completes"
+    pace = f"{preview.pace.clips_per_second:.2g} clips a second"
+    past = "run" if preview.pace.runs == 1 else f"{preview.pace.runs} runs"
+    return f", about {_minutes(preview.minutes)} ({pace} in the last {past} with these models)"
 
 
 def _minutes(minutes: float) -> str:
@@ -223,13 +225,13 @@ def _prompt(prompt: PromptPreview) -> list[str]:
         text = f"{text[:PROMPT_HEAD]}\n... {left_out} characters ...\n{text[-PROMPT_TAIL:]}"
     whose = "a demonstration, since no clip has tokens yet" if prompt.of_demonstration else "the first clip"
     lines = [
-        f"One prompt as the LLM reads it, of {whose}:",
+        f"One prompt as the LLM reads it, for {whose}:",
         "",
         *(f"    {line}" for line in text.splitlines()),
     ]
     if prompt.words:
-        said = ", ".join(f"{escape(word)} for {escape(label)}" for label, word in prompt.words.items())
-        lines += ["", f"It says {said}: it was trained with words that stand for any label."]
+        words = ", ".join(f"{escape(word)} for {escape(label)}" for label, word in prompt.words.items())
+        lines += ["", f"The prompt says {words}: the LLM was trained with words that stand for any label."]
     return lines
 
 

@@ -37,7 +37,7 @@ MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "|`[]\\"} | SPACES
 ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
 MAX_ROWS = 200
 """A table of more is slow to open; the rest is in the views of schema analytics."""
-MAX_REFUSED, MAX_SHOWN = 20, 80
+MAX_REFUSED_LINES, MAX_TEXT_CHARACTERS = 20, 80
 """Refused lines that a page names, and characters of each in the table."""
 
 
@@ -69,7 +69,7 @@ def has_page(flow_run_id: str, key: str) -> bool:
 def _note_page(key: str, artifacts: str) -> None:
     """Log where the page of the running flow is."""
     _pages.add((flow_run.id, key))
-    get_run_logger().info("what came of this run is under Artifacts: %s", artifacts)
+    get_run_logger().info("the results of this run are under Artifacts: %s", artifacts)
 
 
 def publish(
@@ -132,7 +132,7 @@ def suspect_rows(suspects: Iterable[SuspectCount]) -> list[dict[str, str]]:
 def refused_library_lines(libraries: Iterable[str]) -> list[str]:
     """Return a line for each library that shows a clip which is refused now."""
     return [
-        f"- `{code(library)}` shows a clip that is refused today: import it again without that clip."
+        f"- `{code(library)}` shows a clip that is refused now: import it again without that clip."
         for library in libraries
     ]
 
@@ -182,15 +182,15 @@ def evaluation_page(place: str, table: "Table", run: OpenRun) -> str:
     """Return the page of an evaluation: the verdict, what the intervals mean, and the confusion table."""
     from core.evaluation.verdict import INTERVALS_EXPLAINED, confusion_rows
 
-    said = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS_EXPLAINED]
+    verdicts = [*(f"- {escape(line)}" for line in table.verdicts), "", INTERVALS_EXPLAINED]
     if not table.confusion:
-        return summary(place, run, said, kept="Figures")
+        return summary(place, run, verdicts, kept="Figures")
     head, *rows = ([escape(text) for text in row] for row in confusion_rows(table.confusion))
     matrix = [f"Answers of {escape(table.answering[0])}, {table.column_name(table.columns[0])}:", ""]
     matrix += [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
     matrix += [f"| {' | '.join(row)} |" for row in rows]
     about = [f"- {escape(line)}" for line in table.about]
-    return summary(place, run, said, matrix, about, kept="Figures")
+    return summary(place, run, verdicts, matrix, about, kept="Figures")
 
 
 def score_rows(table: "Table") -> list[dict[str, str]]:
@@ -207,8 +207,8 @@ def answer_rows(answers: ClipAnswers) -> list[dict[str, str]]:
 
 def refused_lines(refused: Sequence[Refused]) -> list[str]:
     """Return the first refused lines, and where to find all of them."""
-    lines = [f"{len(refused)} lines were set aside, all are in `refused.jsonl` beside the page:", ""]
-    return lines + [f"- line {one.number}: {escape(one.reason)}" for one in refused[:MAX_REFUSED]]
+    lines = [f"{len(refused)} lines were set aside. All of them are in `refused.jsonl` next to the page:", ""]
+    return lines + [f"- line {one.number}: {escape(one.reason)}" for one in refused[:MAX_REFUSED_LINES]]
 
 
 def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
@@ -218,7 +218,9 @@ def refused_rows(refused: Iterable[Refused]) -> list[dict[str, str]]:
 
 def _visible(text: str) -> str:
     """Return the start of a text, with unprintable characters replaced."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:MAX_SHOWN])
+    return "".join(
+        sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:MAX_TEXT_CHARACTERS]
+    )
 
 
 def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
@@ -234,9 +236,11 @@ def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
     ]
 
 
-def _audio_row(asked: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}) -> dict[str, str]:
+def _audio_row(
+    question: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}
+) -> dict[str, str]:
     measured = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
-    return {"asked": cell(asked), "status": cell(status), "audio": cell(uri), "metrics": measured}
+    return {"asked": cell(question), "status": cell(status), "audio": cell(uri), "metrics": measured}
 
 
 def summary(place: str, run: OpenRun, *sections: Iterable[str], kept: str = "Exported") -> str:
@@ -269,7 +273,7 @@ def _query(view: str, run_id: UUID) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text in which markup, links, images, table cells, code and terminal commands have no effect."""
+    """Return a text in which markup, links, images, table cells, code and terminal codes have no effect."""
     return printable(html.escape(text).translate(MARKUP))
 
 
@@ -304,10 +308,10 @@ def _row(clip: ClipAnswer) -> dict[str, str]:
     row = {"clip": cell(clip.uri), "status": clip.status} | dict.fromkeys(ANSWER_COLUMNS, "")
     if clip.answer is None:
         return row | {"status": f"{clip.status}: {clip.reason}" if clip.reason else clip.status}
-    said = clip.answer.baselines
+    baselines = clip.answer.baselines
     return row | {
         "label": cell(clip.answer.label),
         "margin": f"{clip.answer.margin:.3f}",
-        "nearest": cell(str(said["nearest"])),
-        "nearest by latent": cell(str(said.get("nearest_latent", ""))),
+        "nearest": cell(str(baselines["nearest"])),
+        "nearest by latent": cell(str(baselines.get("nearest_latent", ""))),
     }

@@ -140,12 +140,12 @@ def automations() -> None:
     WORDWAVE_NOTIFICATION_BLOCK. `wordwave up` updates those of its own server.
     """
     from flows.flow_runs.own_server import found_by_clients
-    from flows.server.automations import set_up
+    from flows.server.automations import update_automations
     from flows.server.process import ServerSettings
 
     settings = ServerSettings()
     with found_by_clients(settings.home):
-        click.echo(set_up(settings.notification_block))
+        click.echo(update_automations(settings.notification_block))
 
 
 @click.command("metrics")

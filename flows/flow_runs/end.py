@@ -31,7 +31,7 @@ def completed(outcome: Outcome, line: str) -> Outcome:
     return cast(Outcome, Completed(message=line, data=outcome))
 
 
-def completed_with(outcome: Outcome, counts: Mapping[str, int]) -> Outcome:
+def completed_with_counts(outcome: Outcome, counts: Mapping[str, int]) -> Outcome:
     """Return a state that sums the counts up in a line."""
     return completed(outcome, sentence(counts) or "nothing was left to do")
 
@@ -63,11 +63,9 @@ def _page(flow: str, flow_run: FlowRun, state: State[Any]) -> str:
     runs = _runs(flow_run.id)
     if not runs:
         return "\n\n".join(
-            [f"## {flow}", f"Flow run {ref}", ended, "It had not begun to work: no run is recorded."]
+            [f"## {flow}", f"Flow run {ref}", ended, "It had not started to work: no run is recorded."]
         )
-    kept = (
-        "What it had done by then is kept. Retry it, or start the same run again: only what is left is done."
-    )
+    kept = "The finished work is kept. Retry the run, or start the same one again: only the rest is done."
     return "\n\n".join(
         count_page(one.partition_key.removeprefix(f"{one.kind} "), one.id, ref, one.counts, [ended, "", kept])
         for one in runs

@@ -19,7 +19,7 @@ from flows.pipeline.runs.verdict import Distrusted
 from flows.pipeline.runtime.otlp import NoTelemetry
 from flows.pipeline.storage import StorageError
 
-ON_PURPOSE = (
+EXPECTED_ERRORS = (
     CoreError,
     NoTelemetry,
     StorageError,
@@ -46,7 +46,7 @@ def explain(error: BaseException) -> str | None:
         return _database(error)
     if isinstance(error, BotoCoreError | ClientError):
         return f"the object store: {error}; check its address and credentials"
-    return str(error) if isinstance(error, ON_PURPOSE) else None
+    return str(error) if isinstance(error, EXPECTED_ERRORS) else None
 
 
 def _database(error: DBAPIError) -> str | None:

@@ -64,7 +64,7 @@ def check_values(flow: Flow[..., Any], values: Mapping[str, Any]) -> dict[str, A
     """Return all values of a run that a schedule starts with some of them; raises FormRefused."""
     signature = inspect.signature(flow.fn)
     if unknown := values.keys() - signature.parameters.keys():
-        raise FormRefused(f"{flow.name} has no {', '.join(sorted(unknown))}")
+        raise FormRefused(f"{flow.name} has no parameter {', '.join(sorted(unknown))}")
     bound = signature.bind_partial(**values)
     bound.apply_defaults()
     return flow.validate_parameters(bound.arguments)
@@ -117,7 +117,7 @@ def _parameter(field: RequestField, default: Any) -> Parameter:
 def _checked(kind: Any, value: Any) -> Any:
     if value is MISSING:
         raise FormRefused(
-            "missing; give it in the form, or as a default value of the deployment where a schedule runs it"
+            "missing; set it in the form, or as a default value of the deployment if a schedule starts it"
         )
     try:
         return TypeAdapter(kind).validate_python(value)

@@ -19,7 +19,7 @@ class RunOptions(TypedDict):
     on_crashed: list[Hook]
 
 
-def explained(name: str, *, tells_nights_apart: bool = False) -> RunOptions:
+def run_options(name: str, *, tells_nights_apart: bool = False) -> RunOptions:
     """Return the options of a flow whose runs are named by this template."""
     write_sentences()
     return RunOptions(

@@ -88,7 +88,7 @@ def _where(home: Path) -> str:
     address, _, pid = _address_file(home).read_text().strip().partition("\n")
     return (
         f"wordwave up already runs on {home}: process {pid or 'unknown'}, {address.removesuffix('/api')}. "
-        "End it first, or set WORDWAVE_HOME to another folder"
+        "Stop it first, or set WORDWAVE_HOME to another folder"
     )
 
 
@@ -100,7 +100,7 @@ def check_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise OSError(
-                f"port {port} of {HOST} cannot be had ({error.strerror}): choose another --port"
+                f"port {port} of {HOST} is not available ({error.strerror}): choose another --port"
             ) from error
 
 

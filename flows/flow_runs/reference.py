@@ -11,7 +11,7 @@ from flows.forms import is_place
 from flows.pipeline.runs.days import DAY
 from flows.pipeline.runtime.resources import Runtime
 
-MAX_NAMED = 5
+MAX_RUNS_IN_ERROR = 5
 
 
 def find_run(runtime: Runtime, reference: str) -> UUID:
@@ -27,8 +27,8 @@ def find_run(runtime: Runtime, reference: str) -> UUID:
                 f"there is no run {reference}: give an id or a name from a run's page, or the run of a row "
                 "of the views"
             )
-        case several:
-            raise ValueError(f"{len(several)} runs are {reference}: give one of {_named(several)}")
+        case matches:
+            raise ValueError(f"{len(matches)} runs are {reference}: give one of {_list_runs(matches)}")
 
 
 def find_place(runtime: Runtime, reference: str) -> str:
@@ -45,8 +45,8 @@ def find_place(runtime: Runtime, reference: str) -> str:
     return place
 
 
-def _named(runs: Collection[RecordedRun]) -> str:
-    return ", ".join([f"{run.id} ({run.kind}, {run.status})" for run in runs][:MAX_NAMED])
+def _list_runs(runs: Collection[RecordedRun]) -> str:
+    return ", ".join([f"{run.id} ({run.kind}, {run.status})" for run in runs][:MAX_RUNS_IN_ERROR])
 
 
 def _ids(reference: str, home: Path) -> list[UUID]:

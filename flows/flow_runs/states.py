@@ -16,7 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def names_states(function: Callable[P, R]) -> Callable[P, R]:
+def with_named_failures(function: Callable[P, R]) -> Callable[P, R]:
     """Make a flow that raises Distrusted end in the failed state of that name, without a retry."""
 
     @wraps(function)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from flows.deployments import DEPLOYED, NIGHTLY
+from flows.deployments import DEPLOYMENTS, NIGHTLY
 
 if TYPE_CHECKING:
     from prefect.automations import AutomationCore
@@ -25,7 +25,7 @@ FAILED_STATES = ("Failed", "Crashed", "TimedOut", "Empty", "Doubtful")
 """Names of states that can be failures. Empty is not one if a night may have no clips."""
 
 
-def set_up(notification_block: str | None) -> str:
+def update_automations(notification_block: str | None) -> str:
     """Update the server's automations, and return a sentence about who is alerted.
 
     `notification_block` is TYPE/NAME of a block that exists in Prefect, such as slack-webhook/operators. An
@@ -42,10 +42,12 @@ def set_up(notification_block: str | None) -> str:
             for old in client.read_automations_by_name(name):
                 client.delete_automation(old.id)
     if block_id:
-        return f"{notification_block} is told of runs that fail and of nights that do not come"
+        return f"{notification_block} is alerted to failed runs and missing nights"
     if notification_block:
-        return f"nobody is told: there is no block {notification_block}; make it in the UI and start again"
-    return "nobody is told: set WORDWAVE_NOTIFICATION_BLOCK"
+        return (
+            f"nobody is alerted: there is no block {notification_block}; create it in the UI and start again"
+        )
+    return "nobody is alerted: set WORDWAVE_NOTIFICATION_BLOCK"
 
 
 def _block_id(client: "SyncPrefectClient", block: str | None) -> Any:
@@ -83,7 +85,7 @@ def _mark() -> "AutomationCore":
 
     return AutomationCore(
         name=MARK,
-        description="Marks a run that is not heard of any more as crashed; the next one takes up its work.",
+        description="Marks a run that sends no more heartbeats as crashed; the next run resumes its work.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat", "prefect.flow-run.Cancelling"},
             expect={"prefect.flow-run.*"},  # the next beat, or whatever a run's state is called when it rests
@@ -95,7 +97,7 @@ def _mark() -> "AutomationCore":
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"Nothing was heard of this run for {SILENT_FOR.seconds} seconds: its process died.",
+                message=f"No heartbeat from this run for {SILENT_FOR.seconds} seconds: its process died.",
             )
         ],
     )
@@ -106,13 +108,13 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
 
     yield AutomationCore(
         name=FAILURE,
-        description="Tells of every run of these flows that failed or crashed, however its state is called.",
+        description="Reports every failed or crashed run of these flows, whatever its state is named.",
         trigger=EventTrigger(
             expect={f"prefect.flow-run.{state}" for state in FAILED_STATES},
             match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": ["FAILED", "CRASHED"]},
             match_related=[
                 {"prefect.resource.role": "deployment"},
-                {"prefect.resource.role": "flow", "prefect.resource.name": [one.flow for one in DEPLOYED]},
+                {"prefect.resource.role": "flow", "prefect.resource.name": [one.flow for one in DEPLOYMENTS]},
             ],
             posture=Posture.Reactive,
         ),
@@ -126,7 +128,7 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
     )
     yield AutomationCore(
         name=FRESHNESS,
-        description=f"Tells when no {NIGHTLY.flow} completed for too long.",
+        description=f"Reports that no {NIGHTLY.flow} has completed for too long.",
         trigger=EventTrigger(
             # a doubtful night did its day; one without clips did none, whether it may be empty or not
             expect={"prefect.flow-run.Completed", "prefect.flow-run.Doubtful"},
@@ -139,7 +141,7 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
             SendNotification(
                 block_document_id=block_id,
                 subject=f"no {NIGHTLY.flow} completed for {FRESH_FOR.total_seconds() / 3600:.0f} hours",
-                body="Look for what stands in the way, then backfill the nights that are missing.",
+                body="Find the cause, then backfill the missing nights.",
             )
         ],
     )

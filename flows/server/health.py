@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.deployments import DEPLOYED, Deployed
+from flows.deployments import DEPLOYMENTS, FlowDeployment
 from flows.flow_runs.own_server import found_by_clients
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.doctor import Examination, examine
@@ -33,7 +33,7 @@ def ask(question: Question, home: Path) -> str:
 
     with found_by_clients(home):
         if get_current_settings().api.url is None:
-            return "no server is named by PREFECT_API_URL: flows run where they are called"
+            return "PREFECT_API_URL is not set: flows run in the process that calls them"
         with get_client(sync_client=True) as client:
             return question(client)
 
@@ -48,14 +48,16 @@ def check_server(client: "SyncPrefectClient") -> str:
 def check_workers(client: "SyncPrefectClient") -> str:
     """Check that every flow has a deployment with a worker."""
     known = _deployments(client)
-    if missing := [deployed.name for deployed in DEPLOYED if deployed not in known]:
+    if missing := [deployed.name for deployed in DEPLOYMENTS if deployed not in known]:
         raise ValueError(
-            f"{len(missing)} of {len(DEPLOYED)} flows are not deployed: {', '.join(missing[:3])}"
+            f"{len(missing)} of {len(DEPLOYMENTS)} flows are not deployed: {', '.join(missing[:3])}"
         )
     idle = [deployed.name for deployed, found in known.items() if found.status != "READY"]
     if idle:
-        raise ValueError(f"nobody works for {len(idle)} of {len(DEPLOYED)} flows: {', '.join(idle[:3])}")
-    return f"{len(known)} flows are deployed, and somebody works for each"
+        raise ValueError(
+            f"no worker is polling for {len(idle)} of {len(DEPLOYMENTS)} flows: {', '.join(idle[:3])}"
+        )
+    return f"{len(known)} flows are deployed, each with a worker"
 
 
 def check_limits(client: "SyncPrefectClient") -> str:
@@ -63,27 +65,28 @@ def check_limits(client: "SyncPrefectClient") -> str:
     known = _deployments(client)
     for deployed, found in known.items():
         limit = found.global_concurrency_limit
-        if (at_once := limit and limit.limit) != deployed.at_once:
-            said, wanted = at_once or "no limit", deployed.at_once or "no limit"
-            raise ValueError(f"{deployed.name} has {said} at once where {wanted} is meant")
-    held = [f"{deployed.name} {deployed.at_once}" for deployed in known if deployed.at_once]
-    return f"at once: {', '.join(held)}" if held else "no flow with a limit is deployed"
+        if (actual := limit and limit.limit) != deployed.max_runs:
+            raise ValueError(
+                f"the limit of {deployed.name} is {actual or 'none'}, not {deployed.max_runs or 'none'}"
+            )
+    limits = [f"{deployed.name} {deployed.max_runs}" for deployed in known if deployed.max_runs]
+    return f"limits: {', '.join(limits)}" if limits else "no flow with a limit is deployed"
 
 
 def check_alerts(client: "SyncPrefectClient") -> str:
     """Check that alerts are switched on."""
     found = [one for name in ALERTS for one in client.read_automations_by_name(name) if one.enabled]
     if silent := sorted(ALERTS - {one.name for one in found}):
-        raise Concern(f"nobody would be told of a failure: {' and '.join(silent)}: not switched on")
-    return "a block is told of runs that fail and of nights that do not come"
+        raise Concern(f"nobody would be alerted to a failure: {' and '.join(silent)}: not switched on")
+    return "alerts are sent for failed runs and missing nights"
 
 
-def _deployments(client: "SyncPrefectClient") -> "dict[Deployed, DeploymentResponse]":
+def _deployments(client: "SyncPrefectClient") -> "dict[FlowDeployment, DeploymentResponse]":
     """Return those of our deployments that the server has."""
     from prefect.exceptions import ObjectNotFound
 
     found = {}
-    for deployed in DEPLOYED:
+    for deployed in DEPLOYMENTS:
         with suppress(ObjectNotFound):
             found[deployed] = client.read_deployment_by_name(deployed.name)
     return found
@@ -99,7 +102,7 @@ PREFECT_EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "limits": (_of_prefect(check_limits), "deploy again: wordwave up, or prefect deploy --all"),
     "alerts": (
         _of_prefect(check_alerts),
-        "make a notification block in the UI, name it by WORDWAVE_NOTIFICATION_BLOCK and run wordwave "
-        "automations; one that was switched off in the UI is switched on there",
+        "create a notification block in the UI, set WORDWAVE_NOTIFICATION_BLOCK to it and run wordwave "
+        "automations; if an automation was switched off in the UI, switch it on there",
     ),
 }

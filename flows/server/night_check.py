@@ -45,4 +45,4 @@ def _check_place(runtime: Runtime, prefix: str) -> None:
     before, day, _ = prefix.partition(DAY)
     folder = before.rpartition("/")[0] if day else prefix
     if next(runtime.storage(folder).list(folder), None) is None:
-        raise NothingYet(f"nothing is in {folder} yet")
+        raise NothingYet(f"{folder} has no clips yet")

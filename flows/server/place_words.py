@@ -25,7 +25,7 @@ def describe_place(place: "DeploymentResponse") -> list[str]:
     return [what, *(map(describe_schedule, place.schedules) if place.schedules else [NO_SCHEDULE])]
 
 
-def kept(night: "Night", place: "DeploymentResponse") -> list[str]:
+def differences(night: "Night", place: "DeploymentResponse") -> list[str]:
     """Return where the deployment of a place, which counts, differs from the command line."""
     differing = [
         f"{name} is {place.parameters.get(name)}, not {value}"

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.deployments import DEPLOYMENT, NIGHTLY, serve
+from flows.deployments import DEPLOYMENT_NAME, NIGHTLY, local_deployment
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 SLUG = "nightly"
-_PER_PLACE = replace(NIGHTLY, at_once=None)
+_PER_PLACE = replace(NIGHTLY, max_runs=None)
 """All places share the limit of NIGHTLY."""
 _PLAIN = re.compile(r"s3://([A-Za-z0-9._-]+)/\{day\}")
 _READABLE_LENGTH = 60
@@ -66,7 +66,7 @@ class Night:
 def deployment_name(prefix: str) -> str:
     """Return the name of a place's deployment; two places never share one."""
     place = prefix.removesuffix("/")
-    if (plain := _PLAIN.fullmatch(place)) and plain[1] != DEPLOYMENT:
+    if (plain := _PLAIN.fullmatch(place)) and plain[1] != DEPLOYMENT_NAME:
         return plain[1]
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", re.sub(r"^\w+://|\{day\}", "", place)).strip("-")
     digest = sha256(canonical(prefix).encode()).hexdigest()
@@ -79,7 +79,7 @@ def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
 
     nightly = FlowFilter(name=FlowFilterName(any_=[NIGHTLY.flow]))
     found = client.read_deployments(flow_filter=nightly)
-    places = [one for one in found if one.name != DEPLOYMENT and one.work_pool_name is None]
+    places = [one for one in found if one.name != DEPLOYMENT_NAME and one.work_pool_name is None]
     return sorted(places, key=lambda one: one.name)
 
 
@@ -104,7 +104,7 @@ def serve_places(client: "SyncPrefectClient", libraries: Sequence[str] = ()) -> 
 
 def serve_place(name: str, **new: Any) -> "RunnerDeployment":
     """Return the deployment of a place, without touching its limit, which all places share."""
-    deployment = serve(_PER_PLACE, name, **new)
+    deployment = local_deployment(_PER_PLACE, name, **new)
     deployment.model_fields_set.difference_update({"concurrency_limit", "concurrency_options"})
     return deployment
 

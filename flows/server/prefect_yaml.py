@@ -1,6 +1,6 @@
 """Write prefect.yaml from the list of deployments: `python -m flows.server.prefect_yaml > prefect.yaml`."""
 
-from flows.deployments import DEPLOYED, NIGHTLY, Deployed
+from flows.deployments import DEPLOYMENTS, NIGHTLY, FlowDeployment
 
 HEAD = """\
 # The same deployments as `wordwave up` serves, for work pools:
@@ -41,19 +41,19 @@ PLACE = """\
 
 def render() -> str:
     """Return the text of prefect.yaml."""
-    return HEAD + "\n".join(map(_entry, DEPLOYED))
+    return HEAD + "\n".join(map(_entry, DEPLOYMENTS))
 
 
-def _entry(deployed: Deployed) -> str:
+def _entry(deployed: FlowDeployment) -> str:
     lines = [
         f"  - name: {deployed.name.partition('/')[2]}",
         f"    entrypoint: {deployed.entrypoint}",
         f"    tags: [{', '.join(deployed.tags)}]",
         f"    work_pool: *{deployed.pool.removeprefix('wordwave-')}",
     ]
-    if deployed.at_once:
+    if deployed.max_runs:
         lines.append("    # a run over the limit waits, and still does its own day")
-        lines.append(f"    concurrency_limit: {{limit: {deployed.at_once}, collision_strategy: ENQUEUE}}")
+        lines.append(f"    concurrency_limit: {{limit: {deployed.max_runs}, collision_strategy: ENQUEUE}}")
     place = PLACE.format(entrypoint=deployed.entrypoint) if deployed is NIGHTLY else ""
     return "\n".join(lines) + "\n" + place
 

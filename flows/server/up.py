@@ -1,4 +1,4 @@
-"""`wordwave up`: embedded Postgres, a Prefect server with its UI, and every flow served, until Ctrl-C."""
+"""`wordwave up`: embedded Postgres, a Prefect server with its UI, and all flows, until Ctrl-C."""
 
 import asyncio
 import os
@@ -11,16 +11,16 @@ import click
 
 from db.engine import session_scope
 from db.libraries import library_names
-from flows.deployments import served
+from flows.deployments import local_deployments
 from flows.flow_runs.explain import explain
 from flows.flow_runs.own_server import HOST, announced, check_port, origin, password_file
 from flows.pipeline.maintenance.analyst_watchdog import watchdog
 from flows.pipeline.runtime.database import reader_url, writer_url
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import is_transient
-from flows.server.automations import set_up
+from flows.server.automations import update_automations
 from flows.server.interruption import exit_when_interrupted
-from flows.server.place_words import describe_place, kept
+from flows.server.place_words import describe_place, differences
 from flows.server.places import Night, deployment_name, make_missing, read_places, serve_places, share_limit
 from flows.server.process import (
     ServerSettings,
@@ -47,7 +47,7 @@ def run_up(port: int, nights: Sequence[Night]) -> None:
         os.environ |= prefect_environment(settings, port)
         _wait_for("the flows")
         libraries = _library_names(settings)
-        deployments = served(libraries)
+        deployments = local_deployments(libraries)
         for night in nights:
             _check(settings, night)
         environment = server_environment(settings, port) | database_environment(settings)
@@ -109,13 +109,13 @@ def _serve(
             click.echo(f"Note         {note}", err=True)
         share_limit(client, runner.offer(serve_places(client, libraries)))
         _describe(read_places(client), nights, settings)
-    click.echo(f"Alerts       {set_up(settings.notification_block)}")
+    click.echo(f"Alerts       {update_automations(settings.notification_block)}")
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")
     if settings.metrics_port:
         click.echo(f"Metrics      {origin(HOST, settings.metrics_port)}/metrics")
     click.echo(f"Password     the UI asks for it once: cat {shlex.quote(str(password_file(settings.home)))}")
     click.echo(f"Ready        {len(deployments)} flows at {origin(HOST, port)}")
-    click.echo("Ctrl-C ends the server and the flows; wordwave down ends Postgres")
+    click.echo("Ctrl-C stops the server and the flows; wordwave down stops Postgres")
     asyncio.run(runner.serve())
 
 
@@ -131,8 +131,8 @@ def _describe(
         click.echo(f"Nightly      {place.name}: {what}")
         for line in when:
             click.echo(f"             {line}")
-        if differing := kept(given[place.name], place) if place.name in given else []:
-            kept_as = f"{place.name} is as it was set in the UI: {'; '.join(differing)}"
-            click.echo(f"Note         {kept_as}. Change it there", err=True)
+        if differing := differences(given[place.name], place) if place.name in given else []:
+            note = f"{place.name} keeps its settings from the UI: {'; '.join(differing)}"
+            click.echo(f"Note         {note}. Change them there", err=True)
         if place.name not in given and (error := find_obstacle(settings, place.parameters)):
             click.echo(f"Warning      {place.name}: {explain(error) or error}", err=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.deployments import DEPLOYED
+from flows.deployments import DEPLOYMENTS
 from tests.docker.recipes import DOCKER, ROOT, compose, stages
 
 SERVICES = compose()["services"]
@@ -27,7 +27,7 @@ def test_the_stack_is_complete() -> None:
 
 
 def test_every_pool_of_the_deployments_has_a_worker_with_and_without_a_gpu() -> None:
-    wanted = {deployed.pool for deployed in DEPLOYED}
+    wanted = {deployed.pool for deployed in DEPLOYMENTS}
     for profile in ("cpu", "gpu"):
         running = [
             SERVICES[name] for name in WORKERS if SERVICES[name].get("profiles", [profile]) == [profile]

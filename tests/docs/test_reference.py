@@ -14,7 +14,7 @@ from core.errors import ReasonCode
 from db.base import Base
 from docs.generator.__main__ import write_reference
 from flows.cli.main import wordwave
-from flows.deployments import DEPLOYED
+from flows.deployments import DEPLOYMENTS
 from flows.server.process import ServerSettings
 from tests.fixtures_postgres import Database
 
@@ -62,7 +62,7 @@ def lacking(names: Mapping[str, list[str]], page: str) -> list[str]:
 def test_each_flow_and_parameter_command_and_option_view_table_and_column_is_there(
     pages: dict[str, str], database: Database
 ) -> None:
-    flows = {each.flow: list(inspect.signature(each.load().fn).parameters) for each in DEPLOYED}
+    flows = {each.flow: list(inspect.signature(each.load().fn).parameters) for each in DEPLOYMENTS}
     commands = {
         path: [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
         for path, command in commands_of(wordwave, "wordwave").items()

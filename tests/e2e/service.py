@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from benchmarks.prefect_api import api_client
-from flows.deployments import DEPLOYMENT
+from flows.deployments import DEPLOYMENT_NAME
 from flows.flow_runs.own_server import read_password
 from tests.e2e.processes import descendants, lives
 from tests.e2e.world import tone
@@ -62,7 +62,7 @@ class Service:
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def deployment(self, flow: str, name: str = DEPLOYMENT) -> Any:
+    def deployment(self, flow: str, name: str = DEPLOYMENT_NAME) -> Any:
         return self.ask("GET", f"/deployments/name/{flow}/{name}")
 
     def start(self, flow: str, **parameters: Any) -> str:

@@ -74,15 +74,17 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
     address, heard = told
     environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}
     with serving(environment, tmp_path / "home") as service:
-        assert "nobody is told: set WORDWAVE_NOTIFICATION_BLOCK" in service.log.read_text()
+        assert "nobody is alerted: set WORDWAVE_NOTIFICATION_BLOCK" in service.log.read_text()
         assert names(service) == {automations.MARK}
         with found_by_clients(service.home):
-            assert "there is no block slack-webhook/nobody" in automations.set_up("slack-webhook/nobody")
+            assert "there is no block slack-webhook/nobody" in automations.update_automations(
+                "slack-webhook/nobody"
+            )
             block = make_block(service, address)
-            assert automations.set_up(block).startswith(f"{block} is told")
+            assert automations.update_automations(block).startswith(f"{block} is alerted")
             first = changed(service)
             assert first.keys() == {automations.MARK, automations.FAILURE, automations.FRESHNESS}
-            automations.set_up(block)
+            automations.update_automations(block)
             assert changed(service) == first, "an automation that is as it should be is left alone"
 
             failing = service.start("ingest-clips", prefix="/nowhere")
@@ -99,11 +101,11 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
             assert heard[1]["body"].startswith("no clips: none are listed in ")
 
             monkeypatch.setattr(automations, "FRESH_FOR", timedelta(seconds=10))
-            automations.set_up(block)
+            automations.update_automations(block)
             wait_until(lambda: heard[2:])
             assert heard[2]["subject"].startswith("no nightly-labeling completed for")
 
-            automations.set_up(None)
+            automations.update_automations(None)
             assert names(service) == {automations.MARK}
 
 

@@ -133,7 +133,7 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
     open_form(page)
     assert page.get_by_label("Prefix").input_value() == "s3://calls/{day}"
     assert page.get_by_label("Library", exact=True).input_value() == "sounds"
-    page.get_by_text("There are: sounds.").first.wait_for()
+    page.get_by_text("Available: sounds.").first.wait_for()
     page.get_by_label("Day (Optional)").fill(DAY)
     shoot("form")
     page.get_by_role("button", name="Submit").click()

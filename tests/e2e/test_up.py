@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.deployments import DEPLOYED
+from flows.deployments import DEPLOYMENTS
 from flows.flow_runs.own_server import password_file
 from flows.server.places import deployment_name
 from tests.e2e.processes import children, command, descendants, lives
@@ -39,11 +39,11 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
     nightly = ["--nightly", prefix, "--library", "sounds", "--timezone", "Europe/Berlin"]
     with serving(environment, tmp_path / "home", *nightly) as service:
         said = service.log.read_text()
-        assert f"{len(DEPLOYED)} flows at {service.address}" in said
+        assert f"{len(DEPLOYMENTS)} flows at {service.address}" in said
         assert f"{prefix} by sounds\n             at 02:00 every day in Europe/Berlin; next " in said
         assert "<html" in httpx.get(service.address, follow_redirects=True).text
         offered = service.ask("POST", "/deployments/filter")
-        assert {deployment["entrypoint"] for deployment in offered} == {d.entrypoint for d in DEPLOYED}
+        assert {deployment["entrypoint"] for deployment in offered} == {d.entrypoint for d in DEPLOYMENTS}
         [schedule] = service.deployment("nightly-labeling", deployment_name(prefix))["schedules"]
         assert schedule["schedule"]["timezone"] == "Europe/Berlin"
         again = second_up(environment, tmp_path / "home", free_port())
@@ -95,7 +95,7 @@ def test_a_night_that_would_fail_or_a_port_that_is_taken_ends_the_start(
         port = listening.getsockname()[1]
         refused = second_up(environment, tmp_path / "home", port)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"Error: port {port} of 127.0.0.1 cannot be had")
+    assert refused.stderr.startswith(f"Error: port {port} of 127.0.0.1 is not available")
 
 
 def test_its_server_refuses_strangers_and_shows_its_password_to_nobody(
@@ -144,7 +144,7 @@ def test_up_starts_behind_a_proxy_and_the_doctor_finds_it(database: Database, tm
         asking = {**os.environ, **environment, "WORDWAVE_HOME": str(service.home)}
         found = subprocess.run(DOCTOR, env=asking, capture_output=True, text=True)
         assert f"at {service.address}/api" in found.stdout, found.stdout + found.stderr
-        assert f"{len(DEPLOYED)} flows are deployed, and somebody works for each" in found.stdout
+        assert f"{len(DEPLOYMENTS)} flows are deployed, each with a worker" in found.stdout
 
 
 def test_a_run_that_is_under_way_when_it_ends_is_marked_and_taken_up(

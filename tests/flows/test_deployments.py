@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import flows
-from flows.deployments import DEPLOYED, NIGHTLY, served
+from flows.deployments import DEPLOYMENTS, NIGHTLY, local_deployments
 from flows.flow_runs.form_flow import FormFlow
 
 
 def test_every_flow_is_offered() -> None:
-    modules = {deployed.module for deployed in DEPLOYED}
+    modules = {deployed.module for deployed in DEPLOYMENTS}
     files = {file.stem for file in Path(flows.__file__).parent.glob("*.py") if "\n@flow(" in file.read_text()}
     assert modules == files
     written = {
@@ -21,12 +21,12 @@ def test_every_flow_is_offered() -> None:
         for value in vars(import_module(f"flows.{module}")).values()
         if isinstance(value, FormFlow)
     }
-    assert {deployed.flow for deployed in DEPLOYED} == written
-    assert len(DEPLOYED) == len(written)
+    assert {deployed.flow for deployed in DEPLOYMENTS} == written
+    assert len(DEPLOYMENTS) == len(written)
 
 
 def test_each_deployment_leads_to_its_flow_by_module() -> None:
-    for deployed, deployment in zip(DEPLOYED, served(), strict=True):
+    for deployed, deployment in zip(DEPLOYMENTS, local_deployments(), strict=True):
         assert deployed.load().name == deployed.flow
         assert deployment.full_name == deployed.name
         assert deployment.entrypoint == deployed.entrypoint
@@ -36,7 +36,9 @@ def test_each_deployment_leads_to_its_flow_by_module() -> None:
 
 
 def test_one_nightly_run_works_and_the_next_one_waits() -> None:
-    limits = {deployment.flow_name: deployment for deployment in served() if deployment.concurrency_limit}
+    limits = {
+        deployment.flow_name: deployment for deployment in local_deployments() if deployment.concurrency_limit
+    }
     assert limits.keys() == {NIGHTLY.flow}
     nightly = limits[NIGHTLY.flow]
     assert nightly.concurrency_limit == 1
@@ -45,7 +47,7 @@ def test_one_nightly_run_works_and_the_next_one_waits() -> None:
 
 
 def test_what_people_set_in_the_ui_is_not_sent_again() -> None:
-    for deployment in served():
+    for deployment in local_deployments():
         assert not deployment.model_fields_set & {"parameters", "paused", "schedules"}
 
 
@@ -53,11 +55,11 @@ def test_a_parameter_that_no_form_has_is_refused_and_named(worker: Path) -> None
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
 
-    for deployment in served():
+    for deployment in local_deployments():
         deployment.apply()
     asked = {"prefix": "s3://calls", "library": "sounds", "k_shoot": 3}
     with get_client(sync_client=True) as client:
-        for deployed in DEPLOYED:
+        for deployed in DEPLOYMENTS:
             offered = client.read_deployment_by_name(deployed.name)
             assert offered.parameter_openapi_schema
             assert offered.parameter_openapi_schema["additionalProperties"] is False
@@ -69,7 +71,11 @@ def test_a_parameter_that_no_form_has_is_refused_and_named(worker: Path) -> None
 
 def forms() -> dict[str, dict[str, Any]]:
     """The fields of each flow's form."""
-    return {one.flow_name: one._parameter_openapi_schema.properties for one in served() if one.flow_name}
+    return {
+        one.flow_name: one._parameter_openapi_schema.properties
+        for one in local_deployments()
+        if one.flow_name
+    }
 
 
 def test_a_field_is_titled_as_its_parameter_is_called() -> None:
@@ -96,11 +102,11 @@ def test_whether_anything_is_done_is_asked_before_how() -> None:
 
 
 def test_the_help_names_the_libraries_that_there_are() -> None:
-    nightly = next(one for one in served(["birds", "sounds"]) if one.flow_name == NIGHTLY.flow)
+    nightly = next(one for one in local_deployments(["birds", "sounds"]) if one.flow_name == NIGHTLY.flow)
     fields = nightly._parameter_openapi_schema.properties
-    assert fields["library"]["description"].endswith("NAME@VERSION. There are: birds, sounds.")
-    assert fields["canary_library"]["description"].endswith(" There are: birds, sounds.")
-    many = served([f"library{number:02}" for number in range(30)])[2]
+    assert fields["library"]["description"].endswith("NAME@VERSION. Available: birds, sounds.")
+    assert fields["canary_library"]["description"].endswith(" Available: birds, sounds.")
+    many = local_deployments([f"library{number:02}" for number in range(30)])[2]
     said = many._parameter_openapi_schema.properties["library"]["description"]
     assert said.endswith("library19, and more.")
-    assert "There are" not in str(forms())
+    assert "Available" not in str(forms())

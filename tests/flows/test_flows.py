@@ -13,7 +13,7 @@ from core.errors import PromptTooLong
 from core.presets import preset_directory
 from db.libraries import LibraryNotFound
 from flows.artifacts.pages import cell, escape
-from flows.deployments import DEPLOYED, Deployed
+from flows.deployments import DEPLOYMENTS, FlowDeployment
 from flows.pipeline.runs.check import ChecksFailed
 from flows.pipeline.storage import StorageRefused
 from flows.pipeline.storage.uris import file_path, file_uri
@@ -175,7 +175,7 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
     assert "| label | clips | share | 2026-11-21 | share | shift of share |" in page
     assert "| low | 2 | 100.0% | 1 | 50.0% | +50.0 |" in page
     assert "| high | 0 | 0.0% | 1 | 50.0% | -50.0 |" in page
-    assert "No clip is in 2026-11-21 and in this night, so no label moved." in page
+    assert "No clip is in both 2026-11-21 and this night, so no label changed." in page
     assert (
         "2 answered clips are in this night alone, 2 in 2026-11-21 alone: a shift of shares by 50.0%" in page
     )
@@ -353,7 +353,7 @@ def test_another_generation_answers_and_is_promoted(
 def test_the_doctor_looks_for_those_who_work(worker: Path) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.deployments import DEPLOYED, served
+    from flows.deployments import DEPLOYMENTS, local_deployments
     from flows.quality import doctor
 
     def failed() -> list[str]:
@@ -363,14 +363,14 @@ def test_the_doctor_looks_for_those_who_work(worker: Path) -> None:
         for left in client.read_deployments():
             client.delete_deployment(left.id)
     with pytest.raises(
-        ChecksFailed, match=f"workers: {len(DEPLOYED)} of {len(DEPLOYED)} flows are not deployed"
+        ChecksFailed, match=f"workers: {len(DEPLOYMENTS)} of {len(DEPLOYMENTS)} flows are not deployed"
     ):
         doctor()
     assert failed() == ["workers"]
-    for deployment in served():
+    for deployment in local_deployments():
         deployment.apply()
     with pytest.raises(
-        ChecksFailed, match=f"workers: nobody works for {len(DEPLOYED)} of .* -> run wordwave up"
+        ChecksFailed, match=f"workers: no worker is polling for {len(DEPLOYMENTS)} of .* -> run wordwave up"
     ):
         doctor()
     assert failed() == ["workers"]
@@ -380,16 +380,16 @@ def test_a_limit_that_somebody_changed_is_found(worker: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate
 
-    from flows.deployments import NIGHTLY, served
+    from flows.deployments import NIGHTLY, local_deployments
     from flows.server.health import ask, check_limits
 
-    for deployment in served():
+    for deployment in local_deployments():
         deployment.apply()
-    assert ask(check_limits, worker) == f"at once: {NIGHTLY.name} 1"
+    assert ask(check_limits, worker) == f"limits: {NIGHTLY.name} 1"
     with get_client(sync_client=True) as client:
         nightly = client.read_deployment_by_name(NIGHTLY.name)
         client.update_deployment(nightly.id, DeploymentUpdate(concurrency_limit=3))
-    with pytest.raises(ValueError, match=f"{NIGHTLY.name} has 3 at once where 1 is meant"):
+    with pytest.raises(ValueError, match=f"the limit of {NIGHTLY.name} is 3, not 1"):
         ask(check_limits, worker)
 
 
@@ -398,17 +398,17 @@ def test_the_doctor_warns_where_nobody_would_be_told(worker: Path) -> None:
     from prefect.blocks.notifications import SlackWebhook
 
     from flows.pipeline.runs.check import check
-    from flows.server.automations import set_up
+    from flows.server.automations import update_automations
     from flows.server.health import ask, check_alerts
 
-    set_up(None)
+    update_automations(None)
     warned = check("alerts", lambda: ask(check_alerts, worker), "name a block")
     assert (warned.passed, warned.verdict, warned.remedy) == (True, "warn", "name a block")
-    assert warned.finding.startswith("nobody would be told of a failure")
+    assert warned.finding.startswith("nobody would be alerted to a failure")
     SlackWebhook(url="http://127.0.0.1:1/x").save("operators", overwrite=True)
-    set_up("slack-webhook/operators")
+    update_automations("slack-webhook/operators")
     assert check("alerts", lambda: ask(check_alerts, worker), "name a block").verdict == "ok"
-    set_up(None)
+    update_automations(None)
 
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -424,8 +424,8 @@ def known_form(name: str) -> dict[str, Any]:
     return form
 
 
-@pytest.mark.parametrize("deployed", DEPLOYED, ids=lambda deployed: deployed.flow)
-def test_a_flows_form_is_the_one_that_people_know(deployed: Deployed) -> None:
+@pytest.mark.parametrize("deployed", DEPLOYMENTS, ids=lambda deployed: deployed.flow)
+def test_a_flows_form_is_the_one_that_people_know(deployed: FlowDeployment) -> None:
     """A change of a form is seen in review: write the new schema beside the flow's name in schemas/."""
     from prefect.utilities.callables import parameter_schema
 

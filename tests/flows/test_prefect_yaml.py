@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.deployments import DEPLOYED, DEPLOYMENT, NIGHTLY
+from flows.deployments import DEPLOYMENT_NAME, DEPLOYMENTS, NIGHTLY
 from flows.flow_runs.form_flow import check_values
 from flows.server.places import deployment_name
 from flows.server.prefect_yaml import render
@@ -38,13 +38,13 @@ def test_the_file_and_the_list_say_the_same() -> None:
         (entry["name"], entry["entrypoint"], tuple(entry["tags"]), entry["work_pool"]["name"])
         for entry in in_file()
         if "schedules" not in entry
-    ] == [(DEPLOYMENT, deployed.entrypoint, deployed.tags, deployed.pool) for deployed in DEPLOYED]
+    ] == [(DEPLOYMENT_NAME, deployed.entrypoint, deployed.tags, deployed.pool) for deployed in DEPLOYMENTS]
     limits = {
         entry["entrypoint"]: entry["concurrency_limit"]["limit"]
         for entry in in_file()
         if "concurrency_limit" in entry
     }
-    assert limits == {deployed.entrypoint: deployed.at_once for deployed in DEPLOYED if deployed.at_once}
+    assert limits == {deployed.entrypoint: deployed.max_runs for deployed in DEPLOYMENTS if deployed.max_runs}
 
 
 def test_the_scheduled_night_is_one_that_the_form_would_take() -> None:
@@ -69,16 +69,16 @@ def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> 
     run([*prefect, "deploy", "--all", "--prefect-file", str(FILE)], environment)
     with get_client(sync_client=True) as client:
         offered = client.read_deployments()
-    found = {one.entrypoint: one for one in offered if one.name == DEPLOYMENT}
-    assert found.keys() == {deployed.entrypoint for deployed in DEPLOYED}
-    for deployed in DEPLOYED:
+    found = {one.entrypoint: one for one in offered if one.name == DEPLOYMENT_NAME}
+    assert found.keys() == {deployed.entrypoint for deployed in DEPLOYMENTS}
+    for deployed in DEPLOYMENTS:
         deployment = found[deployed.entrypoint]
         assert deployment.work_pool_name == deployed.pool
         assert deployment.description == deployed.load().description
         assert deployment.pull_steps in (None, [])
         limit = deployment.global_concurrency_limit
-        assert (limit and limit.limit) == deployed.at_once
-    [place] = [one for one in offered if one.name != DEPLOYMENT]
+        assert (limit and limit.limit) == deployed.max_runs
+    [place] = [one for one in offered if one.name != DEPLOYMENT_NAME]
     assert place.entrypoint == NIGHTLY.entrypoint
     assert place.parameters["timezone"] == "Europe/Berlin"
     [schedule] = place.schedules

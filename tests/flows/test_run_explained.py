@@ -96,7 +96,7 @@ def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     state = nightly_labeling(str(day), library, day="any", canary_library="none", return_state=True)
     page = pages_of(state.state_details.flow_run_id)["nightly-labeling-summary"]
     assert "This run failed: " in page
-    assert "What it had done by then is kept" in page
+    assert "The finished work is kept" in page
 
 
 @pytest.mark.parametrize(("kind", "said"), [("CRASHED", "crashed"), ("CANCELLING", "was cancelled")])

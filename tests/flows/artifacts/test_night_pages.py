@@ -124,7 +124,7 @@ def test_a_long_prompt_is_shown_by_its_beginning_and_its_end() -> None:
 
 def test_a_plan_without_a_past_or_a_prompt_says_so() -> None:
     first = replace(seen(""), pace=None)
-    assert "is unknown before a first run with these models" in plan_page(first, None)
+    assert "the time is unknown until a run with these models" in plan_page(first, None)
     assert "No prompt to show: no LLM is set." in plan_page(first, None)
 
 
@@ -167,13 +167,13 @@ def test_the_first_night_and_an_empty_one_have_a_page_too() -> None:
 def test_of_nights_without_a_common_clip_no_label_is_said_to_have_moved() -> None:
     other = replace(CHANGE, shared=0, moved=[], library_before="sounds@2")
     page = night_page("s3://calls", night(NOW), earlier(THEN, change=other))
-    assert "No clip is in 2026-11-21 and in this night, so no label moved." in page
+    assert "No clip is in both 2026-11-21 and this night, so no label changed." in page
     assert "sounds@2" not in page
     same = replace(CHANGE, moved=[], only_before={}, only_now={})
     page = night_page("s3://calls", night(NOW), earlier(THEN, change=same))
-    assert "30 clips are in 2026-11-21 and in this night" in page
-    assert "the labels of 0 of them (0.0%) moved" in page
-    assert "in this night alone" not in page
+    assert "30 clips are in both 2026-11-21 and this night" in page
+    assert "The labels of 0 of them (0.0%) changed" in page
+    assert "only in this night" not in page
 
 
 @given(MARKUP)

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from flows.deployments import DEPLOYED, NIGHTLY, Deployed, served
+from flows.deployments import DEPLOYMENTS, NIGHTLY, FlowDeployment, local_deployments
 from flows.flow_runs.form_flow import FormRefused, check_values
 
 WRONG = {"prefix": "calls/{day}", "library": "sounds@0", "timezone": "Europe/Berln", "k_shot": 65}
 
 
-@pytest.mark.parametrize("deployed", [one for one in DEPLOYED if one.load().parameters.required])
+@pytest.mark.parametrize("deployed", [one for one in DEPLOYMENTS if one.load().parameters.required])
 def test_a_scheduled_run_without_values_fails_and_says_which(
-    prefect_server: None, deployed: Deployed
+    prefect_server: None, deployed: FlowDeployment
 ) -> None:
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
@@ -26,7 +26,7 @@ def test_a_scheduled_run_without_values_fails_and_says_which(
     assert state
     assert state.is_failed()
     for name in flow.parameters.required:
-        assert f"{name}: missing; give it in the form" in str(state.message)
+        assert f"{name}: missing; set it in the form" in str(state.message)
     assert "\n" not in str(state.message)
 
 
@@ -40,12 +40,12 @@ def test_each_value_that_is_wrong_is_named_and_the_sentence_says_what_to_write()
 
 
 def test_the_form_still_asks_for_what_is_required() -> None:
-    for deployed, deployment in zip(DEPLOYED, served(), strict=True):
+    for deployed, deployment in zip(DEPLOYMENTS, local_deployments(), strict=True):
         schema: Any = deployment._parameter_openapi_schema.model_dump()
         assert schema["required"] == deployed.load().parameters.required
         assert not [name for name in schema["required"] if "default" in schema["properties"][name]]
 
 
 def test_a_value_that_no_field_has_is_named() -> None:
-    with pytest.raises(FormRefused, match="nightly-labeling has no k_shoot"):
+    with pytest.raises(FormRefused, match="nightly-labeling has no parameter k_shoot"):
         check_values(NIGHTLY.load(), {"prefix": "s3://calls", "library": "sounds", "k_shoot": 3})

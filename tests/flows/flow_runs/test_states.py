@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.deployments import DEPLOYED
+from flows.deployments import DEPLOYMENTS
 from flows.pipeline.runs.verdict import DoubtfulNight, NoClips
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
@@ -119,7 +119,7 @@ def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker
 )
 def test_a_step_over_a_place_without_clips_is_empty(library: str, worker: Path, flow: str) -> None:
     named = {} if flow in ("ingest-clips", "tokenize-clips") else {"library": library}
-    step = next(deployed for deployed in DEPLOYED if deployed.flow == flow).load()
+    step = next(deployed for deployed in DEPLOYMENTS if deployed.flow == flow).load()
     state = step(f"{worker}/dayz", **named, return_state=True)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
 

@@ -8,7 +8,7 @@ import pytest
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from flows.server.place_words import describe_place, describe_schedule, kept
+from flows.server.place_words import describe_place, describe_schedule, differences
 from flows.server.places import Night
 
 NIGHT = Night("s3://calls/{day}", "sounds", time(2), "Europe/Berlin")
@@ -46,9 +46,9 @@ def test_what_is_paused_or_has_no_schedule_is_said_to_be_so() -> None:
 
 
 def test_what_the_command_line_says_and_the_deployment_does_not_is_named() -> None:
-    assert kept(NIGHT, place(scheduled(NIGHT.schedule))) == []
+    assert differences(NIGHT, place(scheduled(NIGHT.schedule))) == []
     own = CronSchedule(cron="0 4 * * *", timezone="Europe/Berlin")
-    assert kept(NIGHT, place(scheduled(own), library="sounds@2")) == [
+    assert differences(NIGHT, place(scheduled(own), library="sounds@2")) == [
         "library is sounds@2, not sounds",
         "it is not scheduled for 02:00 in Europe/Berlin",
     ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flows.deployments import DEPLOYMENT, NIGHTLY, served
+from flows.deployments import DEPLOYMENT_NAME, NIGHTLY, local_deployments
 from flows.server.places import (
     SLUG,
     Night,
@@ -34,7 +34,9 @@ def client() -> Any:
     with get_client(sync_client=True) as client:
         for place in read_places(client):
             client.delete_deployment(place.id)
-        generic = next(deployment for deployment in served() if deployment.full_name == NIGHTLY.name)
+        generic = next(
+            deployment for deployment in local_deployments() if deployment.full_name == NIGHTLY.name
+        )
         deployment_id = generic.apply()
         for schedule in client.read_deployment(deployment_id).schedules:
             client.delete_deployment_schedule(deployment_id, schedule.id)
@@ -45,7 +47,7 @@ def client() -> Any:
 
 def start(client: "SyncPrefectClient", *nights: Night) -> "tuple[dict[str, DeploymentResponse], list[str]]":
     """What a start of the service does, and the places that it leaves."""
-    next(deployment for deployment in served() if deployment.full_name == NIGHTLY.name).apply()
+    next(deployment for deployment in local_deployments() if deployment.full_name == NIGHTLY.name).apply()
     notes = make_missing(client, nights)
     share_limit(client, [deployment.apply() for deployment in serve_places(client)])
     return {place.name: place for place in read_places(client)}, notes
@@ -191,5 +193,5 @@ def test_no_two_places_share_a_name_and_none_takes_that_of_the_general_deploymen
     ]
     names = [deployment_name(prefix) for prefix in prefixes]
     assert len(set(names)) == len(names)
-    assert DEPLOYMENT not in names
+    assert DEPLOYMENT_NAME not in names
     assert all(len(name) <= 70 and not set(name) & set("/%&<>") for name in names)
