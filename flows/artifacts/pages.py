@@ -142,7 +142,7 @@ def check_rows(checks: Iterable[Check]) -> list[dict[str, str]]:
     return [
         {
             "check": check.name,
-            "passed": {"ok": "yes", "warn": "yes, but", "FAIL": "NO"}[check.verdict],
+            "passed": {"ok": "yes", "warn": "warning", "FAIL": "NO"}[check.verdict],
             "finding": cell(check.finding),
             "remedy": cell(check.remedy),
         }

@@ -154,7 +154,7 @@ def test_a_run_that_was_killed_is_marked_within_3_minutes_and_the_next_one_takes
     place.wait(place.device_is_free, 5)
     marked = place.wait(lambda: service.state(run)["type"] == "CRASHED", MARKED_WITHIN)
     print(f"marked after {marked:.0f} s")
-    assert "Nothing was heard of this run" in service.state(run)["message"]
+    assert "No heartbeat from this run" in service.state(run)["message"]
     others = [
         other["state"]["type"] for other in service.ask("POST", "/flow_runs/filter") if other["id"] != run
     ]
