@@ -2,7 +2,9 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts.pages import cell, changed_rows, publish
+from flows.artifacts.markdown import cell
+from flows.artifacts.pages import publish_run
+from flows.artifacts.tables import changed_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
@@ -33,7 +35,7 @@ def upgrade_models(
     """Label with the new models, and show the clips whose label would change."""
     compared, run = upgrade(shared_runtime(Settings()), prefix, request, in_tasks, flow_run_id=flow_run.id)
     title = f"{prefix}: {compared.old} and {compared.new}" if compared else prefix
-    publish("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
+    publish_run("upgrade-models", title, run, changed_rows(compared.changed if compared else []))
     return completed_with_counts({"run": str(run.id), **run.counts}, run.counts)
 
 
@@ -45,5 +47,7 @@ def upgrade_models(
 def promote_models(library: LibraryName) -> dict[str, str]:
     """Switch to the answers of these models. Run it with the old models set to switch back."""
     switch, run = promote(shared_runtime(Settings()), library, flow_run_id=flow_run.id)
-    publish("promote-models", switch.now, run, [{name: cell(said) for name, said in vars(switch).items()}])
+    publish_run(
+        "promote-models", switch.now, run, [{name: cell(models) for name, models in vars(switch).items()}]
+    )
     return completed({"run": str(run.id), **vars(switch)}, f"in use: {switch.now}")

@@ -13,7 +13,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.artifacts.night_pages import all_clips, backfill_page, day_rows, night_page, plan_page, plan_rows
-from flows.artifacts.pages import answer_rows, publish_page
+from flows.artifacts.pages import publish_page
+from flows.artifacts.tables import answer_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.approval import wait_for_approval
 from flows.flow_runs.end import completed, completed_with_counts

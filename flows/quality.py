@@ -6,15 +6,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from db.watches import Bounds
-from flows.artifacts.pages import (
-    cell,
-    check_rows,
-    evaluation_page,
-    publish,
-    publish_checks,
-    publish_page,
-    score_rows,
-)
+from flows.artifacts.markdown import cell
+from flows.artifacts.pages import evaluation_page, publish_checks, publish_page, publish_run
+from flows.artifacts.tables import check_rows, score_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
@@ -132,7 +126,7 @@ def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     runtime = shared_runtime(Settings())
     run_id = find_run(runtime, run)
     checks, verified = verify(runtime, run_id, sample, flow_run_id=flow_run.id)
-    publish("verify-run", f"run {run_id}", verified, check_rows(checks))
+    publish_run("verify-run", f"run {run_id}", verified, check_rows(checks))
     require(checks)
     return completed_with_counts({"run": str(verified.id), **verified.counts}, verified.counts)
 

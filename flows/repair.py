@@ -2,15 +2,8 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts.pages import (
-    count_rows,
-    publish,
-    publish_page,
-    quarantine_rows,
-    refused_library_lines,
-    summary,
-    suspect_rows,
-)
+from flows.artifacts.pages import publish_page, publish_run, refused_library_lines, summary
+from flows.artifacts.tables import count_rows, quarantine_rows, suspect_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
@@ -40,7 +33,7 @@ def replay_quarantine(
     runtime = shared_runtime(Settings())
     place = find_place(runtime, prefix)
     replay = replay_place(runtime, place, reasons, in_tasks, allow_loss=allow_loss, flow_run_id=flow_run.id)
-    publish("replay-quarantine", place, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
+    publish_run("replay-quarantine", place, replay.run, quarantine_rows(quarantined(runtime, replay.uris)))
     return completed_with_counts(dict(replay.run.counts), replay.run.counts)
 
 
@@ -54,7 +47,7 @@ def undo_run(run: RunId) -> dict[str, str | int]:
     runtime = shared_runtime(Settings())
     run_id = find_run(runtime, run)
     undone = undo(runtime, run_id, flow_run_id=flow_run.id)
-    publish("undo-run", f"run {run_id}", undone, count_rows(undone))
+    publish_run("undo-run", f"run {run_id}", undone, count_rows(undone))
     return completed_with_counts({"run": str(undone.id), **undone.counts}, undone.counts)
 
 

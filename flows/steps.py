@@ -8,15 +8,8 @@ from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
 from db.labels import current_labels
-from flows.artifacts.pages import (
-    answer_rows,
-    count_rows,
-    library_page,
-    library_rows,
-    publish,
-    publish_page,
-    quarantine_rows,
-)
+from flows.artifacts.pages import library_page, publish_page, publish_run
+from flows.artifacts.tables import answer_rows, count_rows, library_rows, quarantine_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
@@ -60,7 +53,7 @@ def ingest_clips(prefix: Folder, allow_loss: AllowLoss = False) -> dict[str, int
     with recorded_run(runtime, "ingest-clips", place, {}, flow_run_id=flow_run.id) as run:
         ingest_place(runtime, place, run, allow_loss=allow_loss)
         require_clips(runtime, place, place)
-    publish("ingest-clips", place, run, count_rows(run))
+    publish_run("ingest-clips", place, run, count_rows(run))
     return completed_with_counts(dict(run.counts), run.counts)
 
 
@@ -78,7 +71,7 @@ def tokenize_clips(prefix: Folder) -> dict[str, int]:
     with recorded_run(runtime, "tokenize-clips", place, parameters, flow_run_id=flow_run.id) as run:
         require_clips(runtime, place, place)
         tokenize_place(runtime, place, place, run, in_tasks)
-    publish("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
+    publish_run("tokenize-clips", place, run, quarantine_rows(quarantined(runtime, place)))
     return completed_with_counts(dict(run.counts), run.counts)
 
 
@@ -126,7 +119,7 @@ def label_clips(
         require_clips(runtime, place, place)
         label_selection(labeling, place, run, in_tasks)
     answers = ClipAnswers(labeling, place)
-    publish("label-clips", place, run, answer_rows(answers), len(answers))
+    publish_run("label-clips", place, run, answer_rows(answers), len(answers))
     return completed_with_counts(dict(run.counts), run.counts)
 
 
@@ -144,7 +137,7 @@ def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | 
         require_clips(runtime, place, place)
         rows = partial(_rows, place=place, library=library)
         run_once(run, "export", partial(write_export, runtime, rows, run))
-    publish("export-results", place, run, count_rows(run))
+    publish_run("export-results", place, run, count_rows(run))
     return completed_with_counts({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
 
 

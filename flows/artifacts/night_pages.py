@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from db.night_change import NightChange
-from flows.artifacts.pages import MAX_ROWS, cell, escape, summary
+from flows.artifacts.markdown import cell, escape
+from flows.artifacts.pages import summary
+from flows.artifacts.tables import MAX_ROWS
 from flows.pipeline.labeling.canary import Canaries
 from flows.pipeline.nights.backfill import DayOutcome
 from flows.pipeline.nights.bounds import Figure

@@ -11,7 +11,8 @@ from prefect.states import Completed
 
 from db.engine import make_engine, session_scope
 from db.runs import RecordedRun, find_runs
-from flows.artifacts.pages import FlowRunRef, count_page, escape, has_page
+from flows.artifacts.markdown import escape
+from flows.artifacts.pages import FlowRunRef, count_page, has_page
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runs.counts import sentence
 from flows.pipeline.runtime.database import writer_url

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from core.errors import PromptTooLong
 from core.presets import preset_directory
 from db.libraries import LibraryNotFound
-from flows.artifacts.pages import cell, escape
+from flows.artifacts.markdown import cell, escape
 from flows.deployments import DEPLOYMENTS, FlowDeployment
 from flows.pipeline.runs.check import ChecksFailed
 from flows.pipeline.storage import StorageRefused

@@ -15,7 +15,9 @@ from markdown_it import MarkdownIt
 from db.clips import Selection
 from db.predictions import Answer
 from db.runs import RunClaim
-from flows.artifacts.pages import MAX_ROWS, answer_rows, cell, code, escape, summary
+from flows.artifacts.markdown import cell, code, escape
+from flows.artifacts.pages import summary
+from flows.artifacts.tables import MAX_ROWS, answer_rows
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers
 from flows.pipeline.runs.run import OpenRun

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.artifacts.pages import escape
+from flows.artifacts.markdown import escape
 from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 HOSTILE = [
