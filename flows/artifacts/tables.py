@@ -19,9 +19,8 @@ if TYPE_CHECKING:  # imports torch, which most flows need not wait for
     from core.evaluation.tables import Table
 
 ANSWER_COLUMNS = ("label", "margin", "nearest", "nearest by latent")
-
 MAX_ROWS = 200
-"""A table of more is slow to open; the rest is in the views of schema analytics."""
+"""Longer tables open slowly. The rest is in the views of schema analytics."""
 MAX_TEXT_CHARACTERS = 80
 
 
