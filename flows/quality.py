@@ -74,19 +74,19 @@ def evaluate_task(
     """Evaluate a task. The same request gives the same figures."""
     request = EvaluationRequest(
         manifest,
-        n_way,
-        k_shot,
-        episodes,
-        layout,
-        paper,
-        instruction,
-        repeats,
-        layers,
-        window,
-        max_windows,
-        orders,
-        protocol,
-        seed,
+        n_way=n_way,
+        k_shot=k_shot,
+        episodes=episodes,
+        layout=layout,
+        paper=paper,
+        instruction=instruction,
+        repeats=repeats,
+        layers=layers,
+        window=window,
+        max_windows=max_windows,
+        orders=orders,
+        protocol=protocol,
+        seed=seed,
     )
     evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
     page = evaluation_page(canonical(manifest), evaluation.table, run)
@@ -109,8 +109,15 @@ def watch_place(
     most_usual: MostUsual = 0.0,
 ) -> dict[str, float]:
     """Set all bounds of a place, in place of the earlier ones."""
-    given = Bounds(max_quarantined, max_uncertain, max_one_label, least_agreement, least_usual, most_usual)
-    bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(given)))
+    form = Bounds(
+        max_quarantined=max_quarantined,
+        max_uncertain=max_uncertain,
+        max_one_label=max_one_label,
+        least_agreement=least_agreement,
+        least_usual=least_usual,
+        most_usual=most_usual,
+    )
+    bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(form)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
     create_table_artifact(table=rows, key="watch-place-table", description=cell(prefix))
     return bounds

@@ -1,4 +1,4 @@
-"""The demonstration's own audio: a library of labeled clips, clips to label, and what they are.
+"""The demonstration's own audio: a library of labeled clips, clips to label, and their true labels.
 
 Nothing is downloaded. The sounds are made by rule for a seed; the speech is espeak-ng's, recorded once
 (`flows.cli.demo.record_speech`) and kept beside this file.
@@ -22,7 +22,7 @@ SPEECH = "speech"
 LIBRARY_TAKES = 3
 """Clips of each label in the library."""
 QUERY_TAKES = 9
-"""Clips of each label that are to be labeled."""
+"""Clips to label of each label."""
 RECORDINGS = Path(__file__).with_name("speech")
 
 

@@ -1,6 +1,6 @@
-"""The demonstration: clips made here, labeled by nightly-labeling in Prefect, shown beside the truth.
+"""The demonstration: clips made here, labeled by nightly-labeling in Prefect, shown with the true labels.
 
-Where an LLM is set that answers with audio, it says, makes and cleans some too.
+If an LLM that answers with audio is set, it also speaks, makes sounds and removes noise.
 """
 
 import json
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 SEED = 1
 LIBRARY = "demo-sounds"
-SAYS = {
-    "nearest-neighbour": "The demonstration whose tokens are most alike gives the label; no LLM is set.",
-    "few-shot": "A frozen language model that sees the library's demonstrations in its prompt.",
+METHOD_DESCRIPTIONS = {
+    "nearest-neighbour": "No LLM is set, so the demonstration with the most similar tokens gives the label.",
+    "few-shot": "A frozen language model with the library's demonstrations in its prompt.",
 }
-FREE = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
+NEIGHBOR_NAMES = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 QUERIES = (
     "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
     "SELECT uri, reason, message FROM analytics.quarantine",
@@ -42,12 +42,12 @@ def run_demo() -> None:
         )
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # the first start makes the server's database, for which 20 seconds are little on a busy machine
+    # the first start creates the server's database, which can take over 20 seconds on a busy machine
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
-    click.echo(f"1. Making clips by rule and from recorded espeak-ng speech in {folder}")
+    click.echo(f"1. Making clips from synthetic sounds and recorded espeak-ng speech in {folder}")
     clips = write_demo_clips(folder, SEED)
     answers, method, manifest = _run(settings.reading(str(folder)), clips)
-    click.echo("\n".join([*_table(answers, _truth(clips)), *_where(settings, method, manifest)]))
+    click.echo("\n".join([*_table(answers, _truth(clips)), *_next_steps(settings, method, manifest)]))
     if settings.generation_llm is not None:
         _run_audio(folder)
 
@@ -108,26 +108,26 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
         )
     asked, chance = len(truth), 1 / len(set(truth.values()))
     accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
-    said = (f"{name} {_right(answers, truth, key)}" for key, name in FREE.items())
-    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(said)} of {asked}"]
+    neighbors = (f"{name} {_count_right(answers, truth, key)}" for key, name in NEIGHBOR_NAMES.items())
+    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(neighbors)} of {asked}"]
 
 
-def _right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:
+def _count_right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:
     """Return how many clips a free baseline labels right."""
-    said = {clip.uri.rpartition("/")[2]: clip.answer.baselines for clip in answers if clip.answer}
-    return sum(said.get(name, {}).get(baseline) == label for name, label in truth.items())
+    baselines = {clip.uri.rpartition("/")[2]: clip.answer.baselines for clip in answers if clip.answer}
+    return sum(baselines.get(name, {}).get(baseline) == label for name, label in truth.items())
 
 
-def _where(settings: Settings, method: str, manifest: str) -> list[str]:
+def _next_steps(settings: Settings, method: str, manifest: str) -> list[str]:
     rows = "the database that WORDWAVE_DATABASE_URL names"
     if settings.database_url is None:
         rows = f"the embedded Postgres in {settings.home} (wordwave down stops it)"
     return [
         "",
-        f"Answered by: {method}. {SAYS[method]}",
+        f"Answered by: {method}. {METHOD_DESCRIPTIONS[method]}",
         "",
         f"Rows      schema analytics of {rows}",
         f"Objects   {manifest}",
-        "Go on",
+        "Next steps",
         *(f'  {Path(sys.executable).parent}/wordwave sql "{query}"' for query in QUERIES),
     ]

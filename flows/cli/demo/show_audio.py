@@ -1,4 +1,4 @@
-"""The demonstration of generation: digits said, sounds made, noise left out, by flows in Prefect."""
+"""The demonstration of generation: flows in Prefect speak digits, make sounds and remove noise."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from flows.pipeline.runtime.resources import Runtime
 
 DIGITS, SOUNDS, PAIRS = "demo-digits", "demo-audio-sounds", "demo-pairs"
-SAID = ("2", "5", "8")
-MADE = ("bell", "dog bark", "siren")
+SPOKEN_TEXTS = ("2", "5", "8")
+SOUND_TEXTS = ("bell", "dog bark", "siren")
 SPEECH_SECONDS, SOUND_SECONDS, SLICE_SECONDS = 0.72, 0.96, 0.48
-NEAREST = "Nearest: the text of the demonstration whose tokens are most alike. How it sounds, hear yourself."
-CODEC = "Codec: the recording without noise, as its own tokens sound."
+NEAREST = "Nearest: the text of the demonstration with the most similar tokens. Listen to judge the sound."
+CODEC = "Codec: the clean recording, decoded from its own tokens."
 
 
 def import_audio(runtime: Runtime, clips: AudioClips) -> None:
@@ -34,19 +34,19 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
     from flows.generation import denoise_clips, generate_sound, generate_speech
     from flows.pipeline.generation.request import AudioRequest
 
-    said = generate_speech(DIGITS, list(SAID), duration=SPEECH_SECONDS)
+    speech = generate_speech(DIGITS, list(SPOKEN_TEXTS), duration=SPEECH_SECONDS)
     yield f"\ngenerate-speech by {DIGITS}\n{'text':<12}{'nearest':<12}audio"
-    yield from _texts(runtime, "speech", AudioRequest(DIGITS, seconds=SPEECH_SECONDS), SAID)
-    made = generate_sound(SOUNDS, list(MADE), duration=SOUND_SECONDS)
+    yield from _texts(runtime, "speech", AudioRequest(DIGITS, seconds=SPEECH_SECONDS), SPOKEN_TEXTS)
+    sounds = generate_sound(SOUNDS, list(SOUND_TEXTS), duration=SOUND_SECONDS)
     yield f"\ngenerate-sound by {SOUNDS}\n{'text':<12}{'nearest':<12}audio"
-    yield from _texts(runtime, "sound", AudioRequest(SOUNDS, seconds=SOUND_SECONDS), MADE)
+    yield from _texts(runtime, "sound", AudioRequest(SOUNDS, seconds=SOUND_SECONDS), SOUND_TEXTS)
     yield NEAREST
     cleaned = denoise_clips(str(clips.noisy), PAIRS, slice_seconds=SLICE_SECONDS)
-    yield f"\ndenoise-clips by {PAIRS}: mel distance to the recording without noise, in dB"
+    yield f"\ndenoise-clips by {PAIRS}: mel distance to the clean recording, in dB"
     yield f"{'clip':<12}{'noisy':>8}{'answer':>8}{'codec':>8}   audio"
     yield from _clips(runtime, AudioRequest(PAIRS, seconds=SLICE_SECONDS), clips)
     yield CODEC
-    yield f"\nPages to look at and listen to\n  {said['page']}\n  {made['page']}\n  {cleaned['page']}"
+    yield f"\nPages to look at and listen to\n  {speech['page']}\n  {sounds['page']}\n  {cleaned['page']}"
 
 
 def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
@@ -79,6 +79,6 @@ def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterat
         noisy, _ = read_waveform(file_path(uri), rate)
         answer = denoising.decode(codes[asked], audio[asked].seed)
         codec = runtime.codec.decode(runtime.codec.encode(clean))[0, 0]
-        heard = [one.flatten()[: clean.numel()] for one in (noisy, answer, codec)]
-        far = "".join(f"{mel_distance(clean.flatten(), one, rate):>8.1f}" for one in heard)
-        yield f"{file_path(uri).name:<12}{far}   {audio[asked].uri}"
+        waveforms = [one.flatten()[: clean.numel()] for one in (noisy, answer, codec)]
+        distances = "".join(f"{mel_distance(clean.flatten(), one, rate):>8.1f}" for one in waveforms)
+        yield f"{file_path(uri).name:<12}{distances}   {audio[asked].uri}"
