@@ -101,9 +101,9 @@ def _form(title: str, description: str, rule: Rule | None = None) -> FieldInfo:
 def form_field(field: RequestField) -> FieldInfo:
     """Return the bounds, title and help of a request's field as a form shows them."""
     option = field.option
-    shown = _form(field.title, option.help, option.rule).json_schema_extra
+    extra = _form(field.title, option.help, option.rule).json_schema_extra
     return cast(
-        FieldInfo, Field(ge=option.ge, gt=option.gt, le=option.le, lt=option.lt, json_schema_extra=shown)
+        FieldInfo, Field(ge=option.ge, gt=option.gt, le=option.le, lt=option.lt, json_schema_extra=extra)
     )
 
 

@@ -131,12 +131,12 @@ def _show_plan(
 ) -> NightPlan:
     """Plan the night and publish the plan. This also checks that the library and the canaries exist."""
     labeling = Labeling(runtime, request)
-    asked = Canaries(labeling.setup, canaries) if canaries else None
-    seen = preview(labeling, partition, KIND)
-    publish_page("nightly-plan", partition.place, plan_page(seen, asked), plan_rows(seen.plan))
-    if seen.prompt.over_limit:
+    canary_check = Canaries(labeling.setup, canaries) if canaries else None
+    night = preview(labeling, partition, KIND)
+    publish_page("nightly-plan", partition.place, plan_page(night, canary_check), plan_rows(night.plan))
+    if night.prompt.over_limit:
         _ = labeling.setup.prompt_hash  # raises what the night would fail with
-    return seen.plan
+    return night.plan
 
 
 def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:

@@ -75,7 +75,7 @@ def in_shards(shards: int, prefix: str, timezone: str) -> Distribute:
 
     def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
         library = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
-        asked = asdict(labeling.setup.request) | {
+        parameters = asdict(labeling.setup.request) | {
             "library": library,  # whatever is imported meanwhile
             "night": str(run.id),
             "prefix": prefix,
@@ -83,7 +83,7 @@ def in_shards(shards: int, prefix: str, timezone: str) -> Distribute:
             "timezone": timezone,
             "shards": shards,
         }
-        _finish([_Shard(asked | {"shard": number}) for number in range(1, shards + 1)])
+        _finish([_Shard(parameters | {"shard": number}) for number in range(1, shards + 1)])
         with session_scope(labeling.runtime.engine) as session:
             run.shard_counts = shard_counts(session, run.id)
 

@@ -44,10 +44,10 @@ def _bounds(figures: Sequence[Figure]) -> list[str]:
 
 def all_clips(place: str, night: Night) -> str:
     """Return where every clip of a night is found, of which the table shows some."""
-    shown, total = min(MAX_ROWS, len(night.answers)), len(night.answers)
+    rows, total = min(MAX_ROWS, len(night.answers)), len(night.answers)
     folder = place.replace("'", "''")
     return (
-        f"The table shows {shown:,} of {total:,} clips: what cannot be used, then the least sure. All are in "
+        f"The table shows {rows:,} of {total:,} clips: what cannot be used, then the least sure. All are in "
         "the files of the export, and in SQL by `analytics.labels` and `analytics.quarantine` "
         f"`WHERE starts_with(uri, '{escape(folder)}')`."
     )

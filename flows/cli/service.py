@@ -60,17 +60,17 @@ def up(port: int, nightly: tuple[str, ...], **settings: tuple[Any, ...]) -> None
     run_up(port, nights)
 
 
-def _one_each(option: str, given: tuple[Any, ...], number: int) -> tuple[Any, ...]:
+def _one_each(option: str, values: tuple[Any, ...], number: int) -> tuple[Any, ...]:
     """Return the value for each --nightly; a single value is for all."""
-    if number == 0 and option == "library" and given:
+    if number == 0 and option == "library" and values:
         raise click.UsageError("--library needs --nightly, which names the place to label by it")
-    if len(given) == 1:
-        return given * number
-    if len(given) != number:
+    if len(values) == 1:
+        return values * number
+    if len(values) != number:
         raise click.UsageError(
-            f"--{option} is given {len(given)} times for {number} --nightly: give it once, or once for each"
+            f"--{option} is given {len(values)} times for {number} --nightly: give it once, or once for each"
         )
-    return given
+    return values
 
 
 @click.command()

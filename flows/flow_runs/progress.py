@@ -50,8 +50,8 @@ class Progress:
 
     def end(self) -> None:
         """Log the result of the stage, even if some of its batches failed."""
-        said = sentence(self._counts) or "nothing done"
-        get_run_logger().info("%s: %s in %s", self._stage, said, duration(self._clock() - self._began))
+        counts = sentence(self._counts) or "nothing done"
+        get_run_logger().info("%s: %s in %s", self._stage, counts, duration(self._clock() - self._began))
         if self._artifact:
             self._show()
 

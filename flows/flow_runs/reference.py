@@ -18,8 +18,8 @@ def find_run(runtime: Runtime, reference: str) -> UUID:
     """Return our id of a run. Raises RunNotFound, and ValueError if several runs match."""
     ids = _ids(reference, runtime.settings.home)
     with session_scope(runtime.engine) as session:
-        meant = find_runs(session, ids)
-    match [run for run in meant if run.id in ids] or meant:
+        found = find_runs(session, ids)
+    match [run for run in found if run.id in ids] or found:
         case [run]:
             return run.id
         case []:

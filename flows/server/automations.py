@@ -35,10 +35,10 @@ def update_automations(notification_block: str | None) -> str:
 
     with get_client(sync_client=True) as client:
         block_id = _block_id(client, notification_block)
-        wanted = [_mark(), *(_alerts(block_id) if block_id else ())]
-        for automation in wanted:
+        automations = [_mark(), *(_alerts(block_id) if block_id else ())]
+        for automation in automations:
             _ensure(client, automation)
-        for name in ALERTS - {automation.name for automation in wanted}:
+        for name in ALERTS - {automation.name for automation in automations}:
             for old in client.read_automations_by_name(name):
                 client.delete_automation(old.id)
     if block_id:
@@ -62,14 +62,14 @@ def _block_id(client: "SyncPrefectClient", block: str | None) -> Any:
         return None
 
 
-def _ensure(client: "SyncPrefectClient", wanted: "AutomationCore") -> None:
-    found = client.read_automations_by_name(wanted.name)
+def _ensure(client: "SyncPrefectClient", automation: "AutomationCore") -> None:
+    found = client.read_automations_by_name(automation.name)
     if not found:
-        client.create_automation(wanted)
+        client.create_automation(automation)
     for old in found[:1]:
-        wanted.enabled = old.enabled  # somebody may have switched it off
-        if _content(old) != _content(wanted):
-            client.update_automation(old.id, wanted)
+        automation.enabled = old.enabled  # somebody may have switched it off
+        if _content(old) != _content(automation):
+            client.update_automation(old.id, automation)
 
 
 def _content(automation: Any) -> dict[str, Any]:

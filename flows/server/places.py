@@ -83,7 +83,7 @@ def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
     return sorted(places, key=lambda one: one.name)
 
 
-def make_missing(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:
+def create_missing_places(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:
     """Create a deployment for each place that has none, and return notes for the user.
 
     A schedule of the earlier kind, with parameters of its own, is turned into a deployment first.
@@ -169,5 +169,5 @@ def _values(client: "SyncPrefectClient", deployment_id: UUID, old: "DeploymentSc
 def _new_place(values: dict[str, Any], schedule: Any, *, active: bool = True) -> "RunnerDeployment":
     from prefect.client.schemas.actions import DeploymentScheduleCreate
 
-    made = DeploymentScheduleCreate(schedule=schedule, active=active, slug=SLUG)
-    return serve_place(deployment_name(values["prefix"]), parameters=values, schedules=[made])
+    new_schedule = DeploymentScheduleCreate(schedule=schedule, active=active, slug=SLUG)
+    return serve_place(deployment_name(values["prefix"]), parameters=values, schedules=[new_schedule])

@@ -38,7 +38,7 @@ class ServerSettings(Settings):
     notification_block: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
-        description="block that is told what went wrong: TYPE/NAME, as slack-webhook/operators",
+        description="Prefect block that receives alerts: TYPE/NAME, such as slack-webhook/operators",
     )
 
 

@@ -21,7 +21,14 @@ from flows.pipeline.storage import is_transient
 from flows.server.automations import update_automations
 from flows.server.interruption import exit_when_interrupted
 from flows.server.place_words import describe_place, differences
-from flows.server.places import Night, deployment_name, make_missing, read_places, serve_places, share_limit
+from flows.server.places import (
+    Night,
+    create_missing_places,
+    deployment_name,
+    read_places,
+    serve_places,
+    share_limit,
+)
 from flows.server.process import (
     ServerSettings,
     database_environment,
@@ -105,7 +112,7 @@ def _serve(
     runner = InterruptibleRunner(name="wordwave", pause_on_shutdown=False)
     runner.offer(deployments)
     with get_client(sync_client=True) as client:
-        for note in make_missing(client, nights):
+        for note in create_missing_places(client, nights):
             click.echo(f"Note         {note}", err=True)
         share_limit(client, runner.offer(serve_places(client, libraries)))
         _describe(read_places(client), nights, settings)
@@ -125,14 +132,14 @@ def _describe(
     """Print what runs when, where the command line is not followed, and what will fail."""
     from flows.server.night_check import find_obstacle
 
-    given = {deployment_name(night.prefix): night for night in nights}
+    named = {deployment_name(night.prefix): night for night in nights}
     for place in places:
         what, *when = describe_place(place)
         click.echo(f"Nightly      {place.name}: {what}")
         for line in when:
             click.echo(f"             {line}")
-        if differing := differences(given[place.name], place) if place.name in given else []:
+        if differing := differences(named[place.name], place) if place.name in named else []:
             note = f"{place.name} keeps its settings from the UI: {'; '.join(differing)}"
             click.echo(f"Note         {note}. Change them there", err=True)
-        if place.name not in given and (error := find_obstacle(settings, place.parameters)):
+        if place.name not in named and (error := find_obstacle(settings, place.parameters)):
             click.echo(f"Warning      {place.name}: {explain(error) or error}", err=True)

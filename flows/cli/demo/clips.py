@@ -66,8 +66,8 @@ def _spoken(recording: Path, rng: Generator) -> Samples:
     """Return a recording with its own noise and loudness."""
     clean, _ = soundfile.read(recording, dtype="float32")
     noise = rng.standard_normal(len(clean), dtype=np.float32)
-    heard = add_noise(clean, noise, rng.uniform(20, 50))
-    return heard * np.float32(10 ** (rng.uniform(-20, -1) / 20) / np.abs(heard).max())
+    noisy = add_noise(clean, noise, rng.uniform(20, 50))
+    return noisy * np.float32(10 ** (rng.uniform(-20, -1) / 20) / np.abs(noisy).max())
 
 
 def _write_manifest(path: Path, folder: str, clips: Iterable[tuple[str, Samples]]) -> None:

@@ -106,10 +106,10 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
         lines.append(
             f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth.get(name)}{mark}"
         )
-    asked, chance = len(truth), 1 / len(set(truth.values()))
-    accuracy = f"\n{right} of {asked} right: accuracy {right / asked:.0%}, chance {chance:.0%}"
+    clips, chance = len(truth), 1 / len(set(truth.values()))
+    accuracy = f"\n{right} of {clips} right: accuracy {right / clips:.0%}, chance {chance:.0%}"
     neighbors = (f"{name} {_count_right(answers, truth, key)}" for key, name in NEIGHBOR_NAMES.items())
-    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(neighbors)} of {asked}"]
+    return [*lines, accuracy, f"The nearest demonstration alone: {', '.join(neighbors)} of {clips}"]
 
 
 def _count_right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: str) -> int:

@@ -55,13 +55,13 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
     from flows.pipeline.generation.generate import Asked, TextToAudio, as_clip
 
     speaking = TextToAudio(runtime, task, request)
-    shown = [as_clip(example.answer.layers) for example in speaking.examples]
+    demonstrations = [as_clip(example.answer.layers) for example in speaking.examples]
     questions = [Asked(text=text) for text in texts]
     codes = speaking.codes(questions)
-    for asked, audio in speaking.audio(questions).items():
-        alike = similarities([as_clip(codes[asked])], shown)[0]
+    for question, audio in speaking.audio(questions).items():
+        alike = similarities([as_clip(codes[question])], demonstrations)[0]
         nearest = speaking.library.demonstrations[int(alike.argmax())].label_or_text
-        yield f"{asked.said:<12}{nearest:<12}{audio.uri}"
+        yield f"{question.said:<12}{nearest:<12}{audio.uri}"
 
 
 def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:
@@ -74,11 +74,11 @@ def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterat
     denoising, rate = Denoising(runtime, request), runtime.codec.config.sample_rate
     questions = denoising.questions(canonical(str(clips.noisy)))
     audio, codes = denoising.audio(questions.values()), denoising.codes(questions.values())
-    for uri, asked in questions.items():
+    for uri, question in questions.items():
         clean, _ = read_waveform(clips.clean / file_path(uri).name, rate)
         noisy, _ = read_waveform(file_path(uri), rate)
-        answer = denoising.decode(codes[asked], audio[asked].seed)
+        answer = denoising.decode(codes[question], audio[question].seed)
         codec = runtime.codec.decode(runtime.codec.encode(clean))[0, 0]
         waveforms = [one.flatten()[: clean.numel()] for one in (noisy, answer, codec)]
         distances = "".join(f"{mel_distance(clean.flatten(), one, rate):>8.1f}" for one in waveforms)
-        yield f"{file_path(uri).name:<12}{distances}   {audio[asked].uri}"
+        yield f"{file_path(uri).name:<12}{distances}   {audio[question].uri}"

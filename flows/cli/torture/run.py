@@ -29,16 +29,16 @@ KILLED_NIGHTS = 0.6
 class Report:
     """Counts of attempts, kills and clear refusals, and the faults that were found."""
 
-    tried: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
     killed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     found: list[Finding] = field(default_factory=list)
 
 
-def torture(settings: Settings, seed: int, nights: int, told: Callable[[str], None]) -> Report:
+def torture(settings: Settings, seed: int, nights: int, report_line: Callable[[str], None]) -> Report:
     """Disturb nights of a trial of its own, check after each step, and take everything out again."""
     with own_trial(settings, seed) as trial:
-        return Torture(trial, seed, told).run(nights)
+        return Torture(trial, seed, report_line).run(nights)
 
 
 @contextmanager
@@ -62,8 +62,8 @@ def own_trial(settings: Settings, seed: int) -> Iterator[Trial]:
 class Torture:
     """Random steps on a trial. What the flows refuse in one clear line is refused here too, and counted."""
 
-    def __init__(self, trial: Trial, seed: int, told: Callable[[str], None]) -> None:
-        self._trial, self._rng, self._told, self.report = trial, Random(seed), told, Report()
+    def __init__(self, trial: Trial, seed: int, report_line: Callable[[str], None]) -> None:
+        self._trial, self._rng, self._report_line, self.report = trial, Random(seed), report_line, Report()
         self._first_clip = seed * CLIPS_OF_SEED + NUMBERS
 
     def run(self, nights: int) -> Report:
@@ -73,7 +73,7 @@ class Torture:
         self._try("import library", lambda: self._trial.import_library(SHOTS[0]))
         for night in range(1, nights + 1):
             self._one_night()
-            self._told(f"night {night} of {nights}: {len(self.report.found)} findings")
+            self._report_line(f"night {night} of {nights}: {len(self.report.found)} findings")
         return self.report
 
     def _one_night(self) -> None:
@@ -103,8 +103,8 @@ class Torture:
 
     def _put(self) -> None:
         name, number = f"{self._rng.randrange(CLIPS)}.wav", self._first_clip + self._rng.randrange(NUMBERS)
-        made = broken_clip if self._rng.random() < 1 / CLIPS else clip
-        self._try("put or overwrite", lambda: self._trial.put(name, made(number)))
+        make = broken_clip if self._rng.random() < 1 / CLIPS else clip
+        self._try("put or overwrite", lambda: self._trial.put(name, make(number)))
 
     def _remove(self) -> None:
         if self._trial.put_clips:
@@ -139,7 +139,7 @@ class Torture:
         self._found(f"{name} killed at call {call}", self._trial.check())
 
     def _try(self, name: str, step: Callable[[], None]) -> None:
-        self.report.tried[name] += 1
+        self.report.attempts[name] += 1
         try:
             step()
         except Exception as error:
@@ -151,13 +151,13 @@ class Torture:
     def _found(self, step: str, findings: list[Finding]) -> None:
         self.report.found += findings
         for finding in findings:
-            self._told(f"after {step}: {finding}")
+            self._report_line(f"after {step}: {finding}")
 
 
 def summary_lines(report: Report) -> Iterator[str]:
     """Yield a table of the steps, and a line of what was found."""
     yield f"{'step':<28}{'tried':>7}{'killed':>8}{'refused':>9}"
-    for step, count in sorted(report.tried.items()):
+    for step, count in sorted(report.attempts.items()):
         yield f"{step:<28}{count:>7}{report.killed[step]:>8}{report.refused[step]:>9}"
     kinds = Counter(finding.kind for finding in report.found)
     yield ", ".join(f"{kind} {kinds[kind]}" for kind in ("lost", "doubled", "torn", "wrong"))

@@ -9,8 +9,8 @@ from flows.deployments import DEPLOYMENT_NAME, NIGHTLY, local_deployments
 from flows.server.places import (
     SLUG,
     Night,
+    create_missing_places,
     deployment_name,
-    make_missing,
     read_places,
     serve_places,
     share_limit,
@@ -48,7 +48,7 @@ def client() -> Any:
 def start(client: "SyncPrefectClient", *nights: Night) -> "tuple[dict[str, DeploymentResponse], list[str]]":
     """What a start of the service does, and the places that it leaves."""
     next(deployment for deployment in local_deployments() if deployment.full_name == NIGHTLY.name).apply()
-    notes = make_missing(client, nights)
+    notes = create_missing_places(client, nights)
     share_limit(client, [deployment.apply() for deployment in serve_places(client)])
     return {place.name: place for place in read_places(client)}, notes
 

@@ -58,7 +58,7 @@ def test_nights_are_disturbed_checked_and_taken_out_again(
     told: list[str] = []
     report = torture(settings_for(database, tmp_path, storage), SEED, NIGHTS, told.append)
     assert report.found == []
-    assert report.tried["put or overwrite"] > 0
+    assert report.attempts["put or overwrite"] > 0
     assert told[-1].startswith(f"night {NIGHTS} of {NIGHTS}")
     assert set(row_counts(database).values()) == {0}
     assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
