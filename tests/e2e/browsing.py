@@ -22,3 +22,34 @@ def open_place(page: "Page", service: Service, name: str) -> None:
     page.get_by_role("link", name="Deployments").click()
     page.get_by_role("link", name=name, exact=True).click()
     page.get_by_role("button", name="Run", exact=True).wait_for()
+
+
+def open_deployment(page: "Page", service: Service, flow: str) -> None:
+    """From the first page to a flow's deployment: they all have one name and fill several pages."""
+    page.goto(service.address)
+    page.get_by_role("link", name="Deployments").click()
+    page.get_by_placeholder("Search deployments").fill(flow)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=flow, exact=True))
+    row.get_by_role("link", name="wordwave", exact=True).click()
+    page.get_by_role("button", name="Run", exact=True).wait_for()
+
+
+def open_form(page: "Page", field: str = "Prefix") -> None:
+    """From a deployment to its form, which has this field."""
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    page.get_by_role("textbox", name=field, exact=True).wait_for()
+
+
+def submit_form(page: "Page") -> None:
+    """Submit the form and go to the page of its run."""
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("link", name="View run").click()
+
+
+def open_run(page: "Page", service: Service, name: str) -> None:
+    """From the first page to the newest run whose name begins so."""
+    page.goto(service.address)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.locator(f"a[title^='{name}']").first.click()
+    page.get_by_role("tab", name="Details").click()

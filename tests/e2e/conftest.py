@@ -81,3 +81,19 @@ def new_page(*options: str) -> Iterator["Page"]:
 def page() -> Iterator["Page"]:
     with new_page() as page:
         yield page
+
+
+Shoot = Callable[[str], None]
+
+
+@pytest.fixture
+def shoot(page: "Page") -> Shoot:
+    """Keeps what the page shows, where somebody wants to look at it."""
+    folder = os.environ.get("WORDWAVE_SCREENSHOTS")
+
+    def keep(name: str) -> None:
+        if folder:
+            page.wait_for_timeout(1000)  # pictures move in
+            page.screenshot(path=Path(folder, f"{name}.png"))
+
+    return keep

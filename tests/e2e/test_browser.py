@@ -4,17 +4,15 @@ WORDWAVE_SCREENSHOTS names a folder for what was seen: the pictures of docs/oper
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from db.embedded.server import EmbeddedServer
 from flows.forms import FOLDER, LIBRARY
-from tests.e2e.browsing import open_place, sign_in
-from tests.e2e.conftest import new_page
+from tests.e2e.browsing import open_deployment, open_form, open_place, open_run, sign_in, submit_form
+from tests.e2e.conftest import Shoot, new_page
 from tests.e2e.service import Service, import_library, serving
 from tests.e2e.world import tone
 from tests.fixtures_postgres import migrated_database
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAY = "2026-11-21"
+NIGHT = f"nightly s3://calls/{DAY} by sounds"
 REBOUND = "rebound.example"
-Shoot = Callable[[str], None]
+PATIENCE = 240
 
 
 @pytest.fixture(scope="module")
@@ -83,34 +82,6 @@ def page(page: "Page", service: Service) -> "Page":
     return page
 
 
-@pytest.fixture
-def shoot(page: "Page") -> Shoot:
-    """Keeps what the page shows, where somebody wants to look at it."""
-    folder = os.environ.get("WORDWAVE_SCREENSHOTS")
-
-    def keep(name: str) -> None:
-        if folder:
-            page.wait_for_timeout(1000)  # pictures move in
-            page.screenshot(path=Path(folder, f"{name}.png"))
-
-    return keep
-
-
-def open_deployment(page: "Page", service: Service, flow: str) -> None:
-    """From the first page to a flow's deployment, by clicks."""
-    page.goto(service.address)
-    page.get_by_role("link", name="Deployments").click()
-    row = page.get_by_role("row").filter(has_text=flow)
-    row.get_by_role("link", name="wordwave").click()
-    page.get_by_role("button", name="Run", exact=True).wait_for()
-
-
-def open_form(page: "Page") -> None:
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Custom run").click()
-    page.get_by_label("Prefix").wait_for()
-
-
 def open_artifact(page: "Page", run: str, key: str) -> None:
     """From a run's page to what it left under a key."""
     page.goto(run)
@@ -125,7 +96,7 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
 ) -> None:
     page.goto(service.address)
     page.get_by_role("link", name="Deployments").click()
-    page.get_by_text("nightly-labeling").wait_for()
+    page.get_by_text("nightly-labeling").first.wait_for()
     shoot("deployments")
     open_place(page, service, "calls")
     page.get_by_text("At 02:00 AM").wait_for()
@@ -136,9 +107,8 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
     page.get_by_text("Available: sounds.").first.wait_for()
     page.get_by_label("Day (Optional)").fill(DAY)
     shoot("form")
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("link", name="View run").click()
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+    submit_form(page)
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=1000 * PATIENCE)
     page.reload()  # a page that was open when the run ended shows the logs until then
     page.get_by_text("label: 12 labeled").wait_for()
     shoot("run")
@@ -152,29 +122,31 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
 
 
 @pytest.mark.parametrize(
-    ("flow", "came_to"),
-    [("verify-run", "4 passed"), ("undo-run", "12 retracted"), ("undo-run", "0 retracted")],
+    ("flow", "field", "shown", "came_to"),
+    [
+        ("verify-run", "Run", "id", "4 passed"),
+        ("verify-run", "Run", "name", "4 passed"),
+        ("replay-quarantine", "Prefix", "id", "1 set aside: truncated"),
+        ("undo-run", "Run", "id", "12 retracted"),
+        ("undo-run", "Run", "name", "0 retracted"),
+    ],
 )
-def test_a_run_is_verified_and_undone_by_the_id_and_the_name_on_its_page(
-    page: "Page", service: Service, shoot: Shoot, flow: str, came_to: str
+def test_a_run_is_verified_replayed_and_undone_by_the_id_and_the_name_on_its_page(
+    page: "Page", service: Service, shoot: Shoot, flow: str, field: str, shown: str, came_to: str
 ) -> None:
     asked = {"prefix": "s3://calls/{day}", "library": "sounds", "day": DAY}
-    night = next(iter(named_runs(service, "nightly s3://calls/")), None) or service.start(
-        "nightly-labeling", **asked
-    )
-    service.wait_for(night)
-    page.goto(f"{service.address}/runs/flow-run/{night}")
-    shown = page.get_by_text(night).first
-    shown.wait_for()
-    shoot(f"id-{flow}")
+    if not named_runs(service, NIGHT):
+        service.wait_for(service.start("nightly-labeling", **asked), patience=PATIENCE)
+    open_run(page, service, NIGHT)
+    on_page = {"id": page.locator("dt:text-is('Flow Run ID') + dd"), "name": page.get_by_text(NIGHT).last}
+    reference = on_page[shown].inner_text().strip()
     open_deployment(page, service, flow)
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Custom run").click()
-    page.get_by_label("Run", exact=True).fill(shown.inner_text().strip())
+    open_form(page, field)
+    page.get_by_role("textbox", name=field, exact=True).fill(reference)
     shoot(f"form-{flow}")
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("link", name="View run").click()
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=120_000)
+    submit_form(page)
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=1000 * PATIENCE)
+    page.get_by_role("tab", name="Details").click()
     page.get_by_text(came_to).first.wait_for()
     shoot(flow)
 
