@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.embedded.server import EmbeddedServer
-from flows.forms import FOLDER, LIBRARY
+from flows.forms import FOLDER
+from flows.pipeline.libraries.library_option import LIBRARY_RULE
 from tests.e2e.browsing import open_deployment, open_form, open_place, open_run, sign_in, submit_form
 from tests.e2e.conftest import Shoot, new_page
 from tests.e2e.service import Service, import_library, serving
@@ -163,7 +164,7 @@ def named_runs(service: Service, begin: str) -> list[str]:
     [
         ("Prefix", "calls/today", f"field 'prefix'. Failure reason: {FOLDER.refusal}"),
         ("Prefix", "s3://calls/{day}", f"field 'prefix'. Failure reason: {FOLDER.refusal}"),
-        ("Library", "no such@0", f"field 'library'. Failure reason: {LIBRARY.refusal}"),
+        ("Library", "no such@0", f"field 'library'. Failure reason: {LIBRARY_RULE.refusal}"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_and_its_field_named(
