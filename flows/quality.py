@@ -1,5 +1,6 @@
 """Flows that measure and check: evaluations, bounds of a place, checks of a run and of the service."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from prefect.artifacts import create_table_artifact
@@ -120,7 +121,16 @@ def watch_place(
     bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(form)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
     create_table_artifact(table=rows, key="watch-place-table", description=cell(prefix))
-    return bounds
+    return completed(bounds, _bounds_line(bounds))
+
+
+def _bounds_line(bounds: Mapping[str, float]) -> str:
+    """Return the bounds that bound something in a line."""
+    unbound = asdict(Bounds())
+    texts = [
+        f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds.items() if bound != unbound[name]
+    ]
+    return ", ".join(texts) or "no bounds: no night of this place is doubtful"
 
 
 @flow(

@@ -82,6 +82,7 @@ def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None
 def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     day: Path, library: str, lines: list[logging.LogRecord]
 ) -> None:
+    from flows.artifacts.pages import escape
     from flows.nightly import nightly_labeling
     from flows.steps import ingest_clips
 
@@ -91,12 +92,21 @@ def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     assert "'s3://elsewhere/x' may not be read" in lines[-1].getMessage()
     assert not any(line.exc_info for line in lines if line.levelno > logging.DEBUG)
     page = pages_of(state.state_details.flow_run_id)["ingest-clips-summary"]
-    assert "This run failed: " in page
-    assert "s3://elsewhere" in page
+    refusal = escape("'s3://elsewhere/x' may not be read")
+    assert f"This run failed: {refusal}" in page
     state = nightly_labeling(str(day), library, day="any", canary_library="none", return_state=True)
     page = pages_of(state.state_details.flow_run_id)["nightly-labeling-summary"]
     assert "This run failed: " in page
     assert "The finished work is kept" in page
+
+
+def test_the_state_of_a_watched_place_says_its_bounds(worker: Path) -> None:
+    from flows.quality import watch_place
+
+    state = watch_place(f"{worker}/{{day}}", max_quarantined=0.2, least_usual=0.5, return_state=True)
+    assert state.message == "max quarantined 0.2, least usual 0.5"
+    state = watch_place(f"{worker}/{{day}}", return_state=True)
+    assert state.message == "no bounds: no night of this place is doubtful"
 
 
 @pytest.mark.parametrize(("kind", "said"), [("CRASHED", "crashed"), ("CANCELLING", "was cancelled")])
