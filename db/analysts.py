@@ -1,4 +1,4 @@
-"""The wall around analysts: what of it is open on this server, and the end of what they leave running."""
+"""The analysts' permissions: checks of what this server leaves open, and an end to overdue sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ GAP_QUERIES = (
 
 @dataclass(frozen=True)
 class EndedSession:
-    """A session of an analyst that was ended, and how long its transaction had lasted, active or idle."""
+    """An analyst's session that was ended, and the age of its transaction, active or idle."""
 
     pid: int
     lasted: timedelta
@@ -70,11 +70,13 @@ class EndedSession:
 
 
 def open_gaps(session: Session) -> Sequence[str]:
-    """Return what the server lets analysts do that db/bootstrap.sql forbids."""
+    """Return the permissions of analysts on this server that db/bootstrap.sql removes."""
     return [gap for question in GAP_QUERIES if (gap := session.scalar(question)) is not None]
 
 
 def end_overdue(session: Session, longest: timedelta) -> Sequence[EndedSession]:
-    """End the sessions of analysts whose transaction is older, working or idle, and return them."""
+    """End the analysts' sessions whose transaction is older than `longest`, active or idle, and return
+    them.
+    """
     rows = session.execute(text("SELECT * FROM public.end_overdue_analysts(:longest)"), {"longest": longest})
     return [EndedSession(*row) for row in rows]

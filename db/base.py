@@ -1,4 +1,4 @@
-"""The declarative base: constraint names to rely on, and one Postgres type per Python type."""
+"""The declarative base: fixed constraint names, and one Postgres type per Python type."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """Root of every mapped table. No relationships: a query says what it joins."""
+    """Base class of all tables. No relationships: a query states its joins."""
 
     metadata = MetaData(
         naming_convention={
@@ -32,19 +32,19 @@ class Base(DeclarativeBase):
 
 
 class SmallIntegers(TypeDecorator[list[int]]):
-    """smallint[] that goes out as the text of an array, '{1,2}'.
+    """smallint[] that is sent as the text of an array, '{1,2}'.
 
-    The driver would spell a list as an expression, which takes the server four times as long to read.
+    The driver would send a list as an expression, which takes the server four times as long to parse.
     """
 
     impl = ARRAY(SmallInteger)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[int] | None], str | None]:
-        """How a value is sent."""
+        """Return the conversion of a value to text."""
         return lambda numbers: None if numbers is None else array_text(numbers)
 
 
 def array_text(numbers: Sequence[int]) -> str:
-    """As Postgres reads an array."""
+    """Return numbers as the text of a Postgres array."""
     return f"{{{','.join(map(str, numbers))}}}"

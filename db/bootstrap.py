@@ -1,4 +1,4 @@
-"""Runs bootstrap.sql from Python: the roles, and the database if it is not there yet."""
+"""The Python runner of bootstrap.sql, which makes the roles, and the database if needed."""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ BOOTSTRAP_SQL = Path(__file__).with_name("bootstrap.sql")
 
 
 def role_name(role: Role) -> str:
-    """The role's name in Postgres."""
+    """Return the role's name in Postgres."""
     return f"wordwave_{role}"
 
 
 def bootstrap(admin_url: str, database: str, passwords: Mapping[Role, str]) -> None:
-    """Makes the database unless it exists, the roles, and their passwords; it can be run again.
+    """Make the database unless it exists, the roles, and their passwords; safe to repeat.
 
     `admin_url` names an administrator and any database of the same server.
     """
@@ -44,7 +44,7 @@ def _autocommit(url: str) -> Connection:
 
 
 def _with_passwords(statements: str, connection: Connection, passwords: Mapping[Role, str]) -> str:
-    """Fills psql's :'role_password' in with SCRAM verifiers: the server, and so its log, sees no password."""
+    """Fill psql's :'role_password' in with SCRAM verifiers, so that the server's log has no password."""
 
     def verifier(match: re.Match[str]) -> str:
         role: Role = match[1]  # type: ignore[assignment]

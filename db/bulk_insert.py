@@ -1,4 +1,4 @@
-"""Many rows in few statements."""
+"""Insertion of many rows in few statements."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,17 @@ from sqlalchemy.orm import Session
 from db.base import Base, array_text
 
 COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-"""What text must not hold as it is where COPY reads it."""
+"""Escapes for the text format of COPY."""
 COPY_BUFFER_BYTES = 2**20
-"""Bytes that the driver takes at a time."""
 
 Row = Mapping[str, Any]
 
 
 def insert_new(session: Session, table: type[Base], rows: Sequence[Row]) -> int:
-    """Inserts the rows whose unique keys are not taken and returns how many those were.
+    """Insert the rows whose unique keys are free, and return their number.
 
-    All rows have the same columns. They go in in the given order: writers of rows in common give them in the
-    same one, and then wait for each other instead of deadlocking.
+    All rows have the same columns. They are inserted in the given order: concurrent writers of common rows
+    should use the same order, and then wait for each other instead of deadlocking.
     """
     if not rows:
         return 0
@@ -57,12 +56,12 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
 
 
 def _lines(rows: Sequence[Row]) -> bytes:
-    """Rows as COPY reads them, all with the columns of the first in its order."""
+    """Return rows in the text format of COPY, with the columns of the first in its order."""
     return "".join("\t".join(_copy_text(row[column]) for column in rows[0]) + "\n" for row in rows).encode()
 
 
 def _copy_text(value: object) -> str:
-    """As COPY reads it: lists are of numbers, a mapping is JSON."""
+    """Return a value in the text format of COPY: lists must be of numbers, a mapping becomes JSON."""
     match value:
         case None:
             return r"\N"

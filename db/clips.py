@@ -1,4 +1,4 @@
-"""Which audio objects there are, which version of each is current, and which of them wait for a stage."""
+"""Clips: the current version of each audio object, and the clips that wait for a stage."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -32,23 +32,29 @@ from db.object_version import ObjectVersion
 from db.retries import is_due
 
 Selection = str | Collection[str]
-"""The clips a request means: a string is a folder (s3://bucket/day, with or without a slash at its end: what
-lies in it, and the object of that very name), a collection is the uris themselves."""
+"""The clips of a request: a folder or a collection of uris.
+
+A string is a folder (s3://bucket/day, with or without a final slash): everything in it, and the object of
+that very name.
+"""
 
 
 ROWS_AT_A_TIME = 1_000
-"""Of a long result, taken over together: as the driver gives them, rows take several times the memory."""
+"""Rows converted together: in the driver's form they take several times the memory."""
 
 TOKENIZE_STAGE = "tokenize"
-"""The stage that reads clips: what it cannot use, no stage can. What another cannot use, others still may."""
+"""The stage that reads clips.
+
+A clip that it cannot use is unusable for all stages, unlike those of others.
+"""
 
 LABEL_STAGE = "label"
-"""The stage that answers with labels, which sets a clip aside for what its stored tokens are."""
+"""The stage that labels; it quarantines a clip because of its stored tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipToTokenize:
-    """A current clip, as what reads its object needs it. `size` in bytes."""
+    """A current clip with what is needed to read its object. `size` in bytes."""
 
     id: int
     uri: str
@@ -66,7 +72,7 @@ class ClipWithTokens:
 
 
 def in_selection(selection: Selection) -> ColumnElement[bool]:
-    """Condition on clips: current versions of the uris that the selection means."""
+    """Return the condition for current versions of the selected uris."""
     return Clip.missing_since.is_(None) & _uri_matches(selection)
 
 
@@ -89,10 +95,10 @@ def add_clips(
 ) -> ListingCounts:
     """Record a complete listing of a folder or of uris: exactly the listed versions become the current ones.
 
-    A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced;
-    one that is back loses it. What could not be listed, and all below it, stays as it is. A listing that
-    changed nothing writes nothing. Raises ValueError for an object outside the selection, since what is in
-    the selection and not listed counts as gone, and MostClipsLost, unless that is allowed.
+    A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced; one
+    that is back loses it. Objects that could not be listed, and all below them, do not change. A listing
+    without changes writes nothing. Raises ValueError for an object outside the selection, since everything in
+    the selection that is not listed counts as gone, and MostClipsLost, unless that is allowed.
     """
     comparison = ListingComparison(_versions_of(session, selection))
     for clip in listed:
@@ -128,7 +134,7 @@ def _versions_of(session: Session, selection: Selection) -> dict[tuple[str, str]
 
 
 def _in_order(clip_ids: Iterable[int]) -> ScalarSelect[int]:
-    """Rows locked by rising id, so that two writers of the same clips wait instead of deadlocking."""
+    """Return ids of rows locked in ascending order, so that two writers wait instead of deadlocking."""
     ids = cast(sorted(clip_ids), ARRAY(BigInteger))
     return select(Clip.id).where(Clip.id == any_(ids)).order_by(Clip.id).with_for_update().scalar_subquery()
 
@@ -151,7 +157,7 @@ def _set_version_tokens(session: Session, tokens: Mapping[int, str]) -> None:
 
 
 def clip_uris(session: Session, selection: Selection) -> list[str]:
-    """The uris of the selected current clips, in their order."""
+    """Return the uris of the selected current clips, sorted."""
     return list(session.scalars(select(Clip.uri).where(in_selection(selection)).order_by(Clip.uri)))
 
 
@@ -163,15 +169,15 @@ def count_clips(session: Session, selection: Selection) -> int:
 def uris_modified_between(
     session: Session, selection: Selection, start: datetime, end: datetime
 ) -> list[str]:
-    """The uris of the selected current clips that were last modified from `start` to before `end`."""
+    """Return the uris of the selected current clips last modified from `start` to before `end`."""
     modified = (Clip.last_modified >= start) & (Clip.last_modified < end)
     return list(session.scalars(select(Clip.uri).where(in_selection(selection), modified).order_by(Clip.uri)))
 
 
 def shard_uris(session: Session, selection: Selection, number: int, count: int) -> list[str]:
-    """The uris of the selected current clips that fall to shard `number` of 1 to `count`, in their order.
+    """Return the uris of the selected current clips in shard `number` of 1 to `count`, sorted.
 
-    Which shard that is follows from the uri alone, so it is the same whenever and wherever it is asked.
+    The shard depends on the uri alone, so it is the same at any time and on any machine.
     """
     digest = func.sha256(func.convert_to(Clip.uri, "UTF8"))
     drawn = func.get_byte(digest, 0) * 256 + func.get_byte(digest, 1)
@@ -194,7 +200,7 @@ def _is_quarantined(*stages: str) -> ColumnElement[bool]:
 
 
 def _open_row(*stages: str) -> tuple[ColumnElement[bool], ...]:
-    """Conditions on the quarantine rows that hold a clip back now."""
+    """Return conditions on the quarantine rows that hold a clip back now."""
     row = QuarantineRow
     return row.clip_id == Clip.id, row.stage.in_(stages), row.resolved_at.is_(None), ~is_due()
 
@@ -205,9 +211,9 @@ _TO_READ = (Clip.id, Clip.uri, Clip.version_token, Clip.size)
 def clips_to_tokenize(
     session: Session, selection: Selection, codec_id: int, embedding_models: Collection[int] = ()
 ) -> list[ClipToTokenize]:
-    """Current clips without tokens and latent of the codec that no quarantine holds back, in uri order.
+    """Return current clips without tokens and latent of the codec, except quarantined ones, in uri order.
 
-    So are those without an embedding of each of these models.
+    Clips without an embedding of each of these models are included.
     """
     lacks = [~_has(PooledLatent, codec_id), *(~_has_embedding(model) for model in embedding_models)]
     rows = session.execute(
@@ -217,7 +223,7 @@ def clips_to_tokenize(
 
 
 def last_clip_read(session: Session, selection: Selection) -> ClipToTokenize | None:
-    """Return the newest of the selected current clips that could be read, None where none was."""
+    """Return the newest of the selected current clips that has been read, or None."""
     was_read = Clip.content_sha256.is_not(None)
     row = session.execute(
         select(*_TO_READ).where(in_selection(selection), was_read).order_by(Clip.id.desc()).limit(1)
@@ -228,14 +234,14 @@ def last_clip_read(session: Session, selection: Selection) -> ClipToTokenize | N
 def clips_with_tokens(
     session: Session, selection: Selection, codec_id: int, *stages: str
 ) -> list[ClipWithTokens]:
-    """Current clips with tokens of the codec that reading, and these stages, can use, in uri order."""
+    """Return current clips with tokens of the codec that these stages can use, in uri order."""
     return _clips_with(session, selection, _has(TokenSequence, codec_id), *stages)
 
 
 def clips_with_latents(
     session: Session, selection: Selection, codec_id: int, *stages: str
 ) -> list[ClipWithTokens]:
-    """Those of `clips_with_tokens` that have a pooled latent of the codec too."""
+    """Return those of `clips_with_tokens` that also have a pooled latent of the codec."""
     return _clips_with(session, selection, _has(PooledLatent, codec_id), *stages)
 
 
@@ -251,7 +257,7 @@ def _clips_with(
 
 
 def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
-    """Says which stored content each clip id has."""
+    """Set the stored content of each clip id."""
     if not contents:
         return
     links = _by_id(contents, LargeBinary())
@@ -264,7 +270,7 @@ def link_contents(session: Session, contents: Mapping[int, bytes]) -> None:
 
 
 def _by_id(values: Mapping[int, Any], kind: TypeEngine[Any]) -> TableValuedAlias:
-    """The values as a table of `id` and `value`."""
+    """Return the values as a table of `id` and `value`."""
     ids, column_values = cast(list(values), ARRAY(BigInteger)), cast(list(values.values()), ARRAY(kind))
     table = func.unnest(ids, column_values)
     return table.table_valued(column("id", BigInteger), column("value", kind), name="by_id").render_derived()
@@ -272,7 +278,7 @@ def _by_id(values: Mapping[int, Any], kind: TypeEngine[Any]) -> TableValuedAlias
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """What is known of a version of a clip. `reason` says why it waits for replay, None where it does not."""
+    """A version of a clip. `reason` says why it waits for replay, or is None."""
 
     uri: str
     version_token: str
@@ -286,9 +292,9 @@ class StoredVersion:
 def stored_versions(
     session: Session, selection: Selection, codec_id: int, *stages: str
 ) -> list[StoredVersion]:
-    """All versions that the selection means, in uri order; tokenized are those with tokens and latent.
+    """Return all versions of the selected uris, in uri order; tokenized are those with tokens and latent.
 
-    The reason is that of reading or of one of these stages.
+    The reason is that of the tokenizing stage or of one of these stages.
     """
     rows = session.execute(
         select(

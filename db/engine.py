@@ -1,4 +1,4 @@
-"""Connections: one spelling of the address, timeouts on every statement, one place that commits."""
+"""Connections: one form of the address, a timeout for every statement, one place that commits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ STATEMENT_TIMEOUT_SECONDS = 60
 
 
 class UnfitDatabase(ValueError):
-    """The database answers, and nothing can be kept in it; the message has the remedy."""
+    """The database answers but cannot be used; the message has the remedy."""
 
 
 def database_url(value: str) -> str:
-    """The address with the driver we ship spelled out; ValueError when it is not a Postgres address."""
+    """Return the address with our driver spelled out. Raises ValueError for other databases than Postgres."""
     url = make_url(value)
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(
@@ -27,7 +27,7 @@ def database_url(value: str) -> str:
 
 
 def make_engine(url: str, application_name: str = "wordwave") -> Engine:
-    """A pooled engine. The name is what the server shows beside each of its connections."""
+    """Return a pooled engine. The server shows the name with each of its connections."""
     engine = create_engine(
         database_url(url),
         pool_pre_ping=True,
@@ -43,7 +43,7 @@ def make_engine(url: str, application_name: str = "wordwave") -> Engine:
 
 
 def require_utf8(connection: Any, _record: object = None) -> None:
-    """Raise UnfitDatabase for a new connection of the driver to a database that cannot hold every text."""
+    """Raise UnfitDatabase for a new connection of the driver to a database that cannot store every text."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in (None, "UTF8"):
         raise UnfitDatabase(
@@ -53,7 +53,7 @@ def require_utf8(connection: Any, _record: object = None) -> None:
 
 
 def unfitness(engine: Engine) -> str | None:
-    """Return why jobs cannot write there although it answers, or None where they can."""
+    """Return why jobs cannot write to a database that answers, or None if they can."""
     with engine.connect() as first, engine.connect() as second:
         if first.scalar(text("SELECT pg_is_in_recovery()")):
             return "the database is a standby, which takes no writes"
@@ -74,6 +74,9 @@ def _shares_sessions(first: Connection, second: Connection) -> bool:
 
 @contextmanager
 def session_scope(engine: Engine) -> Iterator[Session]:
-    """One transaction: committed when the block ends, rolled back when it raises. Nothing else commits."""
+    """Open one transaction: committed when the block ends, rolled back when it raises.
+
+    Nothing else commits.
+    """
     with Session(engine, expire_on_commit=False) as session, session.begin():
         yield session

@@ -1,4 +1,4 @@
-"""Exports, begun before their files and completed after: the same selection is not written twice."""
+"""Exports, recorded before and after their files are written: no selection is exported twice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from sqlalchemy.orm import Session
 from db import models
 
 Digests = Mapping[str, bytes | None]
-"""The SHA-256 of each object by its uri; None where it was not recorded."""
+"""The SHA-256 of each object by its uri; None if it was not recorded."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export, its files below runs/<run_id>/ of the results.
+    """An export, with its files below runs/<run_id>/ of the results.
 
-    Until it is complete, some may be missing. `sha256s` maps each written object to the hex digest of its
-    bytes.
+    Until it is complete, some files may be missing. `sha256s` maps each written object to the hex digest of
+    its bytes.
     """
 
     selection_key: bytes
@@ -32,29 +32,29 @@ class Export:
 
     @property
     def digests(self) -> Digests:
-        """Return every object of the export: rows of former versions leave out the manifest's digest."""
+        """Digests of every object of the export; rows of former versions have none for the manifest."""
         folder = self.uri.rpartition("/")[0]
         named = {f"{folder}/{name}": bytes.fromhex(digest) for name, digest in self.sha256s.items()}
         return {self.uri: None, **named}
 
 
 def exports(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """The columns of Export."""
+    """Return a query for the columns of Export."""
     stored = models.ExportRow
     columns = stored.selection_key, stored.run_id, stored.uri, stored.num_rows, stored.sha256s
     return select(*columns, stored.completed_at.is_not(None)).where(*conditions)
 
 
 def find_export(session: Session, selection_key: bytes) -> Export | None:
-    """Return the export of this selection, complete or only begun; None when there is none yet."""
+    """Return the export of this selection, complete or only begun, or None."""
     row = session.execute(exports(models.ExportRow.selection_key == selection_key)).one_or_none()
     return None if row is None else Export(*row)
 
 
 def begin_export(session: Session, export: Export) -> Export:
-    """Record an export before its files are written, so that no object lacks a row that names its folder.
+    """Record an export before its files are written, so that no object lacks a row with its folder.
 
-    Return the one to write: an earlier one of the selection stays, whose files are then written again.
+    Returns the export to write: an earlier one of the selection is kept, and its files are written again.
     """
     stored = models.ExportRow
     session.execute(

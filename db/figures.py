@@ -1,4 +1,4 @@
-"""What there is to watch, over all runs, as analysts may read it: numbers without any name of a clip."""
+"""Monitoring figures over all runs, as analysts may read them: numbers without names of clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _QUERY = text("SELECT figure, kind, stage, detail, value FROM analytics.figures 
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One number of the view `figures`; what it does not tell apart is empty."""
+    """One number of the view `figures`; unused dimensions are empty."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Generated audio: written once per work key after its object, found again by work key."""
+"""Generated audio: written once per work key after its object, and found by work key."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ Codes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class NewAudio:
-    """Audio to record, whose object is stored: `uri` names it and `sha256` is the digest of its bytes.
+    """Audio to record, after its object is stored: `uri` names it and `sha256` is the digest of its bytes.
 
     It answers `text`, or the clip of `content_sha256`. Codes are plain ints; `duration` is in seconds.
     """
@@ -43,7 +43,7 @@ class NewAudio:
 
 @dataclass(frozen=True)
 class StoredAudio:
-    """Standing audio as its row says, without its codes."""
+    """A row of audio that is not retracted, without its codes."""
 
     work_key: bytes
     task: str
@@ -60,32 +60,32 @@ class StoredAudio:
 
 
 def existing_audio(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
-    """Those of the work keys that have standing audio."""
+    """Return those of the work keys that have audio that is not retracted."""
     return set(session.scalars(select(GeneratedAudio.work_key).where(_standing(work_keys))))
 
 
 def save_audio(session: Session, run_id: UUID, audio: Sequence[NewAudio]) -> int:
-    """Records the audio whose work key has none, and returns how many those were."""
+    """Record the audio whose work key is free, and return its number."""
     ordered = sorted(audio, key=lambda one: one.work_key)
     rows = [vars(one) | {"run_id": run_id} for one in ordered]
     return insert_new(session, GeneratedAudio, rows)
 
 
 def move_audio(session: Session, objects: Mapping[bytes, tuple[str, bytes]]) -> None:
-    """Let standing audio name other objects: uri and SHA-256, by work key."""
+    """Change the objects of audio that is not retracted: uri and SHA-256, by work key."""
     for work_key, (uri, sha256) in sorted(objects.items()):
         session.execute(update(GeneratedAudio).where(_standing([work_key])).values(uri=uri, sha256=sha256))
 
 
 def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, StoredAudio]:
-    """The standing audio of these work keys, by work key."""
+    """Return the audio of these work keys that is not retracted, by work key."""
     columns = [getattr(GeneratedAudio, field.name) for field in fields(StoredAudio)]
     rows = session.execute(select(*columns).where(_standing(work_keys))).mappings()
     return {row["work_key"]: StoredAudio(**row) for row in rows}
 
 
 def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Codes]:
-    """The codes of the standing audio of these work keys, coarse to fine."""
+    """Return the codes of the audio of these work keys that is not retracted, coarse to fine."""
     stored = GeneratedAudio
     rows = session.execute(
         select(stored.work_key, stored.semantic, stored.acoustic1, stored.acoustic2).where(

@@ -1,4 +1,4 @@
-"""The rows that say which clip has which answer, as they are stored: for checks that trust no other query."""
+"""The rows that record which clip has which answer, unprocessed, for checks that trust no other query."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _QUERIES = {
 
 @dataclass(frozen=True)
 class Ledger:
-    """Rows of the tables, and of the analysts' view `labels`, about one root of clips and one of results."""
+    """Rows of the tables, and of the analysts' view `labels`, for one root of clips and one of results."""
 
     clips: list[Row]
     tokens: list[Row]
@@ -48,17 +48,17 @@ class Ledger:
 
     @property
     def current(self) -> list[Row]:
-        """Return the clips that the last listing had."""
+        """Clips of the last listing."""
         return [clip for clip in self.clips if clip["missing_since"] is None]
 
     @property
     def standing(self) -> list[Row]:
-        """Return the answers that are not retracted."""
+        """Answers that are not retracted."""
         return [answer for answer in self.answers if answer["retracted_by_run"] is None]
 
     @property
     def waiting(self) -> list[Row]:
-        """Return the open quarantine rows."""
+        """Open quarantine rows."""
         return [row for row in self.quarantine if row["resolved_at"] is None]
 
 

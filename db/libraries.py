@@ -22,9 +22,9 @@ class LibraryNotFound(LookupError):
 
 @dataclass(frozen=True)
 class LibraryDemonstration:
-    """One audio content and what answers it; the uris say where they were imported from.
+    """An audio content and its answer; the uris are those of the import.
 
-    `label` is what it is, or the text that it says; a noisy content has its clean one as target instead.
+    `label` is the label, or the spoken text. A noisy content has its clean one as target instead.
     """
 
     content_sha256: bytes
@@ -35,18 +35,18 @@ class LibraryDemonstration:
 
     @property
     def label_or_text(self) -> str:
-        """The label or text, which all but noisy contents have."""
+        """Label or text, for all except noisy contents."""
         assert self.label is not None
         return self.label
 
     @property
     def answer(self) -> str:
-        """The label, the text, or the digest of the clean content; the task tells which."""
+        """Label, text, or digest of the clean content, depending on the task."""
         return self.target_content_sha256.hex() if self.target_content_sha256 else self.label_or_text
 
     @property
     def contents(self) -> dict[str, bytes]:
-        """The contents that its prompt needs, by the uri that each was imported from."""
+        """Contents needed by its prompt, by the uri of their import."""
         if self.target_uri is None or self.target_content_sha256 is None:
             return {self.uri: self.content_sha256}
         return {self.uri: self.content_sha256, self.target_uri: self.target_content_sha256}
@@ -66,7 +66,7 @@ class LibraryVersion:
 
     @property
     def contents(self) -> dict[str, bytes]:
-        """All contents that its prompts need, by the uri that each was imported from."""
+        """All contents needed by its prompts, by the uri of their import."""
         return {uri: content for row in self.demonstrations for uri, content in row.contents.items()}
 
 
@@ -81,9 +81,9 @@ def import_library(
 ) -> LibraryVersion:
     """Return the next version of the library, or its version of equal content if there is one.
 
-    The first version is in use at once, a later one where it is promoted. Equal means: same task,
-    instruction, audio contents and their answers in the same order; where the audio lay does not count. The
-    contents must be stored already. Raises ValueError when `rows` is empty.
+    The first version is in use at once, a later one if it is promoted. Equal means: same task, instruction,
+    audio contents and answers in the same order; the uris do not count. The contents must be stored already.
+    Raises ValueError when `rows` is empty.
     """
     if not rows:
         raise ValueError(f"library {name} has no demonstrations: a library needs at least one")
@@ -111,7 +111,7 @@ def import_library(
 
 
 def use_library(session: Session, name: str, version: int) -> LibraryVersion:
-    """Let a bare name mean this version from now on. Raises LibraryNotFound when there is none."""
+    """Make a bare name mean this version from now on. Raises LibraryNotFound."""
     _take_turn(session, name)
     stored = _get_stored(session, name, version)
     _put_into_use(session, stored)
@@ -119,19 +119,19 @@ def use_library(session: Session, name: str, version: int) -> LibraryVersion:
 
 
 def version_in_use(session: Session, name: str) -> int | None:
-    """Return the version that the bare name means, None where there is no such library."""
+    """Return the version that the bare name means, or None for an unknown library."""
     return session.scalar(_uses(name).with_only_columns(models.DemonstrationSet.version))
 
 
 def previous_version_in_use(session: Session, version: LibraryVersion) -> LibraryVersion | None:
-    """Return the last other version of the library that was in use, None where there was none."""
+    """Return the last other version of the library that was in use, or None."""
     others = _uses(version.name).where(models.DemonstrationSet.version != version.version)
     stored = session.scalar(others)
     return None if stored is None else _with_demonstrations(session, stored)
 
 
 def _take_turn(session: Session, name: str) -> None:
-    """Wait for other changes of this library, so that each sees what the one before did."""
+    """Wait for other changes of this library, so that each sees the result of the previous one."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"library {name}", 0))))
 
 
@@ -142,7 +142,7 @@ def _put_into_use(session: Session, stored: models.DemonstrationSet) -> None:
 
 
 def _uses(name: str) -> Select[tuple[models.DemonstrationSet]]:
-    """The version in use."""
+    """Return a query for the version in use."""
     use, stored = models.LibraryUse, models.DemonstrationSet
     return (
         select(stored)
@@ -166,9 +166,9 @@ def _insert_demonstrations(session: Session, set_id: int, rows: Sequence[Library
 
 
 def get_library(session: Session, name: str, version: int | None = None) -> LibraryVersion:
-    """Return a version of the library, the one in use for None.
+    """Return a version of the library (None: the one in use).
 
-    Raises LibraryNotFound, naming what comes near.
+    Raises LibraryNotFound, with the nearest name.
     """
     return _with_demonstrations(session, _get_stored(session, name, version))
 
@@ -199,7 +199,7 @@ def _not_found(session: Session, name: str, version: int | None) -> str:
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """A version without its demonstrations, of which only the number is told."""
+    """A version with the number of its demonstrations."""
 
     name: str
     version: int
@@ -228,7 +228,7 @@ def list_versions(session: Session) -> list[VersionSummary]:
 
 
 def library_names(session: Session) -> list[str]:
-    """The names of all libraries, sorted."""
+    """Return the names of all libraries, sorted."""
     return sorted(session.scalars(select(models.DemonstrationSet.name).distinct()))
 
 

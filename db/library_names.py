@@ -8,9 +8,9 @@ NAME_OR_VERSION = rf"^{NAME}{VERSION}$"
 
 
 def split_library_name(name: str) -> tuple[str, int | None]:
-    """(name, version) of NAME@VERSION; the version of a bare NAME is None: the one in use.
+    """Split NAME@VERSION into (name, version); the version of a bare NAME is None, the one in use.
 
-    Raises ValueError when it is neither.
+    Raises ValueError for anything else.
     """
     if not re.fullmatch(NAME_OR_VERSION, name):
         raise ValueError(f"{name!r} is no library: write NAME or NAME@VERSION")

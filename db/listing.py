@@ -1,24 +1,24 @@
-"""A listing compared with the stored versions of its place: what is new, back, renamed or missing."""
+"""Comparison of a listing with the stored versions of its place: new, returned, renamed or missing clips."""
 
 from dataclasses import dataclass
 
 from db.object_version import ObjectVersion
 
 SMALL_PLACE = 20
-"""Known clips up to which a listing may be without most of them; people empty small folders."""
+"""Known clips up to which a listing may lack most of them; people empty small folders."""
 FEW_CLIPS = 5
-"""The same for a listing that is empty, as that of a share that is not mounted is."""
+"""The same limit for an empty listing, as of a share that is not mounted."""
 
 
 class MostClipsLost(RuntimeError):
-    """A listing without most of the clips that are known of its place, as of a share that is not mounted."""
+    """A listing without most of the known clips of its place, as of a share that is not mounted."""
 
 
 @dataclass(frozen=True)
 class ListingCounts:
-    """What a listing changed: versions first seen, versions already current or back, uris that are gone.
+    """Changes by a listing: versions first seen, versions already current or back, uris that are gone.
 
-    `unlisted` counts files and folders that are there and could not be listed.
+    `unlisted` counts files and folders that exist but could not be listed.
     """
 
     new: int
@@ -36,10 +36,10 @@ class KnownVersion:
 
 
 class ListingComparison:
-    """Take a listing object by object, and tell what has to be written once it is complete."""
+    """A comparison that takes a listing object by object; the changes are known once it is complete."""
 
     def __init__(self, stored: dict[tuple[str, str], KnownVersion]) -> None:
-        """`stored` maps uri and version token to the version; what the listing names is removed from it."""
+        """Compare with `stored`, versions by uri and version token; listed ones are removed from it."""
         self._unseen = stored
         self._known = sum(not version.is_missing for version in stored.values())
         self._named = 0
@@ -56,7 +56,9 @@ class ListingComparison:
             self._compare(clip)
 
     def end(self) -> None:
-        """Leave what could not be listed, and all below it, as it is; what was never listed is a clip too."""
+        """Keep what could not be listed, and all below it, unchanged; if never listed before, it is a clip
+        too.
+        """
         places = {clip.uri for clip in self._unlisted}
         kept = {uri for uri in self.missing.values() if _is_in(uri, places)}
         if kept:
@@ -89,7 +91,7 @@ class ListingComparison:
         return ListingCounts(len(self.new), self._named - len(self.new), gone, len(self._unlisted))
 
     def check_loss(self, place: object) -> None:
-        """Raise MostClipsLost where a listing that is empty, or of a large place, lost most clips."""
+        """Raise MostClipsLost for a listing that is empty, or of a large place, and lost most clips."""
         gone = self.counts.gone
         if self._known > (SMALL_PLACE if self._named else FEW_CLIPS) and gone > self._known / 2:
             raise MostClipsLost(
@@ -100,7 +102,7 @@ class ListingComparison:
 
 
 def _is_in(uri: str, places: set[str]) -> bool:
-    """Whether a uri is one of the places, or below one."""
+    """Return whether a uri is one of the places, or below one."""
     if not places:
         return False
     parts = uri.split("/")

@@ -1,4 +1,4 @@
-"""One run of a partition at a time. Rows stay right without it (unique keys); it saves doing work twice."""
+"""One run of a partition at a time. Unique keys keep rows right without it; it avoids doing work twice."""
 
 import hashlib
 import os
@@ -43,7 +43,7 @@ class PartitionBusy(RuntimeError):
 
 
 class PartitionLock:
-    """A partition that this process holds, for as long as one connection lives."""
+    """A partition held by this process for the life of one connection."""
 
     def __init__(self, connection: Connection, key: str) -> None:
         self._connection, self._key = connection, key
@@ -51,7 +51,10 @@ class PartitionLock:
         _take(connection, key)
 
     def check(self) -> None:
-        """Take the partition again where its connection was cut; raises PartitionBusy when it is too late."""
+        """Lock the partition again if its connection was cut.
+
+        Raises PartitionBusy if another process has it.
+        """
         with self._asking:
             if not self._is_held():
                 _take(self._connection, self._key)
@@ -66,9 +69,9 @@ class PartitionLock:
 
 @contextmanager
 def partition_lock(url: str, key: str) -> Iterator[PartitionLock]:
-    """Hold the partition `key` for the block; raises PartitionBusy at once when another process has it.
+    """Hold the partition `key` for the block. Raises PartitionBusy at once if another process has it.
 
-    The lock lives in a connection of its own, outside any pool and without a statement timeout, and goes
+    The lock belongs to a connection of its own, outside any pool and without a statement timeout, and ends
     with it: a killed process holds nothing.
     """
     engine = create_engine(
@@ -95,7 +98,7 @@ def _number(key: str) -> int:
 
 
 def _give_back(connection: Connection, key: str) -> None:
-    """At once: the server notices a closed connection a moment later, when the next run may have begun."""
+    """Unlock at once: the server notices a closed connection later, when the next run may have begun."""
     with suppress(DBAPIError):  # a connection that is gone holds nothing
         connection.scalar(text("SELECT pg_advisory_unlock(:number)"), {"number": _number(key)})
 
@@ -111,7 +114,7 @@ def _take(connection: Connection, key: str) -> None:
 
 
 def _describe_holder(holder: Any) -> str:
-    """Name the process, its run and since when, as far as the server shows them of another role."""
+    """Return the process, its run and its start, if the server shows them to this role."""
     if holder is None:
         return "a process that has just ended"
     run = f", run {holder.run_id}" if holder.run_id else ""

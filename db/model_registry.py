@@ -1,4 +1,6 @@
-"""The models whose fingerprints rows name: codecs with the words of their codebooks, and language models."""
+"""The models whose fingerprints are in rows: codecs with the words of their codebooks, and language
+models.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,10 @@ from db.models import CodebookWord, Codec, Llm
 def ensure_codec(
     session: Session, fingerprint: str, name: str, config: Mapping[str, Any], words: Sequence[Sequence[str]]
 ) -> int:
-    """The id of the codec with this fingerprint, registered with its words when it is new.
+    """Return the id of the codec with this fingerprint; register it with its words if it is new.
 
     `config` has the codec's config.json fields, of which sample_rate, codebook_sizes, encoder_rates and
-    vq_strides are read; `words[layer][code]` is a code's word, an empty layer has none to tell.
+    vq_strides are read; `words[layer][code]` is a code's word, a layer without words is empty.
     """
     hop_length = math.prod(config["encoder_rates"])
     new_id = session.scalar(
@@ -41,12 +43,12 @@ def ensure_codec(
 
 
 def registered_codec(session: Session, fingerprint: str) -> int | None:
-    """Return the id of the codec with this fingerprint, None where it is new."""
+    """Return the id of the codec with this fingerprint, or None if it is new."""
     return session.scalar(select(Codec.id).where(Codec.fingerprint == fingerprint))
 
 
 def _insert_words(session: Session, codec_id: int, layer: int, words: Sequence[str]) -> None:
-    """One statement for a whole layer: 32,000 rows as one array are far cheaper than as rows."""
+    """Insert a whole layer in one statement: 32,000 rows as one array are far cheaper than as rows."""
     spelled = (
         func.unnest(cast(list(words), ARRAY(Text)))
         .table_valued(column("word", Text), with_ordinality="position", name="spelled")
@@ -58,13 +60,16 @@ def _insert_words(session: Session, codec_id: int, layer: int, words: Sequence[s
 
 
 def ensure_llm(session: Session, fingerprint: str, name: str) -> int:
-    """The id of the language model with this fingerprint, registered when it is new."""
+    """Return the id of the language model with this fingerprint; register it if it is new."""
     session.execute(insert(Llm).values(fingerprint=fingerprint, name=name).on_conflict_do_nothing())
     return session.scalars(select(Llm.id).where(Llm.fingerprint == fingerprint)).one()
 
 
 def find_codec(session: Session, beginning: str) -> int:
-    """The id of the one codec whose fingerprint begins so; ValueError where there is none, or several."""
+    """Return the id of the one codec whose fingerprint begins with `beginning`.
+
+    Raises ValueError otherwise.
+    """
     begins = func.starts_with(Codec.fingerprint, beginning)
     found = session.scalars(select(Codec.id).where(begins)).all()
     if len(found) != 1:

@@ -1,8 +1,8 @@
 """All tables, in the order in which a clip meets them.
 
-Core types and core index classes only: the embedded server has no contrib extension. Rows that explain
-others (contents, codecs, token sequences, libraries) are never changed once written; the grants of the
-migrations hold the writer to that.
+Core types and core index classes only: the embedded server has no contrib extension. Rows that explain others
+(contents, codecs, token sequences, libraries) are never changed once written; the grants of the migrations
+enforce that for the writer.
 """
 
 from datetime import date, datetime
@@ -33,7 +33,7 @@ from db.base import Base, SmallIntegers
 
 SHA256_BYTES = 32
 NOT_FINITE = "^(....)*..[7f][c-f]"
-"""Hex of half-precision numbers, the low byte first, one of which has the exponent of infinity and NaN."""
+"""Matches the hex of half-precision numbers, low byte first, with the exponent of infinity and NaN."""
 
 
 def _sha256_check(column: str) -> CheckConstraint:
@@ -45,9 +45,9 @@ def _written_at() -> Mapped[datetime]:
 
 
 class Content(Base):
-    """The bytes of an audio object, once, however many uris have them; written after a full decode.
+    """The bytes of an audio object, stored once for all uris; written after a full decode.
 
-    `checks` is 0 for one that was read before decoding was held to what a file promises (see db.recheck).
+    `checks` is 0 for a content read before decoding was checked against the file's promises (see db.recheck).
     """
 
     __tablename__ = "contents"
@@ -70,7 +70,7 @@ class Content(Base):
 
 
 class Clip(Base):
-    """One version of one audio object. The version without `missing_since` is the current one of its uri."""
+    """One version of one audio object. The current version of a uri has no `missing_since`."""
 
     __tablename__ = "clips"
     __table_args__ = (
@@ -94,9 +94,9 @@ class Clip(Base):
 class Run(Base):
     """One execution of a flow over one partition; every written row names the run that wrote it.
 
-    `asked` has the parameters as they were asked, where some were fixed when the run began. `flow_run_id` is
-    Prefect's id of the flow run that worked on it last; those of its earlier attempts are kept too.
-    `figures` are for whoever watches: `name/stage/detail` -> number, of what this run's own processes did.
+    `asked` has the parameters of the request, if some were fixed when the run began. `flow_run_id` is
+    Prefect's id of its last flow run; those of its earlier attempts are kept too. `figures` are for
+    monitoring: `name/stage/detail` -> number, of this run's own processes.
     """
 
     __tablename__ = "runs"
@@ -129,7 +129,7 @@ class Run(Base):
 
 
 class Codec(Base):
-    """A codec by its fingerprint. `code_samples` are the samples one code of each layer spans."""
+    """A codec by its fingerprint. `code_samples` is the number of samples per code of each layer."""
 
     __tablename__ = "codecs"
     __table_args__ = (
@@ -148,7 +148,7 @@ class Codec(Base):
 
 
 class CodebookWord(Base):
-    """The word a code of a layer stands for."""
+    """The word of a code of a layer."""
 
     __tablename__ = "codebook_words"
 
@@ -197,9 +197,9 @@ class TokenSequence(Base):
 
 
 class PooledLatent(Base):
-    """Mean and deviation over time of a codec's latents, beside the codes: little-endian half precision.
+    """Mean and deviation over time of a codec's latents, in little-endian half precision.
 
-    Tokens from before there were latents have none until their clip is tokenized again.
+    Tokens written before there were latents have none until their clip is tokenized again.
     """
 
     __tablename__ = "pooled_latents"
@@ -309,9 +309,9 @@ class DemonstrationSet(Base):
 
 
 class DemonstrationRow(Base):
-    """One clip of a library version, at its place in the prompt, and what answers it.
+    """One clip of a library version, with its position in the prompt and its answer.
 
-    `label` is what the clip is, or the text that it says. A noisy clip has its clean one as target instead.
+    `label` is the label of the clip, or its spoken text. A noisy clip has its clean one as target instead.
     """
 
     __tablename__ = "demonstrations"
@@ -333,7 +333,7 @@ class DemonstrationRow(Base):
 
 
 class LibraryUse(Base):
-    """Since when a version of a library is in use, which a bare name means; the newest row counts."""
+    """The start of the use of a library version, which a bare name means; the newest row counts."""
 
     __tablename__ = "library_uses"
 
@@ -386,7 +386,7 @@ class PredictionRow(Base):
 class GeneratedAudio(Base):
     """Audio for a text or a noisy clip. Its work key is unique among audio that is not retracted.
 
-    The object at `uri` holds what the codes decode to, and `sha256` is the digest of its bytes.
+    The object at `uri` has the decoded codes, and `sha256` is the digest of its bytes.
     """
 
     __tablename__ = "generated_audio"
@@ -438,7 +438,7 @@ class GeneratedAudio(Base):
 
 
 class Promotion(Base):
-    """Whose answers are the current ones of a task and library, whatever was computed later."""
+    """The models whose answers are the current ones of a task and library, even if others are newer."""
 
     __tablename__ = "promotions"
 
@@ -479,7 +479,7 @@ class QuarantineRow(Base):
 
 
 class ExportRow(Base):
-    """An export, found again by the key of what was selected; while files are written it is not complete."""
+    """An export by the key of its selection; it is incomplete while its files are written."""
 
     __tablename__ = "exports"
     __table_args__ = (

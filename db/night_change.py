@@ -1,4 +1,4 @@
-"""What became of the labels between two nights: clip by clip where both have it, in shares where not."""
+"""The change of labels between two nights: by clip if both have it, in shares otherwise."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from db.models import DemonstrationSet, Run
 
 EXAMPLES_PER_PAIR = 3
-"""Clips that are named of each pair of labels."""
 
 _SIDE = """
 SELECT c.uri, c.content_sha256, p.label, p.margin
@@ -27,8 +26,9 @@ WHERE (c.uri = :{side}_place OR starts_with(c.uri, :{side}_place || '/'))
   AND (CAST(:{side}_from AS timestamptz) IS NULL OR c.last_modified >= :{side}_from)
   AND (CAST(:{side}_to AS timestamptz) IS NULL OR c.last_modified < :{side}_to)
 """
-"""The clips of a night as they were at its end, each with the answer that it then had by the night's library:
-one of the night itself, else the latest before."""
+"""The clips of a night as they were at its end, each with its answer at that time by the night's library: one
+of the night itself, else the latest before.
+"""
 
 _CHANGE = f"""
 WITH earlier AS MATERIALIZED ({_SIDE.format(side="then")}),
@@ -51,7 +51,9 @@ FROM matched GROUP BY before, now ORDER BY count(*) DESC, before, now
 
 @dataclass(frozen=True)
 class MovedLabel:
-    """How many clips of both nights have another label than before, and a few of them, the surest first."""
+    """The number of clips of both nights with another label than before, and the surest of them as
+    examples.
+    """
 
     before: str
     now: str
@@ -61,9 +63,9 @@ class MovedLabel:
 
 @dataclass(frozen=True)
 class NightChange:
-    """Clips that both nights have, by uri or by content; labels of the others, and the library of each night.
+    """Clips of both nights, by uri or by content; labels of the others, and the library of each night.
 
-    `only_before` and `only_now` count the labels of clips that one night alone has.
+    `only_before` and `only_now` count the labels of clips that only one night has.
     """
 
     shared: int
@@ -75,7 +77,7 @@ class NightChange:
 
 
 def compare_nights(session: Session, before: UUID, now: UUID) -> NightChange | None:
-    """Return what changed from one completed night to a later one; None where a library is not known."""
+    """Return the change from one completed night to a later one, or None if a library is unknown."""
     earlier, later = session.get_one(Run, before), session.get_one(Run, now)
     libraries = _library(session, earlier), _library(session, later)
     if None in libraries:
@@ -113,7 +115,7 @@ def _side(run: Run, library: int | None, side: str) -> dict[str, Any]:
 
 
 def _place(run: Run) -> tuple[str, datetime | None]:
-    """Where the clips of a run lie and, where they are those of a day, when that begins."""
+    """Return the place of a run's clips and, for the clips of a day, the beginning of that day."""
     name = run.partition_key.removeprefix(f"{run.kind} ")
     if run.day is None or "{day}" in run.parameters["prefix"]:
         return name, None

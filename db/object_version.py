@@ -1,17 +1,17 @@
-"""What a storage says of an object: apart from the tables, for readers of storage that need no database."""
+"""A storage object's listing entry, apart from the tables, for users without a database."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 UNLISTED = "unlisted:"
-"""Begins the version token of a file or folder that is there, and could not be looked at."""
+"""Begins the version token of a file or folder that exists but could not be examined."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
     """One object of a listing. `size` in bytes.
 
-    `former_token` is what earlier versions of wordwave called the same version of the object.
+    `former_token` is the token of the same version in earlier versions of wordwave.
     """
 
     uri: str
@@ -26,5 +26,5 @@ class ObjectVersion:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """All that the version may be stored under."""
+        """All tokens that the version may be stored under."""
         return (self.version_token, self.former_token) if self.former_token else (self.version_token,)

@@ -1,4 +1,4 @@
-"""Labels: written once per work key, found again by selection or by run, retracted but never deleted."""
+"""Labels: written once per work key, found by selection or by run, retracted but never deleted."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, text, update
 from sqlalchemy.orm import Session
 
 from db.bulk_insert import insert_new
@@ -15,16 +15,27 @@ from db.clips import Selection, in_selection
 from db.models import Clip, PredictionRow
 
 KEYS_AT_A_TIME = 10_000
-"""Of one statement, which takes many times their memory."""
+"""Work keys per statement, which takes many times their memory."""
+ROWS_AT_A_TIME = 5_000
+
+CURRENT_LABELS = text(
+    """
+    SELECT uri, encode(content_sha256, 'hex') AS content_sha256, task, label, probability, margin, status,
+      chance, majority_label, nearest_label, nearest_latent_label, probabilities, is_demonstration, library,
+      version, labeler, llm, codec, run::text AS run, created_at
+    FROM analytics.labels
+    WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
+    ORDER BY uri
+    """
+)
 
 
 @dataclass(frozen=True)
 class NewPrediction:
-    """An answer to store. `probabilities` has the label; `baselines` has what the free baselines say.
+    """An answer to store. `probabilities` includes the label; `baselines` has the free baselines' guesses.
 
-    Keys of `baselines` that the analysts' view shows: chance (a number), majority, nearest and, where it is
-    known, nearest_latent (labels).
-    `llm_id` is None for a labeler that asks no language model.
+    Keys of `baselines` in the analysts' view: chance (a number), majority, nearest and, if known,
+    nearest_latent (labels). `llm_id` is None for a labeler without a language model.
     """
 
     work_key: bytes
@@ -46,7 +57,7 @@ class NewPrediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored answer, for one current clip that has the answered content."""
+    """A stored answer for one current clip with the answered content."""
 
     uri: str
     content_sha256: bytes
@@ -72,20 +83,22 @@ class Answer:
 
 
 def _parts(work_keys: Collection[bytes]) -> Iterator[list[bytes]]:
-    """For a statement each; in order, so that two writers of the same answers come to them alike."""
+    """Yield parts for a statement each, sorted, so that two writers of the same answers use the same
+    order.
+    """
     ordered = sorted(work_keys)
     for start in range(0, len(ordered), KEYS_AT_A_TIME):
         yield ordered[start : start + KEYS_AT_A_TIME]
 
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
-    """Answers of these work keys that are not retracted."""
+    """Return the condition for answers of these work keys that are not retracted."""
     keys = cast(sorted(work_keys), ARRAY(LargeBinary))
     return (PredictionRow.work_key == any_(keys)) & PredictionRow.retracted_by_run.is_(None)
 
 
 def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
-    """Those of the work keys that are answered and not retracted."""
+    """Return those of the work keys that have an answer that is not retracted."""
     found: set[bytes] = set()
     for some in _parts(work_keys):
         found.update(session.scalars(select(PredictionRow.work_key).where(_standing(some))))
@@ -93,7 +106,7 @@ def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[by
 
 
 def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, float]:
-    """The margins of those of the work keys that are answered and not retracted."""
+    """Return the margins of the answers of these work keys that are not retracted."""
     found: dict[bytes, float] = {}
     for some in _parts(work_keys):
         rows = session.execute(select(PredictionRow.work_key, PredictionRow.margin).where(_standing(some)))
@@ -102,7 +115,7 @@ def get_margins(session: Session, work_keys: Collection[bytes]) -> dict[bytes, f
 
 
 def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPrediction]) -> int:
-    """Writes the answers whose work key has none, and returns how many those were."""
+    """Write the answers whose work key is free, and return their number."""
     ordered = sorted(predictions, key=lambda prediction: prediction.work_key)
     return insert_new(
         session, PredictionRow, [vars(prediction) | {"run_id": run_id} for prediction in ordered]
@@ -110,37 +123,40 @@ def save_predictions(session: Session, run_id: UUID, predictions: Sequence[NewPr
 
 
 def get_answers(session: Session, selection: Selection, work_keys: Collection[bytes]) -> list[Answer]:
-    """The answers of these work keys for the selected current clips, in uri order."""
-    return _answers(session, in_selection(selection), _standing(work_keys))
+    """Return the answers of these work keys for the selected current clips, in uri order.
 
-
-def get_run_answers(session: Session, run_id: UUID) -> list[Answer]:
-    """The standing answers that a run wrote, for every current clip of their contents, in uri order."""
-    written = (PredictionRow.run_id == run_id) & PredictionRow.retracted_by_run.is_(None)
-    return _answers(session, Clip.missing_since.is_(None), written)
-
-
-def _answers(session: Session, clips: ColumnElement[bool], answers: ColumnElement[bool]) -> list[Answer]:
-    """Joined here: right after a large write the server's statistics mislead it to compare every pair."""
+    Joined here: after a large write, outdated statistics make the server compare all pairs.
+    """
     stored = PredictionRow
     columns = [getattr(stored, field.name) for field in fields(Answer) if field.name != "uri"]
     by_content = defaultdict(list)
-    for row in session.execute(select(*columns).where(answers).order_by(stored.id)).mappings():
+    for row in session.execute(select(*columns).where(_standing(work_keys)).order_by(stored.id)).mappings():
         by_content[row["content_sha256"]].append(row)
     contents = cast(sorted(by_content), ARRAY(LargeBinary))
     found = session.execute(
         select(Clip.uri, Clip.content_sha256)
-        .where(clips, Clip.content_sha256 == any_(contents))
+        .where(in_selection(selection), Clip.content_sha256 == any_(contents))
         .order_by(Clip.uri)
     )
     return [Answer(uri=uri, **row) for uri, sha256 in found if sha256 for row in by_content[sha256]]
 
 
 def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: float) -> None:
-    """Judges standing answers by another bound; answers that have it already are left alone."""
+    """Set the bound of the margin of answers that are not retracted; equal bounds are not written."""
     for some in _parts(work_keys):
         session.execute(
             update(PredictionRow)
             .where(_standing(some), PredictionRow.min_margin != min_margin)
             .values(min_margin=min_margin)
         )
+
+
+def current_labels(session: Session, place: str, library: str) -> Iterator[dict[str, Any]]:
+    """Yield the current label of each current clip of a place by a library, in uri order, as view rows."""
+    rows = session.execute(
+        CURRENT_LABELS,
+        {"place": place, "folder": place.rstrip("/") + "/", "library": library},
+        execution_options={"yield_per": ROWS_AT_A_TIME},
+    )
+    for row in rows.mappings():
+        yield dict(row)

@@ -1,4 +1,4 @@
-"""Files and folders that only their owner reads."""
+"""Files and folders that only their owner can read."""
 
 import os
 import stat
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder for its owner alone, and close one of this user's that others may enter.
+    """Make a folder for its owner alone, or close one of this user's that others may enter.
 
-    A folder that several users share by design (with the sticky bit) is left alone. Root leaves others the
-    right to pass through: Postgres runs as another account for root, and its files may be below.
+    A folder shared by design (with the sticky bit) does not change. Root lets others pass through: Postgres
+    runs as another account for root, and its files may be below.
     """
     with suppress(FileExistsError):
         path.mkdir(mode=0o700, parents=True)
@@ -22,7 +22,7 @@ def private_folder(path: Path) -> Path:
 
 
 def keep_private(path: Path, text: str) -> str:
-    """Write a file once, readable by its owner alone, and return what it holds from then on."""
+    """Write a file once, readable by its owner alone, and return its text, which may be an earlier one."""
     if not path.exists():
         descriptor, fresh = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(descriptor, "w") as file:

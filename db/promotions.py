@@ -1,4 +1,6 @@
-"""Whose answers are the current ones: a library version, codec and LLM are promoted, and stay so."""
+"""Promotions: the library version, codec and LLM whose answers are the current ones until the next
+promotion.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +15,7 @@ from db.models import Clip, Codec, DemonstrationSet, Llm, PredictionRow, Promoti
 
 @dataclass(frozen=True)
 class ModelSet:
-    """What answers come from; `llm_id` is None for a labeler that asks no language model."""
+    """The source of answers; `llm_id` is None for a labeler without a language model."""
 
     demonstration_set_id: int
     codec_id: int
@@ -22,7 +24,7 @@ class ModelSet:
 
 @dataclass(frozen=True)
 class AnswerPair:
-    """What two generations say of one clip."""
+    """The answers of two model sets for one clip."""
 
     uri: str
     old_label: str
@@ -32,7 +34,7 @@ class AnswerPair:
 
 
 def promote(session: Session, task: str, model_set: ModelSet) -> None:
-    """Makes the answers of this generation the current ones of the task and library."""
+    """Make the answers of this model set the current ones of the task and library."""
     whose, library = asdict(model_set), DemonstrationSet.name
     named = select(library).where(DemonstrationSet.id == model_set.demonstration_set_id)
     session.execute(
@@ -46,7 +48,7 @@ def promote(session: Session, task: str, model_set: ModelSet) -> None:
 
 
 def promoted_model_set(session: Session, task: str, library: str) -> ModelSet | None:
-    """The generation that was promoted for a library, if any."""
+    """Return the model set promoted for a library, if any."""
     stored = Promotion
     row = session.execute(
         select(stored.demonstration_set_id, stored.codec_id, stored.llm_id).where(
@@ -57,7 +59,7 @@ def promoted_model_set(session: Session, task: str, library: str) -> ModelSet | 
 
 
 def promoted_version(session: Session, task: str, library: str) -> int | None:
-    """Return the version whose answers were promoted for a library, if any."""
+    """Return the library version whose answers are promoted, if any."""
     return session.scalar(
         select(DemonstrationSet.version)
         .join(Promotion, Promotion.demonstration_set_id == DemonstrationSet.id)
@@ -66,7 +68,7 @@ def promoted_version(session: Session, task: str, library: str) -> int | None:
 
 
 def latest_model_set(session: Session, task: str, library: str, besides: ModelSet) -> ModelSet | None:
-    """The generation of the newest standing answer of a library, leaving one out."""
+    """Return the model set of the newest answer of a library that is not retracted, except `besides`."""
     stored = PredictionRow
     row = session.execute(
         select(stored.demonstration_set_id, stored.codec_id, stored.llm_id)
@@ -79,7 +81,7 @@ def latest_model_set(session: Session, task: str, library: str, besides: ModelSe
 
 
 def has_standing_answers(session: Session, task: str, model_set: ModelSet) -> bool:
-    """Whether a generation has an answer that is not retracted."""
+    """Return whether a model set has an answer that is not retracted."""
     asked = select(PredictionRow.id).where(_standing(task), _of(model_set)).limit(1)
     return session.scalar(asked) is not None
 
@@ -87,7 +89,7 @@ def has_standing_answers(session: Session, task: str, model_set: ModelSet) -> bo
 def answer_pairs(
     session: Session, task: str, selection: Selection, old: ModelSet, new: ModelSet
 ) -> list[AnswerPair]:
-    """The selected current clips that both generations answered, with their latest answers, in uri order."""
+    """Return the latest answers of both model sets for the selected current clips with both, in uri order."""
     before, after = (_latest(task, model_set).subquery() for model_set in (old, new))
     rows = session.execute(
         select(Clip.uri, before.c.label, after.c.label, before.c.margin, after.c.margin)
@@ -100,7 +102,7 @@ def answer_pairs(
 
 
 def describe_model_set(session: Session, model_set: ModelSet) -> str:
-    """Such as sounds@2, codec mini-codec 1f0c2a9b, no LLM."""
+    """Return a text such as sounds@2, codec mini-codec 1f0c2a9b, no LLM."""
     library = session.get_one(DemonstrationSet, model_set.demonstration_set_id)
     codec = session.get_one(Codec, model_set.codec_id)
     llm = None if model_set.llm_id is None else session.get_one(Llm, model_set.llm_id)
@@ -109,7 +111,7 @@ def describe_model_set(session: Session, model_set: ModelSet) -> str:
 
 
 def promoted_codecs(session: Session) -> Sequence[int]:
-    """Codecs whose answers are the current ones of some library."""
+    """Return the codecs whose answers are the current ones of some library."""
     return session.scalars(select(Promotion.codec_id).distinct()).all()
 
 

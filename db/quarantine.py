@@ -49,7 +49,10 @@ class QuarantinedClip:
 
 
 def quarantine_clips(session: Session, stage: str, run_id: UUID, rejected: Sequence[Rejection]) -> None:
-    """Opens a row for each clip, or counts another attempt on its open row. The last of a clip's counts."""
+    """Open a row for each clip, or count another attempt on its open row.
+
+    The last rejection of a clip counts.
+    """
     latest = {clip.clip_id: clip for clip in rejected}
     if not latest:
         return
@@ -73,7 +76,7 @@ def quarantine_contents(
 ) -> Counter[str]:
     """Open a row for every current clip of these contents, each with its reason code and message.
 
-    Return how many clips each reason has.
+    Returns the number of clips by reason.
     """
     if not reasons:
         return Counter()
@@ -96,7 +99,7 @@ def _row(clip: Rejection, stage: str, run_id: UUID) -> dict[str, object]:
 
 
 def open_quarantine(session: Session, selection: Selection, *stages: str) -> list[QuarantinedClip]:
-    """The open rows of the selected current clips at these stages, or at any, in uri order."""
+    """Return the open rows of the selected current clips at these stages (default: all), in uri order."""
     stored = QuarantineRow
     wanted = stored.stage.in_(stages) if stages else true()
     rows = session.execute(
@@ -119,6 +122,6 @@ def open_quarantine(session: Session, selection: Selection, *stages: str) -> lis
 
 
 def resolve(session: Session, stage: str, clip_ids: Collection[int]) -> int:
-    """Closes the open rows of these clips at a stage, which lets the stage try again; returns how many."""
+    """Close the open rows of these clips at a stage, which lets it try again; return their number."""
     closed = session.scalars(RESOLVE, {"resolved_stage": stage, "clip_ids": sorted(clip_ids)})
     return len(closed.all())

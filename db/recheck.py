@@ -1,4 +1,4 @@
-"""Contents that were read before today's checks: which of them are suspect, and how each one is settled."""
+"""Contents that were read before today's checks: which are suspect, and how to settle them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -42,18 +42,18 @@ from db.models import (
 from db.run_outputs import LIBRARY
 
 FORMATS_WITH_CHECKED_LENGTH = ("WAV", "WAVEX", "RF64", "AIFF")
-"""Formats that were always held to the length they promise."""
+"""Formats whose promised length was always checked."""
 MAX_PEAK = 10 ** (30 / 20)
 """30 dB over full scale."""
 MAX_LEVEL_SPREAD = 1
-"""Tenths of dB by which the level of a clip that is nothing but an offset varies."""
+"""Range in tenths of dB of the levels of a clip that is only a constant offset."""
 BAD_LATENT = "latents that are not finite"
-"""The one kind that reading alone does not show."""
+"""The one kind that reading alone does not reveal."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A current clip whose content was never checked, with what was stored of it; `kind` says why."""
+    """A current clip whose content was never checked, with its stored facts; `kind` says why."""
 
     clip: ClipToTokenize
     content_sha256: bytes
@@ -63,7 +63,7 @@ class Suspect:
 
 
 class AudioFacts(Protocol):
-    """What decoding says of a content."""
+    """The facts of a content that decoding finds."""
 
     @property
     def sample_rate(self) -> int: ...
@@ -79,7 +79,7 @@ class AudioFacts(Protocol):
 
 @dataclass(frozen=True)
 class SuspectCount:
-    """How many contents are suspect for one reason, and the bytes of their objects."""
+    """The number of contents suspect for one reason, and the total size of their objects."""
 
     kind: str
     contents: int
@@ -88,7 +88,7 @@ class SuspectCount:
 
 @dataclass(frozen=True)
 class PastAnswer:
-    """What a retracted answer of a current clip had been asked: NAME@VERSION and the run's parameters."""
+    """The request of a retracted answer of a current clip: NAME@VERSION and the run's parameters."""
 
     uri: str
     library: str
@@ -103,7 +103,7 @@ def suspect_contents(session: Session, selection: Selection, codec_id: int) -> l
 
 
 def count_suspects(session: Session, selection: Selection, codec_id: int) -> list[SuspectCount]:
-    """Return the number and size of the suspect contents by kind, the commonest first."""
+    """Return the number and size of the suspect contents by kind, the most frequent first."""
     found = _suspects(selection, codec_id).subquery()
     number, size = func.count(), cast(func.sum(found.c.size), BigInteger)
     rows = session.execute(
@@ -129,7 +129,7 @@ def _suspects(selection: Selection, codec_id: int) -> Select[Any]:
 
 
 def _kind() -> ColumnElement[str | None]:
-    """Return why a content is suspect, null where nothing that was mended can have concerned it."""
+    """Return why a content is suspect, null if no fixed defect can have affected it."""
     return case(
         (_has_bad_latent(), BAD_LATENT),
         (Content.peak > MAX_PEAK, "level far over full scale"),
@@ -142,7 +142,7 @@ def _kind() -> ColumnElement[str | None]:
 
 
 def _has_bad_latent() -> ColumnElement[bool]:
-    """Whether a number of the latent is infinite or NaN."""
+    """Return whether a number of the latent is infinite or NaN."""
     return or_(_has_special_number(PooledLatent.mean), _has_special_number(PooledLatent.deviation))
 
 
@@ -151,7 +151,9 @@ def _has_special_number(halves: InstrumentedAttribute[bytes]) -> ColumnElement[b
 
 
 def _has_constant_level() -> ColumnElement[bool]:
-    """Leave out the last code, which may span zeros after the end."""
+    """Return whether the levels are constant, leaving out the last code, which may span zeros after the
+    end.
+    """
     levels = TokenSequence.levels
     ordinal = func.unnest(levels).table_valued(column("level"), with_ordinality="place").render_derived()
     spread = (
@@ -164,12 +166,12 @@ def _has_constant_level() -> ColumnElement[bool]:
 
 
 def confirm_contents(session: Session, contents: Collection[bytes]) -> None:
-    """Mark contents as checked: read again, they gave what is stored."""
+    """Mark contents as checked: reading them again gave the stored result."""
     session.execute(select(func.confirm_contents(_digests(contents))))
 
 
 def unlink_contents(session: Session, contents: Collection[bytes]) -> None:
-    """Take contents from all clips that have them, which are then read again or stay in quarantine."""
+    """Unlink contents from all their clips, which are then read again or stay in quarantine."""
     mine = Clip.content_sha256 == any_(_digests(contents))
     ids = select(Clip.id).where(mine).order_by(Clip.id).with_for_update().scalar_subquery()
     session.execute(update(Clip).where(Clip.id.in_(ids)).values(content_sha256=None))
@@ -181,7 +183,7 @@ def discard_tokens(session: Session, contents: Collection[bytes]) -> None:
 
 
 def restate_content(session: Session, sha256: bytes, facts: AudioFacts) -> None:
-    """Correct what a content is and delete its codes and latents, which the next tokenizing writes again."""
+    """Correct the facts of a content and delete its codes and latents, which are then computed again."""
     channels = cast(facts.channels, SmallInteger)
     num_samples = cast(facts.num_samples, BigInteger)
     peak = cast(facts.peak, Double)
@@ -191,7 +193,7 @@ def restate_content(session: Session, sha256: bytes, facts: AudioFacts) -> None:
 
 
 def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[bytes, list[str]]:
-    """Return the libraries, as NAME@VERSION, that show each of these contents, as a clip or as a target."""
+    """Return the libraries, as NAME@VERSION, with each of these contents as a clip or as a target."""
     shown = union(
         select(DemonstrationRow.demonstration_set_id, DemonstrationRow.content_sha256.label("sha256")),
         select(DemonstrationRow.demonstration_set_id, DemonstrationRow.target_content_sha256),
@@ -211,7 +213,7 @@ def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[byt
 def answers_retracted_by(
     session: Session, run_id: UUID, codec_id: int, llm_id: int | None
 ) -> list[PastAnswer]:
-    """Return what the label answers of these models that a run retracted had been asked of current clips."""
+    """Return the requests of the label answers of these models that a run retracted, for current clips."""
     answer = PredictionRow
     rows = session.execute(
         select(Clip.uri, LIBRARY, Run.parameters)

@@ -1,4 +1,4 @@
-"""What a run answered, labels and audio alike, is taken back or stands again; nothing is deleted."""
+"""Retraction and restoration of a run's answers, labels and audio alike; nothing is deleted."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -9,24 +9,24 @@ from sqlalchemy.orm import Session, aliased
 from db.models import DemonstrationRow, GeneratedAudio, PredictionRow, Run
 
 RECHECK = "recheck"
-"""The kind of the runs that retract what came of wrong audio."""
+"""The kind of the runs that retract answers from wrong audio."""
 
 Answers = type[PredictionRow] | type[GeneratedAudio]
 ANSWERS: tuple[Answers, ...] = (PredictionRow, GeneratedAudio)
 
 
 def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:
-    """Retracts the standing answers of a run in the name of another run; returns how many those were."""
+    """Retract a run's answers in the name of another run; return their number."""
     return sum(_retract(session, table, table.run_id == run_id, by_run) for table in ANSWERS)
 
 
 def retract_about(session: Session, contents: Collection[bytes], by_run: UUID) -> int:
-    """Retract the standing answers about these contents; return how many those were."""
+    """Retract the answers about these contents; return their number."""
     return sum(_retract(session, table, table.content_sha256.in_(contents), by_run) for table in ANSWERS)
 
 
 def retract_shown(session: Session, contents: Collection[bytes], by_run: UUID) -> int:
-    """Retract the standing answers of libraries that show one of these contents; return how many."""
+    """Retract the answers of libraries with one of these contents; return their number."""
     shown = DemonstrationRow
     libraries = select(shown.demonstration_set_id).where(
         or_(shown.content_sha256.in_(contents), shown.target_content_sha256.in_(contents))
@@ -37,15 +37,15 @@ def retract_shown(session: Session, contents: Collection[bytes], by_run: UUID) -
 
 
 def restore_run(session: Session, run_id: UUID) -> int:
-    """Lets the retracted answers of a run stand again; returns how many.
+    """Restore the retracted answers of a run; return their number.
 
-    Work that was answered again since then keeps its newer answer; what came of wrong audio stays retracted.
+    Work that was answered again since keeps its newer answer; answers from wrong audio stay retracted.
     """
     return sum(_restore(session, table, run_id) for table in ANSWERS)
 
 
 def has_answers(session: Session, run_id: UUID) -> bool:
-    """Whether a run ever wrote an answer, retracted or not."""
+    """Return whether a run ever wrote an answer, retracted or not."""
     return any(session.scalar(select(exists().where(table.run_id == run_id))) for table in ANSWERS)
 
 

@@ -1,4 +1,4 @@
-"""When a clip that the outside kept from a stage is tried again, though nobody asked for it."""
+"""The schedule of automatic retries of clips that failed for outside reasons."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ _MAX_DOUBLINGS = 5
 
 
 def is_due() -> ColumnElement[bool]:
-    """Condition on open quarantine rows: the clip may be tried again now."""
+    """Return the condition for open quarantine rows whose clip may be retried now."""
     return QuarantineRow.reason.in_(PASSING_REASONS) & (retry_at() <= func.now())
 
 

@@ -1,4 +1,4 @@
-"""Runs: begun once, taken up when their process died or their flow run is retried, finished with counts."""
+"""Runs: begun once, resumed after a crash or a retry of their flow run, and finished with counts."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -42,12 +42,12 @@ class RunNotFound(LookupError):
 
 
 class RunLost(RuntimeError):
-    """Another process took the run up, or closed it: this one may no longer write as the run."""
+    """Another process resumed or closed the run: this one may no longer write as the run."""
 
 
 @dataclass(frozen=True)
 class RunClaim:
-    """The right of one process to write as a run, which ends when another process takes the run up.
+    """The right of one process to write as a run, until another process resumes the run.
 
     A shard claims its own run and writes rows as its night, unless that failed or was cancelled.
     """
@@ -58,13 +58,13 @@ class RunClaim:
 
     @property
     def writes_as(self) -> UUID:
-        """The run that written rows name."""
+        """The run named by written rows."""
         return self.night or self.id
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run as its row says."""
+    """A run as stored."""
 
     id: UUID
     kind: str
@@ -89,13 +89,13 @@ def start_run(
     flow_run_id: str | None,
     code_version: str,
 ) -> RecordedRun:
-    """Begin a run, or take up the same one, with one attempt more.
+    """Begin a run, or resume the same one with one more attempt.
 
-    Taken up is what was never finished, and what the same flow run began: a flow run that is retried is one
-    run. The same run has equal kind, partition and code version (a run's rows have one origin) and was asked
-    equal parameters; where it fixed some of them when it began, these were `asked`, and what was fixed stays.
-    The caller holds the partition's lock, so a run still marked running is one whose process died; one that
-    asked for something else is closed as failed.
+    A run is resumed if it was never finished, or if the same flow run began it: a flow run that is retried is
+    one run. The same run has equal kind, partition and code version (a run's rows have one origin) and equal
+    requested parameters. If it fixed some parameters when it began, `asked` has those of the request, and the
+    fixed ones are kept. The caller holds the partition's lock, so a run still marked running is one whose
+    process died; one with another request is closed as failed.
     """
     wanted = Run(
         kind=kind,
@@ -150,7 +150,7 @@ def _take_up(session: Session, run: Run, flow_run_id: str | None) -> UUID:
 
 
 def is_repeat(session: Session, kind: str, partition_key: str, library: str, flow_run_id: str) -> bool:
-    """Return whether another flow run completed the same work, by any version of the library."""
+    """Return whether another flow run completed the same work, with any version of the library."""
     done = (
         Run.kind == kind,
         Run.partition_key == partition_key,
@@ -162,9 +162,9 @@ def is_repeat(session: Session, kind: str, partition_key: str, library: str, flo
 
 
 def hold_run(session: Session, claim: RunClaim) -> None:
-    """Keep other processes from taking the run up until this transaction ends.
+    """Prevent other processes from resuming the run until this transaction ends.
 
-    Raises RunLost when one has, when the run is closed, and when a shard's night failed or was cancelled.
+    Raises RunLost if one has, if the run is closed, and if a shard's night failed or was cancelled.
     """
     held = session.scalars(HOLD_RUNS, _values_of(claim) | {"night": claim.night})
     if set(held) != {claim.id, claim.writes_as}:
@@ -181,7 +181,7 @@ def _lost(session: Session, claim: RunClaim) -> RunLost:
 
 
 def shard_counts(session: Session, night: UUID) -> Counter[str]:
-    """What the shards of a night counted, together, in all their attempts."""
+    """Return the sum of the counts of a night's shards, over all their attempts."""
     counts = session.scalars(select(Run.counts).where(Run.parameters["night"].astext == str(night)))
     return sum(map(Counter, counts), Counter())
 
@@ -189,7 +189,7 @@ def shard_counts(session: Session, night: UUID) -> Counter[str]:
 def save_counts(
     session: Session, claim: RunClaim, counts: Mapping[str, int], figures: Mapping[str, float] | None = None
 ) -> None:
-    """Replace a run's counts and figures while it is under way; raises RunLost where another has it."""
+    """Replace the counts and figures of a run in progress. Raises RunLost if another process has it."""
     values = {"new_counts": dict(counts), "new_figures": dict(figures or {})}
     _require_changed(session, claim, session.scalar(SAVE_COUNTS, _values_of(claim) | values))
 
@@ -202,7 +202,7 @@ def finish_run(
     summary: Mapping[str, Any] | None = None,
     figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Close a run with counts, figures and summary; raises RunLost where another process has it."""
+    """Close a run with counts, figures and summary. Raises RunLost if another process has it."""
     closed = {"status": status, "counts": dict(counts), "summary": summary, "finished_at": func.now()}
     _update(session, claim, **closed, figures=dict(figures or {}))
 
@@ -223,7 +223,7 @@ def _require_changed(session: Session, claim: RunClaim, changed: UUID | None) ->
 
 
 def get_run(session: Session, run_id: UUID) -> RecordedRun:
-    """A run; raises RunNotFound when there is none of this id."""
+    """Return a run. Raises RunNotFound."""
     columns = [getattr(Run, field.name) for field in fields(RecordedRun)]
     row = session.execute(select(*columns).where(Run.id == run_id)).one_or_none()
     if row is None:
@@ -232,10 +232,7 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
 
 
 def find_runs(session: Session, ids: Collection[UUID]) -> list[RecordedRun]:
-    """Return the runs that have one of these ids, or that a flow run of Prefect with one of them worked on.
-
-    The newest comes first.
-    """
+    """Return the runs with one of these ids, their own or that of one of their flow runs, newest first."""
     columns = [getattr(Run, field.name) for field in fields(RecordedRun)]
     flow_runs = list(map(str, ids))
     is_meant = or_(Run.id.in_(ids), Run.flow_run_id.in_(flow_runs), Run.earlier_flow_runs.overlap(flow_runs))

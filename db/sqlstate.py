@@ -1,4 +1,4 @@
-"""What an error of Postgres means for a run: whether trying again can help, and what to do about it."""
+"""The meaning of Postgres errors for a run: whether to retry, and what to do."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MIGRATE = "run wordwave migrate"
 
 @dataclass(frozen=True)
 class ErrorMeaning:
-    """What happened, the remedy, and whether the error can pass by itself."""
+    """The finding, the remedy, and whether the error can pass by itself."""
 
     finding: str
     remedy: str
@@ -33,7 +33,7 @@ OLD_SCHEMA = ErrorMeaning("the database is not at this version's schema", MIGRAT
 DAMAGED = ErrorMeaning("the database cannot read or write its own files", "ask its administrator")
 
 UNAVAILABLE = (NO_ANSWER, RESTARTING, CROWDED)
-"""What ends when the server is there again, whatever it is asked."""
+"""Errors that end when the server is back, for any statement."""
 
 MEANINGS = {
     "08": NO_ANSWER,
@@ -82,7 +82,7 @@ MEANINGS = {
     "XX001": DAMAGED,
     "XX002": DAMAGED,
 }
-"""By SQLSTATE, or by its class or the beginning of it; the longest match holds."""
+"""By SQLSTATE, or by its class or beginning; the longest match counts."""
 
 CONNECTION_ERRORS = {
     "unsupported startup parameter": ErrorMeaning(
@@ -102,11 +102,11 @@ CONNECTION_ERRORS = {
     'database "': NO_DATABASE,
     "the database system is": RESTARTING,
 }
-"""The driver gives no SQLSTATE where a connection is refused: its text has to do. The first match holds."""
+"""A refused connection has no SQLSTATE, only text. The first match counts."""
 
 
 def meaning(error: DBAPIError) -> ErrorMeaning | None:
-    """Return what an error means, or None for one that only a change of the code would mend."""
+    """Return the meaning of an error, or None for one that needs a change of the code."""
     if code := getattr(error.orig, "pgcode", None):
         known = (MEANINGS.get(code[:length]) for length in range(len(code), 1, -1))
         return next(filter(None, known), None)
@@ -117,6 +117,6 @@ def meaning(error: DBAPIError) -> ErrorMeaning | None:
 
 
 def can_pass(error: BaseException) -> bool:
-    """Whether the error is of a database that may answer when it is asked again."""
+    """Return whether the error is of a database that may answer on another try."""
     found = meaning(error) if isinstance(error, DBAPIError) else None
     return found is not None and found.can_pass

@@ -17,15 +17,15 @@ Codes = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Codes of one clip, coarse to fine: semantic, acoustic1, acoustic2 (not token ids)."""
 
 Latent = tuple[Sequence[float], Sequence[float]]
-"""Mean and deviation over time of a codec's latents, of equal length; kept in half precision."""
+"""Mean and deviation over time of a codec's latents, of equal length; stored in half precision."""
 
 
 @dataclass(frozen=True)
 class TokenizedContent:
-    """What tokenizing one clip found. `num_samples` are frames at the source rate, `peak` is linear.
+    """The result of tokenizing one clip. `num_samples` are frames at the source rate, `peak` is linear.
 
-    `levels` is the RMS of the span under each semantic code, in tenths of dB. `clip_id` is None for audio
-    that is no clip, such as a demonstration.
+    `levels` is the RMS under each semantic code, in tenths of dB. `clip_id` is None for audio that is not a
+    clip, such as a demonstration.
     """
 
     clip_id: int | None
@@ -45,7 +45,7 @@ class TokenizedContent:
 class TokensOfContent:
     """Stored codes and levels of one content; `duration` in seconds of the source.
 
-    `latent` is None for tokens that were stored before there were pooled latents.
+    `latent` is None for tokens stored before there were pooled latents.
     """
 
     content_sha256: bytes
@@ -56,10 +56,10 @@ class TokensOfContent:
 
 
 def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[TokenizedContent]) -> None:
-    """Writes contents, codes, latents, embeddings and clip links of a batch; what is stored stays as it is.
+    """Write contents, codes, latents, embeddings and clip links of a batch; rows that exist do not change.
 
-    Rows go in by rising sha256, so that concurrent batches with contents in common wait for each other
-    instead of deadlocking. The table refuses arrays whose lengths do not divide each other.
+    Rows are inserted in order of sha256, so that concurrent batches with common contents wait for each other
+    instead of deadlocking. The table rejects arrays whose lengths do not divide each other.
     """
     ordered = sorted(batch, key=lambda tokenized: tokenized.sha256)
     stored = _stored_contents(session, [tokenized.sha256 for tokenized in ordered])
@@ -71,7 +71,7 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
 
 
 def _stored_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:
-    """Those of the contents that another codec has tokenized."""
+    """Return those of the contents that another codec has tokenized."""
     among = Content.sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
     return set(session.scalars(select(Content.sha256).where(among)))
 
@@ -112,7 +112,7 @@ def _latent_row(tokenized: TokenizedContent, codec_id: int, run_id: UUID) -> dic
 
 
 def _packed(numbers: Sequence[float]) -> bytes:
-    """Half precision, little-endian; OverflowError for a number beyond it."""
+    """Pack numbers in half precision, little-endian. Raises OverflowError for larger ones."""
     return struct.pack(f"<{len(numbers)}e", *numbers)
 
 
@@ -121,25 +121,25 @@ def _unpacked(halves: bytes) -> tuple[float, ...]:
 
 
 def _plain(numbers: Sequence[int]) -> list[int]:
-    """Built-in ints: the driver does not know numpy's."""
+    """Return built-in ints: the driver does not know numpy's."""
     return [int(number) for number in numbers]
 
 
 def contents_with_tokens(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
-    """Those of the contents (by sha256) that have tokens of the codec."""
+    """Return those of the contents (by sha256) that have tokens of the codec."""
     return set(session.scalars(select(TokenSequence.content_sha256).where(_of(codec_id, contents))))
 
 
 def contents_with_latents(session: Session, codec_id: int, contents: Collection[bytes]) -> set[bytes]:
-    """Those of the contents that have tokens and a pooled latent of the codec."""
+    """Return those of the contents that have tokens and a pooled latent of the codec."""
     with_latent = select(TokenSequence.content_sha256).join(PooledLatent).where(_of(codec_id, contents))
     return set(session.scalars(with_latent))
 
 
 def prune_tokens(session: Session, codec_id: int) -> int:
-    """Deletes the codes and latents of a codec, for all contents; returns how many contents those were.
+    """Delete the codes and latents of a codec for all contents; return the number of contents.
 
-    Answers that came from them stay.
+    Answers computed from them stay.
     """
     session.execute(delete(PooledLatent).where(PooledLatent.codec_id == codec_id))
     deleted = session.execute(delete(TokenSequence).where(TokenSequence.codec_id == codec_id))
@@ -149,7 +149,7 @@ def prune_tokens(session: Session, codec_id: int) -> int:
 def get_token_sequences(
     session: Session, codec_id: int, contents: Collection[bytes]
 ) -> dict[bytes, TokensOfContent]:
-    """Stored tokens by content sha256; contents without tokens of the codec are left out."""
+    """Return stored tokens by content sha256, without contents that have no tokens of the codec."""
     stored, pooled = TokenSequence, PooledLatent
     layers = (stored.semantic, stored.acoustic1, stored.acoustic2)
     rows = session.execute(
@@ -176,6 +176,6 @@ def _of(codec_id: int, contents: Collection[bytes]) -> ColumnElement[bool]:
 
 
 def token_lengths(session: Session, codec_id: int, contents: Collection[bytes]) -> list[int]:
-    """How many semantic codes each of the contents with tokens has, the fewest first."""
+    """Return the number of semantic codes of each content with tokens, ascending."""
     lengths = func.cardinality(TokenSequence.semantic)
     return list(session.scalars(select(lengths).where(_of(codec_id, contents)).order_by(lengths)))

@@ -27,7 +27,7 @@ class Bounds:
 
 
 def add_watch(session: Session, place: str, bounds: Bounds) -> None:
-    """Let these bounds count for a place from now on."""
+    """Set the bounds of a place from now on."""
     session.execute(insert(Watch).values(place=place, **asdict(bounds)))
 
 

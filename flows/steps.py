@@ -7,7 +7,7 @@ from functools import partial
 from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
-from db.labels import current_labels
+from db.predictions import current_labels
 from flows.artifacts.pages import library_page, publish_page, publish_run
 from flows.artifacts.tables import answer_rows, count_rows, library_rows, quarantine_rows
 from flows.batches import batch_threads, in_tasks

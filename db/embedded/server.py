@@ -1,10 +1,10 @@
-"""A Postgres of our own for laptops, demos and tests, run from the binaries of a wheel.
+"""An embedded Postgres for laptops, demos and tests, run from the binaries of a wheel.
 
-`start` gives the one server of a home folder, whoever started it: processes that start it at once get the
-same one, and it outlives them all until `stop`. Two file locks carry that, and the kernel frees both when
-their holders are killed: `start.lock` is held while a process starts or stops the server, `alive.lock` is
-inherited by the server and each of its backends. It listens on a Unix socket only, in a private folder,
-with a password for each role.
+`start` returns the one server of a home folder: processes that start it at once get the same one, and it
+outlives them all until `stop`. This relies on two file locks, which the kernel frees when their holders are
+killed: `start.lock` is held while a process starts or stops the server, `alive.lock` is inherited by the
+server and each of its backends. The server listens on a Unix socket only, in a private folder, with a
+password for each role.
 """
 
 import fcntl
@@ -39,18 +39,18 @@ class EmbeddedServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server: where its socket is and what its roles are called."""
+    """A running server: its socket and the passwords of its roles."""
 
     home: Path
     socket_folder: Path
     passwords: Mapping[str, str] = field(repr=False)
 
     def url(self, role: Role = "writer", database: str = DATABASE) -> str:
-        """The address for a role: owner migrates, writer works, analyst reads the views."""
+        """Return the address for a role: owner migrates, writer works, analyst reads the views."""
         return self._url(role_name(role), database)
 
     def admin_url(self, database: str = ADMINISTRATOR) -> str:
-        """The administrator's address, which makes roles and databases."""
+        """Return the address of the administrator, who makes roles and databases."""
         return self._url(ADMINISTRATOR, database)
 
     def _url(self, user: str, database: str) -> str:
@@ -61,9 +61,9 @@ class EmbeddedServer:
 
 
 def start(home: Path) -> EmbeddedServer:
-    """The server of this home folder, made and started as needed, with its roles and its database.
+    """Return the server of this home folder, made and started as needed, with its roles and its database.
 
-    Raises EmbeddedServerError with the end of the server's log when it does not come up.
+    Raises EmbeddedServerError with the end of the server's log when it does not start.
     """
     home = private_folder(home.absolute())
     with _locked(home / "start.lock") as lock:
@@ -77,7 +77,7 @@ def start(home: Path) -> EmbeddedServer:
 
 
 def stop(home: Path) -> bool:
-    """Stops the server of this home folder; False when none was running."""
+    """Stop the server of this home folder; return False when none was running."""
     home = home.absolute()
     if not (home / "postgres").exists():
         return False
@@ -108,7 +108,9 @@ def _try_lock(lock: IO[str]) -> bool:
 
 
 def _passwords(host: Host) -> dict[str, str]:
-    """One password per role, made at the first start and kept in a file that only its owner reads."""
+    """Return one password per role, made at the first start and kept in a file that only its owner can
+    read.
+    """
     kept = host.folder / "passwords.json"
     if not kept.exists():
         users = [ADMINISTRATOR, *(role_name(role) for role in ROLES)]
@@ -126,9 +128,9 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _initialize(host: Host, password: str, lock: IO[str]) -> None:
-    """Makes the data folder aside and moves it into place, so that a killed start leaves no half of one.
+    """Make the data folder under another name and move it into place, so that it is never incomplete.
 
-    initdb inherits the start lock: should this process die, the next one waits until initdb is done too.
+    initdb inherits the start lock: if this process dies, the next one waits until initdb is done too.
     """
     fresh = host.folder / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -150,7 +152,7 @@ def _initialize(host: Host, password: str, lock: IO[str]) -> None:
 
 
 def _bring_up(host: Host, server: EmbeddedServer) -> None:
-    """Launches the server unless it answers, and waits until it does."""
+    """Launch the server unless it answers, and wait until it does."""
     deadline = time.monotonic() + START_SECONDS
     while not _answers(server):
         if time.monotonic() > deadline:
@@ -171,7 +173,7 @@ def _answers(server: EmbeddedServer) -> bool:
 
 
 def _launch(host: Host, socket_folder: Path) -> None:
-    """Starts the server unless a process of it is still there; it inherits the lock that says so."""
+    """Start the server unless one of its processes is alive; it inherits the lock that says so."""
     with host.alive_lock.open("w") as alive:
         if not _try_lock(alive):
             return
@@ -195,7 +197,7 @@ def _end_of_log(host: Host) -> str:
 
 
 def _bootstrap(host: Host, server: EmbeddedServer) -> None:
-    """Runs the bootstrap once per version of its SQL; a start killed before the mark runs it again."""
+    """Run the bootstrap once per version of its SQL; a start killed before the mark is written repeats it."""
     mark = host.folder / "bootstrapped"
     version = sha256(BOOTSTRAP_SQL.read_bytes()).hexdigest()
     if mark.exists() and mark.read_text() == version:

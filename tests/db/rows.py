@@ -11,9 +11,9 @@ from db.clips import add_clips, link_contents
 from db.generated import NewAudio
 from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.model_registry import ensure_codec, ensure_llm
-from db.models import Clip, Content, TokenSequence
+from db.models import Clip, Content, PredictionRow, TokenSequence
 from db.object_version import ObjectVersion
-from db.predictions import NewPrediction
+from db.predictions import Answer, NewPrediction, get_answers
 from db.runs import RecordedRun, RunClaim, start_run
 from db.tokens import TokenizedContent, _content_row, _sequence_row, save_tokens
 
@@ -137,6 +137,13 @@ def prediction(
         "seed": 7,
     }
     return NewPrediction(**(values | changes))  # type: ignore[arg-type]
+
+
+def run_answers(session: Session, run_id: UUID) -> list[Answer]:
+    """Return the answers of a run that are not retracted, in uri order."""
+    is_written = (PredictionRow.run_id == run_id) & PredictionRow.retracted_by_run.is_(None)
+    keys = session.scalars(select(PredictionRow.work_key).where(is_written)).all()
+    return get_answers(session, FOLDER, keys)
 
 
 def audio(asked: str, library: LibraryVersion, codec_id: int, llm_id: int, **changes: object) -> NewAudio:

@@ -12,7 +12,6 @@ from db.predictions import (
     existing_work_keys,
     get_answers,
     get_margins,
-    get_run_answers,
     save_predictions,
     set_min_margin,
 )
@@ -24,6 +23,7 @@ from tests.db.rows import (
     make_llm,
     make_run,
     prediction,
+    run_answers,
     sha256,
 )
 
@@ -57,7 +57,7 @@ def test_many_work_keys_are_asked_in_parts_and_none_is_left_out(
     assert existing_work_keys(session, asked) == keys
     assert get_margins(session, asked) == {answer.work_key: answer.margin for answer in answers}
     set_min_margin(session, asked, 0.75)
-    bounds = {answer.uri: answer.min_margin for answer in get_run_answers(session, run_id)}
+    bounds = {answer.uri: answer.min_margin for answer in run_answers(session, run_id)}
     assert bounds == {f"{FOLDER}/{name}": 0.75 for name in ("a.wav", "b.wav")}
 
 
@@ -71,7 +71,7 @@ def test_answers_come_in_uri_order_for_every_clip_of_a_content(
     save_predictions(session, run_id, batch)
     answers = get_answers(session, FOLDER, [answer.work_key for answer in batch])
     assert [answer.uri for answer in answers] == [f"{FOLDER}/{name}" for name in ("0.wav", "a.wav", "b.wav")]
-    assert answers == get_run_answers(session, run_id)
+    assert answers == run_answers(session, run_id)
     assert get_answers(session, {f"{FOLDER}/a.wav"}, [batch[1].work_key]) == []
     assert (answers[0].probability, answers[0].status) == (0.75, "labeled")
 
@@ -81,7 +81,7 @@ def test_an_answer_under_the_asked_margin_is_uncertain(
 ) -> None:
     run_id = make_run(session)
     save_predictions(session, run_id, [prediction("a.wav", library, codec_id, None, margin=0.09)])
-    assert [answer.status for answer in get_run_answers(session, run_id)] == ["uncertain"]
+    assert [answer.status for answer in run_answers(session, run_id)] == ["uncertain"]
 
 
 def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
@@ -93,7 +93,7 @@ def test_a_retracted_answer_stays_and_its_work_can_be_done_again(
     assert retract_run(session, wrong, undo) == 1
     assert retract_run(session, wrong, undo) == 0
     assert existing_work_keys(session, [answer.work_key]) == set()
-    assert get_run_answers(session, wrong) == []
+    assert run_answers(session, wrong) == []
     assert save_predictions(session, make_run(session, attempt=2), [answer]) == 1
     assert session.scalar(select(func.count()).select_from(PredictionRow)) == 2
 
@@ -109,7 +109,7 @@ def test_restored_answers_stand_again_unless_their_work_was_done_anew(
     save_predictions(session, anew, answers[:1])
     assert restore_run(session, run) == 1
     assert restore_run(session, run) == 0
-    stand = {answer.uri: answer.run_id for of in (run, anew) for answer in get_run_answers(session, of)}
+    stand = {answer.uri: answer.run_id for of in (run, anew) for answer in run_answers(session, of)}
     assert stand == {f"{FOLDER}/a.wav": anew, f"{FOLDER}/b.wav": run}
 
 

@@ -330,8 +330,7 @@ HEAVY = {"torch", "torchaudio", "transformers", "prefect", "boto3", "numpy"}
         ),
         ("import flows.forms", set()),
         (
-            "import db.clips, db.embedded.server, db.labels, db.libraries, db.predictions, "
-            "db.quarantine, db.runs",
+            "import db.clips, db.embedded.server, db.libraries, db.predictions, db.quarantine, db.runs",
             set(),
         ),
         ("import migrations.upgrade", set()),

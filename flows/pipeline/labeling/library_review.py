@@ -16,8 +16,8 @@ from db.libraries import (
     version_in_use,
 )
 from db.library_names import split_library_name
-from db.nights import latest_parameters
 from db.promotions import promoted_version
+from db.run_history import latest_parameters
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup

@@ -8,7 +8,7 @@ from statistics import median
 from uuid import UUID
 
 from db.engine import session_scope
-from db.nights import weekday_summaries
+from db.run_history import weekday_summaries
 from db.watches import Bounds, add_watch, current_bounds
 from flows.pipeline.configuration.credentials import refuse_credentials
 from flows.pipeline.nights.summary import NightSummary

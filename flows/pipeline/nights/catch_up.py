@@ -4,7 +4,7 @@ from datetime import date
 
 from db.engine import session_scope
 from db.library_names import split_library_name
-from db.nights import unfinished_days
+from db.run_history import unfinished_days
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runtime.resources import Runtime
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import PromptTooLong
 from db.engine import session_scope
-from db.nights import past_runs
+from db.run_history import past_runs
 from db.tokens import get_token_sequences, token_lengths
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.plan import NightPlan, Planner

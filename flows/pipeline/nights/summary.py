@@ -8,8 +8,8 @@ from uuid import UUID
 
 from db.engine import session_scope
 from db.night_change import NightChange, compare_nights
-from db.nights import CompletedRun, previous_run
 from db.predictions import Answer
+from db.run_history import CompletedRun, previous_run
 from flows.pipeline.labeling.label import NEIGHBOR_BASELINES
 from flows.pipeline.labeling.report import ClipAnswer
 from flows.pipeline.runtime.resources import Runtime

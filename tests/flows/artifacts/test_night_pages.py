@@ -12,7 +12,7 @@ from uuid import UUID
 from hypothesis import example, given
 
 from db.night_change import MovedLabel, NightChange
-from db.nights import CompletedRun
+from db.run_history import CompletedRun
 from db.runs import RunClaim
 from flows.artifacts.night_pages import night_page, plan_page, plan_rows
 from flows.pipeline.nights.bounds import Figure

@@ -9,9 +9,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from db.models import Run
-from db.nights import past_runs, previous_run, unfinished_days
 from db.predictions import save_predictions
 from db.retractions import restore_run, retract_run
+from db.run_history import past_runs, previous_run, unfinished_days
 from tests.db.rows import make_codec, make_library, make_llm, make_tokenized_clips, prediction
 
 BEGAN = datetime(2026, 11, 20, tzinfo=UTC)

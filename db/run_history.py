@@ -1,4 +1,4 @@
-"""Completed runs beside each other: the one before, and how long they took."""
+"""The history of completed runs: the previous one, and how long they took."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from db.models import Codec, Llm, PredictionRow, Run
 
 @dataclass(frozen=True)
 class CompletedRun:
-    """A run that came to its end. `seconds` are those from its start; `summary` what stood at its end."""
+    """A completed run. `seconds` since its start; `summary` as of its end."""
 
     id: UUID
     day: date | None
@@ -25,17 +25,17 @@ class CompletedRun:
 
 
 def _completed(*of: Any) -> Any:
-    """Runs with the columns of CompletedRun; of several attempts only the last one's time would be known."""
+    """Return a query for runs with the columns of CompletedRun; the time is that of the last attempt."""
     seconds = cast(func.extract("epoch", Run.finished_at - Run.started_at), Double)
     columns = (Run.id, Run.day, Run.started_at, seconds, Run.counts, Run.summary)
     return select(*columns).where(Run.status == "completed", *of)
 
 
 def previous_run(session: Session, run_id: UUID) -> CompletedRun | None:
-    """The last completed run of the same kind, prefix and library (whatever its version) before this one.
+    """Return the last completed run of the same kind, prefix and library (any version) before this one.
 
-    Of runs of a day that is the run of the last earlier day, whenever it ran; else the one that began last.
-    A run that was undone is passed over.
+    For runs of a day that is the run of the last earlier day, whenever it ran; otherwise the one that began
+    last. Runs that were undone are skipped.
     """
     this = aliased(Run)
     library = func.split_part(Run.parameters["library"].astext, "@", 1)
@@ -54,16 +54,16 @@ def previous_run(session: Session, run_id: UUID) -> CompletedRun | None:
 
 
 def latest_parameters(session: Session, kind: str, library: str) -> Mapping[str, Any] | None:
-    """Return the parameters of the last completed run of a kind with a library, whatever its version."""
+    """Return the parameters of the last completed run of a kind with a library, of any version."""
     name = func.split_part(Run.parameters["library"].astext, "@", 1)
     latest = select(Run.parameters).where(Run.kind == kind, Run.status == "completed", name == library)
     return session.scalar(latest.order_by(Run.started_at.desc()).limit(1))
 
 
 def weekday_summaries(session: Session, run_id: UUID, limit: int) -> list[Mapping[str, Any]]:
-    """Return the summaries of the last earlier days of a run's weekday, kind and prefix, the latest first.
+    """Return the summaries of the last earlier days of a run's weekday, kind and prefix, latest first.
 
-    Of several completed runs of a day that is the one that began last; a run without a day has none.
+    Of several completed runs of a day, that of the one that began last; a run without a day has none.
     """
     this = aliased(Run)
     same = (
@@ -83,9 +83,9 @@ def weekday_summaries(session: Session, run_id: UUID, limit: int) -> list[Mappin
 def unfinished_days(
     session: Session, kind: str, prefix: str, library: str, before: date, most_days: int
 ) -> list[date]:
-    """Return the days without a completed run of this kind, prefix and library (a bare name), in their order.
+    """Return the days without a completed run of this kind, prefix and library (a bare name), in order.
 
-    At most so many days before one, and none before the first that a run was about.
+    At most `most_days` days before `before`, and none before the first day of such a run.
     """
     runs = (
         select(Run.day, func.bool_or(Run.status == "completed"))
@@ -99,7 +99,7 @@ def unfinished_days(
 
 
 def past_runs(session: Session, kind: str, codec: str, llm: str | None, limit: int) -> list[CompletedRun]:
-    """The last completed runs of a kind that answered clips by these models (fingerprints) in one attempt."""
+    """Return the last completed runs of a kind with answers by these models (fingerprints) in one attempt."""
     answered = (
         select(PredictionRow.id)
         .join(Codec, Codec.id == PredictionRow.codec_id)
