@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.codec.mel import mel_filters, power
+from core.codec.mel import mel_filters, power_frames
 
 SAMPLE_RATE = 16_000
 N_FFT, HOP = 512, 160
@@ -77,10 +77,8 @@ def _grid(waveform: Tensor) -> Tensor:
 def _mel_energies(samples: Tensor) -> Tensor:
     """(BANDS, frames)."""
     window = torch.hann_window(N_FFT, dtype=samples.dtype)
-    padded = functional.pad(samples, (N_FFT // 2, N_FFT // 2))
-    spectrum = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True)
     filters = mel_filters(SAMPLE_RATE, N_FFT, BANDS).to(samples.dtype)
-    energies: Tensor = (filters @ power(spectrum)).clamp(min=1e-12)
+    energies: Tensor = (filters @ power_frames(samples, N_FFT, HOP, window)).clamp(min=1e-12)
     return energies
 
 

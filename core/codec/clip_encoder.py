@@ -1,9 +1,10 @@
 """Encoding of clips in memory to stored form: codes, levels and pooled latents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.codec import EncodedClip, LLMCodec
 from core.decoding.in_process import Samples
@@ -11,14 +12,24 @@ from core.tokens.clip_codes import ClipCodes, Int16Array
 from core.tokens.loudness import LevelMeter
 
 
+def encode_with_meters(
+    codec: LLMCodec, clips: Iterable[Iterable[Tensor]]
+) -> list[tuple[EncodedClip, LevelMeter]]:
+    """Encode clips, each given as 1-D float32 pieces, and measure their levels on the way."""
+    config, meters = codec.config, list[LevelMeter]()
+
+    def measured() -> Iterator[Iterator[Tensor]]:
+        for pieces in clips:
+            meters.append(LevelMeter(config.block_length // config.codes_per_block[0], config.block_length))
+            yield meters[-1].measure(pieces)
+
+    return list(zip(codec.encode_with_latents(measured()), meters, strict=True))
+
+
 def encode_clip_codes(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
     """Return the codes, levels and pooled latents of clips, each (T,) float32 at the codec's rate."""
-    samples = [torch.from_numpy(clip) for clip in clips]
-    span = codec.config.block_length // codec.config.codes_per_block[0]
-    meters = [LevelMeter(span, codec.config.block_length) for _ in samples]
-    measured = (meter.measure([clip]) for meter, clip in zip(meters, samples, strict=True))
-    encoded = codec.encode_with_latents(measured)
-    return [_clip_codes(clip, meter.levels) for clip, meter in zip(encoded, meters, strict=True)]
+    encoded = encode_with_meters(codec, ([torch.from_numpy(clip)] for clip in clips))
+    return [_clip_codes(clip, meter.levels) for clip, meter in encoded]
 
 
 def _clip_codes(clip: EncodedClip, levels: Int16Array) -> ClipCodes:

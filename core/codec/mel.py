@@ -65,11 +65,8 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(sample_rate, N_FFT, MEL_BANDS))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        padded = nn.functional.pad(waveform[:, 0], (N_FFT // 2, N_FFT // 2))
-        spectrum = torch.stft(
-            padded, N_FFT, self.hop_length, window=self.window, center=False, return_complex=True
-        )
-        frames = power(spectrum)[..., : waveform.shape[-1] // self.hop_length].sqrt()
+        frames = power_frames(waveform[:, 0], N_FFT, self.hop_length, self.window)
+        frames = frames[..., : waveform.shape[-1] // self.hop_length].sqrt()
         bands = product(frames.transpose(1, 2), self.filters).transpose(1, 2)
         return (torch.clamp(bands, min=MEL_FLOOR).log() + 4.0) / 3.0
 
@@ -77,6 +74,13 @@ class LogMel(nn.Module):
 def power(spectrum: Tensor) -> Tensor:
     """Return squared magnitudes; the square root of `abs` is slow for complex numbers on a CPU."""
     return spectrum.real.square() + spectrum.imag.square()
+
+
+def power_frames(samples: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
+    """Return squared STFT magnitudes (..., n_fft / 2 + 1, frames) of (..., T) samples, padded with zeros."""
+    padded = nn.functional.pad(samples, (n_fft // 2, n_fft // 2))
+    spectrum = torch.stft(padded, n_fft, hop, len(window), window, center=False, return_complex=True)
+    return power(spectrum)
 
 
 def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from core.audio.waveform import resample_blocks
-from core.codec.mel import mel_filters, power
+from core.codec.mel import mel_filters, power, power_frames
 from core.training.codec.losses import FULL_BAND, STFTLoss
 
 ECE_BINS = 15
@@ -140,10 +139,9 @@ def _pair(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
 def _mel_decibels(samples: Tensor, sample_rate: int) -> Tensor:
     """Return log-mel bands in dB, (bands, frames)."""
     window = torch.hann_window(MEL_FFT, dtype=samples.dtype)
-    padded = functional.pad(samples, (MEL_FFT // 2, MEL_FFT // 2))
-    spectrum = torch.stft(padded, MEL_FFT, MEL_HOP, window=window, center=False, return_complex=True)
+    magnitudes = power_frames(samples, MEL_FFT, MEL_HOP, window).sqrt()
     filters = mel_filters(sample_rate, MEL_FFT, MEL_BANDS).to(samples.dtype)
-    decibels: Tensor = 20.0 * (filters @ power(spectrum).sqrt()).clamp(min=MEL_FLOOR).log10()
+    decibels: Tensor = 20.0 * (filters @ magnitudes).clamp(min=MEL_FLOOR).log10()
     return decibels
 
 

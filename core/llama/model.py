@@ -8,15 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import DynamicCache, LlamaForCausalLM
-
 from core.errors import CheckpointMismatch
 from core.llama.cpu.last_layer import LastLayer
 from core.llama.cpu.split_attention import SPLIT
 from core.llama.files import DType, model_fingerprint, read_tokenizer
+from core.llama.huggingface import DynamicCache, LlamaForCausalLM
 from core.llama.packing import GrowingRow, Pack, pack_queries, split_packs
 from core.llama.shared_prefix import SharedPrefix
 from core.llama.weights import read_model

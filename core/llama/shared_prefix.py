@@ -4,11 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from core.llama.huggingface import DynamicCache, DynamicLayer
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import torch
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaForCausalLM
-
 from core.errors import CheckpointMismatch
 from core.llama.files import DType, model_files
+from core.llama.huggingface import LlamaForCausalLM
 
 
 def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:

@@ -12,7 +12,6 @@ import numpy as np
 import sentencepiece
 
 from core.errors import BadCodes, CheckpointMismatch
-from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
 
 
 class TextTokenizer:
@@ -91,35 +90,6 @@ class Vocabulary:
     def flatten(self, layers: Sequence[Iterable[int]]) -> list[int]:
         """Return the token ids of three layers: all semantic words, then layer 1, then layer 2."""
         return [token_id for layer, codes in enumerate(layers) for token_id in self.token_ids(layer, codes)]
-
-    def parse(self, token_ids: Sequence[int], num_blocks: int) -> AudioCodes:
-        """Return the codes that flatten() turned into these ids, for a clip of `num_blocks` blocks.
-
-        The acoustic layers have a known length, so the rest is semantic. Raises BadCodes when the ids do not
-        read as 2m words and 12m acoustic codes.
-        """
-        semantic, acoustic1, acoustic2 = (count * num_blocks for count in CODES_PER_BLOCK)
-        end = len(token_ids) - acoustic1 - acoustic2
-        words = self._parse_words(token_ids[: max(0, end)])
-        if num_blocks < 1 or len(words) != semantic:
-            raise BadCodes(
-                f"{len(token_ids)} token ids do not hold {num_blocks} blocks: {max(0, end)} ids are left for "
-                f"{semantic} words and read as {len(words)}"
-            )
-        self._check_range(1, token_ids[end:])
-        return words, tuple(token_ids[end : end + acoustic1]), tuple(token_ids[end + acoustic1 :])
-
-    def _parse_words(self, token_ids: Sequence[int]) -> tuple[int, ...]:
-        codes: list[int] = []
-        start = 0
-        while start < len(token_ids):
-            pair = tuple(token_ids[start : start + 2])
-            ids = pair if pair in self._codes else pair[:1]  # a word may begin another: look one id ahead
-            if ids not in self._codes:
-                raise BadCodes(f"token id {ids[0]} at position {start} begins no word of the codec")
-            codes.append(self._codes[ids])
-            start += len(ids)
-        return tuple(codes)
 
     def _check_range(self, layer: int, codes: Sequence[int]) -> None:
         size = self.size(layer)

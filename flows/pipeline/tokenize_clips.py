@@ -279,23 +279,17 @@ def _encode_tone(runtime: Runtime) -> None:
 
 def _encode(runtime: Runtime, batch: Sequence[FetchedClip]) -> list[TokenizedContent | AudioRejected]:
     """Return codes, levels, pooled latent and embeddings of each clip, or why it is rejected."""
+    from core.codec.clip_encoder import encode_with_meters
     from core.embeddings.embedder import EmbeddingPass
-    from core.tokens.loudness import LevelMeter
 
-    config = runtime.codec.config
-    span = config.block_length // config.codes_per_block[0]
-    meters = [LevelMeter(span, config.block_length) for _ in batch]
     passes = [EmbeddingPass(embedder) for embedder in runtime.embedders]
     with ClipDecoder(runtime.settings.audio_limits) as decoder:
         waveforms = [_Waveform(runtime, decoder, clip) for clip in batch]
-        streams = (
-            _follow(meter.measure(iter(one)), passes) for meter, one in zip(meters, waveforms, strict=True)
-        )
-        encoded = runtime.codec.encode_with_latents(streams)
+        encoded = encode_with_meters(runtime.codec, (_follow(iter(one), passes) for one in waveforms))
     by_model = [one.finish() for one in passes]
     embeddings = [[one[at] for one in by_model] for at in range(len(batch))]
-    clips = zip(waveforms, encoded, meters, embeddings, strict=True)
-    return [_outcome(runtime, *one) for one in clips]
+    clips = zip(waveforms, encoded, embeddings, strict=True)
+    return [_outcome(runtime, waveform, *one, vectors) for waveform, one, vectors in clips]
 
 
 def _follow(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass]) -> Iterator[Tensor]:

@@ -1,13 +1,9 @@
 """The last layer of a LLaMA, computed only at the ids whose logits are needed."""
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
 
 from core.llama.cpu.split_attention import split_attention
+from core.llama.huggingface import DynamicCache, LlamaDecoderLayer, rotate_half
 
 
 class LastLayer(nn.Module):

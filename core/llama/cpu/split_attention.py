@@ -8,13 +8,14 @@ them is exact.
 import torch
 from torch import Tensor, nn
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
-
+from core.llama.huggingface import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    repeat_kv,
+    sdpa_attention_forward,
+    sdpa_mask,
+)
 from core.llama.packing import Blocks
 
 SPLIT = "split"

@@ -10,11 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaForCausalLM
-
+from core.llama.huggingface import LlamaForCausalLM
 from core.training.audio_llm.episodes import AnswerBatch
 from core.training.label_llm.network import apply_layer
 

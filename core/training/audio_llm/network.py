@@ -9,11 +9,7 @@ to, in directions that only the output reads.
 import torch
 from torch import Tensor
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
-
+from core.llama.huggingface import LlamaConfig, LlamaForCausalLM
 from core.training.audio_llm.losses import ASKED_LAYER, SOURCE_LAYER
 
 SHARED_SCALE = 0.3

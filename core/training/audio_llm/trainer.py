@@ -16,17 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from core.codec import LLMCodec
+from core.llama.huggingface import LlamaConfig, LlamaForCausalLM
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.audio_llm.clips import AnswerSpec, answer_clips
 from core.training.audio_llm.episodes import AnswerBatch, AnswerEpisodes
 from core.training.audio_llm.losses import ATTENTION_LOSSES, answer_losses
 from core.training.audio_llm.network import answer_network
+from core.training.checkpointing import load_checkpoint, save_checkpoint
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, token_bank
 from core.training.data.clips import Bank, write_bank
@@ -170,20 +167,17 @@ class AnswerTrainer:
         return float(torch.stack([self._losses(batch)["answer"] for batch in batches]).mean())
 
     def save(self, path: Path) -> None:
-        """Weights, optimizer and step; the file is whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save(state | {"step": self.step}, partial)
-        partial.rename(path)
+        """Write weights, optimizer and step."""
+        save_checkpoint(path, self._parts, step=self.step)
 
     def resume(self, path: Path) -> None:
-        """Goes on from a checkpoint, if there is one."""
+        """Continue from a checkpoint, if there is one."""
         if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+            self.step = load_checkpoint(path, self._parts)["step"]
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.optimizer}
 
     def write(self, path: Path, here: Path) -> Path:
         """Write the weights in half precision as a Hugging Face directory, with the tokenizer."""

@@ -7,12 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import AutoTokenizer, T5EncoderModel, WhisperFeatureExtractor, WhisperModel
-
 from core.errors import CheckpointMismatch
+from core.llama.huggingface import transformers
 from core.training.data.clips import Clips
 
 T5_LENGTH = 77
@@ -28,12 +24,12 @@ class FrozenTeacher:
 
     def __init__(self, t5: Path, whisper: Path, clips: Clips, *, dim: int, device: str) -> None:
         self._clips, self._device = clips, device
-        self._tokenizer = AutoTokenizer.from_pretrained(t5, local_files_only=True)
-        self._t5: Any = T5EncoderModel.from_pretrained(t5, local_files_only=True).to(device).eval()
-        self._features = WhisperFeatureExtractor.from_pretrained(whisper, local_files_only=True)
-        self._whisper: Any = (
-            WhisperModel.from_pretrained(whisper, local_files_only=True).encoder.to(device).eval()
-        )
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(t5, local_files_only=True)
+        encoder: Any = transformers.T5EncoderModel.from_pretrained(t5, local_files_only=True)
+        self._t5 = encoder.to(device).eval()
+        self._features = transformers.WhisperFeatureExtractor.from_pretrained(whisper, local_files_only=True)
+        model: Any = transformers.WhisperModel.from_pretrained(whisper, local_files_only=True)
+        self._whisper = model.encoder.to(device).eval()
         for name, width in (("T5", self._t5.config.d_model), ("Whisper", self._whisper.config.d_model)):
             if width != dim:
                 raise CheckpointMismatch(

@@ -66,8 +66,7 @@ def train_codec(
 def run(trainer: CodecTrainer, out: Path) -> None:
     """Train to the last step, with periodic checkpoints."""
     saved = out / "checkpoint.pt"
-    if saved.exists():
-        trainer.load(saved)
+    trainer.resume(saved)
     config = trainer.config
     with tqdm(total=config.steps, initial=trainer.step, unit="step") as bar:
         while trainer.step < config.steps:

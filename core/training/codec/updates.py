@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from core.codec import LLMCodec
 from core.codec.mel import MelDecoder
+from core.training.checkpointing import load_checkpoint, save_checkpoint
 from core.training.codec.config import SPECTRUM_LOSSES, WAVEFORM_LOSSES, TrainingConfig
 from core.training.codec.discriminator import MelDiscriminators
 from core.training.codec.losses import (
@@ -197,19 +198,15 @@ class CodecTrainer:
         return crops, self.networks.decoder(z_q, generators).cpu()
 
     def save(self, path: Path) -> None:
-        """Everything that the next step depends on; the file appears complete or not at all."""
-        partial = path.with_suffix(".partial")
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        torch.save(state | {"usage": self.usage.counts, "step": self.step}, partial)
-        partial.replace(path)
+        """Write everything that the next step depends on."""
+        save_checkpoint(path, self._parts(), usage=self.usage.counts, step=self.step)
 
-    def load(self, path: Path) -> None:
-        """Goes back to a saved step of the same configuration."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.usage.counts = [counts.cpu() for counts in state["usage"]]
-        self.step = state["step"]
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of the same configuration, if there is one."""
+        if path.exists():
+            state = load_checkpoint(path, self._parts(), self.device)
+            self.usage.counts = [counts.cpu() for counts in state["usage"]]
+            self.step = state["step"]
 
     def _parts(self) -> dict[str, Any]:
         return {

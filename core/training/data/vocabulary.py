@@ -6,7 +6,7 @@ bytes each time. Everything that the mini models learn depends on them.
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +78,6 @@ def embedding_table(seed: int) -> NDArray[np.float32]:
     # RandomState, since numpy promises its stream for good, and a Generator's only within a version.
     drawn = np.random.RandomState(seed).standard_normal((VOCABULARY_SIZE, EMBEDDING_DIM))
     return np.asarray(drawn / np.sqrt(EMBEDDING_DIM), dtype=np.float32)
-
-
-def semantic_codebook(table: NDArray[np.float32], token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    """(len(token_ids), D) the vector of each word: the mean of its ids' vectors (paper, 3.2)."""
-    return np.stack([table[list(ids)].mean(axis=0) for ids in token_ids])
 
 
 def write_vocabulary(out: Path) -> None:

@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaForCausalLM
-
+from core.llama.huggingface import LlamaForCausalLM
 from core.training.label_llm.episodes import EpisodeBatch
 from core.training.label_llm.network import apply_layer, heads_of, logits_at, pick, rotate
 

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from core.llama.huggingface import LlamaConfig, LlamaForCausalLM, apply_rotary_pos_emb
 
 INITIAL_NORM_SCALE = 2.0
 """Initial scale of the last norm: at 1, tied to embeddings of length 1, the logits would be too small."""

@@ -18,15 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
-
-# isort: split
-from transformers import LlamaConfig, LlamaForCausalLM
-
 from core.codec import LLMCodec
+from core.llama.huggingface import LlamaConfig, LlamaForCausalLM
 from core.prompts.model_slots import PROMPT_FILE, ModelPrompt
 from core.prompts.template import Layers, PromptTemplate
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from core.training.checkpointing import load_checkpoint, save_checkpoint
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, merge_banks, token_bank
 from core.training.data.clips import Bank, BankSpec, TrainingClip, make_clips, recorded_clips, write_bank
@@ -202,20 +199,17 @@ class LlamaTrainer:
         return said[:, 0] == batch.slots[part, -1]
 
     def save(self, path: Path) -> None:
-        """Weights, optimizer and step; the file is whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save(state | {"step": self.step}, partial)
-        partial.rename(path)
+        """Write weights, optimizer and step."""
+        save_checkpoint(path, self._parts, step=self.step)
 
     def resume(self, path: Path) -> None:
-        """Goes on from a checkpoint, if there is one."""
+        """Continue from a checkpoint, if there is one."""
         if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+            self.step = load_checkpoint(path, self._parts)["step"]
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.optimizer}
 
     def write(self, path: Path, here: Path) -> Path:
         """Write the weights as a Hugging Face directory, with the slots that stand for labels."""

@@ -18,6 +18,7 @@ from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask, Gener
 from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.tokens.window import WindowCodes, cut_window
+from tests.core.parsed_ids import parse_ids
 
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -85,7 +86,7 @@ def test_answers_are_as_long_as_they_are_asked(
 ) -> None:
     for codes, query in zip(speaker(llama, vocabulary).generate(queries), queries, strict=True):
         assert [len(layer) for layer in codes] == [count * query.num_blocks for count in CODES_PER_BLOCK]
-        assert vocabulary.parse(vocabulary.flatten(codes), query.num_blocks) == codes
+        assert parse_ids(vocabulary, vocabulary.flatten(codes), query.num_blocks) == codes
 
 
 def test_an_answer_is_what_plain_greedy_decoding_says(llama_path: Path, vocabulary: Vocabulary) -> None:

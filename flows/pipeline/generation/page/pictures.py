@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.audio.picture import png_bytes
 from core.audio.waveform import resample_blocks, wav_bytes
-from core.codec.mel import mel_filters, power
+from core.codec.mel import mel_filters, power_frames
 
 PICTURE_RATE = 16_000
 """Samples a second that pictures are made of: they reach to 8 kHz, whatever the rate of a clip."""
@@ -64,11 +64,8 @@ def hear(wav: bytes) -> Heard:
 def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """(T,) samples to (BANDS, frames)."""
     resampled = np.concatenate(list(resample_blocks([samples], rate, PICTURE_RATE)))
-    padded = torch.nn.functional.pad(torch.from_numpy(resampled), (N_FFT // 2, N_FFT // 2))
-    spectrum = torch.stft(
-        padded, N_FFT, HOP, FRAME, torch.hann_window(FRAME), center=False, return_complex=True
-    )
-    mel = mel_filters(PICTURE_RATE, N_FFT, BANDS) @ power(spectrum).sqrt()
+    magnitudes = power_frames(torch.from_numpy(resampled), N_FFT, HOP, torch.hann_window(FRAME)).sqrt()
+    mel = mel_filters(PICTURE_RATE, N_FFT, BANDS) @ magnitudes
     levels: NDArray[np.float32] = (20.0 * (mel / (FRAME / 4)).clamp(min=1e-6).log10()).numpy()
     return levels
 

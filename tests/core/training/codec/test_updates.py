@@ -124,7 +124,7 @@ def test_a_training_that_goes_on_is_the_one_that_never_stopped(
     for _ in range(stop):
         stopped.train_step()
     stopped.save(tmp_path / "checkpoint.pt")
-    resumed.load(tmp_path / "checkpoint.pt")
+    resumed.resume(tmp_path / "checkpoint.pt")
     assert [resumed.train_step() for _ in range(4 - stop)] == expected[stop:]
     assert states_equal(straight, resumed)
     assert all(torch.equal(a, b) for a, b in zip(straight.usage.counts, resumed.usage.counts, strict=True))

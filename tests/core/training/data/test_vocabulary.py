@@ -11,7 +11,6 @@ from core.training.data.vocabulary import (
     SEED,
     SEMANTIC_CODES,
     embedding_table,
-    semantic_codebook,
     semantic_words,
     write_vocabulary,
 )
@@ -42,13 +41,6 @@ def test_the_embedding_table_is_a_gaussian_of_about_unit_vectors() -> None:
     assert 0.6 < lengths.min() < lengths.max() < 1.4
     unit = table / lengths[:, None]
     assert np.abs(unit @ unit.T - np.eye(len(table))).max() < 0.6
-
-
-def test_a_word_of_two_ids_lies_in_the_middle_of_their_vectors() -> None:
-    table = embedding_table(0)
-    book = semantic_codebook(table, [[5], [7, 9]])
-    np.testing.assert_array_equal(book[0], table[5])
-    np.testing.assert_allclose(book[1], (table[7] + table[9]) / 2, rtol=1e-6)
 
 
 def test_words_used_as_labels_name_no_code(made: Path) -> None:
