@@ -102,5 +102,5 @@ def _tags_row(sha256: bytes, one: ContentEmbedding) -> dict[str, object]:
 
 
 def _short(numbers: Sequence[float]) -> list[float]:
-    """Single precision in nine digits, which name each of its numbers: half the text to send."""
+    """Return numbers in nine digits, which identify each single-precision number: half the text to send."""
     return [float(f"{number:.9g}") for number in numbers]

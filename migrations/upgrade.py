@@ -9,14 +9,14 @@ from alembic.script import ScriptDirectory
 
 
 def alembic_config(url: str) -> Config:
-    """Alembic's settings for the database of this owner's address; its messages go to stderr."""
+    """Return alembic's settings for the database at this owner's address; its messages go to stderr."""
     config = Config(stdout=sys.stderr, attributes={"url": url})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Brings the database up to a revision; does nothing when it is there already."""
+    """Upgrade the database to a revision, if needed."""
     command.upgrade(alembic_config(url), revision)
 
 

@@ -100,7 +100,7 @@ def _verified(original: Any, embedder: Embedder) -> Converted:
 
 
 def _probes(description: EmbeddingDescription) -> Iterator[Features]:
-    """Features of harmonic tones in noise that swell and fade, at several levels."""
+    """Return features of harmonic tones in noise that swell and fade, at several levels."""
     rng = np.random.default_rng(0)
     seconds = np.arange(description.window) / description.sample_rate
     for _ in range(PROBES):
@@ -117,7 +117,7 @@ def _probes(description: EmbeddingDescription) -> Iterator[Features]:
 def _original_outputs(
     original: Any, windows: Sequence[Features], embedder: Embedder
 ) -> list[tuple[Features, Features]]:
-    """Embedding and scores of each window by the file as it was, one after the other."""
+    """Return embedding and scores of each window by the original file, one after the other."""
     onnx = import_onnx()
     model = onnx.ModelProto()
     model.CopyFrom(original)
@@ -144,7 +144,7 @@ def _original_outputs(
 
 
 def _quantized(onnx: Any, graph: Any, taken: Any, window: Features) -> Any:
-    """The window as the file takes it: by the scale of the dequantizing behind its input."""
+    """Return the window in the file's input type, by the scale of its first dequantization."""
     if taken.type == "tensor(float)":
         return window
     (node,) = (node for node in graph.node if node.op_type == DEQUANTIZE and node.input[0] == taken.name)

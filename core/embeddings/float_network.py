@@ -73,7 +73,7 @@ def _leave_out_quantizing(onnx: Any, graph: Any) -> None:
 
 
 def _clipped(onnx: Any, graph: Any, node: Any, weights: Mapping[str, Features]) -> Any:
-    """A node that keeps to the range of a quantizing one."""
+    """Return a node that clips to the range of a quantizing one."""
     scale, zero = weights[node.input[1]], weights[node.input[2]]
     limits, bounds = integer_range(zero), list[str]()
     for end in (limits.min, limits.max):
@@ -97,7 +97,7 @@ def _without_relus(nodes: Sequence[Any], weights: Mapping[str, Features]) -> lis
 
 
 def _copied(onnx: Any, node: Any) -> Any:
-    """Nodes of a graph are gone when its list is emptied."""
+    """Return copies of nodes: those of a graph are gone when its list is emptied."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     return copy
@@ -110,7 +110,7 @@ def _followed(name: str, source: Mapping[str, str]) -> str:
 
 
 def _last_product(graph: Any) -> Any:
-    """The node whose input is the embedding and whose output the scores are."""
+    """Return the node from the embedding to the scores."""
     outputs = [one.name for one in graph.output]
     made = [node for node in graph.node if node.output[0] in outputs]
     if len(made) != 1 or made[0].op_type not in ("Gemm", "MatMul"):
@@ -143,7 +143,7 @@ def _free_batch(onnx: Any, graph: Any) -> None:
 
 
 def _product_sizes(last: Any, weights: Mapping[str, Features]) -> tuple[int, int]:
-    """Outputs and inputs of a matrix product."""
+    """Return outputs and inputs of a matrix product."""
     if last.input[1] not in weights:
         raise CheckpointMismatch("the network's last matrix product has no fixed weights")
     shape = weights[last.input[1]].shape

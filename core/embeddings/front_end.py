@@ -125,7 +125,9 @@ class LogMel:
 
 
 def mel_filters(front_end: LogMel, sample_rate: int) -> Features:
-    """(fft_length // 2 + 1, mel_bins): the weight of each frequency in each band; the offset has none."""
+    """Return the weights of frequencies in each band, (fft_length // 2 + 1, mel_bins); the offset has
+    none.
+    """
     hertz = np.arange(front_end.fft_length // 2 + 1) * sample_rate / front_end.fft_length
     first, last = _mel(np.array([front_end.min_hz, front_end.max_hz])).tolist()
     edges = np.linspace(first, last, front_end.mel_bins + 2)

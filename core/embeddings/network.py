@@ -120,7 +120,7 @@ def open_session(path: Path, device: str = "cpu", threads: int = 1) -> Any:
 
 
 def _providers(onnxruntime: Any, device: str) -> list[Any]:
-    """CUDA first where it is asked for and this onnxruntime has it."""
+    """Return the execution providers, CUDA first if it is requested and this onnxruntime has it."""
     cpu = "CPUExecutionProvider"
     if not device.startswith("cuda") or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return [cpu]

@@ -92,7 +92,7 @@ def nearest_latents(clips: LabeledClips, episode: Episode) -> Reply:
 
 
 def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
-    """Reply with the nearest demonstration by the cosine of histograms of semantic codes and their pairs."""
+    """Reply with the nearest demonstration by histograms of semantic codes and their pairs, as cosines."""
     query = _ngrams(clips.codes[episode.query])
     cosines = [_cosine(query, _ngrams(clips.codes[number])) for number in episode.demonstrations]
     return _nearest(np.array(cosines), episode)

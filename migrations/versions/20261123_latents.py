@@ -1,6 +1,6 @@
-"""Pooled latents beside the codes, and what the nearest demonstration by them says beside every answer.
+"""Add pooled latents, and the nearest demonstration by them to the analysts' labels.
 
-Tokens from before have no latents until their clips are tokenized again, which the next run over them does.
+Older tokens have no latents until their clips are tokenized again, which the next run over them does.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Every standing answer beside the others: library versions, codecs and language models compared in SQL."""
+"""Add a view of all answers that are not retracted, to compare library versions, codecs and LLMs in SQL."""
 
 from alembic import op
 

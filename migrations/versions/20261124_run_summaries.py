@@ -1,4 +1,4 @@
-"""What stood at the end of a run, so that the next one can be compared with it."""
+"""Add summaries of completed runs, for comparison with the next run."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""Audio that a language model generated, and libraries that show how: texts, and noisy clips with clean ones.
+"""Add generated audio, and demonstrations of it: texts, and noisy clips with clean ones.
 
-Going back loses what was generated and the libraries of noisy clips: there is no column for them.
+A downgrade loses generated audio and the libraries of noisy clips: there is no column for them.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""When the files of an export were complete: its row is written before them, so that no file lacks one."""
+"""Add the completion time of exports, whose row is now written before their files."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,7 +1,7 @@
-"""Which contents were read under today's checks: 0 for those from before, whose audio may be wrong.
+"""Add the version of the checks that a content passed: 0 for older ones, whose audio may be wrong.
 
-A constant default rewrites no row, so this takes no longer on a large table. The writer still changes no
-token: it may replace, once, what was stored of a content that was never checked.
+A constant default rewrites no row, so this is fast on a large table. The writer still cannot change tokens,
+except to replace, once, the stored data of a content that was never checked.
 """
 
 from alembic import op

@@ -1,7 +1,7 @@
-"""The same current answers by a plan that stays fast on large tables.
+"""Rewrite the view of current answers with a plan that is fast on large tables.
 
 The joins are made where the planner has statistics, and a filter on the library reaches the answers before
-they are sorted. Most clips are current, which one look at their own row tells.
+they are sorted. Most clips are current, which their own row tells.
 """
 
 from alembic import op

@@ -1,6 +1,6 @@
-"""Which version of a library is in use: a new version no longer changes tonight's run by being there.
+"""Add the version in use of a library, so that importing a version does not change tonight's run.
 
-Of libraries that are there already, the newest version is in use, as it was.
+For existing libraries, the newest version is in use, as before.
 """
 
 import sqlalchemy as sa

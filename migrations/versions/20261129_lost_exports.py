@@ -1,4 +1,4 @@
-"""Files of an export that were lost are written again; its row then says with which digests."""
+"""Allow lost files of an export to be written again, with new digests in its row."""
 
 from alembic import op
 

@@ -1,6 +1,6 @@
-"""A function by which the writer ends what analysts leave running, since they can change their own timeouts.
+"""Add a function that ends analysts' overdue sessions, since they can change their own timeouts.
 
-It has its owner's rights, and the owner belongs to the analysts' role: it can end nobody else's sessions.
+It runs with its owner's rights, and the owner belongs to the analysts' role: it can end no other sessions.
 """
 
 from alembic import op

@@ -1,7 +1,7 @@
-"""What the processes of each run did, for whoever watches: numbers that only grow, apart from its counts.
+"""Add monitoring figures of each run's own processes: numbers that only grow, apart from its counts.
 
-The counts of a night take in those of its shards once it ends; these stay with the run that did the work, so
-that they add up over all runs.
+The counts of a night include those of its shards once it ends; figures stay with the run that did the work,
+so that they add up over all runs.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""What a run was asked, where it fixed a part of that when it began, such as the version of a library."""
+"""Add the requested parameters of a run that fixed some of them when it began, such as a library version."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -26,7 +26,7 @@ SENTENCES = (
 
 @pytest.fixture(scope="session")
 def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SentencePiece model of LLAMA 2's kind (BPE, bytes as fallback, text as it is) of 420 pieces."""
+    """Write a SentencePiece model like LLaMA 2's (BPE, byte fallback, unnormalized text) of 420 pieces."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),
@@ -51,7 +51,7 @@ def tokenizer(tokenizer_path: Path) -> TextTokenizer:
 
 @pytest.fixture(scope="session")
 def vocabulary(tokenizer: TextTokenizer) -> Vocabulary:
-    """40 words of one id and 40 of two, among them words that begin other words."""
+    """Return 40 words of one id and 40 of two, some of which begin other words."""
     pieces = [tokenizer.piece(token_id) for token_id in range(259, len(tokenizer))]
     begins = [piece.removeprefix("▁") for piece in pieces if piece.startswith("▁") and piece[1:].isalpha()]
     ends = [piece for piece in pieces if piece.isalpha() and piece.isascii()]
@@ -65,7 +65,7 @@ def _pieces(tokenizer: TextTokenizer, text: str) -> list[str]:
 
 
 def write_llama(path: Path, tokenizer_path: Path, initializer_range: float) -> Path:
-    """A random LLAMA with grouped keys and values, and the tokenizer beside it."""
+    """Write a random LLaMA with grouped keys and values, and its tokenizer."""
     # imported here, so that tests without a language model need not wait for transformers
     import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
@@ -92,7 +92,7 @@ def write_llama(path: Path, tokenizer_path: Path, initializer_range: float) -> P
 
 @pytest.fixture(scope="session")
 def llama_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> Path:
-    """Its weights are larger than a fresh model's, so that its answers differ clearly from one another."""
+    """Write a LLaMA with larger weights than a fresh one, so that its answers differ clearly."""
     return write_llama(tmp_path_factory.mktemp("llama"), tokenizer_path, 0.3)
 
 

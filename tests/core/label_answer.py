@@ -1,4 +1,4 @@
-"""A label said id by id: greedy decoding over the trie, which scoring is compared with."""
+"""A label built id by id: greedy decoding over the trie, which scoring is compared with."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ from core.prompts.label_trie import ROOT, LabelTrie
 
 
 def children(trie: LabelTrie, node: int) -> dict[int, int]:
-    """The nodes that may follow one, by their token ids, ascending."""
+    """Return the nodes that may follow one, by their token ids, ascending."""
     nodes = [child for child, parent in enumerate(trie.parents) if parent == node]
     return {trie.token_ids[child]: child for child in sorted(nodes, key=trie.token_ids.__getitem__)}
 
 
 class LabelAnswer:
-    """Ends with the id that closes a label."""
+    """The constraint of one label; it ends with the closing id."""
 
     def __init__(self, trie: LabelTrie) -> None:
         self.said: list[int] = []

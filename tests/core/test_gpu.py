@@ -79,7 +79,7 @@ def on_device(device: str, llama_path: Path) -> FrozenLlama:
 
 @pytest.fixture(scope="session")
 def mild_path(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path) -> Path:
-    """A LLAMA of smaller weights, since large ones magnify rounding more than a trained model does."""
+    """Write a LLaMA with smaller weights, since large ones magnify rounding more than a trained model."""
     return write_llama(tmp_path_factory.mktemp("mild"), tokenizer_path, 0.1)
 
 
@@ -184,7 +184,7 @@ def said(llama: FrozenLlama, vocabulary: Vocabulary, texts: list[str]) -> list[l
 def assert_same_up_to_a_near_tie(
     together: list[list[tuple[int, float]]], alone: list[list[tuple[int, float]]]
 ) -> None:
-    """Behind a near-tie both may go on differently, so an answer is compared as far as the first."""
+    """Compare an answer up to the first near-tie, after which both may continue differently."""
     compared = 0
     for one, other in zip(together, alone, strict=True):
         margins = [margin for _, margin in other]

@@ -32,7 +32,7 @@ def llama() -> FrozenLlama:
 
 @pytest.fixture(scope="module")
 def clips(codec: LLMCodec) -> LabeledClips:
-    """Four takes of each of twelve classes, under names that no tokenizer knows as words."""
+    """Return four takes of each of twelve classes, with names that no tokenizer knows as words."""
     takes = [(sound_class(UNSEEN + number), take) for number in range(12) for take in range(4)]
     return LabeledClips(
         tuple(encode_clip_codes(codec, (one.render(take) for one, take in takes))),

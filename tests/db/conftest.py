@@ -12,7 +12,7 @@ from tests.db.rows import make_library, make_tokenized_clips
 
 @pytest.fixture
 def statements(shared_engine: Engine) -> Iterator[list[str]]:
-    """Every statement that `session` sends to the server."""
+    """Return every statement that `session` sends to the server."""
     sent: list[str] = []
 
     def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -25,11 +25,11 @@ def statements(shared_engine: Engine) -> Iterator[list[str]]:
 
 @pytest.fixture
 def codec_id(session: Session) -> int:
-    """A codec, with tokens of a.wav and b.wav."""
+    """Return a codec, with tokens of a.wav and b.wav."""
     return make_tokenized_clips(session, "a.wav", "b.wav")
 
 
 @pytest.fixture
 def library(session: Session, codec_id: int) -> LibraryVersion:
-    """A library of these clips."""
+    """Return a library of these clips."""
     return make_library(session, codec_id)

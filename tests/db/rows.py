@@ -64,7 +64,7 @@ def make_llm(session: Session, fingerprint: str = "11a3a") -> int:
 
 
 def clip_id(session: Session, name: str) -> int:
-    """The id of the current version of a clip."""
+    """Return the id of the current version of a clip."""
     return session.scalars(
         select(Clip.id).where(Clip.uri == f"{FOLDER}/{name}", Clip.missing_since.is_(None))
     ).one()
@@ -86,7 +86,7 @@ def tokenized(clip: int | None, content: str, blocks: int = 1) -> TokenizedConte
 
 
 def save_without_latent(session: Session, codec_id: int, run_id: UUID, old: TokenizedContent) -> None:
-    """Stores codes as they were stored before there were latents."""
+    """Store codes in the form from before there were latents."""
     session.execute(insert(Content).values(_content_row(old)))
     session.execute(insert(TokenSequence).values(_sequence_row(old, codec_id, run_id)))
     if old.clip_id is not None:
@@ -94,7 +94,7 @@ def save_without_latent(session: Session, codec_id: int, run_id: UUID, old: Toke
 
 
 def make_tokenized_clips(session: Session, *names: str) -> int:
-    """Lists and tokenizes clips whose contents are their names; returns the codec's id."""
+    """List and tokenize clips whose contents are their names; return the codec's id."""
     codec_id, run_id = make_codec(session), make_run(session, "tokenize")
     add_clips(session, map(listed, names), FOLDER)
     batch = [tokenized(clip_id(session, name), name) for name in names]

@@ -34,7 +34,7 @@ def _rows(count: int) -> list[dict[str, str]]:
 
 
 def _stored(session: Session, table: type[Base], columns: Sequence[str]) -> list[Mapping[str, Any]]:
-    """In the order in which they went in."""
+    """Return the rows in the order of insertion."""
     asked = select(*(getattr(table, column) for column in columns))
     found = session.execute(asked.order_by(*table.__table__.primary_key))
     return [dict(row) for row in found.mappings()]
@@ -110,7 +110,7 @@ WAITING = text(
 
 
 def _is_waiting(engine: Engine) -> bool:
-    """Whether a writer waits for another one's row."""
+    """Return whether a writer waits for another one's row."""
     with session_scope(engine) as session:
         return session.scalar(WAITING) == 1
 

@@ -51,7 +51,7 @@ def test_a_partition_is_free_when_its_holder_was_killed(database_url: str) -> No
 
 
 def _take_soon(database_url: str) -> None:
-    """The server learns of a death when it next looks at the connection, which it does at once."""
+    """Retry: the server notices a death when it next looks at the connection."""
     for _ in range(200):
         try:
             with partition_lock(database_url, FOLDER):
@@ -96,7 +96,7 @@ def test_a_partition_that_another_role_holds_is_refused_without_a_date(database:
 
 
 def cut_connections(database: Database) -> None:
-    """As an administrator, a failover or an idle timeout would."""
+    """Cut connections like an administrator, a failover or an idle timeout."""
     administer(
         database.server,
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'",

@@ -13,7 +13,7 @@ from tests.db.rows import FOLDER, clip_id, listed, make_codec, make_run
 
 
 def waits(session: Session, reason: str, attempts: int, since: timedelta) -> bool:
-    """Whether a clip that was last tried so long ago is left alone."""
+    """Return whether a clip last tried that long ago is left alone."""
     add_clips(session, [listed("a.wav")], FOLDER)
     rejected = [Rejection(clip_id(session, "a.wav"), reason, "why")]
     quarantine_clips(session, "tokenize", make_run(session), rejected)

@@ -36,7 +36,7 @@ FROZEN = {
 
 @pytest.fixture(scope="module")
 def database(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Database]:
-    """One for all: what these tests try is refused, or changes nothing that another of them sees."""
+    """Make one database for all: these attempts are refused, or change nothing that another test sees."""
     with migrated_database(postgres, migrated_template) as database:
         yield database
 

@@ -1,4 +1,4 @@
-"""Which completed run is the one before, and which past ones tell how long a run takes."""
+"""Completed runs: the one before, the days that lack one, and how long they took."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ BEGAN = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def night(session: Session, number: int, **changes: Any) -> UUID:
-    """A completed night that began as the number says and took a minute."""
+    """Record a completed night that began at this number and took a minute."""
     began = BEGAN + timedelta(days=number)
     values: dict[str, Any] = {
         "id": uuid4(),

@@ -20,7 +20,7 @@ def connected(url: str, **options: object) -> Iterator[Connection]:
 
 
 def raised(url: str, *statements: str) -> DBAPIError:
-    """The error with which the database answers the last of the statements."""
+    """Return the database's error for the last of the statements."""
     try:
         with connected(url) as connection:
             for statement in statements:

@@ -9,7 +9,7 @@ from core.audio.picture import png_bytes
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
-    """Each part of the file, its checksum compared."""
+    """Yield each chunk of the file after checking its checksum."""
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     parts, rest = {}, png[8:]
     while rest:

@@ -32,5 +32,5 @@ def codec() -> LLMCodec:
 
 @pytest.fixture(scope="session", params=[SMALL, SMALL_MEL], ids=["waveform", "mel"])
 def any_codec(request: pytest.FixtureRequest) -> LLMCodec:
-    """One of either kind of blocks."""
+    """Return a codec of either kind of blocks."""
     return random_codec(request.param)

@@ -49,7 +49,7 @@ def noise(length: int, seed: int) -> torch.Tensor:
 
 
 def whole_file_codes(codec: LLMCodec, samples: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Codes without windows, and per layer whether the two best entries differ by more than rounding."""
+    """Return codes without windows, and per layer whether the best two entries clearly differ."""
     padded = functional.pad(samples, (0, -len(samples) % codec.config.block_length))
     codes, clear = [], []
     with torch.inference_mode():
@@ -66,7 +66,7 @@ def whole_file_codes(codec: LLMCodec, samples: torch.Tensor) -> tuple[list[torch
 def assert_same_but_for_ties(
     codes: list[torch.Tensor], expected: list[torch.Tensor], clear: list[torch.Tensor]
 ) -> None:
-    """A near-tie in a layer may change what finer layers quantize, so those are compared up to the first."""
+    """Compare codes up to the first near-tie, which may change what finer layers quantize."""
     if all(bool(c.all()) for c in clear):
         assert [c.tolist() for c in codes] == [e.tolist() for e in expected]
     else:
@@ -95,7 +95,7 @@ def test_same_clip_same_codes_alone_and_in_any_batch(any_codec: LLMCodec, length
 
 
 def own_frames(codec: LLMCodec, samples: torch.Tensor) -> torch.Tensor:
-    """The latents (D, T) of the whole clip at once, without the frames that are all padding."""
+    """Return the latents (D, T) of the whole clip at once, without the frames that are only padding."""
     padded = functional.pad(samples, (0, -len(samples) % codec.config.block_length))
     with torch.inference_mode():
         latents = codec.encoder(padded[None, None])[0]

@@ -128,7 +128,7 @@ print(json.dumps([attempted, decoded]))
 
 @pytest.fixture(scope="module")
 def inside() -> tuple[dict[str, str], dict[str, bool]]:
-    """What became of each attempt, and whether each format decodes, in a process confined as the child is."""
+    """Return the results of attempts and decoding in a process confined like the child."""
     command = [sys.executable, "-c", INSIDE, str(os.getpid())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.returncode

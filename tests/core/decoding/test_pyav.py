@@ -18,7 +18,7 @@ RATE = 48_000
 
 
 def tone(seconds: float, channels: int = 2, rate: int = RATE, frequency: float = 440.0) -> Samples:
-    """Samples (frames, channels)."""
+    """Return samples (frames, channels)."""
     wave = 0.3 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
     return np.stack([wave] * channels, axis=1).astype(np.float32)
 

@@ -137,7 +137,7 @@ def test_much_that_nothing_decodes_is_unread(decode: Decode, container: str) -> 
 
 
 def with_size(content: bytes, name: bytes, form: str, size: int) -> bytes:
-    """Another size for the chunk, or the field, of a name."""
+    """Return the file with another size for the chunk, or the field, of a name."""
     start = content.index(name) + (len(name) if form != "<16xQ" else 16)
     packed = struct.pack(form.replace("16x", ""), size)
     return content[:start] + packed + content[start + len(packed) :]
@@ -322,7 +322,7 @@ def without_end_mark(content: bytes) -> bytes:
 
 
 def without_trimmed_end(content: bytes) -> bytes:
-    """An Opus stream that lasts as long as its packets, of 20 ms: only an end mark may cut the last one."""
+    """Return an Opus stream as long as its packets, of 20 ms: only an end mark may cut the last one."""
     *pages, before, last = ogg_pages(content)
     packets = sum(lacing < 255 for lacing in last[27 : 27 + last[26]])
     granule = int.from_bytes(before[6:14], "little") + 960 * packets

@@ -23,7 +23,7 @@ def clip(label: int, generator: np.random.Generator) -> ClipCodes:
 
 @pytest.fixture(scope="module")
 def clips() -> LabeledClips:
-    """Four labels, each with codes of its own."""
+    """Return four labels, each with its own codes."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 6)
     codes = tuple(clip(label, generator) for label in labels)
@@ -37,7 +37,7 @@ def run(experiment: Experiment) -> Experiment:
 
 
 def told(column: Column) -> Method:
-    """Knows the answer where the instruction is shown, and copies the first shown label where it is not."""
+    """Reply correctly with the instruction, and copy the first demonstration's label without it."""
 
     def answer(clips: LabeledClips, episode: Episode) -> Reply:
         said = episode.answer if column.instruction else episode.labels[0]

@@ -21,7 +21,7 @@ def clip(label: int, generator: np.random.Generator) -> ClipCodes:
 
 @pytest.fixture(scope="module")
 def clips() -> LabeledClips:
-    """Four classes, each with codes, latents and vectors of its own."""
+    """Return four classes, each with its own codes, latents and vectors."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 6)
     codes = tuple(clip(label, generator) for label in labels)

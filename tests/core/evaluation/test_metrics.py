@@ -49,7 +49,7 @@ def test_nothing_can_be_said_of_no_answers_or_unequal_lists(answers: list[str], 
 
 
 def voice(rate: int, seconds: float = 2.0) -> Tensor:
-    """Something with harmonics, syllables and pauses."""
+    """Return a signal with harmonics, syllables and pauses."""
     time = np.arange(int(rate * seconds)) / rate
     buzz = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20))
     spoken = buzz * (1 + np.sin(2 * np.pi * 3 * time)) * (np.sin(2 * np.pi * 0.7 * time) > -0.6)

@@ -17,7 +17,7 @@ ONE = (Column(2, 1),)
 
 @pytest.fixture(scope="module")
 def alike() -> LabeledClips:
-    """Four labels whose clips no baseline can tell apart."""
+    """Return four labels whose clips no baseline can tell apart."""
     generator = np.random.default_rng(0)
     codes = tuple(clip(0, generator) for _ in range(40))
     return LabeledClips(codes, tuple("abcd"[n % 4] for n in range(40)), tuple(map(str, range(40))))
@@ -25,7 +25,7 @@ def alike() -> LabeledClips:
 
 @pytest.fixture(scope="module")
 def apart() -> LabeledClips:
-    """Four labels with codes of their own, which every baseline tells apart."""
+    """Return four labels with their own codes, which every baseline tells apart."""
     generator = np.random.default_rng(0)
     codes = tuple(clip(n % 4, generator) for n in range(40))
     return LabeledClips(codes, tuple("abcd"[n % 4] for n in range(40)), tuple(map(str, range(40))))

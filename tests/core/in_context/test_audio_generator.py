@@ -53,13 +53,13 @@ def cleaner(llama: FrozenLlama, vocabulary: Vocabulary, decoding: Decoding = GRE
 
 @pytest.fixture(scope="module")
 def queries() -> list[AudioQuery]:
-    """Texts and durations of many lengths."""
+    """Draw texts and durations of many lengths."""
     return [AudioQuery(text, 1 + seed % 3, seed) for seed, text in enumerate(TEXTS * 2)]
 
 
 @contextmanager
 def passes(llama: FrozenLlama) -> Iterator[list[int]]:
-    """Counts what the model reads."""
+    """Count the passes of the model."""
     read: list[int] = []
     hook = llama._model.model.embed_tokens.register_forward_pre_hook(
         lambda _, row: read.append(row[0].numel())
@@ -90,7 +90,7 @@ def test_answers_are_as_long_as_they_are_asked(
 
 
 def test_an_answer_is_what_plain_greedy_decoding_says(llama_path: Path, vocabulary: Vocabulary) -> None:
-    """Every id is the most probable of those that may come next after the whole prompt, read at once."""
+    """Compare with greedy decoding that reads the whole prompt for each id."""
     llama = FrozenLlama.from_directory(llama_path)
     model = LlamaForCausalLM.from_pretrained(llama_path).eval()
     generator = speaker(llama, vocabulary)
@@ -309,7 +309,7 @@ def mini() -> Vocabulary:
 
 @pytest.fixture(scope="module")
 def large(mini: Vocabulary) -> FrozenLlama:
-    """Random weights in the sizes of a small trained model."""
+    """Return random weights in the sizes of a small trained model."""
     config = LlamaConfig(
         vocab_size=3072,
         hidden_size=192,

@@ -25,7 +25,7 @@ def random_library(generator: np.random.Generator, shots: int = 2) -> list[Label
 
 
 def cosine(left: ClipCodes, right: ClipCodes) -> float:
-    """As it is defined, one pair at a time."""
+    """Compute the cosine by its definition, one pair at a time."""
     cosines = []
     for size, a, b in zip(SIZES, left.layers, right.layers, strict=True):
         p, q = (np.sqrt(np.bincount(codes, minlength=size)) for codes in (a, b))

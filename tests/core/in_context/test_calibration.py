@@ -9,7 +9,7 @@ from core.in_context.calibration import TEMPERATURE_BOUNDS, apply_temperature, f
 
 
 def answers_at(temperature: float, seed: int, count: int = 4000) -> tuple[FloatArray, list[int]]:
-    """Probabilities that are honest at this temperature, and labels drawn from the honest ones."""
+    """Draw probabilities that are calibrated at this temperature, and labels from the calibrated ones."""
     generator = np.random.default_rng(seed)
     honest = generator.dirichlet(np.ones(4), size=count)
     gold = [int(generator.choice(4, p=row)) for row in honest]

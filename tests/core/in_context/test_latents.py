@@ -26,7 +26,7 @@ def library(generator: np.random.Generator, shots: int = 3) -> list[LabeledClip]
 
 
 def cosine(one: ClipCodes, other: ClipCodes) -> float:
-    """As it is defined, one pair at a time."""
+    """Compute the cosine by its definition, one pair at a time."""
     assert one.latent is not None
     assert other.latent is not None
     a, b = (latent.astype(np.float64).ravel() for latent in (one.latent, other.latent))

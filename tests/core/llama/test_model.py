@@ -35,7 +35,7 @@ def plain(llama_path: Path) -> LlamaForCausalLM:
 def plain_scores(
     model: LlamaForCausalLM, prefix: list[int], queries: list[list[int]], trie: LabelTrie
 ) -> torch.Tensor:
-    """One full forward pass for each query and label, as the definition has it."""
+    """Score with one full forward pass for each query and label, as defined."""
     scores = torch.empty(len(queries), len(trie.labels))
     for row, query in enumerate(queries):
         for column, path in enumerate(trie.paths):
@@ -74,7 +74,7 @@ def test_scores_do_not_depend_on_how_queries_are_packed(
 
 @pytest.fixture
 def masked(llama_path: Path) -> FrozenLlama:
-    """The same model with one attention with a mask, as other devices than a CPU have it."""
+    """Return the same model with masked attention in one part, as on other devices than a CPU."""
     llama = FrozenLlama.from_directory(llama_path)
     llama._splits = False
     llama._model.set_attn_implementation("sdpa")
@@ -194,7 +194,7 @@ def answers_to(
 
 @torch.inference_mode()
 def plain_greedy(model: LlamaForCausalLM, query: list[int], length: int) -> list[int]:
-    """One full forward pass for each id. Near-ties, which rounding decides, are not tried."""
+    """Decode with one full forward pass for each id. Near-ties, which rounding decides, are not tried."""
     ids = [*PREFIX, *query]
     for _ in range(length):
         best = model(torch.tensor([ids])).logits[0, -1].topk(2)

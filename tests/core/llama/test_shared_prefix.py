@@ -10,13 +10,13 @@ LAYERS, SHAPE = 2, (1, 2, 5, 4)
 
 
 def states(ids: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Keys and values of so many ids."""
+    """Return keys and values of `count` ids."""
     shape = (*SHAPE[:2], ids, SHAPE[3])
     return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
 
 
 def read(ids: int, cache: DynamicCache, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """What each layer sees when so many ids are read."""
+    """Return what each layer sees when ids are read."""
     generator = torch.Generator().manual_seed(seed)
     return [cache.update(*states(ids, generator), layer) for layer in range(LAYERS)]
 

@@ -30,7 +30,7 @@ def released_grammar(released: Vocabulary) -> AudioGrammar:
 
 @pytest.fixture(scope="module")
 def beginning(vocabulary: Vocabulary) -> tuple[int, int]:
-    """A word of one id that begins a word of two, and the second id of that."""
+    """Return a word of one id that begins a word of two, and the second id of that."""
     pairs = [ids for code in range(80) if len(ids := vocabulary.token_ids(0, [code])) == 2]
     ones = [ids[0] for code in range(80) if len(ids := vocabulary.token_ids(0, [code])) == 1]
     return next((first, second) for first, second in pairs if first in ones)
@@ -53,13 +53,13 @@ def all_codes(vocabulary: Vocabulary, num_blocks: st.SearchStrategy[int]) -> st.
 
 
 def two_readings(vocabulary: Vocabulary, codes: AudioCodes) -> bool:
-    """Whether the first acoustic code would continue the last word."""
+    """Return whether the first acoustic code would continue the last word."""
     words = {tuple(vocabulary.token_ids(0, [code])) for code in range(len(vocabulary.words))}
     return (*vocabulary.token_ids(0, codes[0][-1:]), codes[1][0]) in words
 
 
 def spell(grammar: AudioGrammar, token_ids: list[int], num_blocks: int) -> AudioConstraint:
-    """The answer of these ids. Each but the last leaves it open."""
+    """Return the answer of these ids; it is incomplete before the last one."""
     answer = grammar.begin(num_blocks)
     for token_id in token_ids:
         assert not answer.complete
@@ -70,7 +70,7 @@ def spell(grammar: AudioGrammar, token_ids: list[int], num_blocks: int) -> Audio
 def choose_ids(
     data: st.DataObject, grammar: AudioGrammar, num_blocks: int
 ) -> tuple[AudioConstraint, list[int]]:
-    """Any answer that can be said."""
+    """Draw any possible answer."""
     answer, said = grammar.begin(num_blocks), []
     while not answer.complete:
         allowed = answer.allowed
@@ -137,7 +137,7 @@ def test_after_the_last_word_an_id_that_can_continue_it_does(
 
 
 def test_a_word_that_is_not_begun_by_another_has_to_be_ended(vocabulary: Vocabulary) -> None:
-    """Without its one-id beginnings the list leaves no choice but the second ids."""
+    """Without one-id words that begin longer ones, only the second ids remain."""
     words = [word for code, word in enumerate(vocabulary.words) if len(vocabulary.token_ids(0, [code])) == 2]
     grammar = AudioGrammar(Vocabulary(words, vocabulary.tokenizer))
     for first in grammar.begins.tolist():

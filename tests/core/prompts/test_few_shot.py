@@ -159,7 +159,7 @@ def test_the_number_of_orders_is_part_of_the_prompt_hash(vocabulary: Vocabulary)
 
 
 def slots(vocabulary: Vocabulary) -> list[str]:
-    """Words of one id each."""
+    """Return words of one id each."""
     return [word for word in vocabulary.words if len(vocabulary.tokenizer.encode(word)) == 1][:5]
 
 

@@ -17,7 +17,7 @@ label_sets = st.lists(
 
 
 def walk(trie: LabelTrie, node: int = ROOT, said: tuple[int, ...] = ()) -> set[tuple[int, ...]]:
-    """Everything that can be said, to the end."""
+    """Yield every complete answer."""
     following = children(trie, node)
     ends = [walk(trie, child, (*said, token_id)) for token_id, child in following.items()]
     return set().union(*ends) if ends else {said}

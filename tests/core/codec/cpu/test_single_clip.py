@@ -23,7 +23,7 @@ OTHER_STRIDES = CodecConfig(
 
 
 def lively(config: CodecConfig) -> LLMCodec:
-    """A codec with biases and with alphas of either sign and size, zero among them."""
+    """Return a codec with biases and with alphas of either sign and size, including zero."""
     codec = random_codec(config)
     tensors, generator = codec.canonical(), torch.Generator().manual_seed(3)
     for name, tensor in tensors.items():

@@ -21,7 +21,7 @@ WORDS = tuple(f"word{i}" for i in range(SMALL.codebook_sizes[0]))
 def released_checkpoint(
     path: Path, config: CodecConfig, first_rows: int | None = None
 ) -> dict[str, torch.Tensor]:
-    """A torch file in the published form: weight-norm pairs, raw codebooks, projections."""
+    """Write a torch file in the published form: weight-norm pairs, raw codebooks, projections."""
     g = torch.Generator().manual_seed(1)
     state: dict[str, torch.Tensor] = {}
     for name, tensor in LLMCodec(config).canonical().items():

@@ -36,7 +36,7 @@ def decoder() -> Iterator[ClipDecoder]:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """A second of noise."""
+    """Write a second of noise."""
     path = tmp_path / "clip"
     soundfile.write(path, NOISE, RATE, format="WAV", subtype="FLOAT")
     return path
@@ -44,7 +44,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def long_clip(tmp_path: Path) -> Path:
-    """Five blocks and a bit."""
+    """Write five blocks and a bit."""
     path = tmp_path / "long clip"
     samples = np.resize([0.25, -0.25], 5 * BLOCK_SAMPLES + 9)
     soundfile.write(path, samples, RATE, format="WAV", subtype="FLOAT")
@@ -66,7 +66,7 @@ def outcome(decoder: ClipDecoder, path: Path) -> dict[str, Any]:
 
 
 def memory(pid: int, field: str) -> int:
-    """Bytes of a field of /proc/PID/status."""
+    """Return the bytes of a field of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 

@@ -34,7 +34,7 @@ def verdict(content: bytes) -> str:
 
 
 def riff(*chunks: tuple[bytes, int, bytes], form: bytes = b"RIFF", order: str = "<") -> bytes:
-    """Chunks of a name, a claimed size and what really follows."""
+    """Return chunks of a name, a claimed size and their real content."""
     body = b"".join(name + struct.pack(f"{order}I", claimed) + payload for name, claimed, payload in chunks)
     kind = b"AIFF" if form == b"FORM" else b"WAVE"
     return form + struct.pack(f"{order}I", len(body) + 4) + kind + body

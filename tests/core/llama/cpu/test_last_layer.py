@@ -20,7 +20,7 @@ def model(llama_path: Path) -> LlamaForCausalLM:
 
 
 def cache_behind_a_prefix(layer: LlamaDecoderLayer) -> DynamicCache:
-    """Keys and values of a prefix, in every layer up to this one."""
+    """Return keys and values of a prefix, in every layer up to this one."""
     cache, attention = DynamicCache(), layer.self_attn
     heads = attention.config.num_key_value_heads
     states = torch.randn(2, 1, heads, PREFIX, attention.head_dim, generator=torch.Generator().manual_seed(3))

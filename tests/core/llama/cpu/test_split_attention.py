@@ -45,7 +45,7 @@ def test_two_parts_give_what_one_attention_with_a_mask_gives(
 
 
 def in_two_parts(pack: Pack, prefix: int, query: Tensor, key: Tensor, value: Tensor, blocks: bool) -> Tensor:
-    """By the blocks of the pack, or by its whole mask."""
+    """Attend by the blocks of the pack, or by its whole mask."""
     assert pack.blocks
     module, kept = nn.Module(), DynamicCache()
     module.layer_idx = 0

@@ -35,7 +35,7 @@ SPEC = AnswerSpec(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two recorded sets: three takes of a digit, two speakers."""
+    """Write two recorded sets: three takes of a digit, two speakers."""
     root = tmp_path_factory.mktemp("data")
     digits = [
         {"path": f"digits/{take}", "speaker": "a", "take": take, "labels": {"text": "six"}}

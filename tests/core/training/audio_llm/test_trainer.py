@@ -62,7 +62,7 @@ TRAINING = AnswerTraining(
 
 
 def trainer(folder: Path, training: AnswerTraining = TRAINING) -> AnswerTrainer:
-    """Enough classes, voices and pairs of each kind that some can be kept back."""
+    """Return a trainer with enough classes, voices and pairs of each kind to hold some out."""
     bank = small_bank()
     copies = [bank, *(_renamed(bank, number) for number in range(1, 8))]
     words = tuple(f"voice {at // 3}\t{at % 3}" for at in range(36))

@@ -25,7 +25,7 @@ def random_quantizer(*, update: bool = False) -> TrainableQuantizer:
 
 
 def random_latents() -> Tensor:
-    """Slow and fast parts in a few directions, far from zero: like the output of an encoder."""
+    """Return slow and fast parts in a few directions, far from zero, like the output of an encoder."""
     generator = torch.Generator().manual_seed(1)
     steps = torch.randn(8, 16, 160, generator=generator).cumsum(-1) * 0.1
     mixed: Tensor = torch.einsum("bdt,de->bet", steps, torch.randn(16, 16, generator=generator)) + 2

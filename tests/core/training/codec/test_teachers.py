@@ -66,7 +66,7 @@ def test_the_same_clips_make_the_same_teacher(teacher: MelTeacher) -> None:
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Directories of a T5 and a Whisper of random weights, 32 wide."""
+    """Write directories of a T5 and a Whisper with random weights, 32 wide."""
     import core.audio.torchaudio_cpu  # noqa: F401  transformers imports torchaudio
 
     # isort: split

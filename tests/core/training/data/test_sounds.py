@@ -13,7 +13,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def profile(samples: Samples) -> np.ndarray:
-    """Mean and deviation over time of 24 log bands: enough to tell kinds of sound apart."""
+    """Return mean and deviation over time of 24 log bands: enough to tell kinds of sound apart."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, 512)[::256] * np.hanning(512)
     power = np.abs(np.fft.rfft(frames))[:, 1:] ** 2
     edges = np.unique(np.geomspace(2, 256, 25).astype(int))

@@ -57,7 +57,7 @@ def test_an_episode_is_the_prompt_that_labeling_writes(vocabulary: Vocabulary, s
 
 
 def _windows_are_whole(ids: list[int], expected: list[int]) -> bool:
-    """A fifth of the windows is cut shorter on purpose."""
+    """Prevent shorter windows, a fifth of all."""
     return len(ids) == len(expected) + 1
 
 

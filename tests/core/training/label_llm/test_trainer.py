@@ -58,7 +58,7 @@ BANK = TokenBank(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Path, vocabulary: Vocabulary) -> Path:
-    """What a configuration names: shape, embeddings, tokenizer, words."""
+    """Write the files of a configuration: shape, embeddings, tokenizer, words."""
     here = tmp_path_factory.mktemp("mini")
     CONFIG.to_json_file(here / "config.json")
     table = torch.randn(420, 32, generator=torch.Generator().manual_seed(0)) / 32**0.5
