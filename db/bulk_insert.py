@@ -29,7 +29,7 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[Row]) -> int:
     if not rows:
         return 0
     # COPY is faster (benchmarks/database.py), but a taken key ends it: INSERT leaves that one out, and raises
-    # what else was wrong. It is seldom needed, as whoever writes has looked for the keys before.
+    # all other errors. It is rarely needed, as callers look for the keys first.
     try:
         with session.begin_nested():
             _copy(session, table, rows)
@@ -47,7 +47,7 @@ def _copy(session: Session, table: type[Base], rows: Sequence[Row]) -> None:
     try:
         cursor.copy_expert(statement, BytesIO(_lines(rows)), COPY_BUFFER_BYTES)
     except psycopg2.Error as error:
-        if cursor.connection.closed:  # nothing can be rolled back in it, and nothing else be said
+        if cursor.connection.closed:  # it cannot roll back
             connection.invalidate(error)
             raise OperationalError(statement, None, error, connection_invalidated=True) from error
         raise
@@ -77,6 +77,6 @@ def _copy_text(value: object) -> str:
 
 
 def _insert(session: Session, table: type[Base], rows: Sequence[Row]) -> int:
-    # Only a statement that returns something is sent with many rows at once beside an ON CONFLICT.
+    # With ON CONFLICT, only a statement with RETURNING is sent with many rows at once.
     statement = insert(table).on_conflict_do_nothing().returning(*inspect(table).primary_key)
     return len(session.execute(statement, rows).all())

@@ -103,7 +103,7 @@ def add_clips(
     comparison = ListingComparison(_versions_of(session, selection))
     for clip in listed:
         if not _contains(selection, clip.uri):
-            raise ValueError(f"{clip.uri} was listed, and is outside of {selection}")
+            raise ValueError(f"{clip.uri} was listed but is outside {selection}")
         comparison.take(clip)
     comparison.end()
     if not allow_loss:

@@ -21,7 +21,7 @@ def database_url(value: str) -> str:
     url = make_url(value)
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(
-            f"the database address starts with {url.drivername}://, it has to be postgresql://user:password@host/name"
+            f"the database address starts with {url.drivername}://, expected postgresql://user:password@host/name"
         )
     return url.set(drivername=DRIVER).render_as_string(hide_password=False)
 

@@ -13,6 +13,6 @@ def split_library_name(name: str) -> tuple[str, int | None]:
     Raises ValueError for anything else.
     """
     if not re.fullmatch(NAME_OR_VERSION, name):
-        raise ValueError(f"{name!r} is no library: write NAME or NAME@VERSION")
+        raise ValueError(f"{name!r} is not a library name: write NAME or NAME@VERSION")
     bare, _, version = name.partition("@")
     return bare, int(version) if version else None

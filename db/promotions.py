@@ -82,8 +82,8 @@ def latest_model_set(session: Session, task: str, library: str, besides: ModelSe
 
 def has_standing_answers(session: Session, task: str, model_set: ModelSet) -> bool:
     """Return whether a model set has an answer that is not retracted."""
-    asked = select(PredictionRow.id).where(_standing(task), _of(model_set)).limit(1)
-    return session.scalar(asked) is not None
+    answer = select(PredictionRow.id).where(_standing(task), _of(model_set)).limit(1)
+    return session.scalar(answer) is not None
 
 
 def answer_pairs(
@@ -106,8 +106,8 @@ def describe_model_set(session: Session, model_set: ModelSet) -> str:
     library = session.get_one(DemonstrationSet, model_set.demonstration_set_id)
     codec = session.get_one(Codec, model_set.codec_id)
     llm = None if model_set.llm_id is None else session.get_one(Llm, model_set.llm_id)
-    asked = f"LLM {llm.name} {llm.fingerprint[:8]}" if llm else "no LLM"
-    return f"{library.name}@{library.version}, codec {codec.name} {codec.fingerprint[:8]}, {asked}"
+    name = f"LLM {llm.name} {llm.fingerprint[:8]}" if llm else "no LLM"
+    return f"{library.name}@{library.version}, codec {codec.name} {codec.fingerprint[:8]}, {name}"
 
 
 def promoted_codecs(session: Session) -> Sequence[int]:

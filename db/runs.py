@@ -227,7 +227,7 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     columns = [getattr(Run, field.name) for field in fields(RecordedRun)]
     row = session.execute(select(*columns).where(Run.id == run_id)).one_or_none()
     if row is None:
-        raise RunNotFound(f"there is no run {run_id}: a run's page, and the column run of the views, name it")
+        raise RunNotFound(f"there is no run {run_id}: its page, and the column run of the views, have the id")
     return RecordedRun(*row)
 
 

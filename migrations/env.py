@@ -30,7 +30,7 @@ def _run_migrations() -> None:
     event.listen(engine, "connect", require_utf8)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:turn)"), {"turn": TURN})
-        # A migration that cannot get its table soon fails, rather than make all readers queue behind it.
+        # A migration fails if it cannot lock its table soon, so that readers do not queue for it.
         connection.execute(text("SET lock_timeout = '5s'"))
         connection.commit()
         context.configure(

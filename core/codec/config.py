@@ -34,7 +34,7 @@ class CodecConfig:
 
     def __post_init__(self) -> None:
         if not self.use_cblinear:
-            raise CheckpointMismatch("use_cblinear is false: only codebooks behind a projection are known")
+            raise CheckpointMismatch("use_cblinear is false: only projected codebooks are supported")
         if len(self.codebook_sizes) != len(self.vq_strides):
             raise CheckpointMismatch(
                 f"{len(self.codebook_sizes)} codebook sizes for {len(self.vq_strides)} vq strides"

@@ -41,7 +41,7 @@ def convert(files: ReleasedFiles, output: Path, *, config: CodecConfig, first: F
     from the configuration.
     """
     if output.exists():
-        raise CheckpointMismatch(f"{output} exists already: converting writes a new directory")
+        raise CheckpointMismatch(f"{output} already exists: choose a new directory")
     state = released_state(files)
     config = _with_first_codebook(config, state, first)
     words = read_words(files.words) if files.words and first == "words" else ()
@@ -73,9 +73,9 @@ def _load(path: Path) -> dict[str, dict[str, Tensor]]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointMismatch(f"{path} is no torch checkpoint of tensors: {error}") from error
+        raise CheckpointMismatch(f"{path} is not a torch checkpoint of tensors: {error}") from error
     if not isinstance(loaded, dict):
-        raise CheckpointMismatch(f"{path} holds a {type(loaded).__name__}, a dict is needed")
+        raise CheckpointMismatch(f"{path} holds a {type(loaded).__name__}, expected a dict")
     return loaded
 
 
@@ -84,7 +84,7 @@ def _embeddings(path: Path) -> Tensor:
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     table = loaded["weight"] if isinstance(loaded, dict) else loaded
     if not isinstance(table, Tensor) or table.dim() != 2:
-        raise CheckpointMismatch(f"{path} holds no table of embeddings")
+        raise CheckpointMismatch(f"{path} has no table of embeddings")
     return table
 
 
@@ -101,10 +101,10 @@ def _with_first_codebook(config: CodecConfig, state: dict[str, Tensor], first: F
         raise CheckpointMismatch(
             f"the first codebook has {rows} rows, the paper's has {config.codebook_sizes[0]} words: this is "
             "the other published checkpoint, whose semantic layer indexes all LLAMA pieces. "
-            "Its codes mean other words; ask for it with --first-codebook llama"
+            "Its codes mean other words; use it with --first-codebook llama"
         )
     if rows != config.codebook_sizes[0]:
         raise CheckpointMismatch(
-            f"the first codebook has {rows} rows, {config.codebook_sizes[0]} are configured"
+            f"the first codebook has {rows} rows, {config.codebook_sizes[0]} in the configuration"
         )
     return config

@@ -112,7 +112,7 @@ class LLMCodec(nn.Module):
         Pads with zeros on the right to a whole block. The codes of a row do not depend on the other rows.
         """
         if waveform.dim() != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
-            raise ValueError(f"waveform is {tuple(waveform.shape)}, (B, 1, T) with T > 0 is needed")
+            raise ValueError(f"waveform is {tuple(waveform.shape)}, expected (B, 1, T) with T > 0")
         clips = self.encode_clips([row] for row in waveform[:, 0])
         return [torch.stack(layer) for layer in zip(*clips, strict=True)]
 

@@ -75,8 +75,8 @@ class Mixdown:
             raise AudioRejected("too_loud", message)
 
     def _cancels(self, silence: float) -> bool:
-        heard = self._channel_energy > silence**2 * self._num_samples
-        return heard and self._mix_energy < self._channel_energy * 10 ** (-_CANCELLATION_DB / 10)
+        is_audible = self._channel_energy > silence**2 * self._num_samples
+        return is_audible and self._mix_energy < self._channel_energy * 10 ** (-_CANCELLATION_DB / 10)
 
     def _describe_cancellation(self) -> str:
         if self._mix_energy:

@@ -64,8 +64,8 @@ def draw_episodes(clips: LabeledClips, n_way: int, k_shot: int, count: int, *, s
     queries = _queries(clips, members, n_way, k_shot)
     if not queries:
         raise ValueError(
-            f"no clip can be asked: {n_way} labels with {k_shot} clips each outside of its group are needed, "
-            f"and there are {len(members)} labels; ask for fewer labels or demonstrations"
+            f"no clip can be a query: {n_way} labels with {k_shot} clips each outside its group are needed, "
+            f"of {len(members)} in all; use fewer labels or demonstrations"
         )
     rng = random.Random(seed)
     return [_draw(clips, members, queries, n_way, k_shot, rng) for _ in range(count)]
@@ -90,9 +90,9 @@ def _draw(
     left = {label: _outside(clips, numbers, clips.groups[query]) for label, numbers in members.items()}
     others = [label for label in left if label != answer and len(left[label]) >= k_shot]
     classes = [answer, *rng.sample(others, n_way - 1)]
-    shown = [(number, label) for label in classes for number in rng.sample(left[label], k_shot)]
-    rng.shuffle(shown)
-    return Episode(tuple(n for n, _ in shown), tuple(label for _, label in shown), query, answer)
+    shots = [(number, label) for label in classes for number in rng.sample(left[label], k_shot)]
+    rng.shuffle(shots)
+    return Episode(tuple(n for n, _ in shots), tuple(label for _, label in shots), query, answer)
 
 
 def _queries(
@@ -100,12 +100,12 @@ def _queries(
 ) -> dict[str, list[int]]:
     """Return by class the clips whose class and enough others have `k_shot` clips outside their group."""
     inside = Counter(zip(clips.labels, clips.groups, strict=True))
-    shown = {
+    usable = {
         group: {label for label in members if len(members[label]) - inside[label, group] >= k_shot}
         for group in set(clips.groups)
     }
     fitting = {
-        label: [n for n in numbers if label in (left := shown[clips.groups[n]]) and len(left) >= n_way]
+        label: [n for n in numbers if label in (left := usable[clips.groups[n]]) and len(left) >= n_way]
         for label, numbers in members.items()
     }
     return {label: numbers for label, numbers in fitting.items() if numbers}

@@ -58,7 +58,7 @@ class Experiment:
     ) -> None:
         self.clips, self.columns, self.count = clips, tuple(columns), count
         self._models = dict(models)
-        # a baseline is asked in the same way whatever the column
+        # a baseline is the same for every column
         free, with_models = baselines(clips), installed(clips)
         self.baselines, self.installed = tuple(free), tuple(with_models)
         self._methods = self._models | {name: _always(one) for name, one in {**free, **with_models}.items()}

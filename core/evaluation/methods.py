@@ -64,7 +64,7 @@ class LanguageModel:
         labeler = FewShotLabeler(self._llama, self._vocabulary, labels, shots, self._settings)
         (answer,) = labeler.label([clips.codes[episode.query]])
         probabilities = np.array([answer.probabilities[label] for label in labels])
-        # in paper mode greedy decoding may say another label than the most probable one
+        # in paper mode greedy decoding may differ from the most probable label
         return Reply(probabilities, np.array([float(label == answer.label) for label in labels]))
 
 

@@ -58,12 +58,12 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> float:
 
     Infinite for a scaled copy, minus infinite for silence. Raises ValueError for a silent reference.
     """
-    wanted, said = (signal - signal.mean() for signal in _pair(reference, estimate))
+    wanted, distorted = (signal - signal.mean() for signal in _pair(reference, estimate))
     energy = float(wanted @ wanted)
     if not energy:
-        raise ValueError("the reference is silent: no estimate can be compared with it")
-    target = (float(said @ wanted) / energy) * wanted
-    kept, lost = float(target @ target), float((said - target) @ (said - target))
+        raise ValueError("the reference is silent: choose another one")
+    target = (float(distorted @ wanted) / energy) * wanted
+    kept, lost = float(target @ target), float((distorted - target) @ (distorted - target))
     if not kept:
         return -math.inf
     return 10.0 * math.log10(kept / lost) if lost > 1e-20 * kept else math.inf
@@ -127,10 +127,10 @@ def _pair(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
     """Return both signals as (T,) float64 on the CPU."""
     for signal in (reference, estimate):
         if signal.shape[-1] != signal.numel() or not signal.numel():
-            raise ValueError(f"one mono waveform is needed, got shape {tuple(signal.shape)}")
+            raise ValueError(f"expected one mono waveform, got shape {tuple(signal.shape)}")
     if reference.numel() != estimate.numel():
         raise ValueError(
-            f"the reference has {reference.numel()} samples, the estimate {estimate.numel()}: cut them alike"
+            f"the reference has {reference.numel()} samples, the estimate {estimate.numel()}: cut one of them"
         )
     one, other = (signal.detach().cpu().reshape(-1).double() for signal in (reference, estimate))
     return one, other
@@ -194,6 +194,4 @@ def _norm(segments: Tensor) -> Tensor:
 
 def _check_lengths(answers: int, gold: int) -> None:
     if answers != gold or not answers:
-        raise ValueError(
-            f"{answers} answers cannot be judged by {gold} right ones: both must be equal, over 0"
-        )
+        raise ValueError(f"{answers} answers for {gold} right ones: the numbers must be equal and above 0")

@@ -35,13 +35,16 @@ MAX_WAYS = 6
 """Labels of the last column of Table 9."""
 
 
-def columns(layout: Layout, asked: Column, num_labels: int) -> tuple[Column, ...]:
+def columns(layout: Layout, requested: Column, num_labels: int) -> tuple[Column, ...]:
     """Return the columns of a layout: only `requested`, those of Tables 2 and 8, or those of Table 9."""
     if layout == "prompts":
-        return tuple(Column(asked.n_way, shots, told, repeats) for told, shots, repeats in PROMPT_COLUMNS)
+        return tuple(
+            Column(requested.n_way, shots, instruction, repeats)
+            for instruction, shots, repeats in PROMPT_COLUMNS
+        )
     if layout == "ways":
-        return tuple(replace(asked, n_way=n) for n in range(2, min(MAX_WAYS, num_labels) + 1))
-    return (asked,)
+        return tuple(replace(requested, n_way=n) for n in range(2, min(MAX_WAYS, num_labels) + 1))
+    return (requested,)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class PaperTask:
 def _prompts(n_way: int, *figures: float) -> dict[Column, float]:
     """Return a row of Table 2 or 8; a single figure (random guess) applies to every column."""
     figures = figures * len(PROMPT_COLUMNS) if len(figures) == 1 else figures
-    asked = columns("prompts", Column(n_way, 1), n_way)
-    return dict(zip(asked, figures, strict=True))
+    prompt_columns = columns("prompts", Column(n_way, 1), n_way)
+    return dict(zip(prompt_columns, figures, strict=True))
 
 
 def _ways(*figures: float) -> dict[Column, float]:

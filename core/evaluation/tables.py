@@ -110,8 +110,8 @@ def differences(table: Table) -> Iterator[str]:
     yield from table.about
     if table.paper:
         yield (
-            f"The paper asks {table.paper.data}, clips cut to 1 second, with LLAMA 2 7B and its own codec; "
-            "in how many episodes it does not say."
+            f"The paper uses {table.paper.data}, clips cut to 1 second, with LLaMA 2 7B and its own codec; "
+            "it does not state the number of episodes."
         )
         if any(not column.instruction for column in table.columns):
             yield (
@@ -122,11 +122,11 @@ def differences(table: Table) -> Iterator[str]:
 
 def _heading(table: Table) -> str:
     first = table.columns[0]
-    asked = f"{first.n_way}-way" if table.layout == "prompts" else f"{first.k_shot}-shot"
+    setting = f"{first.n_way}-way" if table.layout == "prompts" else f"{first.k_shot}-shot"
     shape = {
-        "prompts": f"{asked}, columns: instruction, shots, repeats",
-        "ways": f"{asked}, columns: labels",
-        "single": f"{first.n_way}-way {asked}",
+        "prompts": f"{setting}, columns: instruction, shots, repeats",
+        "ways": f"{setting}, columns: labels",
+        "single": f"{first.n_way}-way {setting}",
     }[table.layout]
     return f"{table.paper_name} of the paper, {table.task}: {shape}" if table.paper_name else shape
 

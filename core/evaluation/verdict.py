@@ -37,19 +37,21 @@ def _verdict(
 ) -> str:
     mine = scores[name][number]
     if mine is None:
-        return f"{name} could not be asked: a prompt does not fit its context."
+        return f"{name} gave no answers: a prompt does not fit its context."
     chance = scores["chance"][number]
     assert chance is not None
-    said = (
+    sentence = (
         f"{name} answered {mine.accuracy:.1%} of {mine.episodes} questions right, about {mine.clips} clips; "
         f"guessing gets {chance.accuracy:.1%}."
     )
     others = {row: at[number] for row, at in scores.items() if _is_rival(experiment, row)}
     known = {row: score for row, score in others.items() if score is not None}
     if not known:
-        return said
+        return sentence
     best = max(known, key=lambda row: known[row].accuracy)
-    return f"{said} {_comparison(experiment, rows[name][number], rows[best][number], known[best].accuracy)}"
+    return (
+        f"{sentence} {_comparison(experiment, rows[name][number], rows[best][number], known[best].accuracy)}"
+    )
 
 
 def _comparison(experiment: Experiment, mine: Job, best: Job, accuracy: float) -> str:
@@ -73,9 +75,9 @@ def confusion(experiment: Experiment, column: int) -> Confusion:
     job = experiment.rows[experiment.answering[0]][column]
     counts: defaultdict[tuple[str, str], float] = defaultdict(float)
     for reply, episode in zip(experiment.replies(job), experiment.episodes(job), strict=False):
-        for label, said in zip(episode.label_set, reply.votes.tolist(), strict=True):
-            if said:
-                counts[episode.answer, label] += said
+        for label, votes in zip(episode.label_set, reply.votes.tolist(), strict=True):
+            if votes:
+                counts[episode.answer, label] += votes
     return counts
 
 
@@ -85,9 +87,9 @@ def confusion_rows(counts: Confusion) -> Iterator[list[str]]:
     if len(labels) <= MAX_MATRIX_LABELS:
         yield ["clip is", *(f"answered {label}" for label in labels)]
         for right in labels:
-            yield [right, *(f"{counts.get((right, said), 0):g}" for said in labels)]
+            yield [right, *(f"{counts.get((right, answer), 0):g}" for answer in labels)]
         return
     yield ["clip is", "answered", "times"]
     mistakes = {pair: times for pair, times in counts.items() if pair[0] != pair[1]}
-    for (right, said), times in sorted(mistakes.items(), key=lambda one: -one[1])[:MAX_MISTAKES]:
-        yield [right, said, f"{times:g}"]
+    for (right, answer), times in sorted(mistakes.items(), key=lambda one: -one[1])[:MAX_MISTAKES]:
+        yield [right, answer, f"{times:g}"]

@@ -110,11 +110,11 @@ class AudioGenerator:
         if not queries:
             return []
         answers = [self._grammar.begin(query.num_blocks) for query in queries]
-        asked = [self._template.query_ids(query.request) for query in queries]
+        query_ids = [self._template.query_ids(query.request) for query in queries]
         choose = [self.decoding.choose(query.seed) for query in queries]
         with self._reading:
             prefix = self._prefix
-        self._llama.generate(prefix, asked, answers, choose)
+        self._llama.generate(prefix, query_ids, answers, choose)
         return [answer.codes for answer in answers]
 
     @cached_property
@@ -184,7 +184,7 @@ def _in_top_p(logits: Tensor, top_p: float) -> Tensor:
 
 def _check_examples(task: GenerationTask, examples: Sequence[Example], repeats: int) -> None:
     if not examples:
-        raise PromptError("no examples to learn from: show the language model at least one")
+        raise PromptError("no examples: give the language model at least one")
     if repeats < 0:
         raise ValueError(f"repeats {repeats} must be at least 0")
     for example in examples:
@@ -194,7 +194,7 @@ def _check_examples(task: GenerationTask, examples: Sequence[Example], repeats: 
 def _check_request(task: GenerationTask, request: str | WindowCodes) -> None:
     if isinstance(request, str) == (task == "denoise"):
         given, wanted = ("a text", "audio") if task == "denoise" else ("audio", "a text")
-        raise PromptError(f"the task {task!r} was asked with {given}: it answers {wanted}")
+        raise PromptError(f"the task {task!r} got {given}: it needs {wanted}")
 
 
 def _check_length(request: WindowCodes, num_blocks: int) -> None:
@@ -202,5 +202,5 @@ def _check_length(request: WindowCodes, num_blocks: int) -> None:
     if len(request.semantic) != length:
         raise PromptError(
             f"audio of {len(request.semantic)} semantic codes cannot be denoised to {num_blocks} blocks: "
-            f"both are equally long, ask with {length} codes"
+            f"both have equal length, give {length} codes"
         )

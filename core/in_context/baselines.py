@@ -61,10 +61,10 @@ def majority(labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> Gu
     return Guess(label=label, probability=counts[label] / len(demonstrations))
 
 
-def similarities(queries: Sequence[ClipCodes], shown: Sequence[ClipCodes]) -> FloatArray:
+def similarities(queries: Sequence[ClipCodes], shots: Sequence[ClipCodes]) -> FloatArray:
     """Return the similarity of clips by codes, (queries, shots), from 0 to 1."""
     layers = (
-        _LayerHistograms([clip.layers[layer] for clip in shown]).cosines(
+        _LayerHistograms([clip.layers[layer] for clip in shots]).cosines(
             [clip.layers[layer] for clip in queries]
         )
         for layer in range(3)
@@ -80,8 +80,8 @@ class NearestNeighbor:
         clips = [demonstration.codes for demonstration in demonstrations]
         self.labels = tuple(labels)
         self._layers = [_LayerHistograms([clip.layers[layer] for clip in clips]) for layer in range(3)]
-        shown = [demonstration.label for demonstration in demonstrations]
-        self._columns = [[at for at, one in enumerate(shown) if one == label] for label in labels]
+        shots = [demonstration.label for demonstration in demonstrations]
+        self._columns = [[at for at, one in enumerate(shots) if one == label] for label in labels]
 
     def similarities(self, queries: Sequence[ClipCodes]) -> FloatArray:
         """Return (queries, labels): similarity to the nearest demonstration of each label, 0 to 1."""
@@ -133,8 +133,8 @@ class Baselines:
         known = [query for query in queries if query.latent is not None]
         if self._nearest_latent is None or not known:
             return [None] * len(queries)
-        said = iter(latent_probabilities(self._nearest_latent, known))
-        return [None if query.latent is None else self._first(next(said)) for query in queries]
+        probabilities = iter(latent_probabilities(self._nearest_latent, known))
+        return [None if query.latent is None else self._first(next(probabilities)) for query in queries]
 
     def _guesses(self, nearest: FloatArray, by_latent: Guess | None) -> dict[str, Guess]:
         guesses = {"chance": self._chance, "majority": self._majority, "nearest": self._first(nearest)}

@@ -121,8 +121,8 @@ class FewShotLabeler:
         rows = [token_ids for clip in windows for token_ids in clip]
         with self._reading:
             prefixes = self._prefixes
-        asked = zip(prefixes, self.prompt.orders, strict=True)
-        scores = [self._llama.score_nodes(prefix, rows, order.trie) for prefix, order in asked]
+        pairs = zip(prefixes, self.prompt.orders, strict=True)
+        scores = [self._llama.score_nodes(prefix, rows, order.trie) for prefix, order in pairs]
         nodes = torch.stack(scores).mean(dim=0)
         parts = torch.split_with_sizes(nodes, [len(clip) for clip in windows])
         return torch.stack([part.mean(dim=0) for part in parts])

@@ -26,8 +26,8 @@ class NearestLatent:
 
     def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
         self._shown = _directions([demonstration.codes for demonstration in demonstrations])
-        shown = [demonstration.label for demonstration in demonstrations]
-        self._columns = [[at for at, one in enumerate(shown) if one == label] for label in labels]
+        labels_of_shots = [demonstration.label for demonstration in demonstrations]
+        self._columns = [[at for at, one in enumerate(labels_of_shots) if one == label] for label in labels]
 
     def similarities(self, queries: Sequence[ClipCodes]) -> Cosines:
         """Return (queries, labels): similarity to the nearest demonstration of each label, -1 to 1."""

@@ -59,15 +59,15 @@ class NearestShotsLabeler:
         for choice in dict.fromkeys(choices):
             numbers = [number for number, one in enumerate(choices) if one == choice]
             labeler = self._labeler([self._library[at] for at in choice])
-            asked = labeler.label([queries[number] for number in numbers])
-            answers.update(zip(numbers, asked, strict=True))
+            predictions = labeler.label([queries[number] for number in numbers])
+            answers.update(zip(numbers, predictions, strict=True))
         guesses = self._baselines.guesses(queries, self._baselines.nearest.probabilities(queries))
-        return [replace(answers[number], baselines=said) for number, said in enumerate(guesses)]
+        return [replace(answers[number], baselines=guess) for number, guess in enumerate(guesses)]
 
     def prompt_for(self, query: ClipCodes) -> FewShotPrompt:
         """Return the prompt of a query."""
         choice = self._nearest.nearest(query, self._shots)
         return self._labeler([self._library[at] for at in choice]).prompt
 
-    def _labeler(self, shown: Sequence[LabeledClip]) -> FewShotLabeler:
-        return FewShotLabeler(*self._model, self._labels, shown, self._settings)
+    def _labeler(self, demonstrations: Sequence[LabeledClip]) -> FewShotLabeler:
+        return FewShotLabeler(*self._model, self._labels, demonstrations, self._settings)

@@ -50,7 +50,7 @@ def model_files(directory: str | Path) -> list[Path]:
     config, tokenizer = folder / "config.json", folder / "tokenizer.model"
     if not config.is_file() or not weights:
         raise CheckpointMismatch(
-            f"{folder} is no Hugging Face LLAMA directory: it needs config.json and model*.safetensors "
+            f"{folder} is not a Hugging Face LLaMA directory: it needs config.json and model*.safetensors "
             "(or pytorch_model*.bin)"
         )
     return [config, *weights, *([tokenizer] if tokenizer.is_file() else [])]
@@ -64,6 +64,6 @@ def read_tokenizer(directory: str | Path, vocab_size: int) -> TextTokenizer | No
     tokenizer = TextTokenizer(path)
     if len(tokenizer) > vocab_size:
         raise CheckpointMismatch(
-            f"{path} has {len(tokenizer)} pieces, the model beside it {vocab_size} ids: they do not fit"
+            f"{path} has {len(tokenizer)} pieces, its model {vocab_size} ids: they do not fit"
         )
     return tokenizer

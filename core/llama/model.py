@@ -160,8 +160,8 @@ class FrozenLlama:
         Only the constraint ends an answer: in audio the end id is a code like any other. Raises
         PromptTooLong, before anything runs, if a query with its longest answer exceeds the context.
         """
-        asked = zip(queries, answers, strict=True)
-        lengths = [len(query) + answer.longest for query, answer in asked]
+        pairs = zip(queries, answers, strict=True)
+        lengths = [len(query) + answer.longest for query, answer in pairs]
         check_budget(len(prefix.token_ids) + max(lengths, default=0), self.context_length)
         for pack in split_packs(lengths, pack_budget):
             room = sum(lengths[pack])
@@ -177,14 +177,14 @@ class FrozenLlama:
     ) -> None:
         row = GrowingRow(queries, len(prefix.token_ids))
         kv_cache = prefix.cache_with_room(room) if self._splits else prefix.copy_with_room(room)
-        pack, speaking = row.queries, list(range(len(queries)))
-        while speaking:
+        pack, unfinished = row.queries, list(range(len(queries)))
+        while unfinished:
             logits = self._logits(pack.to(self.device), prefix, kv_cache)[:, 0].cpu()
-            asked = zip(speaking, logits, strict=True)
-            said = {at: _choose_next(answers[at], choose[at], states) for at, states in asked}
-            speaking = [at for at in speaking if len(answers[at].allowed)]
-            if speaking:
-                pack = row.step({at: said[at] for at in speaking})
+            pairs = zip(unfinished, logits, strict=True)
+            next_ids = {at: _choose_next(answers[at], choose[at], states) for at, states in pairs}
+            unfinished = [at for at in unfinished if len(answers[at].allowed)]
+            if unfinished:
+                pack = row.step({at: next_ids[at] for at in unfinished})
 
     def _logits(self, pack: Pack, prefix: SharedPrefix, kv_cache: DynamicCache | None) -> Tensor:
         """Return (queries, states, vocab_size) float32: the logits at the states of each query of the pack.

@@ -105,19 +105,19 @@ class GrowingRow:
         self._lengths = torch.tensor([len(query) for query in queries])
         self._owners = torch.arange(len(queries)).repeat_interleave(self._lengths)
 
-    def step(self, said: Mapping[int, int]) -> Pack:
+    def step(self, next_ids: Mapping[int, int]) -> Pack:
         """Return a pack of one id for each of some queries, by number of the query."""
-        owners = torch.tensor(list(said))
+        owners = torch.tensor(list(next_ids))
         self._owners = torch.cat([self._owners, owners])
         position_ids = self._lengths[owners] + self._prefix_length
         self._lengths[owners] += 1
         own = owners[:, None] == self._owners
-        mask = torch.cat([own.new_ones(len(said), self._prefix_length), own], dim=1)
+        mask = torch.cat([own.new_ones(len(next_ids), self._prefix_length), own], dim=1)
         return Pack(
-            token_ids=torch.tensor([list(said.values())]),
+            token_ids=torch.tensor([list(next_ids.values())]),
             position_ids=position_ids[None],
             mask=mask[None, None],
-            states=torch.arange(len(said))[:, None],
+            states=torch.arange(len(next_ids))[:, None],
         )
 
 

@@ -19,7 +19,7 @@ def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
     model_files(folder)
     family = json.loads((folder / "config.json").read_text()).get("model_type")
     if family != "llama":
-        raise CheckpointMismatch(f"{folder} holds a model of type {family!r}, only 'llama' can be used")
+        raise CheckpointMismatch(f"{folder} holds a model of type {family!r}, only 'llama' is supported")
     model, loading = LlamaForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),

@@ -18,4 +18,4 @@ def preset_directory(name: str) -> Path:
         return _ROOT / name
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "give one of these or the path of a directory."
-    raise ValueError(f"no preset is called {name!r}: there are {', '.join(names)}; {hint}")
+    raise ValueError(f"unknown preset {name!r}: there are {', '.join(names)}; {hint}")

@@ -29,7 +29,7 @@ class AudioGrammar:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         if not vocabulary.words:
-            raise BadCodes("the codec has no word list (words.txt): a language model cannot say its codes")
+            raise BadCodes("the codec has no word list (words.txt): no language model can use it")
         self.longest_word = vocabulary.longest_word
         self.codes = {tuple(vocabulary.token_ids(0, [code])): code for code in range(vocabulary.size(0))}
         self.begins = _ascending(ids[0] for ids in self.codes)
@@ -69,7 +69,7 @@ class AudioConstraint:
 
     def __init__(self, grammar: AudioGrammar, num_blocks: int) -> None:
         if num_blocks < 1:
-            raise PromptError(f"audio of {num_blocks} blocks cannot be said: ask for at least 1, 0.24 s")
+            raise PromptError(f"audio of {num_blocks} blocks is empty: at least 1 (0.24 s) is needed")
         self._grammar = grammar
         self._lengths = tuple(count * num_blocks for count in CODES_PER_BLOCK)
         self._words: list[int] = []
@@ -100,7 +100,7 @@ class AudioConstraint:
     def accept(self, token_id: int) -> None:
         """Append the next id. Raises PromptError for one that is not allowed."""
         if not _holds(self.allowed, token_id):
-            raise PromptError(f"the token id {token_id} cannot come next in audio: say one of those allowed")
+            raise PromptError(f"the token id {token_id} cannot come next in audio: choose an allowed one")
         begun, self._begun = self._begun, None
         if begun is not None:
             pair = (begun, token_id)

@@ -29,7 +29,7 @@ def label_set(labels: Sequence[str]) -> tuple[str, ...]:
         if count > 1:
             raise PromptError(f"the label {label!r} is given {count} times: give each label once")
         if not label or label != label.strip() or not label.isprintable() or "###" in label:
-            raise PromptError(f"{label!r} is no label: write printable text without outer spaces or '###'")
+            raise PromptError(f"{label!r} is not a label: use printable text without outer spaces or '###'")
     return tuple(sorted(labels))
 
 
@@ -52,7 +52,7 @@ def select_demonstrations(
     shots = {label: [clip for clip in library if clip.label == label][:k_shot] for label in labels}
     for label, clips in shots.items():
         if len(clips) < max(1, k_shot):
-            raise PromptError(f"the label {label!r} has {len(clips)} demonstrations, {k_shot} are asked for")
+            raise PromptError(f"the label {label!r} has {len(clips)} demonstrations, {k_shot} are needed")
     chosen = {id(clip) for clips in shots.values() for clip in clips}
     selected = [clip for clip in library if id(clip) in chosen]
     if seed is not None:

@@ -120,8 +120,8 @@ class FewShotPrompt:
     @cached_property
     def prompt_hash(self) -> str:
         """Hex sha256 of the prefixes, the windows and the template, without the query."""
-        shown, count = self.model_prompt, self.settings.max_windows
-        hashes = [prompt_hash(order.prefix_ids, shown.layers, shown.window, count) for order in self.orders]
+        shots, count = self.model_prompt, self.settings.max_windows
+        hashes = [prompt_hash(order.prefix_ids, shots.layers, shots.window, count) for order in self.orders]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     @property
@@ -151,24 +151,24 @@ class FewShotPrompt:
         return [cut_window(clip, start, width) for start in loudest_windows(clip.levels, width, count)]
 
     def _order(self, demonstrations: Sequence[LabeledClip], order: int) -> PromptOrder:
-        said = label_words(self.labels, self.model_prompt.slots, order)
-        shown = []
+        words = label_words(self.labels, self.model_prompt.slots, order)
+        shots = []
         for clip in demonstrations:
             windows = self._windows(clip.codes, self.model_prompt.orders)
-            shown.append(Demonstration(windows[order % len(windows)], said[clip.label]))
+            shots.append(Demonstration(windows[order % len(windows)], words[clip.label]))
         if order:
-            random.Random(order).shuffle(shown)
-        instruction = Instruction(tuple(said.values())) if self.settings.instruction else None
-        label_ids = {label: self._template.label_ids(word) for label, word in said.items()}
+            random.Random(order).shuffle(shots)
+        instruction = Instruction(tuple(words.values())) if self.settings.instruction else None
+        label_ids = {label: self._template.label_ids(word) for label, word in words.items()}
         return PromptOrder(
-            self._template.prefix_ids(instruction, shown, self.settings.repeats),
+            self._template.prefix_ids(instruction, shots, self.settings.repeats),
             label_trie(label_ids, self._closing_id),
-            self._sizes(shown),
+            self._sizes(shots),
         )
 
-    def _sizes(self, shown: Sequence[Demonstration]) -> dict[str, list[int]]:
+    def _sizes(self, shots: Sequence[Demonstration]) -> dict[str, list[int]]:
         sizes: dict[str, list[int]] = defaultdict(list)
-        for demonstration in shown:
+        for demonstration in shots:
             sizes[demonstration.label].append(len(self._template.demonstration_ids(demonstration)))
         return {label: sorted(ids, reverse=True) for label, ids in sizes.items()}
 

@@ -53,8 +53,8 @@ class GenerationTemplate:
         """Return the part shared by all queries. Demonstrations appear once, and `repeats` times more."""
         tokenizer = self._vocabulary.tokenizer
         opening = [tokenizer.bos_id, *(tokenizer.encode(f"{instruction}\n") if instruction else [])]
-        shown = [token_id for one in examples for token_id in self.example_ids(one)]
-        return opening + shown * (1 + repeats)
+        excerpt = [token_id for one in examples for token_id in self.example_ids(one)]
+        return opening + excerpt * (1 + repeats)
 
     def example_ids(self, example: Example) -> list[int]:
         """Return the ids of a demonstration: the request and its answer."""
@@ -76,16 +76,16 @@ class GenerationTemplate:
 
 def check_text(text: str) -> None:
     """Raise PromptError for a text that is empty, too long, or contains prompt markers."""
-    shown = text if len(text) <= 40 else f"{text[:40]}..."
+    excerpt = text if len(text) <= 40 else f"{text[:40]}..."
     if not text.strip():
-        raise PromptError("the text is empty: say what is to be heard")
+        raise PromptError("the text is empty: describe the audio")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise PromptError(
-            f"the text {shown!r} has {len(text)} characters, at most {MAX_TEXT_CHARACTERS} can be asked"
+            f"the text {excerpt!r} has {len(text)} characters, the limit is {MAX_TEXT_CHARACTERS}"
         )
     if "###" in text or not text.isprintable():
         raise PromptError(
-            f"the text {shown!r} holds '###' or a line break or another control character, which would be "
+            f"the text {excerpt!r} holds '###' or a line break or another control character, which would be "
             "read as the prompt's own: leave it out"
         )
 

@@ -53,7 +53,7 @@ def read_model_prompt(directory: str | Path) -> ModelPrompt:
             raise ValueError(f"the slots {values['slots']!r} must be a list of words")
         return ModelPrompt(**values | {"slots": tuple(values["slots"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointMismatch(f"{path} does not say how the model is asked: {error!r}") from error
+        raise CheckpointMismatch(f"{path} is not a valid prompt format: {error!r}") from error
 
 
 def label_words(labels: Sequence[str], slots: Sequence[str], order: int) -> dict[str, str]:

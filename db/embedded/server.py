@@ -156,7 +156,7 @@ def _bring_up(host: Host, server: EmbeddedServer) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(server):
         if time.monotonic() > deadline:
-            raise EmbeddedServerError(f"Postgres gave no answer for {START_SECONDS} s:\n{_end_of_log(host)}")
+            raise EmbeddedServerError(f"Postgres is silent after {START_SECONDS} s:\n{_end_of_log(host)}")
         _launch(host, server.socket_folder)
         time.sleep(0.02)
 
@@ -177,7 +177,7 @@ def _launch(host: Host, socket_folder: Path) -> None:
     with host.alive_lock.open("w") as alive:
         if not _try_lock(alive):
             return
-        # Nobody holds the lock, so the pids in these files are dead, or meanwhile those of strangers.
+        # Nobody holds the lock, so the pids in these files are dead or belong to other programs by now.
         for stale in (host.data / "postmaster.pid", socket_folder / f"{SOCKET_NAME}.lock"):
             stale.unlink(missing_ok=True)
         host.log.touch(mode=0o600)
@@ -192,7 +192,7 @@ def _launch(host: Host, socket_folder: Path) -> None:
 
 def _end_of_log(host: Host) -> str:
     if not host.log.exists():
-        return f"there is no log at {host.log}"
+        return f"no log at {host.log}"
     return "\n".join([*host.log.read_text(errors="replace").splitlines()[-10:], f"(from {host.log})"])
 
 

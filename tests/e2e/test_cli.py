@@ -211,7 +211,7 @@ def test_a_second_night_finds_all_done_without_a_model_or_what_loads_one(desk: D
     [
         ("sound", "there is no library sound: did you mean sounds?"),
         ("sounds@7", "library sounds has no version 7: its versions are 1 to 1"),
-        ("sounds@new", "'sounds@new' is no library: write NAME or NAME@VERSION"),
+        ("sounds@new", "'sounds@new' is not a library name: write NAME or NAME@VERSION"),
     ],
 )
 def test_an_unknown_library_is_an_error_of_one_line(desk: Desk, library: str, name: str, said: str) -> None:

@@ -100,7 +100,7 @@ class ClipDecoder:
             raise AudioRejected("timeout", self._describe_timeout()) from None
         except InvalidAnswer as invalid:
             self.close()
-            raise AudioRejected("unreadable", f"the decoding process answered wrongly: {invalid}") from None
+            raise AudioRejected("unreadable", f"invalid answer of the decoding process: {invalid}") from None
         except (OSError, EOFError) as error:
             raise self._death() from error
         except BaseException:  # an interrupt would leave half an answer for the next clip

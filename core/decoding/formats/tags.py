@@ -49,7 +49,7 @@ def check_tail(descriptor: int, start: int, end: int) -> None:
     start = skip_tags(descriptor, start)
     end = end_before_tags(descriptor, start, end)
     if end - start > _MAX_TAIL_BYTES and not _is_padding(descriptor, start, end):
-        message = f"the audio ends at byte {start}, and {end - start} bytes follow that nothing decodes"
+        message = f"the audio ends at byte {start}, and {end - start} bytes after it cannot be decoded"
         raise AudioRejected("unread", message)
 
 

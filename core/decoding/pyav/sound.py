@@ -49,7 +49,7 @@ class AvSound:
     """
 
     subtype = ""  # libav's codecs have a list of their own
-    position = 0  # libav reads ahead, so where it stands in the file says nothing
+    position = 0  # libav reads ahead, so its position in the file means nothing
 
     def __init__(self, descriptor: int, container: str) -> None:
         self.format = FORMATS[container]
@@ -131,7 +131,7 @@ def _only_stream(container: "InputContainer") -> "AudioStream":
     if not streams:
         raise AudioRejected("unsupported", "the file holds no audio stream")
     if len(streams) > 1:
-        message = f"{len(streams)} audio streams in one file: store the one that is meant by itself"
+        message = f"{len(streams)} audio streams in one file: store the intended one in a file of its own"
         raise AudioRejected("unread", message)
     codec = streams[0].codec_context.name if streams[0].codec_context else "unknown"
     if codec not in CODECS:

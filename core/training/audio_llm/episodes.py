@@ -78,9 +78,9 @@ class AnswerEpisodes:
         task, examples = TASKS[kind], self._examples(rng, kind)
         instruction = INSTRUCTIONS[task] if rng.random() < 0.5 else None
         prompt = _Prompt(self._vocabulary, self._templates[task], instruction)
-        again, shown = kind != "noisy" and rng.random() < REPEATED_SHARE, list[Example]()
+        repeats, shown = kind != "noisy" and rng.random() < REPEATED_SHARE, list[Example]()
         while len(prompt.token_ids) < length:
-            example = rng.choice(shown) if shown and again and rng.random() < 0.5 else next(examples)
+            example = rng.choice(shown) if shown and repeats and rng.random() < 0.5 else next(examples)
             shown.append(example)
             prompt.add(example)
         return prompt
@@ -92,18 +92,20 @@ class AnswerEpisodes:
 
     def _spoken(self, rng: random.Random, kind: str) -> Iterator[Example]:
         """Yield a few words of one voice, with digits as words or as numerals."""
-        said = rng.choice(self._voices[kind])
-        texts = rng.sample(list(said), rng.randint(2, len(said)))
+        clips = rng.choice(self._voices[kind])
+        texts = rng.sample(list(clips), rng.randint(2, len(clips)))
         numerals = rng.random() < 0.5
         while True:
             text = rng.choice(texts)
-            clip = rng.choice(said[text])
-            shown = str(DIGITS.index(text)) if numerals and text in DIGITS else text
-            yield Example(shown, _window(rng, clip, SPOKEN_BLOCKS))
+            clip = rng.choice(clips[text])
+            spelled = str(DIGITS.index(text)) if numerals and text in DIGITS else text
+            yield Example(spelled, _window(rng, clip, SPOKEN_BLOCKS))
 
     def _sounds(self, rng: random.Random) -> Iterator[Example]:
         """Yield takes of a few classes, each with a meaningless label."""
-        classes = [next(iter(said.values())) for said in rng.sample(self._voices["sound"], rng.randint(2, 6))]
+        classes = [
+            next(iter(takes.values())) for takes in rng.sample(self._voices["sound"], rng.randint(2, 6))
+        ]
         labels = [" ".join(rng.sample(self._labels, rng.choice((1, 1, 2)))) for _ in classes]
         blocks = rng.choice(SOUND_BLOCKS)
         while True:
@@ -137,7 +139,7 @@ def _by_voice(bank: TokenBank) -> Voices:
     for clip, kind, name in zip(bank.clips, bank.kinds, bank.names, strict=True):
         voice, _, text = name.partition("\t")
         voices[kind][voice][text].append(clip)
-    return {kind: [dict(said) for said in known.values()] for kind, known in voices.items()}
+    return {kind: [dict(texts) for texts in known.values()] for kind, known in voices.items()}
 
 
 def _pairs(bank: TokenBank) -> list[tuple[ClipCodes, list[ClipCodes]]]:
@@ -185,14 +187,14 @@ class _Prompt:
 
     def add(self, example: Example) -> None:
         """Append an example."""
-        begin, asked = len(self.token_ids), self._template.query_ids(example.request)
+        begin, request_ids = len(self.token_ids), self._template.query_ids(example.request)
         self.token_ids += self._template.example_ids(example)
-        places = self._places(example.answer, begin + len(asked))
+        places = self._places(example.answer, begin + len(request_ids))
         self.answers += places.values()
         before = [column - 1 for column in places.values()]
         if isinstance(example.request, str):
             key: str | int = example.request
-            text = range(begin + self._before, begin + len(asked) - self._closing)
+            text = range(begin + self._before, begin + len(request_ids) - self._closing)
             self.texts += [(row, column) for row in before for column in text]
         else:
             key = id(example)

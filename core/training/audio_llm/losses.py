@@ -38,9 +38,9 @@ def answer_losses(network: LlamaForCausalLM, batch: AnswerBatch, read: Tensor) -
         for name, (at, heads, columns) in wanted.items():
             if at == layer:
                 losses[name] = looking_loss(queries[:, heads], keys[:, heads], columns)
-    said = batch.answers[:, 1:]
-    logits = network.lm_head(network.model.norm(hidden[:, :-1][said]))
-    losses["answer"] = functional.cross_entropy(logits.float(), batch.token_ids[:, 1:][said])
+    is_answer = batch.answers[:, 1:]
+    logits = network.lm_head(network.model.norm(hidden[:, :-1][is_answer]))
+    losses["answer"] = functional.cross_entropy(logits.float(), batch.token_ids[:, 1:][is_answer])
     return losses
 
 

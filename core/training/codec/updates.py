@@ -127,7 +127,7 @@ class CodecTrainer:
         if quantized:
             self.usage.update(quantized.codes)
             losses |= {"commitment": quantized.commitment, "codebook": quantized.codebook}
-        # before there are layers, the whole latent learns what the semantic one will say
+        # before there are layers, the whole latent learns the target of the semantic one
         layers = quantized.layers if quantized else [z]
         losses |= self._teaching([layer.float() for layer in layers], crops, drawn)
         weighted = [

@@ -168,9 +168,9 @@ def _phrases(spec: BankSpec) -> Iterator[str]:
     plain = {word for listed in words.values() for word in listed}
     count = spec.speech_classes * (spec.takes + 1)
     for line in sentences(words, spec.seed, count=max(1000, 4 * count)):
-        said = [word for word in line.split() if word in plain][:WORDS_PER_PHRASE]
-        if len(said) == WORDS_PER_PHRASE:
-            yield " ".join(said)
+        spoken_words = [word for word in line.split() if word in plain][:WORDS_PER_PHRASE]
+        if len(spoken_words) == WORDS_PER_PHRASE:
+            yield " ".join(spoken_words)
 
 
 def draw_crops(

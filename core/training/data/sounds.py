@@ -86,15 +86,15 @@ class SoundClass:
     def render(self, seed: int, duration: float = 1.92) -> Samples:
         """Render one take: (round(duration * 16000),) float32, mono, peak at most 0.9."""
         if duration <= 0:
-            raise ValueError(f"a take of {duration} s was asked for: the duration must be above 0")
+            raise ValueError(f"a take of {duration} s: the duration must be above 0")
         rng = np.random.default_rng([zlib.crc32(self.name.encode()), seed])
         num_samples = max(1, round(duration * SAMPLE_RATE))
         dry = np.zeros(num_samples, dtype=np.float32)
         for layer in self.layers:
             dry += layer.gain * _render_layer(layer, self.jitter, num_samples, rng)
-        heard = _add_background(_through_a_room(dry, rng), self.snr_db, rng)
+        recording = _add_background(_through_a_room(dry, rng), self.snr_db, rng)
         loudness = REFERENCE_PEAK * 10 ** (rng.uniform(-24, 0) / 20)
-        return (heard * (loudness / max(float(np.abs(heard).max()), 1e-9))).astype(np.float32)
+        return (recording * (loudness / max(float(np.abs(recording).max()), 1e-9))).astype(np.float32)
 
 
 def sound_class(seed: int) -> SoundClass:

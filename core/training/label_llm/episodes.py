@@ -138,10 +138,10 @@ class Episodes:
             for members, slot in zip(classes, slots, strict=True)
             for number in rng.sample(members, shape.clips_per_class + queries)
         ]
-        asked = [drawn.pop(rng.randrange(len(drawn))) for _ in range(queries)]
+        last = [drawn.pop(rng.randrange(len(drawn))) for _ in range(queries)]
         drawn = _drop_extra(drawn, shape.clips_per_class)
         rng.shuffle(drawn)
-        drawn += asked
+        drawn += last
         instruction = Instruction(tuple(slots)) if rng.random() < 0.5 else None
         opening = self._template.instruction_ids(instruction)
         episode = _Episode(self._template, opening, [self._slot_id(s) for s in slots])

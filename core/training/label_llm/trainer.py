@@ -195,8 +195,8 @@ class LlamaTrainer:
             hidden, _, _ = apply_layer(self.network, layer, hidden, positions)
         logits = logits_at(self.network, hidden, batch.outs[part, -1:])[:, 0]
         candidates = batch.candidates[part]
-        said = candidates.gather(1, logits.gather(1, candidates).argmax(1, keepdim=True))
-        return said[:, 0] == batch.slots[part, -1]
+        answers = candidates.gather(1, logits.gather(1, candidates).argmax(1, keepdim=True))
+        return answers[:, 0] == batch.slots[part, -1]
 
     def save(self, path: Path) -> None:
         """Write weights, optimizer and step."""

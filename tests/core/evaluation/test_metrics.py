@@ -42,9 +42,9 @@ def test_the_error_lies_between_the_overall_gap_and_one(answers: list[tuple[floa
 
 @pytest.mark.parametrize(("answers", "gold"), [([], []), (["dog"], ["dog", "cat"])])
 def test_nothing_can_be_said_of_no_answers_or_unequal_lists(answers: list[str], gold: list[str]) -> None:
-    with pytest.raises(ValueError, match="cannot be judged"):
+    with pytest.raises(ValueError, match="must be equal"):
         accuracy(answers, gold)
-    with pytest.raises(ValueError, match="cannot be judged"):
+    with pytest.raises(ValueError, match="must be equal"):
         expected_calibration_error([0.5] * len(answers), [True] * len(gold))
 
 
@@ -141,7 +141,7 @@ def test_pesq_falls_with_noise() -> None:
 def test_audio_is_compared_sample_by_sample_in_any_shape_of_one_waveform() -> None:
     clean = voice(16_000)
     assert mel_distance(clean[None, None], clean + 0.01, 16_000) == mel_distance(clean, clean + 0.01, 16_000)
-    with pytest.raises(ValueError, match="cut them alike"):
+    with pytest.raises(ValueError, match="cut one of them"):
         mel_distance(clean, clean[1:], 16_000)
     with pytest.raises(ValueError, match="one mono waveform"):
         stoi(clean.view(2, -1), clean.view(2, -1), 16_000)

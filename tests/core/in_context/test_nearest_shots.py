@@ -123,7 +123,7 @@ def test_a_library_longer_than_the_context_is_answered_as_long_as_any_choice_fit
 def test_what_cannot_be_chosen_from_is_refused_before_any_answer(
     llama: FrozenLlama, vocabulary: Vocabulary
 ) -> None:
-    with pytest.raises(PromptError, match="has 4 demonstrations, 5 are asked for"):
+    with pytest.raises(PromptError, match="has 4 demonstrations, 5 are needed"):
         labeler(llama, vocabulary, shots=5)
     without = [*LIBRARY, LabeledClip(replace(clip(1), latent=None), "dog")]
     with pytest.raises(PromptError, match="tokenize it again"):

@@ -25,10 +25,10 @@ def test_a_label_set_is_alphabetical_whatever_the_order_given() -> None:
         ([], "at least 2"),
         (["dog"], "at least 2"),
         (["dog", "rain", "dog"], "'dog' is given 2 times"),
-        (["dog", ""], "is no label"),
-        (["dog", " rain"], "is no label"),
-        (["dog", "ra\nin"], "is no label"),
-        (["dog", "rain ### cat"], "is no label"),
+        (["dog", ""], "is not a label"),
+        (["dog", " rain"], "is not a label"),
+        (["dog", "ra\nin"], "is not a label"),
+        (["dog", "rain ### cat"], "is not a label"),
     ],
 )
 def test_label_sets_that_cannot_be_asked_are_refused(labels: list[str], message: str) -> None:
@@ -67,5 +67,5 @@ def test_seeds_give_different_orders() -> None:
 
 @pytest.mark.parametrize("k_shot", [0, 3])
 def test_a_label_with_fewer_demonstrations_than_asked_is_refused(k_shot: int) -> None:
-    with pytest.raises(PromptError, match=f"{k_shot} are asked for"):
+    with pytest.raises(PromptError, match=f"{k_shot} are needed"):
         select_demonstrations(LIBRARY, ("cat", "dog"), k_shot)

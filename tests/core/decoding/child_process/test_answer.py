@@ -151,7 +151,7 @@ def test_the_child_that_lies_is_ended_and_its_clip_rejected(
     clip = tmp_path / "clip"
     clip.write_bytes(b"any")
     with ClipDecoder() as decoder:
-        with pytest.raises(AudioRejected, match="answered wrongly") as caught:
+        with pytest.raises(AudioRejected, match="invalid answer of the decoding process") as caught:
             list(decoder.open(clip))
         assert caught.value.reason == "unreadable"
         assert decoder.pid is None

@@ -181,7 +181,7 @@ def test_bad_lines_of_a_file_are_set_aside_and_the_others_are_done(
     assert done.run.manifest is not None
     kept = file_path(done.run.manifest).with_name("refused.jsonl").read_text().splitlines()
     assert [(row["number"], row["reason"][:20]) for row in map(json.loads, kept)] == [
-        (2, "the text is empty: s"),
+        (2, "the text is empty: d"),
         (3, "the text 'two ### th"),
         (4, "the text 'aaaaaaaaaa"),
         (5, "the text 'b\\udcff\\ud"),

@@ -238,7 +238,7 @@ def test_each_clip_is_shown_its_nearest_demonstrations(
     assert Labeling(llama_runtime, LabelRequest(library, nearest_shots=1)).batches(place) == []
     by_uri = {answer.uri: answer.probabilities for answer in plain.answers(place)}
     assert any(answer.probabilities != by_uri[answer.uri] for answer in near.answers(place))
-    with pytest.raises(PromptError, match="3 are asked for"):
+    with pytest.raises(PromptError, match="3 are needed"):
         night(llama_runtime, folder, library=library, nearest_shots=3)
 
 
