@@ -53,7 +53,7 @@ class Waveform:
         return samples
 
     def as_json(self) -> dict[str, Any]:
-        """It has no numbers."""
+        """Return no numbers: it has none."""
         return {"type": "waveform"}
 
 

@@ -60,7 +60,7 @@ class Network:
         return [WindowOutput(embedding[row], scores[row]) for row in range(len(windows))]
 
     def _checked_row_shape(self) -> tuple[int, ...]:
-        """The shape of one row as the network takes it: that of the features, and dimensions of 1."""
+        """Return the shape of a row of the input: that of the features, and dimensions of 1."""
         taken = {one.name: one for one in self._session.get_inputs()}
         name = self._described.input
         if list(taken) != [name]:
