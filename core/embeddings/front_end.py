@@ -41,11 +41,11 @@ class Waveform:
 
     @property
     def window_samples(self) -> None:
-        """It takes any number."""
+        """Any number of samples."""
         return
 
     def shape(self, window: int, sample_rate: int) -> tuple[int, ...]:
-        """(window,)."""
+        """Return (window,)."""
         return (window,)
 
     def features(self, samples: Samples, sample_rate: int) -> Features:
@@ -91,13 +91,13 @@ class LogMel:
         return (self.frames - 1) * self.hop_length + self.frame_length
 
     def shape(self, window: int, sample_rate: int) -> tuple[int, ...]:
-        """(frames, mel_bins)."""
+        """Return (frames, mel_bins)."""
         if self.max_hz > sample_rate / 2:
             raise ValueError(f"max_hz is {self.max_hz}, at most half the sample rate {sample_rate} is there")
         return self.frames, self.mel_bins
 
     def features(self, samples: Samples, sample_rate: int) -> Features:
-        """(window,) samples to (frames, mel_bins)."""
+        """Compute (frames, mel_bins) of (window,) samples."""
         framed = np.lib.stride_tricks.sliding_window_view(samples, self.frame_length)[:: self.hop_length]
         spectrum = np.abs(np.fft.rfft(framed * self._hann, self.fft_length))
         mel: Features = np.log(spectrum @ self._filters(sample_rate) + np.float32(self.log_offset))
