@@ -53,8 +53,8 @@ class GenerationTemplate:
         """Return the part shared by all queries. Demonstrations appear once, and `repeats` times more."""
         tokenizer = self._vocabulary.tokenizer
         opening = [tokenizer.bos_id, *(tokenizer.encode(f"{instruction}\n") if instruction else [])]
-        excerpt = [token_id for one in examples for token_id in self.example_ids(one)]
-        return opening + excerpt * (1 + repeats)
+        shots = [token_id for one in examples for token_id in self.example_ids(one)]
+        return opening + shots * (1 + repeats)
 
     def example_ids(self, example: Example) -> list[int]:
         """Return the ids of a demonstration: the request and its answer."""
@@ -81,7 +81,7 @@ def check_text(text: str) -> None:
         raise PromptError("the text is empty: describe the audio")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise PromptError(
-            f"the text {excerpt!r} has {len(text)} characters, the limit is {MAX_TEXT_CHARACTERS}"
+            f"the text {excerpt!r} has {len(text)} characters, at most {MAX_TEXT_CHARACTERS} are allowed"
         )
     if "###" in text or not text.isprintable():
         raise PromptError(

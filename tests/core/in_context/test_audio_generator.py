@@ -258,7 +258,7 @@ def test_a_query_fits_exactly_when_its_longest_answer_does(
     ("task", "examples", "message"),
     [
         ("speech", 0, "at least one"),
-        ("denoise", 3, "asked with a text"),
+        ("denoise", 3, "got a text"),
         ("speech", 20, "the context holds 512: ask for shorter audio, or show fewer"),
     ],
 )
