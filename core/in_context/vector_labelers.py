@@ -16,7 +16,7 @@ from core.in_context.baselines import FloatArray, softmax
 CLASS_MEAN_TEMPERATURE = 0.07
 """For cosines, as for those of pooled latents."""
 
-LOGISTIC_PENALTY = 0.1
+LOGISTIC_PENALTY = 0.01
 """1 / C for vectors of length 1, which need larger weights than standardized ones."""
 
 

