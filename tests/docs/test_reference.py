@@ -2,8 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import get_args
 
 import click
@@ -12,17 +11,25 @@ from sqlalchemy import NullPool, create_engine, text
 
 from core.errors import ReasonCode
 from db.base import Base
+from db.embedded.server import EmbeddedServer
 from docs.generator.__main__ import write_reference
 from flows.cli.main import wordwave
 from flows.deployments import DEPLOYMENTS
 from flows.server.process import ServerSettings
-from tests.fixtures_postgres import Database
+from tests.fixtures_postgres import Database, migrated_database
 
 
-@pytest.fixture
-def pages(tmp_path: Path, database: Database) -> dict[str, str]:
-    write_reference(tmp_path, database.url("owner"))
-    return {page.stem: page.read_text() for page in tmp_path.iterdir()}
+@pytest.fixture(scope="module")
+def database(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Database]:
+    with migrated_database(postgres, migrated_template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, database: Database) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("reference")
+    write_reference(folder, database.url("owner"))
+    return {page.stem: page.read_text() for page in folder.iterdir()}
 
 
 def sections(page: str) -> dict[str, str]:
