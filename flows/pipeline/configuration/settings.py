@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     codec: str = Field(MINI_CODEC, description="codec: a directory or the name of a preset")
     llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
         default_factory=lambda data: MINI_LLM if data["codec"] == MINI_CODEC else None,
-        description="LLM: a directory or the name of a preset; none: nearest neighbour on tokens",
+        description="LLM: a directory or the name of a preset; none: nearest neighbor on tokens",
     )
     generation_llm: Annotated[str | None, BeforeValidator(_none_word)] = Field(
         default_factory=lambda data: _answering_with_audio(data["codec"], data["llm"]),

@@ -40,8 +40,8 @@ PROMPT_HEAD, PROMPT_MORE = 600, 20_000
 NARROWEST_CARD, BESIDE_PICTURE = 250, 70
 """Pixels of a card, and what its frequency axis and margins take of them."""
 NO_WORD = "·"
-COLOURS = 6
-"""Of shared words; the style of the underline changes with the colour."""
+COLORS = 6
+"""Of shared words; the style of the underline changes with the color."""
 
 ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 JOINERS = "\u200c\u200d"
@@ -118,11 +118,11 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Column:
-    """A word of each clip, or none; colour 1 to 6 where they share it, else 0."""
+    """A word of each clip, or none; color 1 to 6 where they share it, else 0."""
 
     first: str
     second: str
-    colour: int
+    color: int
 
 
 @dataclass(frozen=True)
@@ -231,11 +231,11 @@ def _alignment(first: Words, second: Words) -> _Alignment:
 
 def _columns(stretches: Iterable[Stretch]) -> Iterator[_Column]:
     for number, stretch in enumerate(stretches):
-        # shared stretches alternate with others: the colour changes from one to the next
-        colour = number // 2 % COLOURS + 1 if stretch.shared else 0
+        # shared stretches alternate with others: the color changes from one to the next
+        color = number // 2 % COLORS + 1 if stretch.shared else 0
         for words in zip_longest(stretch.first, stretch.second, fillvalue=NO_WORD):
             one, other = (visible(word, LONGEST_VALUE) for word in words)
-            yield _Column(one, other, colour)
+            yield _Column(one, other, color)
 
 
 def visible(text: str, longest: int, keep: str = "") -> str:

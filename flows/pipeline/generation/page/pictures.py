@@ -21,11 +21,11 @@ BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 160
 LONGEST_HEARD = 15.0
 """Seconds of a clip that are shown and can be heard; a page would grow by megabytes otherwise."""
 RANGE = 70.0
-"""Decibels from the darkest to the brightest colour."""
+"""Decibels from the darkest to the brightest color."""
 FAINTEST_TOP = -50.0
-"""The brightest colour is no fainter than this level in dB, or silence would be bright."""
+"""The brightest color is no fainter than this level in dB, or silence would be bright."""
 ANCHORS = ("#0c0b22", "#2b2466", "#2b5590", "#1f8f8c", "#69c06a", "#d6dd5c", "#fff8cf")
-"""From silence to the loudest: ever lighter, so that it also reads without colours."""
+"""From silence to the loudest: ever lighter, so that it also reads without colors."""
 LEVELS = 64
 HERTZ = (500, 1000, 2000, 4000, 8000)
 WIDTH, NARROWEST, WIDEST = 184.0, 140.0, 250.0
@@ -72,7 +72,7 @@ def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the pictures of a page share: the level in dB of the brightest colour, and pixels a second."""
+    """What the pictures of a page share: the level in dB of the brightest color, and pixels a second."""
 
     loudest: float
     pixels_a_second: float
@@ -116,12 +116,12 @@ def _mel(hertz: float) -> float:
 
 def palette() -> NDArray[np.uint8]:
     """(LEVELS, 3): red, green and blue from the quietest to the loudest."""
-    anchors = np.array([list(bytes.fromhex(colour[1:])) for colour in ANCHORS], dtype=np.float64)
+    anchors = np.array([list(bytes.fromhex(color[1:])) for color in ANCHORS], dtype=np.float64)
     places = np.linspace(0, len(anchors) - 1, LEVELS)
     channels = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
 def scale_bar() -> bytes:
-    """Every colour once, from the quietest to the loudest, as a PNG one pixel high."""
+    """Every color once, from the quietest to the loudest, as a PNG one pixel high."""
     return png_bytes(np.arange(LEVELS, dtype=np.uint8)[None], palette())
