@@ -10,7 +10,7 @@ import soundfile
 
 from flows.cli.demo.audio_clips import NOISY, PAIRS, SNR_DB, TAKES, AudioClips, write_audio_clips
 from flows.cli.demo.clips import SOUNDS
-from flows.cli.demo.show_audio import MADE, SAID
+from flows.cli.demo.show_audio import SOUND_TEXTS, SPOKEN_TEXTS
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def test_every_text_that_is_asked_for_is_shown_as_often_as_the_others(written: A
     )
     assert digits == dict.fromkeys(map(str, range(10)), TAKES)
     assert sounds == dict.fromkeys(SOUNDS, TAKES)
-    assert set(SAID) <= set(digits)
-    assert set(MADE) <= set(sounds)
+    assert set(SPOKEN_TEXTS) <= set(digits)
+    assert set(SOUND_TEXTS) <= set(sounds)
 
 
 def test_a_noisy_clip_is_its_clean_one_and_noise_of_the_stated_ratio(written: AudioClips) -> None:
