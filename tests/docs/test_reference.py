@@ -16,6 +16,7 @@ from docs.generator.__main__ import write_reference
 from flows.cli.main import wordwave
 from flows.deployments import DEPLOYMENTS
 from flows.server.process import ServerSettings
+from tests.docs.blocks import ROOT
 from tests.fixtures_postgres import Database, migrated_database
 
 
@@ -102,6 +103,11 @@ def test_comments_of_views_and_their_columns_are_shown(pages: dict[str, str]) ->
         "| `margin` | `double precision` | Probability of the first label minus that of the second |"
         in labels
     )
+
+
+def test_the_page_for_analysts_names_each_view(database: Database) -> None:
+    page = (ROOT / "docs" / "analysts.md").read_text()
+    assert [view for view, _ in analysts_columns(database) if f"| `analytics.{view}` |" not in page] == []
 
 
 def test_a_table_cell_keeps_its_bars_and_signs(pages: dict[str, str]) -> None:

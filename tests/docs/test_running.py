@@ -29,6 +29,8 @@ DAYS = ("2026-11-21", "2026-11-22")
 BUCKETS = ("calls", "porch", "results")
 START_SECONDS, END_SECONDS = 240.0, 60.0
 READY = "Ready"
+EPISODES = 20
+"""Of an evaluation, which asks 600 by itself."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
@@ -60,6 +62,7 @@ class Reader:
     def type(self, block: Block) -> None:
         text = block.text.replace("wordwave up", f"wordwave up --port {self.port}")
         text = text.replace(":4200", f":{self.port}")
+        text = text.replace("wordwave evaluate", f"wordwave evaluate --episodes {EPISODES}")
         if block.runs_until_stopped:
             self.start_and_stop(text)
             return
