@@ -28,7 +28,7 @@ BATCH = 4
 def run(settings: Mapping[str, Any], environment: Mapping[str, str], progress: Connection) -> None:
     """Says the texts, and tells at its start and after every batch."""
     os.environ.update(environment)
-    generate.AT_ONCE = BATCH
+    generate.BATCH_SIZE = BATCH
 
     def each(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
         for batch in batches:

@@ -29,7 +29,7 @@ from flows.pipeline.maintenance.ledger_check import (
     check_ledger,
     check_settled,
 )
-from flows.pipeline.maintenance.upgrade import generation
+from flows.pipeline.maintenance.upgrade import model_set
 from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
@@ -265,7 +265,7 @@ class Stage:
             ledger = self._ledger()
             listed = list(runtime.storage(self.scene.place).list(self.scene.place))
             labeling = Labeling(runtime, LabelRequest(LIBRARY))
-            found = check_settled(ledger, listed, f"{self.scene.place}/", generation(labeling))
+            found = check_settled(ledger, listed, f"{self.scene.place}/", model_set(labeling))
         found += check_contents(ledger, self._sha256s()) + self._check()
         verdict.add([*found, *differing(self.outcome(), self.scene.expected)], "after the next night")
         return verdict

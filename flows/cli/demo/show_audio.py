@@ -52,16 +52,16 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
 def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple[str, ...]) -> Iterator[str]:
     """Yield, for each text, the demonstrated text whose clip is most like the answer."""
     from core.in_context.baselines import similarities
-    from flows.pipeline.generation.generate import Asked, TextToAudio, as_clip
+    from flows.pipeline.generation.generate import TextQuestion, TextToAudio, as_clip
 
-    speaking = TextToAudio(runtime, task, request)
-    demonstrations = [as_clip(example.answer.layers) for example in speaking.examples]
-    questions = [Asked(text=text) for text in texts]
-    codes = speaking.codes(questions)
-    for question, audio in speaking.audio(questions).items():
+    generation = TextToAudio(runtime, task, request)
+    demonstrations = [as_clip(example.answer.layers) for example in generation.examples]
+    questions = [TextQuestion(text) for text in texts]
+    codes = generation.codes(questions)
+    for question, audio in generation.audio(questions).items():
         alike = similarities([as_clip(codes[question])], demonstrations)[0]
-        nearest = speaking.library.demonstrations[int(alike.argmax())].label_or_text
-        yield f"{question.said:<12}{nearest:<12}{audio.uri}"
+        nearest = generation.library.demonstrations[int(alike.argmax())].label_or_text
+        yield f"{question.text:<12}{nearest:<12}{audio.uri}"
 
 
 def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:

@@ -25,7 +25,7 @@ from flows.pipeline.maintenance.ledger_check import (
 )
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
-from flows.pipeline.maintenance.upgrade import generation, promote_models
+from flows.pipeline.maintenance.upgrade import model_set, promote_models
 from flows.pipeline.nights.backfill import backfill, raise_failures
 from flows.pipeline.nights.jobs import Shard, import_manifest, run_night, run_shard, with_bar
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
@@ -185,7 +185,7 @@ class Trial:
         """Run two nights, and return what they left undone or wrote twice."""
         self.night()
         before, files = self._written()
-        found = check_settled(before, self._storage().list(self.place), f"{self.place}/", self._generation())
+        found = check_settled(before, self._storage().list(self.place), f"{self.place}/", self._model_set())
         found += check_contents(before, self._sha256s())
         self.night()
         if self._written() != (before, files):
@@ -198,8 +198,8 @@ class Trial:
     def _storage(self) -> Storage:
         return self.runtime.storage(self.results)
 
-    def _generation(self) -> ModelSet:
-        return generation(Labeling(self.runtime, self.request))
+    def _model_set(self) -> ModelSet:
+        return model_set(Labeling(self.runtime, self.request))
 
     def _sha256s(self) -> dict[str, bytes]:
         clips = self.put_clips.items()

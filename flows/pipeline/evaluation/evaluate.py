@@ -1,6 +1,6 @@
-"""How well clips of known labels are answered: few-shot episodes, baselines and controls, as the paper asks.
+"""Evaluation on clips of known labels: few-shot episodes, baselines and controls, as in the paper.
 
-Nothing is stored but the run and what came of it: the figures as JSON under the run's prefix.
+Only the run is recorded, and its figures as JSON under the run's prefix.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What is asked of which clips.
+    """The clips of an evaluation and its prompts.
 
-    The layouts `prompts` and `ways` bring columns of their own (core.evaluation.paper), and `prompts` both
-    kinds of layers; what they do not bring holds for each column. `layers` "auto", `window` 0 and `orders` 0
-    ask a model as it was trained to be asked.
+    The layouts `prompts` and `ways` have columns of their own (core.evaluation.paper), and `prompts` both
+    kinds of layers; the other fields hold for every column. `layers` "auto", `window` 0 and `orders` 0 mean
+    the values that the model was trained with.
     """
 
     manifest: str
@@ -62,7 +62,7 @@ class EvaluationRequest:
 
 
 class Evaluation:
-    """A request made ready once per process: its clips are read, then episodes of them are asked."""
+    """The clips of a request, which are read first, and the experiment with episodes of them."""
 
     def __init__(self, runtime: Runtime, request: EvaluationRequest) -> None:
         self.runtime, self.request = runtime, request
@@ -71,16 +71,16 @@ class Evaluation:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """What is asked of the clips once all are read. Raises ValueError where they are too few."""
+        """The experiment, once all clips are read. Raises ValueError if there are too few."""
         from core.evaluation.experiment import Experiment
 
         request, clips = self.request, self.manifest.clips()
-        asked = Column(request.n_way, request.k_shot, request.instruction, request.repeats)
-        shown = columns(request.layout, asked, len(set(clips.labels)))
-        return Experiment(clips, shown, self._models(), count=request.episodes, seed=request.seed)
+        column = Column(request.n_way, request.k_shot, request.instruction, request.repeats)
+        table_columns = columns(request.layout, column, len(set(clips.labels)))
+        return Experiment(clips, table_columns, self._models(), count=request.episodes, seed=request.seed)
 
     def ask_part(self, part: Sequence[tuple[Job, int]]) -> Counts:
-        """Ask a part of the experiment, in smaller ones where memory is short; safe to repeat."""
+        """Ask a part of the experiment, in smaller parts if memory runs out; safe to repeat."""
         step: ModelStep[tuple[Job, int], int] = ModelStep(
             "ask", partial(_replies, self.experiment), self.runtime.batch_limits
         )
@@ -89,7 +89,7 @@ class Evaluation:
 
     @cached_property
     def table(self) -> Table:
-        """The scores, once all is asked."""
+        """The table of scores, once all parts are asked."""
         from core.evaluation.tables import Table
         from core.evaluation.verdict import confusion, verdicts
 
@@ -107,18 +107,18 @@ class Evaluation:
         return replace(table, verdicts=tuple(f"{names[at]}: {line}" for at, line in verdicts(experiment)))
 
     def _models(self) -> dict[str, MethodFactory]:
-        """A row for each kind of layers, none where no LLM is set."""
+        """Return a model for each row of the table, none if no LLM is set."""
         if self.runtime.settings.llm is None:
             return {}
         name = Path(self.runtime.settings.llm).name
         if self.request.layout == "prompts":
             kinds: tuple[Layers, ...] = ("semantic", "semantic+acoustic")
-            return {f"{name}, {layers}": self._asked(layers) for layers in kinds}
+            return {f"{name}, {layers}": self._few_shot(layers) for layers in kinds}
         if self.request.layers == "auto":
-            return {name: self._asked(None)}
-        return {f"{name}, {self.request.layers}": self._asked(self.request.layers)}
+            return {name: self._few_shot(None)}
+        return {f"{name}, {self.request.layers}": self._few_shot(self.request.layers)}
 
-    def _asked(self, layers: Layers | None) -> MethodFactory:
+    def _few_shot(self, layers: Layers | None) -> MethodFactory:
         from core.evaluation.experiment import few_shot
         from core.prompts.few_shot import FewShotSettings
 
@@ -134,7 +134,7 @@ class Evaluation:
         return few_shot(llm.llama, llm.vocabulary, settings)
 
     def _about(self) -> list[str]:
-        """What was asked here, in sentences."""
+        """Return sentences about the evaluation."""
         request, settings, read = self.request, self.runtime.settings, self.manifest.read.values()
         labels, seconds = {clip.row.label for clip in read}, [clip.seconds for clip in read]
         grouped, left_out = sum(bool(clip.row.group) for clip in read), len(self.manifest.left_out)
@@ -149,7 +149,7 @@ class Evaluation:
 
 
 def _replies(experiment: Experiment, part: Sequence[tuple[Job, int]]) -> list[int]:
-    """For each episode of a part 1 if it has a reply: all of them or none."""
+    """Return 1 for each episode of a part if the part has replies, else 0."""
     return [experiment.ask(part) // len(part)] * len(part)
 
 
@@ -160,7 +160,7 @@ def evaluate(
     *,
     flow_run_id: str | None = None,
 ) -> tuple[Evaluation, OpenRun]:
-    """Evaluates a manifest as one run and keeps its figures; `run.manifest` says where."""
+    """Evaluate a manifest as one run and write its figures to `run.manifest`."""
     partition = canonical(request.manifest)
     recorded = recorded_run(runtime, KIND, partition, asdict(request), flow_run_id=flow_run_id)
     with recorded as run:
@@ -176,7 +176,7 @@ def evaluate(
 
 
 def figures_json(evaluation: Evaluation, run: OpenRun) -> bytes:
-    """All that was asked and measured, as it is kept."""
+    """Return the request and all figures as JSON."""
     table, runtime = evaluation.table, evaluation.runtime
     figures = {
         "run": str(run.id),

@@ -1,4 +1,4 @@
-"""Clips of known labels, read for an evaluation: in memory, each once, nothing stored."""
+"""Clips of known labels for an evaluation, each read once into memory. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from core.evaluation.features import ClipFeatures
 
 MAX_SECONDS = 600.0
-"""A clip lies in memory as a whole while it is encoded."""
+"""The longest clip, since a whole clip is in memory while it is encoded."""
 
 
 class LabeledRow(LabeledClipRow):
-    """A clip whose label is known. Clips of one group were recorded together; without one it is its own."""
+    """A clip of known label. Clips of a group were recorded together; without one a clip is its own group."""
 
     group: str | None = None
 
@@ -40,7 +40,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ReadClip:
-    """What a row's object held."""
+    """The content of a row's object."""
 
     row: LabeledRow
     sha256: bytes
@@ -75,12 +75,12 @@ class LabeledManifest:
         self._rejected: dict[str, str] = {}
 
     def batches(self) -> list[list[str]]:
-        """The clips' uris, cut in batches."""
+        """Return the clips' uris in batches."""
         uris, size = list(self._rows), self._runtime.settings.batch_size
         return [uris[start : start + size] for start in range(0, len(uris), size)]
 
     def read_batch(self, uris: Sequence[str]) -> Counts:
-        """Reads, decodes and encodes a batch of clips; safe to repeat."""
+        """Read, decode and encode a batch of clips; safe to repeat."""
         settings = self._runtime.settings
         longest = min(MAX_SECONDS, settings.max_duration)
         with ClipDecoder(replace(settings.audio_limits, max_duration=longest)) as decoder:
@@ -94,7 +94,7 @@ class LabeledManifest:
 
     @cached_property
     def read(self) -> dict[str, ReadClip]:
-        """By uri the clips that can be asked, in the manifest's order; of equal bytes the first.
+        """The usable clips by uri, in the manifest's order; of equal bytes only the first.
 
         Raises ManifestError for equal bytes under two labels.
         """
@@ -108,12 +108,12 @@ class LabeledManifest:
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """The other rows."""
+        """The rows that are not used, with reasons."""
         reasons = dict.fromkeys(self._rows, "same_bytes: another row has them") | self._rejected
         return [LeftOut(uri, reasons[uri]) for uri in self._rows if uri not in self.read]
 
     def clips(self) -> LabeledClips:
-        """What episodes are drawn from, once every batch is read."""
+        """Return the clips from which episodes are drawn, once every batch is read."""
         import numpy as np
 
         from core.evaluation.episodes import LabeledClips
@@ -135,7 +135,7 @@ class LabeledManifest:
 
         runtime, storage = self._runtime, self._runtime.storage(uri)
         if (listed := storage.find(uri)) is None:
-            raise AudioRejected("gone", "it is not there")
+            raise AudioRejected("gone", f"{uri!r} does not exist")
         rate = runtime.codec.config.sample_rate
         with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
             stream = decoder.open(fetched.path)

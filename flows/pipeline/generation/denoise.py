@@ -1,10 +1,10 @@
-"""From noisy clips to clean ones: pairs of a library in the prompt, a clip's own codes as the question."""
+"""Denoising of clips: pairs of a library are in the prompt, and a clip's own codes are the question."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -17,8 +17,8 @@ from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
 from flows.pipeline.generation.generate import (
     Answered,
-    Asked,
-    Generating,
+    ClipQuestion,
+    Generation,
     TextToAudio,
     loudest_start,
     loudness,
@@ -37,74 +37,78 @@ if TYPE_CHECKING:
     from core.tokens.window import WindowCodes
 
 STAGE = "denoise"
-LONGEST_SECONDS = 300.0
-"""An answer lies in memory as a whole while it is decoded: a gigabyte for so long a one."""
+MAX_SECONDS = 300.0
+"""The longest clip: a whole answer is in memory while it is decoded, a gigabyte at this length."""
 
-ROUNDING = 1e-6
-"""Of a sample: more than a duration in seconds is off, and less than a part of a sample that counts."""
+ROUNDING_SAMPLES = 1e-6
+"""More than the rounding error of a duration in seconds, less than a relevant part of a sample."""
 
 
-class Denoising(Generating):
-    """Answers the noisy clips of a selection, each by its content."""
+class Denoising(Generation[ClipQuestion]):
+    """Clean versions of the noisy clips of a selection, each by its content."""
 
     def __init__(self, runtime: Runtime, request: AudioRequest) -> None:
         super().__init__(runtime, "denoise", request)
         self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
 
     def prepare(self, run: RunClaim) -> None:
-        """As for texts; raises PromptTooLong where slices would not fit, so that no run fails half-way."""
+        """Make the prompt. Raises PromptTooLong if slices would not fit, so that no run fails halfway."""
         from core.in_context.audio_generator import AudioQuery
 
         super().prepare(run)
         if self.blocks:
             self.generator.check(AudioQuery(self._longest_slice(), self.blocks))
 
-    def questions(self, selection: Selection) -> dict[str, Asked]:
-        """By uri the selected clips with tokens, in uri order, also those that wait for a replay."""
-        return {clip.uri: _asked(clip) for clip in self._clips(selection)}
+    def questions(self, selection: Selection) -> dict[str, ClipQuestion]:
+        """Return the questions of the selected clips with tokens by uri, also those that wait for replay."""
+        return {clip.uri: _question(clip) for clip in self._clips(selection)}
 
-    def batches(self, selection: Selection) -> list[Sequence[Asked]]:
-        """What has no answer to this request and does not wait, cut in batches."""
-        return self.undone(_asked(clip) for clip in self._clips(selection, STAGE))
+    def batches(self, selection: Selection) -> list[Sequence[ClipQuestion]]:
+        """Return batches of questions that have no answer to this request and do not wait for replay."""
+        return self.undone(_question(clip) for clip in self._clips(selection, STAGE))
 
     @property
-    def demonstrated_question(self) -> Asked:
+    def demonstrated_question(self) -> ClipQuestion:
         contents = [row.content_sha256 for row in self.library.demonstrations]
-        stored = self._tokens([Asked(content_sha256=content) for content in contents])
-        return Asked(content_sha256=min(contents, key=lambda content: len(stored[content].levels)))
+        stored = self._tokens([ClipQuestion(content) for content in contents])
+        return ClipQuestion(min(contents, key=lambda content: len(stored[content].levels)))
 
-    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
-        """What is too long to be asked, or was stored with numbers that are not finite."""
+    def unusable(self, batch: Sequence[ClipQuestion]) -> dict[ClipQuestion, AudioRejected]:
+        """Return rejections of clips that are too long or whose stored latent is not finite."""
         stored = self._tokens(batch)
-        asked, unreadable = readable_codes(stored)
-        rejected = {Asked(content_sha256=content): why for content, why in unreadable.items()}
-        for content, clip in asked.items():
+        codes, unreadable = readable_codes(stored)
+        rejected = {ClipQuestion(content): why for content, why in unreadable.items()}
+        for content, clip in codes.items():
             if why := self._why_not(clip, stored[content].duration):
-                rejected[Asked(content_sha256=content)] = why
+                rejected[ClipQuestion(content)] = why
         return rejected
 
-    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+    def set_aside(
+        self, session: Session, run_id: UUID, rejected: Mapping[ClipQuestion, AudioRejected]
+    ) -> Counts:
         """Quarantine the clips of these contents."""
-        return quarantine(session, STAGE, run_id, {asked.content: why for asked, why in rejected.items()})
+        return quarantine(
+            session, STAGE, run_id, {question.content_sha256: why for question, why in rejected.items()}
+        )
 
-    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
+    def answer(self, batch: Sequence[ClipQuestion]) -> list[Answered]:
         stored = self._tokens(batch)
-        return [self._answered(asked, stored[asked.content]) for asked in batch]
+        return [self._answered(question, stored[question.content_sha256]) for question in batch]
 
-    def demonstrates(self, asked: Asked) -> bool:
-        return asked.content_sha256 in self.demonstrated
+    def demonstrates(self, question: ClipQuestion) -> bool:
+        return question.content_sha256 in self.demonstrated
 
-    def question(self, asked: Asked) -> WindowCodes:
-        return window(clip_codes(self._tokens([asked])[asked.content]), 0, self.blocks)
+    def query(self, question: ClipQuestion) -> WindowCodes:
+        return window(clip_codes(self._tokens([question])[question.content_sha256]), 0, self.blocks)
 
-    def noisy(self, asked: Asked) -> AudioCodes:
-        return self._tokens([asked])[asked.content].codes
+    def noisy(self, question: ClipQuestion) -> AudioCodes:
+        return self._tokens([question])[question.content_sha256].codes
 
-    def _answered(self, asked: Asked, tokens: TokensOfContent) -> Answered:
+    def _answered(self, question: ClipQuestion, tokens: TokensOfContent) -> Answered:
         from core.evaluation.metrics import mel_distance
         from core.in_context.audio_generator import denoise
 
-        seed = self.seed(asked)
+        seed = self.seed(question)
         codes = denoise(self.generator, clip_codes(tokens), slice_blocks=self.blocks or None, seed=seed)
         waveform = self._cut(self.decode(codes, seed), tokens)
         noisy = self._cut(self.decode(tokens.codes, 0), tokens)
@@ -112,16 +116,16 @@ class Denoising(Generating):
         return Answered(codes, waveform, loudness(waveform) | {"mel_distance_db": changed})
 
     def _cut(self, waveform: Tensor, tokens: TokensOfContent) -> Tensor:
-        """As long as the clip is: its last block was filled up."""
+        """Cut the padding of the last block."""
         samples = tokens.duration * self.runtime.codec.config.sample_rate
-        return waveform[: math.ceil(samples - ROUNDING)]
+        return waveform[: math.ceil(samples - ROUNDING_SAMPLES)]
 
     def _why_not(self, clip: ClipCodes, duration: float) -> AudioRejected | None:
         from core.in_context.audio_generator import AudioQuery
 
-        if duration > LONGEST_SECONDS:
+        if duration > MAX_SECONDS:
             return AudioRejected(
-                "too_long", f"{duration:.0f} s, at most {LONGEST_SECONDS:.0f} are denoised at once"
+                "too_long", f"{duration:.0f} s, at most {MAX_SECONDS:.0f} are denoised at once"
             )
         if self.blocks:
             return None
@@ -135,13 +139,13 @@ class Denoising(Generating):
         with session_scope(self.runtime.engine) as session:
             return clips_with_tokens(session, selection, self.runtime.codec_id, *stages)
 
-    def _tokens(self, batch: Sequence[Asked]) -> dict[bytes, TokensOfContent]:
-        contents = [asked.content for asked in batch]
+    def _tokens(self, batch: Sequence[ClipQuestion]) -> dict[bytes, TokensOfContent]:
+        contents = [question.content_sha256 for question in batch]
         with session_scope(self.runtime.engine) as session:
             return get_token_sequences(session, self.runtime.codec_id, contents)
 
     def _longest_slice(self) -> WindowCodes:
-        """A slice that takes as many token ids as one can."""
+        """Return a slice with the largest possible number of token ids."""
         import numpy as np
 
         from core.tokens.clip_codes import CODES_PER_BLOCK
@@ -156,7 +160,7 @@ class Denoising(Generating):
         return WindowCodes(*codes)
 
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
-        """The same window of both clips, where the clean one is loudest."""
+        """Return the window of both clips in which the clean one is loudest."""
         from core.prompts.generation import Example
 
         assert row.target_content_sha256 is not None
@@ -165,15 +169,15 @@ class Denoising(Generating):
         return Example(window(noisy, start, self.blocks), window(clean, start, self.blocks))
 
 
-def _asked(clip: ClipWithTokens) -> Asked:
-    return Asked(content_sha256=clip.content_sha256)
+def _question(clip: ClipWithTokens) -> ClipQuestion:
+    return ClipQuestion(clip.content_sha256)
 
 
-def generating_of(runtime: Runtime, task: str, request: AudioRequest) -> Generating:
-    """What answers a request of a task. Raises ValueError for a task that is not answered with audio."""
+def generation_for(runtime: Runtime, task: str, request: AudioRequest) -> Generation[Any]:
+    """Return the generation of a task. Raises ValueError for a task that is not answered with audio."""
     match task:
         case "denoise":
             return Denoising(runtime, request)
         case "speech" | "sound":
             return TextToAudio(runtime, task, request)
-    raise ValueError(f"{task} is not answered with audio: give speech, sound or denoise")
+    raise ValueError(f"{task} is not answered with audio: use speech, sound or denoise")

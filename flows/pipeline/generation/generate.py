@@ -1,4 +1,4 @@
-"""From texts to audio: a library in the prompt of a frozen LLM, an object and a row for every answer."""
+"""Generation of audio: a library in the prompt of a frozen LLM, an object and a row for every answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -50,29 +50,39 @@ if TYPE_CHECKING:
     from flows.pipeline.storage import Storage
 
 TextTask = Literal["speech", "sound"]
-AT_ONCE = 16
-"""Answers of a batch: an answer takes a second or so where a label takes a hundredth."""
+BATCH_SIZE = 16
+"""Answers of a batch: an answer takes about a second, a label a hundredth of one."""
 QUIETEST_DB = -120.0
 NOT_DECODING = {"library", "repeats"}
 """Fields of a request that stand in the key otherwise: the library's version, and the prompt's hash."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question: a text, or the content of a noisy clip."""
+class TextQuestion:
+    """A text to answer with audio."""
 
-    text: str | None = None
-    content_sha256: bytes | None = None
+    text: str
 
     @property
-    def said(self) -> str:
-        assert self.text is not None
+    def key(self) -> str:
+        """The question in the work key."""
         return self.text
 
+
+@dataclass(frozen=True)
+class ClipQuestion:
+    """A noisy clip to clean, by its content."""
+
+    content_sha256: bytes
+
     @property
-    def content(self) -> bytes:
-        assert self.content_sha256 is not None
-        return self.content_sha256
+    def key(self) -> str:
+        """The question in the work key."""
+        return self.content_sha256.hex()
+
+
+Question = TextQuestion | ClipQuestion
+Q = TypeVar("Q", TextQuestion, ClipQuestion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +94,8 @@ class Answered:
     metrics: dict[str, float]
 
 
-class Generating(ABC):
-    """A request made ready once per process: library, prompt and models; then batch after batch.
+class Generation(ABC, Generic[Q]):
+    """The library, prompt and answers of a request for audio.
 
     Raises LibraryNotFound, and PromptError for a library of another task or where no LLM is set.
     """
@@ -102,14 +112,14 @@ class Generating(ABC):
         self.llm = runtime.audio_llm
 
     def prepare(self, run: RunClaim) -> None:
-        """Tokenizes demonstrations that this codec has not seen, and makes the prompt ready."""
+        """Make the prompt, and tokenize demonstrations that have no tokens of this codec."""
         waiting = missing_uris(self.runtime, self.library, with_latent=False)
         tokenize_uris(self.runtime, waiting, run)
         _ = self.generator
 
     @cached_property
     def generator(self) -> AudioGenerator:
-        """The LLM and its prompt. Raises PromptTooLong where the demonstrations alone pass its context."""
+        """The LLM and its prompt. Raises PromptTooLong if the demonstrations alone exceed its context."""
         from core.in_context.audio_generator import AudioGenerator, Decoding
         from core.prompts.generation import INSTRUCTIONS
 
@@ -126,27 +136,27 @@ class Generating(ABC):
 
     @cached_property
     def examples(self) -> list[Example]:
-        """The demonstrations as they are shown, in library order."""
+        """The demonstrations of the prompt, in library order."""
         stored = stored_tokens(self.runtime, self.library, with_latent=False)
         codes = {content: clip_codes(tokens) for content, tokens in stored.items()}
         return [self._example(row, codes) for row in self.library.demonstrations]
 
     @cached_property
     def prompt_hash(self) -> str:
-        """Names the prompt, the question left out."""
+        """The hash of the prompt without the question."""
         return self.generator.prompt_hash
 
     @property
     def blocks(self) -> int:
-        """The asked seconds as blocks of codes, at least one; 0 for none."""
+        """The requested seconds as blocks of codes, at least one; 0 for none."""
         config, seconds = self.runtime.codec.config, self.request.seconds
         return max(1, round(seconds * config.sample_rate / config.block_length)) if seconds else 0
 
-    def work_key(self, asked: Asked) -> bytes:
-        """Names the work of one answer: equal keys have equal answers (DESIGN: work key)."""
+    def work_key(self, question: Q) -> bytes:
+        """Return the key of the work on one answer: equal keys have equal answers."""
         decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
         parts = [
-            asked.said if asked.content_sha256 is None else asked.content.hex(),
+            question.key,
             self.runtime.codec.fingerprint,
             self.llm.fingerprint,
             self.library_name,
@@ -156,33 +166,33 @@ class Generating(ABC):
         ]
         return hashlib.sha256("\0".join(parts).encode()).digest()
 
-    def seed(self, asked: Asked) -> int:
-        """The seed of one answer, from the request's and its work key: below 2**62."""
-        drawn = hashlib.sha256(b"%d " % self.request.seed + self.work_key(asked)).digest()
+    def seed(self, question: Q) -> int:
+        """Return the seed of one answer, below 2**62, from the request's seed and the work key."""
+        drawn = hashlib.sha256(b"%d " % self.request.seed + self.work_key(question)).digest()
         return int.from_bytes(drawn[:8]) >> 2
 
-    def undone(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
-        """What of it has no standing answer to this request, each once, cut in batches."""
-        keys = {self.work_key(one): one for one in asked}
+    def undone(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
+        """Return batches of the questions without a standing answer to this request, each once."""
+        keys = {self.work_key(one): one for one in questions}
         with session_scope(self.runtime.engine) as session:
             done = existing_audio(session, keys)
         return in_batches([one for key, one in keys.items() if key not in done])
 
-    def lost(self, asked: Iterable[Asked]) -> list[Sequence[Asked]]:
-        """What has a standing answer whose object is missing or changed, cut in batches."""
+    def lost(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
+        """Return batches of the questions with a standing answer whose object is missing or changed."""
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
 
         def is_there(audio: StoredAudio) -> bool:
             return is_intact(storage, {audio.uri: audio.sha256})
 
-        answers = self.audio(asked)
+        answers = self.audio(questions)
         found = zip(answers, self.runtime.downloads.map(is_there, answers.values()), strict=True)
         return in_batches([one for one, there in found if not there])
 
-    def restore_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
+    def restore_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
         """Write the objects of answers again, decoded from the codes of their rows; safe to repeat.
 
-        Another machine may decode other bits, which have another name: the rows then say so.
+        Another machine may decode other bits, which get another name; then the rows are updated.
         """
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
         answers, codes = self.audio(batch), self.codes(batch)
@@ -195,34 +205,34 @@ class Generating(ABC):
         return Counts(restored=len(written))
 
     def decode_again(self, audio: StoredAudio, codes: AudioCodes) -> Tensor:
-        """Return what the object of a row holds, decoded from its codes."""
+        """Return the waveform of a row's object, decoded from its codes."""
         length = round(audio.duration * self.runtime.codec.config.sample_rate)
         with self.runtime.device_lock():
             return self.decode(codes, audio.seed)[:length]
 
-    def codes(self, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
-        """The codes of the standing answers, which take more memory than all else of them."""
-        keys = {self.work_key(one): one for one in asked}
+    def codes(self, questions: Iterable[Q]) -> dict[Q, AudioCodes]:
+        """Return the codes of the standing answers, which take more memory than their rows."""
+        keys = {self.work_key(one): one for one in questions}
         with session_scope(self.runtime.engine) as session:
             return {keys[key]: codes for key, codes in get_audio_codes(session, keys).items()}
 
-    def audio(self, asked: Iterable[Asked]) -> dict[Asked, StoredAudio]:
-        """The standing answers to this request, in the order of what is asked."""
-        keys = {self.work_key(one): one for one in asked}
+    def audio(self, questions: Iterable[Q]) -> dict[Q, StoredAudio]:
+        """Return the standing answers to this request, in the order of the questions."""
+        keys = {self.work_key(one): one for one in questions}
         with session_scope(self.runtime.engine) as session:
             found = get_audio(session, keys)
         return {one: found[key] for key, one in keys.items() if key in found}
 
-    def answer_batch(self, batch: Sequence[Asked], run: RunClaim) -> Counts:
+    def answer_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
         """Answer a batch: each object first, then all rows in one transaction; safe to repeat.
 
-        What cannot be asked, or what the models fail on alone, is set aside.
+        Unusable questions, and those on which the models fail alone, are set aside.
         """
         rejected = self.unusable(batch)
-        asked = [one for one in batch if one not in rejected]
+        accepted = [one for one in batch if one not in rejected]
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
         answered = {}
-        for one, outcome in zip(asked, self.outcomes(asked), strict=True):
+        for one, outcome in zip(accepted, self.outcomes(accepted), strict=True):
             if isinstance(outcome, AudioRejected):
                 rejected[one] = outcome
             else:
@@ -235,9 +245,9 @@ class Generating(ABC):
         add_audio(sum(row.duration for row in rows))
         return written
 
-    def outcomes(self, batch: Sequence[Asked]) -> list[Answered | AudioRejected]:
-        """Compute the answers of a batch; what the models fail on alone is rejected as `failed`."""
-        step: ModelStep[Asked, Answered] = ModelStep(
+    def outcomes(self, batch: Sequence[Q]) -> list[Answered | AudioRejected]:
+        """Compute the answers of a batch. A question that fails the models alone is rejected as `failed`."""
+        step: ModelStep[Q, Answered] = ModelStep(
             self.task,
             lambda some: _finite(self.answer(some)),
             self.runtime.batch_limits,
@@ -248,47 +258,47 @@ class Generating(ABC):
 
     @property
     @abstractmethod
-    def demonstrated_question(self) -> Asked:
+    def demonstrated_question(self) -> Q:
         """A short question of the library itself, which the models must be able to answer."""
 
     @abstractmethod
-    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
-        """What of a batch cannot be asked, and why."""
+    def unusable(self, batch: Sequence[Q]) -> dict[Q, AudioRejected]:
+        """Return the rejections of unusable questions of a batch."""
 
     @abstractmethod
-    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
-        """Record what was not answered, and why."""
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Q, AudioRejected]) -> Counts:
+        """Record the questions that were not answered, and the reasons."""
 
     @abstractmethod
-    def question(self, asked: Asked) -> str | WindowCodes:
-        """What stands in the brackets of a prompt: the text, or the first slice of the clip."""
+    def query(self, question: Q) -> str | WindowCodes:
+        """Return the query of the prompt: the text, or the first slice of the clip."""
 
     @abstractmethod
-    def noisy(self, asked: Asked) -> AudioCodes | None:
-        """The codes that were asked with, None for a text."""
+    def noisy(self, question: Q) -> AudioCodes | None:
+        """Return the codes of the question, None for a text."""
 
     @abstractmethod
-    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
-        """The answers of a batch, computed on the device."""
+    def answer(self, batch: Sequence[Q]) -> list[Answered]:
+        """Compute the answers of a batch on the device."""
 
     @abstractmethod
-    def demonstrates(self, asked: Asked) -> bool:
-        """Whether the library shows what is asked."""
+    def demonstrates(self, question: Q) -> bool:
+        """Return whether the library demonstrates the question."""
 
     @abstractmethod
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example: ...
 
     def decode(self, codes: AudioCodes, seed: int) -> Tensor:
-        """(T,) at the codec's rate: alone, so that no other answer can change a bit of it."""
+        """Decode codes to a waveform (T,) at the codec's rate, alone, so that nothing else changes a bit."""
         import torch
 
         layers = [torch.tensor([layer]) for layer in codes]
         waveform: Tensor = self.runtime.codec.decode(layers, seeds=[seed])[0, 0].cpu()
         return waveform
 
-    def _stored(self, storage: Storage, asked: Asked, answer: Answered) -> NewAudio:
-        """The row of an answer whose object is written."""
-        runtime, key = self.runtime, self.work_key(asked)
+    def _stored(self, storage: Storage, question: Q, answer: Answered) -> NewAudio:
+        """Write the object of an answer and return its row."""
+        runtime, key = self.runtime, self.work_key(question)
 
         data = self._file(answer.waveform)
         stored = storage.write(self._key(key, data), data)
@@ -296,8 +306,8 @@ class Generating(ABC):
         return NewAudio(
             work_key=key,
             task=self.task,
-            text=asked.text,
-            content_sha256=asked.content_sha256,
+            text=question.text if isinstance(question, TextQuestion) else None,
+            content_sha256=question.content_sha256 if isinstance(question, ClipQuestion) else None,
             demonstration_set_id=self.library.id,
             codec_id=runtime.codec_id,
             llm_id=self.llm.id,
@@ -308,9 +318,9 @@ class Generating(ABC):
             uri=stored.uri,
             sha256=stored.sha256,
             metrics=answer.metrics,
-            is_demonstration=self.demonstrates(asked),
+            is_demonstration=self.demonstrates(question),
             provenance={"device": runtime.device, "prompt_hash": self.prompt_hash},
-            seed=self.seed(asked),
+            seed=self.seed(question),
         )
 
     def _key(self, work_key: bytes, data: bytes) -> str:
@@ -333,67 +343,71 @@ def _finite(answers: Sequence[Answered]) -> Sequence[Answered]:
     return answers
 
 
-def in_batches(asked: Sequence[Asked]) -> list[Sequence[Asked]]:
-    """Cut so that what is answered at once lies in memory together."""
-    return [asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE)]
+def in_batches(questions: Sequence[Q]) -> list[Sequence[Q]]:
+    """Cut questions into batches."""
+    return [questions[start : start + BATCH_SIZE] for start in range(0, len(questions), BATCH_SIZE)]
 
 
-class TextToAudio(Generating):
-    """Answers texts with speech or sounds."""
+class TextToAudio(Generation[TextQuestion]):
+    """Speech or sounds for texts."""
 
     def __init__(self, runtime: Runtime, task: TextTask, request: AudioRequest) -> None:
         super().__init__(runtime, task, request)
         self.texts = {row.label_or_text for row in self.library.demonstrations}
-        self.failed: dict[Asked, AudioRejected] = {}
+        self.failed: dict[TextQuestion, AudioRejected] = {}
         """Texts that this process could not answer; the next run asks them again."""
 
     @property
-    def demonstrated_question(self) -> Asked:
-        return Asked(text=min(self.texts, key=len))
+    def demonstrated_question(self) -> TextQuestion:
+        return TextQuestion(min(self.texts, key=len))
 
-    def unusable(self, batch: Sequence[Asked]) -> dict[Asked, AudioRejected]:
+    def unusable(self, batch: Sequence[TextQuestion]) -> dict[TextQuestion, AudioRejected]:
         return {}
 
-    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Asked, AudioRejected]) -> Counts:
+    def set_aside(
+        self, session: Session, run_id: UUID, rejected: Mapping[TextQuestion, AudioRejected]
+    ) -> Counts:
         self.failed |= rejected
         return Counts(failed=len(rejected)) if rejected else Counts()
 
     def prepare(self, run: RunClaim) -> None:
-        """Raises PromptTooLong where no text shown would fit, so that a file is not refused line by line."""
+        """Make the prompt. Raises PromptTooLong if no demonstrated text fits, not line by line for a file."""
         super().prepare(run)
-        self.check(self.demonstrated_question.said)
+        self.check(self.demonstrated_question.text)
 
     def check(self, text: str) -> None:
-        """Raises PromptError for a text that cannot be asked, PromptTooLong for one that does not fit."""
+        """Raise PromptError for a text that fits no prompt, PromptTooLong for one that is too long."""
         from core.in_context.audio_generator import AudioQuery
 
         self.generator.check(AudioQuery(text, self.blocks))
 
-    def answer(self, batch: Sequence[Asked]) -> list[Answered]:
+    def answer(self, batch: Sequence[TextQuestion]) -> list[Answered]:
         from core.in_context.audio_generator import AudioQuery
 
-        queries = [AudioQuery(asked.said, self.blocks, self.seed(asked)) for asked in batch]
+        queries = [AudioQuery(question.text, self.blocks, self.seed(question)) for question in batch]
         codes = self.generator.generate(queries)
-        return [self._answered(asked, said) for asked, said in zip(batch, codes, strict=True)]
+        return [self._answered(question, answer) for question, answer in zip(batch, codes, strict=True)]
 
-    def demonstrates(self, asked: Asked) -> bool:
-        return asked.text in self.texts
+    def demonstrates(self, question: TextQuestion) -> bool:
+        return question.text in self.texts
 
-    def question(self, asked: Asked) -> str:
-        return asked.said
+    def query(self, question: TextQuestion) -> str:
+        return question.text
 
-    def noisy(self, asked: Asked) -> None:
+    def noisy(self, question: TextQuestion) -> None:
         return None
 
-    def _answered(self, asked: Asked, codes: AudioCodes) -> Answered:
-        waveform = self.decode(codes, self.seed(asked))
-        return Answered(codes, waveform, loudness(waveform) | self._likeness(asked, codes))
+    def _answered(self, question: TextQuestion, codes: AudioCodes) -> Answered:
+        waveform = self.decode(codes, self.seed(question))
+        return Answered(codes, waveform, loudness(waveform) | self._likeness(question, codes))
 
-    def _likeness(self, asked: Asked, codes: AudioCodes) -> dict[str, float]:
-        """How alike the codes are to those of the nearest demonstration of the same text, if there is one."""
+    def _likeness(self, question: TextQuestion, codes: AudioCodes) -> dict[str, float]:
+        """Return the likeness of the codes to those of the nearest demonstration of the same text, if any."""
         from core.in_context.baselines import similarities
 
-        shown = [as_clip(example.answer.layers) for example in self.examples if example.request == asked.text]
+        shown = [
+            as_clip(example.answer.layers) for example in self.examples if example.request == question.text
+        ]
         return {"likeness": float(similarities([as_clip(codes)], shown).max())} if shown else {}
 
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
@@ -404,7 +418,7 @@ class TextToAudio(Generating):
 
 
 def loudest_start(clip: ClipCodes, blocks: int) -> int:
-    """The semantic code at which the loudest stretch of so many blocks begins; 0 blocks mean the whole."""
+    """Return the semantic code at which the loudest stretch of `blocks` begins; 0 blocks mean the whole."""
     from core.tokens.clip_codes import CODES_PER_BLOCK
     from core.tokens.window import loudest_window
 
@@ -412,7 +426,7 @@ def loudest_start(clip: ClipCodes, blocks: int) -> int:
 
 
 def window(clip: ClipCodes, start: int, blocks: int) -> WindowCodes:
-    """So many blocks of a clip from a semantic code on, fewer at its end; 0 blocks mean the whole."""
+    """Return `blocks` of a clip from a semantic code on, fewer at its end; 0 blocks mean the whole."""
     from core.tokens.clip_codes import CODES_PER_BLOCK
     from core.tokens.window import cut_window
 
@@ -420,7 +434,7 @@ def window(clip: ClipCodes, start: int, blocks: int) -> WindowCodes:
 
 
 def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
-    """Codes as a clip whose levels nobody asks for."""
+    """Return codes as a clip with zero levels."""
     import numpy as np
 
     from core.tokens.clip_codes import ClipCodes
@@ -430,7 +444,7 @@ def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
 
 
 def loudness(waveform: Tensor) -> dict[str, float]:
-    """The largest sample, 1.0 is full scale, and the RMS level in dB below it."""
+    """Return the peak (1.0 is full scale) and the RMS level in dB."""
     power = float(waveform.double().square().mean())
     level = 10 * math.log10(power) if power else QUIETEST_DB
     return {"peak": float(waveform.abs().max()), "level_db": max(QUIETEST_DB, level)}

@@ -11,7 +11,7 @@ from db.generated import StoredAudio
 from db.quarantine import open_quarantine
 from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.generate import Asked, Generating, TextTask, TextToAudio
+from flows.pipeline.generation.generate import Generation, Q, TextQuestion, TextTask, TextToAudio
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import Texts
@@ -27,7 +27,7 @@ KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-so
 
 @dataclass(frozen=True)
 class Generated:
-    """A finished run and what it came to."""
+    """A finished run and its record."""
 
     run: OpenRun
     record: Record
@@ -42,26 +42,28 @@ def run_texts(
     *,
     flow_run_id: str | None = None,
 ) -> Generated:
-    """Answers texts with speech or sounds. Raises PromptError for a text of a form that cannot be asked."""
+    """Generate speech or sounds for texts. Raises PromptError for a given text that no prompt can contain."""
     partition = texts.place or f"texts {texts.sha256}"
     parameters = asdict(request) | {"texts_uri": texts.place, "texts_sha256": texts.sha256}
     recorded = recorded_run(
         runtime, KINDS[task], partition, parameters, libraries=("library",), flow_run_id=flow_run_id
     )
     with recorded as run:
-        speaking = TextToAudio(runtime, task, replace(request, library=run.parameters["library"]))
-        run.breaker.run(lambda: speaking.prepare(run.claim))
-        accepted = texts.accepted(speaking.check)
+        text_to_audio = TextToAudio(runtime, task, replace(request, library=run.parameters["library"]))
+        run.breaker.run(lambda: text_to_audio.prepare(run.claim))
+        accepted = texts.accepted(text_to_audio.check)
         run.count("texts", Counts(read=len(accepted.lines), refused=len(accepted.refused)))
-        questions = {line.text: Asked(text=line.text) for line in accepted.lines}
-        batches = run.breaker.run(lambda: speaking.undone(questions.values()))
-        answer_batch = partial(speaking.answer_batch, run=run.claim)
+        questions = {line.text: TextQuestion(line.text) for line in accepted.lines}
+        batches = run.breaker.run(lambda: text_to_audio.undone(questions.values()))
+        answer_batch = partial(text_to_audio.answer_batch, run=run.claim)
         run_stage(run, run_batches, "generate", answer_batch, batches, things="texts")
-        restore(speaking, questions.values(), run, run_batches)
-        audio = speaking.audio(questions.values())
-        failed = {asked: why.message for asked, why in speaking.failed.items()}
-        answers = [audio_answer(text, asked, audio, failed.get(asked)) for text, asked in questions.items()]
-        record = Record(speaking, answers, accepted.refused)
+        restore(text_to_audio, questions.values(), run, run_batches)
+        audio = text_to_audio.audio(questions.values())
+        failed = {question: why.message for question, why in text_to_audio.failed.items()}
+        answers = [
+            audio_answer(text, question, audio, failed.get(question)) for text, question in questions.items()
+        ]
+        record = Record(text_to_audio, answers, accepted.refused)
         run_once(run, "page", partial(keep_page, record, run))
     return Generated(run, record)
 
@@ -74,7 +76,7 @@ def run_denoising(
     *,
     flow_run_id: str | None = None,
 ) -> Generated:
-    """Lists and tokenizes the clips of a partition, and answers each with itself without its noise."""
+    """List, tokenize and denoise the clips of a partition."""
     parameters = {"prefix": partition.prefix, **asdict(request)}
     recorded = recorded_run(
         runtime,
@@ -100,15 +102,17 @@ def run_denoising(
     return Generated(run, record)
 
 
-def restore(generating: Generating, asked: Iterable[Asked], run: OpenRun, run_batches: BatchRunner) -> None:
+def restore(
+    generation: Generation[Q], questions: Iterable[Q], run: OpenRun, run_batches: BatchRunner
+) -> None:
     """Write the audio of answers again whose objects are missing or changed."""
-    batches = run.breaker.run(lambda: generating.lost(asked))
-    restore_batch = partial(generating.restore_batch, run=run.claim)
+    batches = run.breaker.run(lambda: generation.lost(questions))
+    restore_batch = partial(generation.restore_batch, run=run.claim)
     run_stage(run, run_batches, "restore", restore_batch, batches, things="answers")
 
 
 def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:
-    """Every selected current clip: answered, quarantined, or waiting for its tokens."""
+    """Return an answer for every selected current clip: generated, quarantined or pending."""
     questions = denoising.questions(selection)
     audio = denoising.audio(questions.values())
     with session_scope(denoising.runtime.engine) as session:
@@ -119,12 +123,14 @@ def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAn
 
 
 def audio_answer(
-    name: str, asked: Asked | None, audio: Mapping[Asked, StoredAudio], reason: str | None = None
+    name: str, question: Q | None, audio: Mapping[Q, StoredAudio], reason: str | None = None
 ) -> AudioAnswer:
-    """What became of a question, given the audio that there is."""
-    if asked is not None and asked in audio:
-        return AudioAnswer(asked, name, "generated", audio[asked])
+    """Return the outcome of a question, given the existing audio."""
+    if question is not None and question in audio:
+        return AudioAnswer(question, name, "generated", audio[question])
     if reason is None:
-        return AudioAnswer(asked, name, "pending")
-    status: Literal["failed", "quarantined"] = "failed" if asked and asked.text else "quarantined"
-    return AudioAnswer(asked, name, status, reason=reason)
+        return AudioAnswer(question, name, "pending")
+    status: Literal["failed", "quarantined"] = (
+        "failed" if isinstance(question, TextQuestion) else "quarantined"
+    )
+    return AudioAnswer(question, name, status, reason=reason)

@@ -1,6 +1,6 @@
-"""What a run of generation leaves for people: a page to look at and to listen to, and the lines set aside.
+"""The record of a generation run for people: a page with its answers, and the refused lines.
 
-The same answers are never written twice to one place.
+Equal answers are never written twice to one place.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import StoredAudio
-from flows.pipeline.generation.generate import Asked, Generating
+from flows.pipeline.generation.generate import Generation, Question
 from flows.pipeline.generation.texts import Refused, refused_lines
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 PAGE, REFUSED = "generated.html", "refused.jsonl"
 PAGE_VERSION = 1
-SHOWN = 50
-"""Answers, and demonstrations, that a page has."""
-HEARD_SECONDS = 15.0
-"""Of a longer clip only the beginning is decoded for the page, which plays no more."""
-NAMED = 5
-"""So many refused lines are named on it."""
+MAX_ITEMS = 50
+"""Answers, and demonstrations, on a page."""
+MAX_EXCERPT_SECONDS = 15.0
+"""The part of a longer clip that is decoded for the page, which plays no more."""
+MAX_REFUSED_LINES = 5
+"""Refused lines in a note of the page."""
 ABOUT = {
     "level_db": "level_db: the RMS level, 0 is full scale.",
     "likeness": "likeness: of the codes with those of the nearest demonstration of the same text, 0 to 1.",
@@ -50,9 +50,9 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class AudioAnswer:
-    """What became of one question; `name` is the text, or the clip's uri."""
+    """The outcome of a question; `name` is the text, or the clip's uri."""
 
-    asked: Asked | None
+    question: Question | None
     name: str
     status: Literal["generated", "quarantined", "failed", "pending"]
     audio: StoredAudio | None = None
@@ -61,36 +61,36 @@ class AudioAnswer:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run came to: answers in the order in which they were asked, and lines that were set aside."""
+    """The answers of a run, in the order of their questions, and the refused lines."""
 
-    generating: Generating
+    generation: Generation[Any]
     answers: Sequence[AudioAnswer]
     refused: Sequence[Refused] = ()
 
     @property
-    def heard(self) -> list[tuple[Asked, AudioAnswer, StoredAudio]]:
-        """The answers that there are."""
-        return [(one.asked, one, one.audio) for one in self.answers if one.asked and one.audio]
+    def heard(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
+        """The answers with audio."""
+        return [(one.question, one, one.audio) for one in self.answers if one.question and one.audio]
 
     @property
     def key(self) -> bytes:
-        """Names the page: where it goes, what it shows and the version of its form."""
-        generating = self.generating
+        """The key of the page, made of its place, its content and the version of its format."""
+        generation = self.generation
         said = [
             [one.name, one.status, one.reason, one.audio and one.audio.work_key.hex()] for one in self.answers
         ]
-        where = [PAGE_VERSION, generating.runtime.settings.storage_uri, generating.library_name]
+        where = [PAGE_VERSION, generation.runtime.settings.storage_uri, generation.library_name]
         parts = ["generated", *where, said, [asdict(one) for one in self.refused]]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
 def keep_page(record: Record, run: OpenRun) -> Counts:
-    """Writes the page, and the refused lines before it; `run.manifest` names the page.
+    """Write the refused lines, then the page, and set `run.manifest` to the page.
 
-    That is the page of an earlier run where it has these very answers. Where its files are missing or
-    changed, they are written again in their place.
+    If a page of an earlier run has the same answers, that is used. Its files are written again if they are
+    missing or changed.
     """
-    runtime, key = record.generating.runtime, record.key
+    runtime, key = record.generation.runtime, record.key
     storage = runtime.storage(runtime.settings.storage_uri)
     with session_scope(runtime.engine) as session:
         done = find_export(session, key)
@@ -112,79 +112,83 @@ def keep_page(record: Record, run: OpenRun) -> Counts:
 def _html(record: Record, run_id: UUID) -> bytes:
     from flows.pipeline.generation.page.page import Page, render_page
 
-    generating, heard = record.generating, record.heard
-    codes = generating.codes(asked for asked, _, _ in heard[:SHOWN])
-    with generating.runtime.device_lock():
+    generation, heard = record.generation, record.heard
+    codes = generation.codes(question for question, _, _ in heard[:MAX_ITEMS])
+    with generation.runtime.device_lock():
         page = Page(
-            title=f"{generating.task} by {generating.library_name}",
-            task=generating.task,
-            prompt_text=_prompt(generating, heard[0][0] if heard else None),
-            demonstrations=tuple(_demonstrations(generating)),
+            title=f"{generation.task} by {generation.library_name}",
+            task=generation.task,
+            prompt_text=_prompt(generation, heard[0][0] if heard else None),
+            demonstrations=tuple(_demonstrations(generation)),
             answers=tuple(
-                _item(generating, asked, answer, audio, codes[asked])
-                for asked, answer, audio in heard[:SHOWN]
+                _item(generation, question, answer, audio, codes[question])
+                for question, answer, audio in heard[:MAX_ITEMS]
             ),
             notes=tuple(_notes(record, run_id)),
-            aligned=_aligned(generating, heard[0][0], codes[heard[0][0]]) if heard else None,
+            aligned=_aligned(generation, heard[0][0], codes[heard[0][0]]) if heard else None,
         )
     return render_page(page).encode()
 
 
-def _prompt(generating: Generating, asked: Asked | None) -> str:
-    """The prompt of the first answer as the LLM reads it."""
+def _prompt(generation: Generation[Any], question: Question | None) -> str:
+    """Return the prompt of the first answer as the LLM reads it."""
     from core.prompts.generation import GenerationTemplate
 
-    vocabulary = generating.llm.vocabulary
-    template = GenerationTemplate(vocabulary, generating.task)
-    query_ids = template.query_ids(generating.question(asked)) if asked else []
-    return vocabulary.tokenizer.decode([*generating.generator.prefix_ids, *query_ids])
+    vocabulary = generation.llm.vocabulary
+    template = GenerationTemplate(vocabulary, generation.task)
+    query_ids = template.query_ids(generation.query(question)) if question else []
+    return vocabulary.tokenizer.decode([*generation.generator.prefix_ids, *query_ids])
 
 
-def _demonstrations(generating: Generating) -> Iterator[Item]:
+def _demonstrations(generation: Generation[Any]) -> Iterator[Item]:
     from flows.pipeline.generation.page.page import Item
 
-    rows = zip(generating.library.demonstrations, generating.examples, strict=True)
-    for row, example in islice(rows, SHOWN):
-        asked = example.request
-        noisy = None if isinstance(asked, str) else _wav(generating, generating.decode(_codes(asked), 0))
-        answer = generating.decode(_codes(example.answer), 0)
-        yield Item(row.label or row.uri, _wav(generating, answer), {}, noisy)
+    rows = zip(generation.library.demonstrations, generation.examples, strict=True)
+    for row, example in islice(rows, MAX_ITEMS):
+        request = example.request
+        noisy = None if isinstance(request, str) else _wav(generation, generation.decode(_codes(request), 0))
+        answer = generation.decode(_codes(example.answer), 0)
+        yield Item(row.label or row.uri, _wav(generation, answer), {}, noisy)
 
 
 def _item(
-    generating: Generating, asked: Asked, answer: AudioAnswer, audio: StoredAudio, codes: AudioCodes
+    generation: Generation[Any],
+    question: Question,
+    answer: AudioAnswer,
+    audio: StoredAudio,
+    codes: AudioCodes,
 ) -> Item:
-    """What is heard is what the object holds, decoded anew from the row.
+    """Return an answer with the audio of its object, decoded again from the row.
 
-    The beginning of a longer clip is decoded alone, and draws other noise than the whole.
+    The beginning of a longer clip is decoded alone, with other noise than in the whole.
     """
     from flows.pipeline.generation.page.page import Item
 
     noisy, length = (
-        generating.noisy(asked),
-        round(audio.duration * generating.runtime.codec.config.sample_rate),
+        generation.noisy(question),
+        round(audio.duration * generation.runtime.codec.config.sample_rate),
     )
-    heard = None if noisy is None else _heard(generating, noisy, 0, length)
-    said = _heard(generating, codes, audio.seed, length)
+    heard = None if noisy is None else _heard(generation, noisy, 0, length)
+    said = _heard(generation, codes, audio.seed, length)
     return Item(answer.name, said, audio.metrics, heard, seconds=audio.duration)
 
 
-def _heard(generating: Generating, codes: AudioCodes, seed: int, length: int) -> bytes:
-    """The beginning of what codes decode to, at most `length` samples of it."""
+def _heard(generation: Generation[Any], codes: AudioCodes, seed: int, length: int) -> bytes:
+    """Return the beginning of the decoded codes, at most `length` samples, as a wav file."""
     from core.tokens.clip_codes import CODES_PER_BLOCK
 
-    config = generating.runtime.codec.config
-    blocks = math.ceil(HEARD_SECONDS * config.sample_rate / config.block_length)
+    config = generation.runtime.codec.config
+    blocks = math.ceil(MAX_EXCERPT_SECONDS * config.sample_rate / config.block_length)
     semantic, acoustic1, acoustic2 = (
         layer[: blocks * count] for layer, count in zip(codes, CODES_PER_BLOCK, strict=True)
     )
-    return _wav(generating, generating.decode((semantic, acoustic1, acoustic2), seed)[:length])
+    return _wav(generation, generation.decode((semantic, acoustic1, acoustic2), seed)[:length])
 
 
-def _wav(generating: Generating, waveform: Tensor) -> bytes:
+def _wav(generation: Generation[Any], waveform: Tensor) -> bytes:
     from core.audio.waveform import wav_bytes
 
-    return wav_bytes(waveform, generating.runtime.codec.config.sample_rate)
+    return wav_bytes(waveform, generation.runtime.codec.config.sample_rate)
 
 
 def _codes(window: WindowCodes) -> AudioCodes:
@@ -192,47 +196,49 @@ def _codes(window: WindowCodes) -> AudioCodes:
     return semantic, acoustic1, acoustic2
 
 
-def _aligned(generating: Generating, asked: Asked, codes: AudioCodes) -> tuple[Words, Words] | None:
-    """The words of the first answer beside those it was asked with, or of a demonstration of its text."""
-    question = generating.question(asked)
-    if isinstance(question, str):
-        shown = [example.answer for example in generating.examples if example.request == question]
+def _aligned(
+    generation: Generation[Any], question: Question, codes: AudioCodes
+) -> tuple[Words, Words] | None:
+    """Return the words of the first answer and those of the noisy clip or of a demonstration of its text."""
+    query = generation.query(question)
+    if isinstance(query, str):
+        shown = [example.answer for example in generation.examples if example.request == query]
         if not shown:
             return None
-        beside = f"shown: {question}", _words(generating, shown[0].semantic.tolist())
+        beside = f"shown: {query}", _words(generation, shown[0].semantic.tolist())
     else:
-        beside = "the noisy clip", _words(generating, question.semantic.tolist())
+        beside = "the noisy clip", _words(generation, query.semantic.tolist())
     said = codes[0][: len(beside[1])]
-    return beside, ("the answer", _words(generating, said))
+    return beside, ("the answer", _words(generation, said))
 
 
-def _words(generating: Generating, codes: Sequence[int]) -> tuple[str, ...]:
-    return tuple(generating.runtime.codec.words[code] for code in codes)
+def _words(generation: Generation[Any], codes: Sequence[int]) -> tuple[str, ...]:
+    return tuple(generation.runtime.codec.words[code] for code in codes)
 
 
 def _notes(record: Record, run_id: UUID) -> Iterator[str]:
-    generating, settings = record.generating, record.generating.runtime.settings
-    request = generating.request
+    generation, settings = record.generation, record.generation.runtime.settings
+    request = generation.request
     yield f"Run {run_id}: codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
         f"drawn at temperature {request.temperature:g}, top p {request.top_p:g}"
         if request.temperature
         else "the most probable word each time"
     )
-    if generating.task == "denoise":
+    if generation.task == "denoise":
         yield "Noisy is the clip as its codes sound; the answer comes of these codes and of nothing else."
     measured = {name for _, _, audio in record.heard for name in audio.metrics}
     yield from (meaning for name, meaning in ABOUT.items() if name in measured)
-    if (more := len(record.heard) - SHOWN) > 0:
-        yield f"{more} more answers are in analytics.generated; here are the first {SHOWN}."
-    if (more := len(generating.examples) - SHOWN) > 0:
+    if (more := len(record.heard) - MAX_ITEMS) > 0:
+        yield f"{more} more answers are in analytics.generated; here are the first {MAX_ITEMS}."
+    if (more := len(generation.examples) - MAX_ITEMS) > 0:
         yield f"{more} more demonstrations were shown to the LLM than are here."
     yield from _set_aside(record)
 
 
 def _set_aside(record: Record) -> Iterator[str]:
-    """Lines of a file that were refused, and clips that wait for replay."""
+    """Yield notes about refused lines, quarantined clips and failed texts."""
     if record.refused:
-        named = "; ".join(f"line {one.number}: {one.reason}" for one in record.refused[:NAMED])
+        named = "; ".join(f"line {one.number}: {one.reason}" for one in record.refused[:MAX_REFUSED_LINES])
         yield f"{len(record.refused)} lines were set aside, all in {REFUSED} beside this page: {named}"
     for (status, reason), number in Counter((one.status, one.reason) for one in record.answers).items():
         if status == "quarantined":

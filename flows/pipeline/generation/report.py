@@ -1,4 +1,4 @@
-"""What a person or a program reads of a run that answered with audio: one row for each thing asked."""
+"""Reports of runs that answered with audio, for people and programs: one row per question."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,32 +11,32 @@ from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import open_storage
 
-LONGEST_NAME = 60
-"""Characters of what was asked, in the name of a copy."""
+MAX_NAME_LENGTH = 60
+"""Characters of the question in the name of a copy."""
 
 
 def copied_audio(runtime: Runtime, record: Record, place: str) -> dict[bytes, str]:
-    """Copies the files of a run to a place, under names that say what was asked; their uris by work key."""
+    """Copy the audio of a run to a place under readable names, and return the uris by work key."""
     target = open_storage(place, runtime.settings.model_copy(update={"storage_uri": place}))
     copies = {}
     for _, answer, audio in record.heard:
         storage = runtime.storage(audio.uri)
         if (listed := storage.find(audio.uri)) is None:
-            raise AudioRejected("gone", f"{audio.uri} is not there: ask again, and it is written again")
+            raise AudioRejected("gone", f"{audio.uri} is missing: repeat the request, which writes it again")
         with storage.read(audio.uri, listed.version_token, listed.size) as fetched:
             copies[audio.work_key] = target.write(_name(answer, audio), fetched.path).uri
     return copies
 
 
 def _name(answer: AudioAnswer, audio: StoredAudio) -> str:
-    """Such as one-plus-one-0f3a91c2.wav."""
-    asked = answer.name if audio.text else PurePosixPath(answer.name).stem
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", asked).strip("-")[:LONGEST_NAME] or "audio"
+    """Return a file name such as one-plus-one-0f3a91c2.wav."""
+    question = answer.name if audio.text else PurePosixPath(answer.name).stem
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", question).strip("-")[:MAX_NAME_LENGTH] or "audio"
     return f"{plain}-{audio.work_key.hex()[:8]}.{audio.uri.rpartition('.')[2]}"
 
 
 def json_rows(record: Record, copies: Mapping[bytes, str]) -> Iterator[dict[str, object]]:
-    """Rows of the JSON form: asked, status, uri of the audio, then what explains it."""
+    """Yield rows for JSON: asked, status and uri, then duration, metrics and seed, or the reason."""
     for answer in record.answers:
         row: dict[str, object] = {"asked": answer.name, "status": answer.status, "uri": None}
         if audio := answer.audio:
@@ -48,7 +48,7 @@ def json_rows(record: Record, copies: Mapping[bytes, str]) -> Iterator[dict[str,
 
 
 def table_lines(record: Record, copies: Mapping[bytes, str]) -> Iterator[str]:
-    """The same for people: the uri of the audio, or why there is none, and what was asked."""
+    """Yield lines for people: the uri of the audio or the reason why there is none, and the question."""
     for row in json_rows(record, copies):
         status = f"{row['status']}: {row['reason']}" if "reason" in row else row["status"]
         yield printable(f"{row['uri'] or status}  {row['asked']}")

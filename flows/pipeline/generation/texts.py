@@ -1,4 +1,4 @@
-"""What is to be said: texts of a form or command, or of a file in which bad lines are set aside."""
+"""Texts to generate audio from, of a form or command, or of a file whose bad lines are set aside."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Refused:
-    """A line of a file that cannot be asked, as far as it could be read, and why."""
+    """A refused line of a file, as far as it could be read, and the reason."""
 
     number: int
     text: str
@@ -34,7 +34,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts in their order, and what was set aside; `place` is None where they are no file's."""
+    """Texts in order, and refused lines. `place` is the file, None if there is none."""
 
     place: str | None
     lines: tuple[Line, ...]
@@ -42,11 +42,11 @@ class Texts:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of all lines."""
+        """The hex digest of all lines."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
     def accepted(self, check: Callable[[str], None]) -> "Texts":
-        """These without what `check` raises PromptError for; where they are no file's, that is raised."""
+        """Return the texts that `check` accepts. A PromptError refuses a file line, else it is raised."""
         kept, refused = [], list(self.refused)
         for line in self.lines:
             try:
@@ -60,25 +60,26 @@ class Texts:
 
 
 def asked_texts(runtime: Runtime, texts: Sequence[str], place: str) -> Texts:
-    """The texts themselves, or those of a file. Raises ValueError for neither and for both."""
+    """Return the given texts, or those of a file. Raises ValueError for neither and for both."""
     if bool(texts) == bool(place):
         raise ValueError("give texts, or the place of a file of texts, and not both")
     return read_texts(runtime, place) if place else given_texts(texts)
 
 
 def given_texts(texts: Sequence[str]) -> Texts:
-    """The texts of a form or a command, without outer spaces."""
+    """Return the texts of a form or a command, without outer spaces."""
     return Texts(None, tuple(Line(number, text.strip()) for number, text in enumerate(texts, start=1)))
 
 
 def read_texts(runtime: Runtime, place: str) -> Texts:
-    """The texts of a .txt file (a line each), a .csv file (its column text) or a .jsonl file ({"text": ...}).
+    """Read texts from a .txt file (one per line), a .csv file (column text) or a .jsonl file ({"text": ...}).
 
-    A line without a text is set aside. Raises ManifestError for a file that is none of these, empty or large.
+    A line without a text is refused. Raises ManifestError for another kind of file, or one that is empty or
+    too large.
     """
     kind = place.lower().rpartition(".")[2]
     if kind not in READERS:
-        raise ManifestError(f"{place} is no file of texts: give a .txt, .csv or .jsonl file")
+        raise ManifestError(f"{place} is not a file of texts: name a .txt, .csv or .jsonl file")
     rows = READERS[kind](read_text(runtime, place))
     found = list(islice(rows, MAX_ROWS))
     number = len(found) + sum(1 for _ in rows)  # counted, not held: 16 MiB may be as many lines
@@ -89,7 +90,7 @@ def read_texts(runtime: Runtime, place: str) -> Texts:
 
 
 def refused_lines(refused: Iterable[Refused]) -> bytes:
-    """As a JSONL file."""
+    """Return the refused lines as a JSONL file."""
     return "".join(f"{json.dumps(asdict(one))}\n" for one in refused).encode()
 
 

@@ -58,7 +58,7 @@ def put_into_use(runtime: Runtime, library: str) -> LibraryVersion:
     """Let the bare name of NAME@VERSION mean this version. Raises ValueError for a name without a version."""
     name, version = split_library_name(library)
     if version is None:
-        raise ValueError(f"{library} has no version: name the one to put into use, {name}@VERSION")
+        raise ValueError(f"{library} has no version: name the version to put into use, {name}@VERSION")
     with session_scope(runtime.engine) as session:
         return use_library(session, name, version)
 

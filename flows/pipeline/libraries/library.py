@@ -1,4 +1,4 @@
-"""Libraries of demonstrations: a manifest of clips and their answers becomes the next frozen version."""
+"""Libraries of demonstrations, made from manifests of clips and their answers as frozen versions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ ROWS: Mapping[LibraryTask, type[ClipRow]] = {
     "sound": TextClip,
     "denoise": NoisyClip,
 }
-"""What a row of a manifest is."""
+"""The row of a manifest, by task."""
 
 SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
-"""One recording may have several captions, but only one label, one text that it says and one clean form."""
+"""Tasks in which a recording may have several answers. It has only one label, one text and one clean form."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-LONGEST_INSTRUCTION = 500
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+MAX_INSTRUCTION_LENGTH = 500
 
 
 def build_library(
@@ -54,13 +54,12 @@ def build_library(
 ) -> LibraryVersion:
     """Tokenize the clips of a manifest (JSONL or CSV) and freeze them, in its order, as a version.
 
-    The first version of a library is in use at once, a later one where it is promoted.
-
-    Raises ManifestError when a row is wrong or a clip is missing or quarantined, and PromptError for labels
-    that no prompt can ask for: a library is whole or not. A row that is there twice counts once.
+    The first version of a library is put into use, a later one only if it is promoted. Duplicate rows count
+    once. Raises ManifestError if a row is wrong or a clip is missing or quarantined, and PromptError for
+    labels that do not fit into a prompt.
     """
-    if not NAME.fullmatch(name):
-        raise ManifestError(f"{name!r} is no name for a library: use up to 63 letters, digits and . _ -")
+    if not NAME_PATTERN.fullmatch(name):
+        raise ManifestError(f"{name!r} is not a library name: use up to 63 letters, digits and . _ -")
     check_instruction(task, instruction)
     rows = read_manifest(runtime, manifest, ROWS[task])
     uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
@@ -75,16 +74,17 @@ def build_library(
 
 
 def check_instruction(task: LibraryTask, instruction: str | None) -> None:
-    """Raises ManifestError for a sentence that cannot begin the prompts of a task."""
+    """Raise ManifestError for a sentence that cannot begin the prompts of a task."""
     if instruction is None:
         return
     if task == "label":
         raise ManifestError("a prompt for labels begins by naming them: give no instruction")
     if "###" in instruction or not instruction.strip() or not instruction.isprintable():
         raise ManifestError("an instruction is one line of text without '###'")
-    if len(instruction) > LONGEST_INSTRUCTION:
+    if len(instruction) > MAX_INSTRUCTION_LENGTH:
         raise ManifestError(
-            f"the instruction has {len(instruction)} characters, the limit is {LONGEST_INSTRUCTION}"
+            f"the instruction has {len(instruction)} characters, the limit is {MAX_INSTRUCTION_LENGTH}: "
+            "shorten it"
         )
 
 
@@ -132,7 +132,7 @@ def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[Library
 
 
 def _check_lengths(runtime: Runtime, pairs: Sequence[LibraryDemonstration]) -> None:
-    """A noisy clip and its clean one are shown in the same window, so they last equally long."""
+    """Check that a noisy clip and its clean one, which are shown in the same window, are equally long."""
     wanted = {content for pair in pairs for content in pair.contents.values()}
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, wanted)
@@ -147,10 +147,10 @@ def _check_lengths(runtime: Runtime, pairs: Sequence[LibraryDemonstration]) -> N
 
 
 def _ingest_rows(runtime: Runtime, uris: Sequence[str], run: RunClaim) -> None:
-    """Records the clips of the rows; a uri that is not there is an error of the manifest."""
+    """Record the clips of the rows. Raises ManifestError for a missing object."""
     found = {uri: runtime.storage(uri).find(uri) for uri in sorted(set(uris))}
     if missing := [uri for uri, listed in found.items() if listed is None]:
-        raise ManifestError(f"{len(missing)} clips of the manifest are not there: {', '.join(missing[:5])}")
+        raise ManifestError(f"{len(missing)} clips of the manifest do not exist: {', '.join(missing[:5])}")
     with run_session(runtime, run) as session:
         add_clips(session, [listed for listed in found.values() if listed], set(uris))
 

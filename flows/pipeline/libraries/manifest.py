@@ -1,4 +1,4 @@
-"""Manifests of clips: JSONL or CSV files on either kind of storage, one row a clip and what answers it."""
+"""Manifests of clips: JSONL or CSV files on either kind of storage, with a clip and its answer per row."""
 
 import codecs
 import logging
@@ -20,8 +20,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ROWS = 10_000
 MAX_BYTES = 16 * 2**20
-NAMED = 5
-"""So many wrong lines are named."""
+MAX_LINES_IN_ERROR = 5
 
 
 def _check_text(text: str) -> str:
@@ -33,7 +32,7 @@ def _check_text(text: str) -> str:
 
 
 def _compose(text: str) -> str:
-    """Return the spelling in which letters and their accents are one character: two look alike otherwise."""
+    """Return the text with letters and accents composed, so that equal-looking texts are equal."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -41,7 +40,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_
 
 
 class ClipRow(BaseModel):
-    """A clip of a manifest; it may have more columns than those of its kind, and numbers are text."""
+    """A clip of a manifest. Extra columns are ignored, and numbers are read as text."""
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
@@ -49,19 +48,19 @@ class ClipRow(BaseModel):
 
 
 class LabeledClipRow(ClipRow):
-    """A clip and what it is."""
+    """A clip and its label."""
 
     label: Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class TextClip(ClipRow):
-    """A clip and the text that it says, or what is heard in it."""
+    """A clip and its spoken text or its caption."""
 
     text: Annotated[Text, AfterValidator(_check_text)]
 
 
 class NoisyClip(ClipRow):
-    """A noisy clip and the clean one, `target`."""
+    """A noisy clip and the clean `target`."""
 
     target: str = Field(min_length=1)
 
@@ -70,10 +69,7 @@ AnyRow = TypeVar("AnyRow", bound=ClipRow)
 
 
 def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[int, AnyRow]:
-    """Return the rows of a JSONL or CSV file on either kind of storage by the number of their line.
-
-    Raises ManifestError, naming the lines.
-    """
+    """Return the rows of a JSONL or CSV file by line number. Raises ManifestError with the wrong lines."""
     text = read_text(runtime, manifest)
     rows = _valid_rows(text, kind, is_csv=manifest.lower().endswith(".csv"))
     if not 0 < len(rows) <= MAX_ROWS:
@@ -82,7 +78,7 @@ def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[i
 
 
 def warn_of_labels_alike(labels: Iterable[str]) -> None:
-    """Log labels that differ only in case, which a prompt tells apart and people seldom mean to."""
+    """Log a warning about labels that differ only in case, which people seldom mean to do."""
     spellings: dict[str, set[str]] = {}
     for label in labels:
         spellings.setdefault(label.casefold(), set()).add(label)
@@ -92,11 +88,11 @@ def warn_of_labels_alike(labels: Iterable[str]) -> None:
 
 
 def read_text(runtime: Runtime, place: str) -> str:
-    """A small text file, bytes that are no UTF-8 as what is not printable. Raises ManifestError."""
+    """Read a small text file; bytes that are not UTF-8 become surrogates. Raises ManifestError."""
     storage = runtime.storage(place)
     listed = storage.find(canonical(place))
     if listed is None:
-        raise ManifestError(f"{place} is not there: it has to be one file")
+        raise ManifestError(f"{place} does not exist: name one file")
     if listed.size > MAX_BYTES:
         raise ManifestError(f"{place} has {listed.size} bytes, the limit is {MAX_BYTES}")
     with storage.read(listed.uri, listed.version_token, listed.size) as fetched:
@@ -107,7 +103,7 @@ def read_text(runtime: Runtime, place: str) -> str:
 
 
 def resolve(manifest: str, path: str) -> str:
-    """A row's uri: a place of its own, or relative to the manifest's folder, which it may not leave."""
+    """Return a row's uri: a place, or a path relative to the manifest's folder."""
     if "://" in path or path.startswith("/"):
         return canonical(path)
     folder = manifest.rpartition("/")[0]
@@ -127,8 +123,9 @@ def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, Any
         except ManifestError as error:
             wrong.append(str(error))
     if wrong:
-        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise ManifestError(f"{'; '.join(wrong[:NAMED])}{more}; a row is {' and '.join(fields)}")
+        hidden = len(wrong) - MAX_LINES_IN_ERROR
+        more = f" and {hidden} more" if hidden > 0 else ""
+        raise ManifestError(f"{'; '.join(wrong[:MAX_LINES_IN_ERROR])}{more}; a row is {' and '.join(fields)}")
     return valid
 
 
@@ -142,7 +139,7 @@ def _valid(row: Row | WrongRow, kind: type[AnyRow]) -> AnyRow:
 
 
 def _first(error: ValidationError) -> str:
-    """Return the column, what is wrong with it and what was found there."""
+    """Return the column of the first error, the error and the value."""
     first = error.errors(include_url=False)[0]
     field = ".".join(map(str, first["loc"])) or "the row"
     is_missing = first["type"] == "missing"

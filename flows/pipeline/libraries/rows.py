@@ -1,4 +1,4 @@
-"""Rows of CSV and JSONL files, read strictly: a line that cannot be meant is never taken for another one."""
+"""Strict reading of the rows of CSV and JSONL files. No line is guessed."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """What a line holds, and its number, counted from 1: a table's values by column, or any JSON value."""
+    """The values of a line, by column or as any JSON value, and its number, counted from 1."""
 
     number: int
     values: object
@@ -23,7 +23,7 @@ class Row:
 
 @dataclass(frozen=True)
 class WrongRow:
-    """A line that is not a row, its text and what is wrong with it, to be read after "the line"."""
+    """A line that is not a row, with its text and the reason, which continues "the line"."""
 
     number: int
     text: str
@@ -33,7 +33,7 @@ class WrongRow:
 def table_rows(content: str, required: Collection[str]) -> Iterator[Row | WrongRow]:
     """Read a CSV file whose first line names the columns.
 
-    Raises ManifestError for quotes that do not match, and columns that are missing or there twice.
+    Raises ManifestError for unmatched quotes, and for missing or repeated columns.
     """
     reader = csv.reader(io.StringIO(content), strict=True)
     try:
@@ -56,7 +56,7 @@ def object_rows(content: str) -> Iterator[Row | WrongRow]:
 
 
 def names(columns: Iterable[str]) -> str:
-    """Return columns as a message shows them, with what cannot be seen escaped."""
+    """Return columns for a message, with invisible characters escaped."""
     return ", ".join(map(repr, columns))
 
 
@@ -85,7 +85,7 @@ def _json_row(number: int, line: str) -> Row | WrongRow:
 
 
 def _repeated(columns: Iterable[str]) -> list[str]:
-    """Return the columns that are there twice, spelled alike but for case and outer spaces."""
+    """Return the columns that occur twice, ignoring case and outer spaces."""
     counts = Counter(column.strip().casefold() for column in columns)
     return [column for column, count in counts.items() if count > 1]
 

@@ -18,7 +18,7 @@ from db.promotions import ModelSet
 from flows.pipeline.storage import Storage
 
 Kind = Literal["lost", "doubled", "torn", "wrong"]
-Generations = Mapping[tuple[str, str], ModelSet]
+PromotedModelSets = Mapping[tuple[str, str], ModelSet]
 """What is promoted, by task and library."""
 
 
@@ -44,16 +44,16 @@ def check_ledger(ledger: Ledger, storage: Storage, results: str) -> list[Finding
 
 
 def check_settled(
-    ledger: Ledger, listed: Iterable[ObjectVersion], place: str, generation: ModelSet
+    ledger: Ledger, listed: Iterable[ObjectVersion], place: str, model_set: ModelSet
 ) -> list[Finding]:
     """Return what a completed night left undone: objects of the place that are not clips, and the reverse,
-    and clips without an answer by `generation` and without a reason."""
+    and clips without an answer by `model_set` and without a reason."""
     there = {(clip.uri, clip.version_token) for clip in listed}
     known = {(clip["uri"], clip["version_token"]) for clip in ledger.current if clip["uri"].startswith(place)}
     return [
         *(Finding("lost", f"{uri} is in no listing") for uri, _ in sorted(there - known)),
         *(Finding("wrong", f"{uri} is no longer there") for uri, _ in sorted(known - there)),
-        *_unanswered(ledger, place, generation),
+        *_unanswered(ledger, place, model_set),
     ]
 
 
@@ -108,7 +108,7 @@ def _wrong_current_answers(ledger: Ledger) -> Iterator[Finding]:
 def current_answers(ledger: Ledger) -> Iterator[tuple[str, Row]]:
     """Yield uri and answer: by what is promoted for task and library, else the latest that stands, on the
     newest version of each uri."""
-    promoted = {(row["task"], row["library"]): _generation(row) for row in ledger.promotions}
+    promoted = {(row["task"], row["library"]): _model_set(row) for row in ledger.promotions}
     best: dict[tuple[bytes, str, str], Row] = {}
     for answer in sorted(ledger.standing, key=lambda answer: _rank(answer, promoted)):
         best[answer["content_sha256"], answer["task"], answer["library"]] = answer
@@ -118,12 +118,12 @@ def current_answers(ledger: Ledger) -> Iterator[tuple[str, Row]]:
                 yield uri, answer
 
 
-def _rank(answer: Row, promoted: Generations) -> tuple[Any, ...]:
-    is_promoted = promoted.get((answer["task"], answer["library"])) == _generation(answer)
+def _rank(answer: Row, promoted: PromotedModelSets) -> tuple[Any, ...]:
+    is_promoted = promoted.get((answer["task"], answer["library"])) == _model_set(answer)
     return is_promoted, answer["created_at"], answer["id"]
 
 
-def _generation(row: Row) -> ModelSet:
+def _model_set(row: Row) -> ModelSet:
     return ModelSet(row["demonstration_set_id"], row["codec_id"], row["llm_id"])
 
 
@@ -139,8 +139,8 @@ def _age(clip: Row) -> tuple[Any, ...]:
     return since is None, 0 if since is None else since.timestamp(), clip["id"]
 
 
-def _unanswered(ledger: Ledger, place: str, generation: ModelSet) -> Iterator[Finding]:
-    answered = {row["content_sha256"] for row in ledger.standing if _generation(row) == generation}
+def _unanswered(ledger: Ledger, place: str, model_set: ModelSet) -> Iterator[Finding]:
+    answered = {row["content_sha256"] for row in ledger.standing if _model_set(row) == model_set}
     waiting = {row["clip_id"] for row in ledger.waiting}
     for clip in ledger.current:
         in_place = clip["uri"].startswith(place)

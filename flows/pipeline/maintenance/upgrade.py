@@ -80,15 +80,15 @@ def upgrade(
     return compared, run
 
 
-def generation(labeling: Labeling) -> ModelSet:
-    """The library version and the models of the settings."""
+def model_set(labeling: Labeling) -> ModelSet:
+    """Return the library version and the models of the settings."""
     runtime = labeling.runtime
     return ModelSet(labeling.setup.library.id, runtime.codec_id, runtime.llm.id if runtime.llm else None)
 
 
 def _keep_current(runtime: Runtime, labeling: Labeling) -> ModelSet | None:
     """Return the model set whose answers are current, and promote it if it was not yet."""
-    new, name = generation(labeling), labeling.setup.library.name
+    new, name = model_set(labeling), labeling.setup.library.name
     with session_scope(runtime.engine) as session:
         current = promoted_model_set(session, TASK, name)
         if current == new:
@@ -101,7 +101,7 @@ def _keep_current(runtime: Runtime, labeling: Labeling) -> ModelSet | None:
 
 
 def _compare(runtime: Runtime, labeling: Labeling, place: str, old: ModelSet) -> Comparison:
-    new = generation(labeling)
+    new = model_set(labeling)
     with session_scope(runtime.engine) as session:
         answers = answer_pairs(session, TASK, place, old, new)
         return Comparison(describe_model_set(session, old), describe_model_set(session, new), answers)
@@ -133,7 +133,7 @@ def promote_models(
 
 
 def _switch(session: Session, labeling: Labeling) -> Switch:
-    new = generation(labeling)
+    new = model_set(labeling)
     if not has_standing_answers(session, TASK, new):
         raise ValueError(f"{describe_model_set(session, new)} has no answers yet: run upgrade-models first")
     old = promoted_model_set(session, TASK, labeling.setup.library.name)

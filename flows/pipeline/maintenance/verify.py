@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from uuid import UUID
 
 from core.errors import AudioRejected
@@ -24,8 +24,8 @@ from db.run_outputs import (
 )
 from db.runs import RecordedRun, get_run
 from db.tokens import TokenizedContent, get_token_sequences
-from flows.pipeline.generation.denoise import generating_of
-from flows.pipeline.generation.generate import Asked, in_batches
+from flows.pipeline.generation.denoise import generation_for
+from flows.pipeline.generation.generate import ClipQuestion, TextQuestion, in_batches
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import LabelingSetup
@@ -178,13 +178,13 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]
 
 def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> str:
     request = _request(AudioRequest, run, audio[0].library)
-    generating = generating_of(runtime, audio[0].task, request)
-    asked = [Asked(row.text, row.content_sha256) for row in audio]
-    if [generating.work_key(one) for one in asked] != [row.work_key for row in audio]:
+    generation = generation_for(runtime, audio[0].task, request)
+    questions = [_question(row) for row in audio]
+    if [generation.work_key(one) for one in questions] != [row.work_key for row in audio]:
         raise ValueError(WORK_KEY_CHANGED)
     codes: list[AudioCodes | None] = []
-    for batch in in_batches(asked):
-        outcomes = generating.outcomes(batch)
+    for batch in in_batches(questions):
+        outcomes = generation.outcomes(batch)
         codes += [None if isinstance(one, AudioRejected) else one.codes for one in outcomes]
     wrong = [
         row.work_key.hex()[:12]
@@ -192,6 +192,13 @@ def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> 
         if now is None or tuple(map(list, now)) != row.codes
     ]
     return _finding(len(audio), "answers have the same codes as stored", wrong)
+
+
+def _question(row: AudioSample) -> Any:
+    if row.content_sha256 is not None:
+        return ClipQuestion(row.content_sha256)
+    assert row.text is not None
+    return TextQuestion(row.text)
 
 
 Request = TypeVar("Request", LabelRequest, AudioRequest)

@@ -1,4 +1,4 @@
-"""Which words two clips share, in their order (figure 4 of the paper)."""
+"""Alignment of the words that two clips share (figure 4 of the paper)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of two word sequences: the same words in both if it is `shared`, else what stands between."""
+    """A part of two word sequences: the same words in both if it is `shared`, else different ones."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
@@ -15,11 +15,10 @@ class Stretch:
 
 
 def align(first: Sequence[str], second: Sequence[str]) -> tuple[Stretch, ...]:
-    """Both sequences from beginning to end, cut where a run of shared words begins or ends.
+    """Cut both sequences where a run of shared words begins or ends.
 
-    The longest run that both have comes first, then the longest before and behind it: this is how people
-    read such pairs, and not always the most words that could be paired. Takes time that grows with the
-    product of the lengths.
+    The longest common run is matched first, then the longest ones before and after it, as people read such
+    pairs. This does not always pair the most words. Time grows with the product of the lengths.
     """
     matcher = SequenceMatcher(a=first, b=second, autojunk=False)
     return tuple(

@@ -15,28 +15,28 @@ from core.audio.waveform import resample_blocks, wav_bytes
 from core.codec.mel import mel_filters, power_frames
 
 PICTURE_RATE = 16_000
-"""Samples a second that pictures are made of: they reach to 8 kHz, whatever the rate of a clip."""
+"""The sample rate of pictures in Hz: they reach to 8 kHz, whatever the rate of a clip."""
 BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 160
 """Frames of 40 ms, one every 10 ms."""
-LONGEST_HEARD = 15.0
-"""Seconds of a clip that are shown and can be heard; a page would grow by megabytes otherwise."""
-RANGE = 70.0
+MAX_EXCERPT_SECONDS = 15.0
+"""The part of a clip that is shown and played; a page would grow by megabytes otherwise."""
+RANGE_DB = 70.0
 """Decibels from the darkest to the brightest color."""
-FAINTEST_TOP = -50.0
-"""The brightest color is no fainter than this level in dB, or silence would be bright."""
+MIN_TOP_DB = -50.0
+"""The lowest level of the brightest color, or silence would be bright."""
 ANCHORS = ("#0c0b22", "#2b2466", "#2b5590", "#1f8f8c", "#69c06a", "#d6dd5c", "#fff8cf")
-"""From silence to the loudest: ever lighter, so that it also reads without colors."""
+"""Colors from silence to the loudest, ever lighter, so that they also read in gray."""
 LEVELS = 64
 HERTZ = (500, 1000, 2000, 4000, 8000)
 WIDTH, NARROWEST, WIDEST = 184.0, 140.0, 250.0
-"""Pixels of a page's longest picture, unless a second would take less or more than these."""
-TICK_PIXELS = 27.0
-"""Between two marks of the time axis, at least."""
+"""Pixels of a page's longest picture, and limits for a second."""
+MIN_TICK_PIXELS = 27.0
+"""The least distance between two marks of the time axis."""
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """The beginning of a clip: a wav file of `seconds` of the `whole` clip's, its log-mel levels in dB."""
+class Excerpt:
+    """The first `seconds` of the `whole` seconds of a clip: a wav file, and log-mel levels in dB."""
 
     wav: bytes
     seconds: float
@@ -44,25 +44,26 @@ class Heard:
     levels: NDArray[np.float32]  # (BANDS, frames), from low to high frequencies
 
 
-def hear(wav: bytes) -> Heard:
-    """The first 15 seconds of a clip, its channels mixed to one; a clip that is no longer keeps its bytes.
+def read_excerpt(wav: bytes) -> Excerpt:
+    """Return the first 15 seconds of a clip, mixed to one channel. A shorter clip keeps its bytes.
 
-    Raises ValueError for what is no audio, or has no samples.
+    Raises ValueError for bytes that are not audio or have no samples.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(wav)) as file:
             rate, frames = int(file.samplerate), int(file.frames)
-            samples = file.read(round(LONGEST_HEARD * rate), dtype="float32", always_2d=True).mean(axis=1)
+            count = round(MAX_EXCERPT_SECONDS * rate)
+            samples = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"these {len(wav)} bytes are no wav file: {error.error_string}") from error
+        raise ValueError(f"these {len(wav)} bytes are not a wav file: {error.error_string}") from error
     if not len(samples):
-        raise ValueError("the clip has no samples: there is nothing to draw or to hear")
-    heard = wav if len(samples) == frames else wav_bytes(torch.from_numpy(samples), rate)
-    return Heard(heard, len(samples) / rate, frames / rate, _levels(samples, rate))
+        raise ValueError("the clip has no samples: there is nothing to draw or to play")
+    excerpt = wav if len(samples) == frames else wav_bytes(torch.from_numpy(samples), rate)
+    return Excerpt(excerpt, len(samples) / rate, frames / rate, _levels(samples, rate))
 
 
 def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """(T,) samples to (BANDS, frames)."""
+    """Return the levels (BANDS, frames) of samples (T,)."""
     resampled = np.concatenate(list(resample_blocks([samples], rate, PICTURE_RATE)))
     magnitudes = power_frames(torch.from_numpy(resampled), N_FFT, HOP, torch.hann_window(FRAME)).sqrt()
     mel = mel_filters(PICTURE_RATE, N_FFT, BANDS) @ magnitudes
@@ -72,40 +73,40 @@ def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the pictures of a page share: the level in dB of the brightest color, and pixels a second."""
+    """The scale of a page's pictures: the level in dB of the brightest color, and pixels per second."""
 
     loudest: float
     pixels_a_second: float
 
     @classmethod
-    def of(cls, clips: Iterable[Heard]) -> "Scale":
-        """Up to the loudest moment of all clips; the longest is WIDTH, a second within bounds."""
+    def of(cls, clips: Iterable[Excerpt]) -> "Scale":
+        """Return the scale up to the loudest moment of all clips, on which the longest is about WIDTH."""
         clips = list(clips)
-        loudest = max((float(clip.levels.max()) for clip in clips), default=FAINTEST_TOP)
+        loudest = max((float(clip.levels.max()) for clip in clips), default=MIN_TOP_DB)
         longest = max((clip.seconds for clip in clips), default=1.0)
         pixels_a_second = min(max(WIDTH / longest, NARROWEST), WIDEST)
-        return cls(max(loudest, FAINTEST_TOP), pixels_a_second)
+        return cls(max(loudest, MIN_TOP_DB), pixels_a_second)
 
-    def png(self, clip: Heard) -> bytes:
-        """A pixel a band and a frame, high frequencies on top."""
-        above = (clip.levels[::-1] - self.loudest + RANGE) / RANGE
+    def png(self, clip: Excerpt) -> bytes:
+        """Draw a pixel per band and frame, with high frequencies at the top."""
+        above = (clip.levels[::-1] - self.loudest + RANGE_DB) / RANGE_DB
         pixels = (above * (LEVELS - 1)).round().clip(0, LEVELS - 1).astype(np.uint8)
         return png_bytes(pixels, palette())
 
     def width(self, seconds: float) -> int:
-        """Pixels on the page."""
+        """Return the width on the page in pixels."""
         return max(1, round(seconds * self.pixels_a_second))
 
     def time_ticks(self, seconds: float) -> tuple[tuple[str, int], ...]:
-        """Marks of the time axis: seconds as text, and pixels from the left."""
+        """Return marks of the time axis: seconds as text, and pixels from the left."""
         steps = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-        step = next((step for step in steps if step * self.pixels_a_second >= TICK_PIXELS), steps[-1])
+        step = next((step for step in steps if step * self.pixels_a_second >= MIN_TICK_PIXELS), steps[-1])
         marks = (step * number for number in range(math.floor(seconds / step + 1e-6) + 1))
         return tuple((f"{mark:.1f}".removesuffix(".0"), self.width(mark) if mark else 0) for mark in marks)
 
 
 def frequency_ticks() -> tuple[tuple[str, float], ...]:
-    """Marks of the frequency axis: kHz as text, and how high they stand, 0 to 1."""
+    """Return marks of the frequency axis: kHz as text, and their height, 0 to 1."""
     top = _mel(PICTURE_RATE / 2)
     return tuple((f"{hertz / 1000:g}", _mel(hertz) / top) for hertz in HERTZ)
 
@@ -115,7 +116,7 @@ def _mel(hertz: float) -> float:
 
 
 def palette() -> NDArray[np.uint8]:
-    """(LEVELS, 3): red, green and blue from the quietest to the loudest."""
+    """Return the colors (LEVELS, 3), red, green and blue, from the quietest to the loudest."""
     anchors = np.array([list(bytes.fromhex(color[1:])) for color in ANCHORS], dtype=np.float64)
     places = np.linspace(0, len(anchors) - 1, LEVELS)
     channels = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
@@ -123,5 +124,5 @@ def palette() -> NDArray[np.uint8]:
 
 
 def scale_bar() -> bytes:
-    """Every color once, from the quietest to the loudest, as a PNG one pixel high."""
+    """Draw every color once, from the quietest to the loudest, as a PNG one pixel high."""
     return png_bytes(np.arange(LEVELS, dtype=np.uint8)[None], palette())

@@ -1,13 +1,13 @@
-"""Reads objects of S3 in a process of its own: both ends of it, and the protocol between them.
+"""Reading of S3 objects in a process of its own: both ends, and the protocol between them.
 
-boto3 holds the interpreter for two milliseconds of every object, and in one process decoding, encoding and
-writing would have to wait for their turns in it.
+boto3 holds the interpreter for two milliseconds per object, for which decoding, encoding and writing would
+have to wait in one process.
 
-Protocol, over Unix sockets that keep packets apart: the first packet has the settings. Each other one says
-what to read and comes with a socket for the answer, and there the child sends what `Storage.read` gave, with
-the file's descriptor, or what it raised. The child ends with its parent, and starts with the first object.
-It gives up an object by a deadline, and is ended when it does not even do that; what else it was reading is
-then worth another try as well.
+Protocol, over Unix sockets that keep packets apart: the first packet has the settings. Each other packet is a
+request to read and comes with a socket for the answer. There the child sends the result of `Storage.read`
+with the file's descriptor, or its error. The child starts with the first object and ends with its parent. It
+gives up an object at a deadline, and is killed if it does not even do that; then its other reads are worth
+another attempt too.
 """
 
 import os
@@ -29,10 +29,10 @@ from flows.pipeline.storage.interface import Fetched, Readable
 from flows.pipeline.storage.retryable import is_transient
 from flows.pipeline.storage.s3.deadline import describe_deadline
 
-_LONGEST_PACKET = 2**17
-_PATIENCE = 5.0
+_MAX_PACKET_BYTES = 2**17
+_PATIENCE_SECONDS = 5.0
 _GRACE_SECONDS = 30.0
-"""For the child to give up a download by itself, which costs that object alone."""
+"""Extra time for the child to give up a download by itself, which costs that object alone."""
 
 
 class Reader:
@@ -45,10 +45,10 @@ class Reader:
 
     @contextmanager
     def read(self, uri: str, version_token: str, size: int | None = None) -> Iterator[Fetched]:
-        """See Storage.read.
+        """Read as Storage.read does.
 
-        Raises TimeoutError past the deadline, and ChildProcessError where somebody killed the child: both are
-        worth another try.
+        Raises TimeoutError past the deadline, and ChildProcessError if somebody killed the child: both are
+        worth another attempt.
         """
         seconds = self._settings.download_seconds(size)
         ours, theirs = _packets()
@@ -57,13 +57,13 @@ class Reader:
                 child = self._ask(pickle.dumps((uri, version_token, size)), theirs)
             ours.settimeout(seconds + _GRACE_SECONDS)
             try:
-                answer, descriptors = receive_files(ours, _LONGEST_PACKET)
+                answer, descriptors = receive_files(ours, _MAX_PACKET_BYTES)
             except TimeoutError:
                 self._leave(child)
                 raise TimeoutError(describe_deadline(uri, seconds)) from None
         if not answer:
             self._leave(child)
-            raise ChildProcessError(f"the process that was to read {uri!r} ended before it had")
+            raise ChildProcessError(f"the process that read {uri!r} ended before it was done: try again")
         fetched = _unpickled(answer)
         if isinstance(fetched, Exception):
             raise fetched
@@ -79,7 +79,7 @@ class Reader:
             return self._child
 
     def _leave(self, child: "_Child") -> None:
-        """Kill a child that did not answer; it may still seem to take requests while it dies."""
+        """Kill a child that did not answer, since it may seem to take requests while it dies."""
         with self._asking:
             if self._child is child:
                 self._end(patience=0)
@@ -89,7 +89,7 @@ class Reader:
         with self._asking:
             self._end()
 
-    def _end(self, patience: float = _PATIENCE) -> None:
+    def _end(self, patience: float = _PATIENCE_SECONDS) -> None:
         if self._child:
             self._child.end(patience)
             self._child = None
@@ -104,11 +104,11 @@ class _Child:
             self._process = start_child(
                 "flows.pipeline.storage.s3.process", channel=theirs, environment=os.environ
             )
-        self._requests.settimeout(_PATIENCE)
+        self._requests.settimeout(_PATIENCE_SECONDS)
         self._requests.send(pickle.dumps(settings))
 
     def takes(self, wanted: bytes, answer: socket.socket) -> bool:
-        """Whether it could be asked. One that was killed or hangs cannot, though it may seem to be alive."""
+        """Send a request. Returns False if the child was killed or hangs, though it may seem to be alive."""
         try:
             socket.send_fds(self._requests, [wanted], [answer.fileno()])
         except (ConnectionError, TimeoutError):
@@ -128,7 +128,7 @@ def serve(requests: socket.socket, settings: Settings) -> None:
     """Answer requests, several at once, until the parent closes its end."""
     threads = ThreadPoolExecutor(settings.download_threads)
     while True:
-        wanted, descriptors = receive_files(requests, _LONGEST_PACKET)
+        wanted, descriptors = receive_files(requests, _MAX_PACKET_BYTES)
         if not wanted:
             return
         threads.submit(_answer, settings, wanted, socket.socket(fileno=descriptors[0]))
@@ -151,7 +151,7 @@ def _s3(settings: Settings) -> Readable:
 
 
 def _pickled(error: Exception) -> bytes:
-    """The error, or where it cannot cross (it holds a connection, say) one that is as worth another try."""
+    """Pickle an error, or a substitute that is as retryable if it cannot be pickled."""
     try:
         packed = pickle.dumps(error)
         _unpickled(packed)
@@ -166,11 +166,11 @@ def _unpickled(packet: bytes) -> Any:
 
 
 def main() -> None:
-    """The child; its standard input is where requests come from."""
+    """Run the child, whose standard input is the channel of requests."""
     hide_memory()  # its environment holds the store's credentials
     with socket.socket(fileno=0) as requests:
-        serve(requests, _unpickled(requests.recv(_LONGEST_PACKET)))
-    os._exit(0)  # nobody waits any more for what is still being read
+        serve(requests, _unpickled(requests.recv(_MAX_PACKET_BYTES)))
+    os._exit(0)  # nobody waits for the remaining reads
 
 
 if __name__ == "__main__":

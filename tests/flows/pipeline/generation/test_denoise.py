@@ -14,7 +14,7 @@ from db.tokens import TokensOfContent
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import denoise as stage
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.generate import Answered, Asked
+from flows.pipeline.generation.generate import Answered, ClipQuestion
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
@@ -81,7 +81,7 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
     before, files = stored(denoiser.engine), objects(settings)
     with generating(settings, llm) as another:
         second = denoise(another, clips)
-        assert "_prefix" not in vars(second.record.generating.generator)
+        assert "_prefix" not in vars(second.record.generation.generator)
         assert "denoise.generated" not in second.run.counts
         assert second.run.manifest == first.run.manifest
     assert (stored(denoiser.engine), objects(settings)) == (before, files)
@@ -149,7 +149,7 @@ def test_a_clip_that_cannot_be_denoised_is_labelled_all_the_same(
 def test_audio_too_long_to_lie_in_memory_waits(
     denoiser: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(stage, "MAX_SECONDS", 1.0)
     write_clip(folder / "long.wav", tone(500, 1.2))
     assert denoise(denoiser, folder).record.answers[0].reason == "too_long"
     assert rows(denoiser.engine, "SELECT count(*) FROM generated_audio") == [(0,)]
@@ -170,12 +170,12 @@ def test_slices_that_do_not_fit_fail_before_any_clip_is_asked(
 
 
 def test_pairs_show_the_same_window_of_both_clips(denoiser: Runtime, clips: Path) -> None:
-    generating = denoise(denoiser, clips).record.generating
-    library = generating.library.demonstrations
-    for row, example in zip(library, generating.examples, strict=True):
+    generation = denoise(denoiser, clips).record.generation
+    library = generation.library.demonstrations
+    for row, example in zip(library, generation.examples, strict=True):
         assert not isinstance(example.request, str)
         assert len(example.request.semantic) == len(example.answer.semantic) == 4
-        assert generating.question(Asked(content_sha256=row.content_sha256)).semantic.shape == (4,)
+        assert generation.query(ClipQuestion(row.content_sha256)).semantic.shape == (4,)
 
 
 def test_a_clip_that_the_models_fail_on_is_set_aside_until_replay(
@@ -183,7 +183,7 @@ def test_a_clip_that_the_models_fail_on_is_set_aside_until_replay(
 ) -> None:
     answered = Denoising._answered
 
-    def stumbling(self: Denoising, asked: Asked, tokens: TokensOfContent) -> Answered:
+    def stumbling(self: Denoising, asked: ClipQuestion, tokens: TokensOfContent) -> Answered:
         if tokens.duration < 0.9:
             raise RuntimeError("boom")
         return answered(self, asked, tokens)

@@ -18,7 +18,7 @@ from db.libraries import LibraryNotFound
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import generate
 from flows.pipeline.generation import record as generation_record
-from flows.pipeline.generation.generate import AT_ONCE, Answered, Asked, TextToAudio
+from flows.pipeline.generation.generate import BATCH_SIZE, Answered, TextQuestion, TextToAudio
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.maintenance.undo import undo
@@ -59,7 +59,7 @@ def test_each_text_has_an_object_and_a_row_that_describes_it(speaker: Runtime, s
     assert done.run.counts["generate.generated"] == 2
     found = {answer.name: answer.audio for answer in done.record.answers}
     assert list(found) == ["one", "seven"]
-    codes = done.record.generating.codes(Asked(text=text) for text in found)
+    codes = done.record.generation.codes(TextQuestion(text) for text in found)
     for text, audio in found.items():
         assert audio is not None
         data = file_path(audio.uri).read_bytes()
@@ -67,7 +67,7 @@ def test_each_text_has_an_object_and_a_row_that_describes_it(speaker: Runtime, s
         assert Path(audio.uri).name == object_name(audio, "wav")
         assert audio.sha256 == hashlib.sha256(data).digest()
         assert (len(samples), rate, audio.duration) == (11_520, 16_000, 0.72)
-        assert [len(layer) for layer in codes[Asked(text=text)]] == [6, 12, 24]
+        assert [len(layer) for layer in codes[TextQuestion(text)]] == [6, 12, 24]
         assert audio.metrics["peak"] == pytest.approx(abs(samples).max(), abs=1e-4)
         assert audio.is_demonstration == ("likeness" in audio.metrics) == (text == "one")
 
@@ -81,8 +81,8 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
     with generating(settings, llm) as another:
         second = speak(another, "seven", "one", "one")
         assert second.run.counts["generate.generated"] == 0
-        speaking = second.record.generating
-        assert "_prefix" not in vars(speaking.generator)
+        text_to_audio = second.record.generation
+        assert "_prefix" not in vars(text_to_audio.generator)
         again = speak(another, "one", "seven")
     assert again.run.manifest == first.run.manifest
     assert again.run.counts["page.unchanged_pages"] == 1
@@ -111,23 +111,25 @@ def test_seconds_that_mean_the_same_blocks_are_the_same_work(speaker: Runtime) -
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_a_text_sounds_the_same_alone_and_in_any_batch(speaker: Runtime, temperature: float) -> None:
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.24, temperature=temperature))
-    speaking.prepare(new_run(speaker.engine))
-    asked = [Asked(text=f"text {number}") for number in range(9)]
-    together, alone = speaking.answer(asked), [speaking.answer([one])[0] for one in reversed(asked)]
+    text_to_audio = TextToAudio(
+        speaker, "speech", AudioRequest("spoken", seconds=0.24, temperature=temperature)
+    )
+    text_to_audio.prepare(new_run(speaker.engine))
+    asked = [TextQuestion(f"text {number}") for number in range(9)]
+    together, alone = text_to_audio.answer(asked), [text_to_audio.answer([one])[0] for one in reversed(asked)]
     for one, other in zip(together, reversed(alone), strict=True):
         assert one.codes == other.codes
         assert torch.equal(one.waveform, other.waveform)
 
 
 def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.24))
+    text_to_audio = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.24))
     run_id = new_run(speaker.engine)
-    speaking.prepare(run_id)
+    text_to_audio.prepare(run_id)
     opened: list[str] = []
     storage = speaker.storage
     monkeypatch.setattr(speaker, "storage", lambda place: (opened.append(place), storage(place))[1])
-    assert speaking.answer_batch([Asked(text="one"), Asked(text="two")], run_id)["generated"] == 2
+    assert text_to_audio.answer_batch([TextQuestion("one"), TextQuestion("two")], run_id)["generated"] == 2
     assert opened == [speaker.settings.storage_uri]
 
 
@@ -196,11 +198,11 @@ def test_audio_is_verified_a_batch_at_a_time_and_nothing_is_written(
     asked: list[int] = []
     answer = TextToAudio.answer
 
-    def counted(self: TextToAudio, batch: Sequence[Asked]) -> list[Answered]:
+    def counted(self: TextToAudio, batch: Sequence[TextQuestion]) -> list[Answered]:
         asked.append(len(batch))
         return answer(self, batch)
 
-    monkeypatch.setattr(generate, "AT_ONCE", 2)
+    monkeypatch.setattr(generate, "BATCH_SIZE", 2)
     monkeypatch.setattr(TextToAudio, "answer", counted)
     [_, audio, _] = verify(speaker, run, sample=50)
     assert (audio.passed, audio.finding) == (True, "3 answers have the same codes as stored")
@@ -232,12 +234,12 @@ def test_undone_audio_is_made_again_as_it_was(speaker: Runtime, settings: Settin
 
 
 def stumble(
-    monkeypatch: pytest.MonkeyPatch, bad: set[str], error: Exception, largest: int = AT_ONCE
+    monkeypatch: pytest.MonkeyPatch, bad: set[str], error: Exception, largest: int = BATCH_SIZE
 ) -> list[int]:
     """Let no batch with these texts be answered, and none over a size; the sizes that were tried."""
     answer, sizes = TextToAudio.answer, list[int]()
 
-    def stumbling(self: TextToAudio, batch: Sequence[Asked]) -> list[Answered]:
+    def stumbling(self: TextToAudio, batch: Sequence[TextQuestion]) -> list[Answered]:
         sizes.append(len(batch))
         if len(batch) > largest:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -288,7 +290,7 @@ def test_audio_that_is_not_finite_is_never_stored(speaker: Runtime, monkeypatch:
     decode = TextToAudio.decode
 
     def decoded(self: TextToAudio, codes: AudioCodes, seed: int) -> torch.Tensor:
-        quiet = Asked(text="seven")
+        quiet = TextQuestion("seven")
         return decode(self, codes, seed) * (math.nan if seed == self.seed(quiet) else 1.0)
 
     monkeypatch.setattr(TextToAudio, "decode", decoded)
@@ -300,11 +302,11 @@ def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
     speaker: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [(_, _, audio)] = speak(speaker, "one").record.heard
-    speaking = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.72))
-    speaking.prepare(new_run(speaker.engine))
+    text_to_audio = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.72))
+    text_to_audio.prepare(new_run(speaker.engine))
     decode = TextToAudio.decode
     monkeypatch.setattr(TextToAudio, "decode", lambda self, *asked: 0.5 * decode(self, *asked))
-    assert speaking.answer_batch([Asked(text="one")], new_run(speaker.engine))["generated"] == 0
+    assert text_to_audio.answer_batch([TextQuestion("one")], new_run(speaker.engine))["generated"] == 0
     assert len(objects(settings)) == 2
     assert hashlib.sha256(file_path(audio.uri).read_bytes()).digest() == audio.sha256
 
@@ -312,11 +314,11 @@ def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
 def test_a_page_reads_the_codes_of_the_answers_that_it_shows(
     speaker: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_record, "SHOWN", 2)
+    monkeypatch.setattr(generation_record, "MAX_ITEMS", 2)
     read: list[int] = []
     codes = TextToAudio.codes
 
-    def counted(self: TextToAudio, asked: Iterable[Asked]) -> dict[Asked, AudioCodes]:
+    def counted(self: TextToAudio, asked: Iterable[TextQuestion]) -> dict[TextQuestion, AudioCodes]:
         found = codes(self, asked)
         read.append(len(found))
         return found

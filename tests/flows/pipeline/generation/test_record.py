@@ -79,7 +79,7 @@ def test_a_page_of_denoising_plays_what_was_asked_beside_the_answer(speaker: Run
 def test_a_page_shows_the_first_answers_and_says_how_many_there_are_more(
     speaker: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_record, "SHOWN", 2)
+    monkeypatch.setattr(generation_record, "MAX_ITEMS", 2)
     html = page(speak(speaker, "a", "b", "c", seconds=0.24))
     assert captions(html) == ["a", "b", "one", "one"]
     assert "1 more answers are in analytics.generated; here are the first 2" in html
@@ -89,7 +89,7 @@ def test_a_page_shows_the_first_answers_and_says_how_many_there_are_more(
 def test_of_a_long_clip_the_beginning_is_heard(
     speaker: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation_record, "HEARD_SECONDS", 0.48)
+    monkeypatch.setattr(generation_record, "MAX_EXCERPT_SECONDS", 0.48)
     write_clip(folder / "a.wav", tone(500, 1.0))
     html = page(denoise(speaker, folder))
     assert html.count("</b> 0.48 s</figcaption>") == 4
@@ -112,7 +112,7 @@ def test_clips_set_aside_for_another_reason_have_a_page_of_their_own(
     write_clip(folder / "long.wav", tone(500, 12.0))
     first = denoise(speaker, folder, seconds=0)
     replay_place(speaker, str(folder), [], with_bar)
-    monkeypatch.setattr(denoise_stage, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(denoise_stage, "MAX_SECONDS", 1.0)
     second = denoise(speaker, folder, seconds=0)
     assert "quarantined: prompt_too_long" in page(first)
     assert "quarantined: too_long" in page(second)

@@ -82,7 +82,7 @@ def test_a_refused_text_of_a_form_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("texts.doc", "one", "give a .txt, .csv or .jsonl file"),
+        ("texts.doc", "one", "name a .txt, .csv or .jsonl file"),
         ("texts.csv", "words\none\n", "no column text"),
         ("texts.csv", "text\n" + "a" * 200_000, "line 2 is not a row of a table: field larger"),
         ("texts.csv", "a" * 200_000 + "\none", "line 1 is not a row of a table: field larger"),

@@ -57,7 +57,7 @@ def test_a_table_that_cannot_be_read_is_named_by_its_line(
         ('{"path": "tone-0.wav"}', "line 2: label: Field required"),
         ('{"path": "tone-0.wav", "label": " "}', "line 2: label"),
         ('["tone-0.wav", "tone"]', "line 2: the row"),
-        ('{"path": "nowhere.wav", "label": "tone"}', "1 clips of the manifest are not there.*nowhere"),
+        ('{"path": "nowhere.wav", "label": "tone"}', "1 clips of the manifest do not exist.*nowhere"),
         ('{"path": "broken.wav", "label": "tone"}', "broken.wav: unsupported"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_row_may_not_leave_what_may_be_read(
 def test_a_missing_or_empty_manifest_is_said_to_be_so(
     runtime: Runtime, manifest: Path, run_id: RunClaim
 ) -> None:
-    with pytest.raises(ManifestError, match="is not there"):
+    with pytest.raises(ManifestError, match="does not exist"):
         build_library(runtime, "sounds", str(manifest.with_name("none.jsonl")), "label", run_id)
     manifest.write_text("\n")
     with pytest.raises(ManifestError, match="0 rows"):
@@ -106,7 +106,7 @@ def test_a_library_that_no_prompt_can_ask_for_is_refused(
     manifest = write_manifest(tmp_path / "library", {"tone": [hiss()]})
     with pytest.raises(PromptError, match="at least 2 labels"):
         build_library(runtime, "sounds", str(manifest), "label", run_id)
-    with pytest.raises(ManifestError, match="no name for a library"):
+    with pytest.raises(ManifestError, match="is not a library name"):
         build_library(runtime, "sounds@2", str(manifest), "label", run_id)
 
 

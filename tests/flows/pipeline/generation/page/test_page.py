@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.audio.waveform import wav_bytes
 from core.prompts.generation import GenerationTask
-from flows.pipeline.generation.page.page import MOST_ITEMS, MOST_WORDS, Item, Page, render_page, visible
+from flows.pipeline.generation.page.page import MAX_ALIGNED_WORDS, MAX_ITEMS, Item, Page, render_page, visible
 from tests.flows.artifacts.test_pages import MARKUP
 
 LONG_PROMPT = "Input: < lead >\n" * 60
@@ -189,7 +189,7 @@ def test_of_an_endless_prompt_the_beginning_and_the_end_are_shown() -> None:
     assert "lead end</pre>" in html
 
 
-def test_shared_words_have_the_same_colour_and_are_underlined() -> None:
+def test_shared_words_have_the_same_color_and_are_underlined() -> None:
     one, other = ("a", "b", "c", "d"), ("a", "c", "d", "e")
     html = render_page(replace(page(), aligned=(("first", one), ("second", other))))
     columns = [
@@ -203,8 +203,8 @@ def test_shared_words_have_the_same_colour_and_are_underlined() -> None:
 def test_only_the_first_words_of_a_long_clip_are_compared() -> None:
     words = ("first", ("lead",) * 5000), ("second", ("lead",) * 4000)
     html = render_page(replace(page(), aligned=words))
-    assert f"{MOST_WORDS} of {MOST_WORDS} and {MOST_WORDS} words are shared" in html
-    assert f"only the first {MOST_WORDS} of a clip are compared" in html
+    assert f"{MAX_ALIGNED_WORDS} of {MAX_ALIGNED_WORDS} and {MAX_ALIGNED_WORDS} words are shared" in html
+    assert f"only the first {MAX_ALIGNED_WORDS} of a clip are compared" in html
 
 
 def test_a_long_clip_is_said_to_be_cut() -> None:
@@ -216,10 +216,10 @@ def test_a_long_clip_is_said_to_be_cut() -> None:
 
 
 def test_more_items_than_a_page_holds_are_counted() -> None:
-    items = (Item("x", wav(320), {}),) * (MOST_ITEMS + 3)
+    items = (Item("x", wav(320), {}),) * (MAX_ITEMS + 3)
     seen = Parsed(render_page(replace(page(), demonstrations=items)))
-    assert len(seen.all("article")) == MOST_ITEMS + 1
-    assert "3 more are not on this page" in seen.text
+    assert len(seen.all("article")) == MAX_ITEMS + 1
+    assert "3 more are not shown on this page" in seen.text
 
 
 def test_a_run_without_answers_has_a_page_too() -> None:
@@ -229,5 +229,5 @@ def test_a_run_without_answers_has_a_page_too() -> None:
 
 
 def test_an_item_that_is_no_audio_is_refused() -> None:
-    with pytest.raises(ValueError, match="no wav file"):
+    with pytest.raises(ValueError, match="not a wav file"):
         render_page(replace(page(), answers=(Item("x", b"<script>", {}),)))

@@ -13,13 +13,13 @@ from core.audio.waveform import wav_bytes
 from flows.pipeline.generation.page.pictures import (
     BANDS,
     LEVELS,
-    RANGE,
-    TICK_PIXELS,
+    MIN_TICK_PIXELS,
+    RANGE_DB,
     WIDTH,
     Scale,
     frequency_ticks,
-    hear,
     palette,
+    read_excerpt,
     scale_bar,
 )
 from tests.core.audio.test_picture import chunks
@@ -39,52 +39,52 @@ def pixels(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize(("name", "hertz"), [("0.5", 500), ("1", 1000), ("4", 4000)])
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
 def test_a_tone_is_brightest_where_the_axis_says_it_is(name: str, hertz: int, rate: int) -> None:
-    heard = hear(tone(hertz, rate=rate))
-    middle = pixels(Scale.of([heard]).png(heard))[:, 25]
+    excerpt = read_excerpt(tone(hertz, rate=rate))
+    middle = pixels(Scale.of([excerpt]).png(excerpt))[:, 25]
     height = (BANDS - 0.5 - int(middle.argmax())) / BANDS
     assert dict(frequency_ticks())[name] == pytest.approx(height, abs=1.5 / BANDS)
 
 
 def test_a_clip_half_as_loud_is_as_much_darker_as_the_scale_says() -> None:
-    loud, quiet = hear(tone(1000)), hear(tone(1000, peak=0.05))
+    loud, quiet = read_excerpt(tone(1000)), read_excerpt(tone(1000, peak=0.05))
     scale = Scale.of([quiet, loud])
     brightest = [int(pixels(scale.png(one)).max()) for one in (loud, quiet)]
     assert brightest[0] == LEVELS - 1
-    assert brightest[0] - brightest[1] == pytest.approx(20 / RANGE * (LEVELS - 1), abs=1)
+    assert brightest[0] - brightest[1] == pytest.approx(20 / RANGE_DB * (LEVELS - 1), abs=1)
 
 
 def test_silence_is_dark() -> None:
-    silent = hear(wav_bytes(torch.zeros(4000), 16_000))
+    silent = read_excerpt(wav_bytes(torch.zeros(4000), 16_000))
     assert not pixels(Scale.of([silent]).png(silent)).any()
 
 
 def test_a_short_clip_keeps_its_bytes() -> None:
     wav = tone(300, 0.24)
-    heard = hear(wav)
-    assert heard.wav == wav
-    assert heard.seconds == heard.whole == 0.24
+    excerpt = read_excerpt(wav)
+    assert excerpt.wav == wav
+    assert excerpt.seconds == excerpt.whole == 0.24
 
 
 def test_of_a_long_clip_the_beginning_is_heard_and_its_length_known() -> None:
-    heard = hear(tone(300, 20.0))
-    assert (heard.seconds, heard.whole) == (15.0, 20.0)
-    again = hear(heard.wav)
+    excerpt = read_excerpt(tone(300, 20.0))
+    assert (excerpt.seconds, excerpt.whole) == (15.0, 20.0)
+    again = read_excerpt(excerpt.wav)
     assert again.whole == 15.0
-    np.testing.assert_allclose(again.levels, heard.levels, atol=0.1)
+    np.testing.assert_allclose(again.levels, excerpt.levels, atol=0.1)
 
 
 @pytest.mark.parametrize("wav", [b"", b"RIFF", b"<script>" * 100])
 def test_what_is_no_audio_is_refused(wav: bytes) -> None:
-    with pytest.raises(ValueError, match="no wav file"):
-        hear(wav)
+    with pytest.raises(ValueError, match="not a wav file"):
+        read_excerpt(wav)
 
 
 def test_a_clip_without_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="has no samples"):
-        hear(wav_bytes(torch.zeros(0), 16_000))
+        read_excerpt(wav_bytes(torch.zeros(0), 16_000))
 
 
-def test_colours_grow_lighter_so_that_they_also_read_in_grey() -> None:
+def test_colors_grow_lighter_so_that_they_also_read_in_gray() -> None:
     luminance = palette() @ np.array([0.2126, 0.7152, 0.0722])
     assert all(one < other for one, other in pairwise(luminance))
     assert luminance[0] < 20
@@ -93,8 +93,8 @@ def test_colours_grow_lighter_so_that_they_also_read_in_grey() -> None:
 
 
 def test_the_longest_clip_is_as_wide_as_a_phone_shows_unless_it_is_long() -> None:
-    assert Scale.of([hear(tone(300, 0.96)), hear(tone(300, 0.24))]).width(0.96) == WIDTH
-    assert Scale.of([hear(tone(300, 15.0))]).width(15.0) == 15 * 140
+    assert Scale.of([read_excerpt(tone(300, 0.96)), read_excerpt(tone(300, 0.24))]).width(0.96) == WIDTH
+    assert Scale.of([read_excerpt(tone(300, 15.0))]).width(15.0) == 15 * 140
 
 
 @given(st.floats(0.02, 15.0), st.floats(0.02, 15.0))
@@ -102,6 +102,6 @@ def test_marks_of_time_lie_on_the_picture_and_apart(longest: float, seconds: flo
     scale = Scale(0.0, min(max(WIDTH / longest, 140.0), 250.0))
     ticks = scale.time_ticks(seconds)
     assert ticks[0] == ("0", 0)
-    assert all(other[1] - one[1] >= TICK_PIXELS - 1 for one, other in pairwise(ticks))
+    assert all(other[1] - one[1] >= MIN_TICK_PIXELS - 1 for one, other in pairwise(ticks))
     assert all(left == scale.width(float(name)) for name, left in ticks[1:])
     assert ticks[-1][1] <= scale.width(seconds)
