@@ -119,14 +119,14 @@ def write_files(folder: Path) -> None:
     (folder / "clip.flac").write_bytes(next((folder / "noisy").iterdir()).read_bytes())
     write_rows(folder / "library.jsonl", labeled(folder, takes=2))
     write_rows(folder / "library-2.jsonl", labeled(folder, takes=3))
-    write_rows(folder / "labeled.jsonl", labeled(folder, takes=4, labels=7))
+    write_rows(folder / "labeled.jsonl", labeled(folder, takes=4, labels=7, step=1.6))
 
 
-def labeled(folder: Path, takes: int, labels: int = 2) -> Iterator[Mapping[str, str]]:
+def labeled(folder: Path, takes: int, labels: int = 2, step: float = 15.0) -> Iterator[Mapping[str, str]]:
     for label in range(labels):
         for take in range(takes):
-            name = f"tone-{label}-{take}.wav"
-            (folder / name).write_bytes(tone(200 * 1.6**label + 3 * take, 1.0))
+            name = f"tone-{label}-{take}-{step}.wav"
+            (folder / name).write_bytes(tone(200 * step**label + 3 * take, 1.0))
             yield {"path": name, "label": f"tone {label}", "group": f"{label} {take}"}
 
 
