@@ -56,7 +56,7 @@ def clip_bytes(number: int, hertz: float | None = None) -> bytes:
     """Return a second of a tone in noise as FLAC; each number's is its own."""
     import torch
 
-    from core.audio.waveform import flac_bytes
+    from core.audio.resampling import flac_bytes
 
     rng = np.random.default_rng(number)
     pitch = hertz or rng.uniform(100, 6_000)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.codec import LLMCodec
 from core.embeddings.embedder import Embedder
 from core.errors import AudioRejected

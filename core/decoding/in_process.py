@@ -33,7 +33,7 @@ class AudioLimits:
         max_bytes: encoded size (too_large).
         min_duration, max_duration: seconds by counted frames (too_short, too_long).
         min_sample_rate, max_sample_rate: Hz (bad_rate).
-        max_kernel_bytes: resampling kernel of the reduced rate ratio, see core.audio.waveform (bad_rate).
+        max_kernel_bytes: resampling kernel of the reduced rate ratio, see core.audio.resampling (bad_rate).
         max_channels: (bad_channels).
         max_expansion, min_bomb_bytes: decoded over encoded bytes, once the former pass a floor (bomb). A
             FLAC of little but silence passes both; an operator who has such clips raises the floor.
@@ -106,7 +106,8 @@ def open_audio(file: BinaryIO, limits: AudioLimits = DEFAULT_LIMITS) -> AudioStr
     """Start decoding a real file from its first byte, in this process; the caller closes the file.
 
     Raises AudioRejected, now or while iterating, with any reason except `timeout`, which needs a process that
-    can be killed (core.decoding.child_process.decoder), and the resampler's `bad_rate` (core.audio.waveform).
+    can be killed (core.decoding.child_process.decoder), and the resampler's `bad_rate`
+    (core.audio.resampling).
     """
     descriptor = file.fileno()
     size = os.fstat(descriptor).st_size

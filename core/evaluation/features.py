@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.audio.waveform import pad_to_multiple
+from core.audio.resampling import pad_to_multiple
 from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
 from core.codec.mel import LogMel

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.audio.waveform import resample_blocks
+from core.audio.resampling import resample_blocks
 from core.codec.mel import mel_filters, power, power_frames
 from core.training.codec.losses import FULL_BAND, STFTLoss
 

@@ -251,7 +251,7 @@ def _resample(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
     """Yield the stream at the codec's rate, as 1-D tensors."""
     import torch
 
-    from core.audio.waveform import resample_blocks
+    from core.audio.resampling import resample_blocks
 
     rate = runtime.codec.config.sample_rate
     yield from map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))

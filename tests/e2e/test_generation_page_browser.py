@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio.waveform import wav_bytes
+from core.audio.resampling import wav_bytes
 from core.training.data.named_sounds import NAMED_SOUNDS
 from core.training.data.sounds import add_noise
 from flows.pipeline.generation.page.page import Item, Page, render_page

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.audio.picture import png_bytes
-from core.audio.waveform import wav_bytes
+from core.audio.resampling import wav_bytes
 
 USAGE_DECAY = 0.99
 """Weight of the past at each step: counts cover about the last hundred."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.codec.files import checkpoint
 from core.codec.files.directory import read_words
 from core.tokens.vocabulary import TextTokenizer

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from core.audio.waveform import resample_blocks
+from core.audio.resampling import resample_blocks
 from core.training.data.families import SAMPLE_RATE, Samples
 
 ACCENTS = (

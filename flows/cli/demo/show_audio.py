@@ -66,7 +66,7 @@ def _texts(runtime: Runtime, task: TextTask, request: AudioRequest, texts: tuple
 
 def _clips(runtime: Runtime, request: AudioRequest, clips: AudioClips) -> Iterator[str]:
     """Yield how far each noisy clip, its answer and the codec's own rendering are from the clean clip."""
-    from core.audio.waveform import read_waveform
+    from core.audio.resampling import read_waveform
     from core.evaluation.metrics import mel_distance
     from flows.pipeline.generation.denoise import Denoising
     from flows.pipeline.storage.uris import canonical, file_path

@@ -130,7 +130,7 @@ class LabeledManifest:
     def _read_clip(self, uri: str, decoder: ClipDecoder) -> ReadClip:
         import torch
 
-        from core.audio.waveform import paper_second, resample_blocks
+        from core.audio.resampling import paper_second, resample_blocks
         from core.evaluation.features import extract_features
 
         runtime, storage = self._runtime, self._runtime.storage(uri)

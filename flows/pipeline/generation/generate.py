@@ -329,7 +329,7 @@ class Generation(ABC, Generic[Q]):
         return f"{GENERATED}/{work_key.hex()}-{digest}.{self.request.format}"
 
     def _file(self, waveform: Tensor) -> bytes:
-        from core.audio.waveform import flac_bytes, wav_bytes
+        from core.audio.resampling import flac_bytes, wav_bytes
 
         write = wav_bytes if self.request.format == "wav" else flac_bytes
         return write(waveform, self.runtime.codec.config.sample_rate)

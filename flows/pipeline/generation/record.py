@@ -186,7 +186,7 @@ def _heard(generation: Generation[Any], codes: AudioCodes, seed: int, length: in
 
 
 def _wav(generation: Generation[Any], waveform: Tensor) -> bytes:
-    from core.audio.waveform import wav_bytes
+    from core.audio.resampling import wav_bytes
 
     return wav_bytes(waveform, generation.runtime.codec.config.sample_rate)
 

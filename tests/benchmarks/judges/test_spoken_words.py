@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.judges.spoken_words import DigitRecogniser
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.evaluation.metrics import accuracy
 
 RATE = 16_000

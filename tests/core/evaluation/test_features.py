@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio.waveform import pad_to_multiple
+from core.audio.resampling import pad_to_multiple
 from core.codec import LLMCodec
 from core.evaluation.features import extract_features, mel_statistics
 from core.presets import preset_directory

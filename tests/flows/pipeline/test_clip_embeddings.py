@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.embeddings.embedder import Embedder
 from core.errors import CheckpointMismatch
 from db.runs import RunClaim

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from sqlalchemy import text
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.codec import EncodedClip
 from db.engine import session_scope
 from db.quarantine import open_quarantine, quarantine_contents

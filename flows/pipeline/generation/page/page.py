@@ -60,7 +60,7 @@ class Item:
     """A demonstration, or a query and its answer.
 
     `caption` is the text or address of the question; `wav` the demonstrated audio or the answer, `noisy_wav`
-    the noisy audio of the question, both as `core.audio.waveform.wav_bytes` writes them. `seconds` is the
+    the noisy audio of the question, both as `core.audio.resampling.wav_bytes` writes them. `seconds` is the
     whole length, if the files have only the beginning.
     """
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.audio.picture import png_bytes
-from core.audio.waveform import resample_blocks, wav_bytes
+from core.audio.resampling import resample_blocks, wav_bytes
 from core.codec.mel import mel_filters, power_frames
 
 PICTURE_RATE = 16_000

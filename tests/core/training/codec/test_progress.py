@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.training.codec.progress import CodebookUsage, append_log, write_samples
 
 

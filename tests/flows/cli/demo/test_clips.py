@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.audio.waveform import read_waveform
+from core.audio.resampling import read_waveform
 from core.errors import AudioRejected
 from flows.cli.demo.clips import LIBRARY_TAKES, QUERY_TAKES, SOUNDS, SPEECH, DemoClips, write_demo_clips
 

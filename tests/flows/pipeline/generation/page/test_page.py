@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.audio.waveform import wav_bytes
+from core.audio.resampling import wav_bytes
 from core.prompts.generation import GenerationTask
 from flows.pipeline.generation.page.page import MAX_ALIGNED_WORDS, MAX_ITEMS, Item, Page, render_page, visible
 from tests.flows.artifacts.test_pages import MARKUP

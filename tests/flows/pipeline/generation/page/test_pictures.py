@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio.waveform import wav_bytes
+from core.audio.resampling import wav_bytes
 from flows.pipeline.generation.page.pictures import (
     BANDS,
     LEVELS,

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.audio.torchaudio_cpu import torchaudio
-from core.audio.waveform import (
+from core.audio.resampling import (
     _MAX_CACHED_BYTES,
     _kernel_bytes,
     _resamplers,
@@ -22,6 +21,7 @@ from core.audio.waveform import (
     resample_blocks,
     wav_bytes,
 )
+from core.audio.torchaudio_cpu import torchaudio
 from core.decoding.in_process import AudioLimits, Samples, open_audio
 from core.errors import AudioRejected
 
