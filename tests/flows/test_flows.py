@@ -177,7 +177,8 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
     assert "| high | 0 | 0.0% | 1 | 50.0% | -50.0 |" in page
     assert "No clip is in both 2026-11-21 and this night, so no label changed." in page
     assert (
-        "2 answered clips are in this night alone, 2 in 2026-11-21 alone: a shift of shares by 50.0%" in page
+        "2 answered clips are only in this night, 2 only in 2026-11-21: they shift the shares by 50.0%, "
+        "without any answer changing" in page
     )
     assert "worked on 2 clips" in page
 
@@ -260,7 +261,7 @@ def test_an_evaluation_shows_its_scores_and_keeps_them(worker: Path) -> None:
     (worker / "labeled.jsonl").write_text("\n".join(rows))
     counts = evaluate_task(str(worker / "labeled.jsonl"), episodes=20, layout="prompts", paper="emotion")
     assert counts["read.read"] == 8
-    assert counts["ask.replies"] == 20 * 2 * 9  # eight baselines and a control, with one shot and with three
+    assert counts["ask.replies"] == 20 * 2 * 10  # nine baselines and a control, with one shot and with three
     figures = json.loads(file_path(str(counts["figures"])).read_text())
     assert figures["run"] == counts["run"]
     summary, table = artifact("evaluate-task-summary"), artifact("evaluate-task-table")
