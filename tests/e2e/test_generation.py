@@ -152,7 +152,7 @@ def test_a_run_killed_as_it_writes_an_object_ends_like_an_undisturbed_one(
 def test_a_second_run_asks_no_model_and_reads_and_writes_nothing_but_its_run(fresh: World, llm: str) -> None:
     with opened(settings(fresh, llm)) as runtime:
         first = speak(runtime)
-        assert runtime.audio_llm.llama.calls["answer"]
+        assert runtime.audio_llm.llama.calls["generate"]
         before, objects = tables(fresh.database.url("writer")), fresh.objects()
         runtime.audio_llm.llama.calls.clear()
         runtime.codec.calls.clear()

@@ -136,7 +136,7 @@ def test_audio_that_somebody_removed_is_named(speaker: Runtime, tmp_path: Path) 
     done = speak(speaker, "one")
     [(_, _, audio)] = done.record.heard
     file_path(audio.uri).unlink()
-    with pytest.raises(AudioRejected, match="ask again"):
+    with pytest.raises(AudioRejected, match="repeat the request"):
         copied_audio(speaker, done.record, str(tmp_path / "out"))
 
 
