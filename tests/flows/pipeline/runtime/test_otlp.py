@@ -88,9 +88,7 @@ def test_a_collector_is_sent_spans_and_metrics(database: Database, tmp_path: Pat
 
 def test_what_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
-    with pytest.raises(
-        otlp.NoTelemetry, match="OTEL_TRACES_EXPORTER is 'zipkin': set it to otlp or none"
-    ):
+    with pytest.raises(otlp.NoTelemetry, match="OTEL_TRACES_EXPORTER is 'zipkin': set it to otlp or none"):
         otlp.is_sent("TRACES")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setattr(otlp, "find_spec", lambda _: None)
