@@ -77,7 +77,7 @@ def test_every_clip_is_answered_or_set_aside(first_night: FirstNight) -> None:
 
 
 def test_every_odd_file_ends_as_expected(first_night: FirstNight, request: pytest.FixtureRequest) -> None:
-    path = request.config.rootpath / "tests/core/edge_expectations.json"
+    path = request.config.rootpath / "tests/core/decoding/edge_expectations.json"
     expectations = json.loads(path.read_text("utf-8"))
     contents = first_night.rows("SELECT encode(sha256, 'hex') AS key, * FROM contents")
     facts = {row["key"]: row for row in contents}
