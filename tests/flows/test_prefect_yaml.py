@@ -69,6 +69,8 @@ def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> 
     run([*prefect, "deploy", "--all", "--prefect-file", str(FILE)], environment)
     with get_client(sync_client=True) as client:
         offered = client.read_deployments()
+        place = client.read_deployment_by_name(f"{NIGHTLY.flow}/calls")
+        client.delete_deployment(place.id)  # other tests count the places of this server
     found = {one.entrypoint: one for one in offered if one.name == DEPLOYMENT_NAME}
     assert found.keys() == {deployed.entrypoint for deployed in DEPLOYMENTS}
     for deployed in DEPLOYMENTS:
@@ -78,8 +80,6 @@ def test_a_server_takes_the_whole_file(prefect_server: None, tmp_path: Path) -> 
         assert deployment.pull_steps in (None, [])
         limit = deployment.global_concurrency_limit
         assert (limit and limit.limit) == deployed.max_runs
-        place = client.read_deployment_by_name(f"{NIGHTLY.flow}/calls")
-        client.delete_deployment(place.id)  # other tests count the places of this server
     assert place.entrypoint == NIGHTLY.entrypoint
     assert place.parameters["timezone"] == "Europe/Berlin"
     [schedule] = place.schedules
