@@ -15,8 +15,9 @@ from core.codec import LLMCodec
 from core.embeddings.embedder import Embedder
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips
-from core.evaluation.features import ClipFeatures, extract_features
+from core.evaluation.features import extract_features
 from core.in_context.baselines import FloatArray
+from core.in_context.features import ClipFeatures
 
 LABELS = {"sound_events": "event", "animals": "event", "emotion": "emotion", "digits": "text"}
 """Recorded set to the label that is asked."""

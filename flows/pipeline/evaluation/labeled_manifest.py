@@ -18,7 +18,7 @@ from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
     from core.evaluation.episodes import LabeledClips
-    from core.evaluation.features import ClipFeatures
+    from core.in_context.features import ClipFeatures
 
 MAX_SECONDS = 600.0
 """The longest clip, since a whole clip is in memory while it is encoded."""

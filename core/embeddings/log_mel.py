@@ -1,0 +1,117 @@
+"""Log-mel statistics, the embedding that needs no model: mean, deviation and deviation of the steps by band.
+
+A clip is taken piece by piece on its way to the codec, as by core.embeddings.embedder. Frames are computed in
+chunks of one size that are cut at fixed places, so the bits depend on the samples alone.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from core.codec.mel import MEL_BANDS, N_FFT, LogMel
+from core.decoding.in_process import Samples
+from core.embeddings.embedder import ClipEmbedding, Piece
+
+LOG_MEL = "log-mel"
+SAMPLE_RATE = 16_000
+HOP_LENGTH = 240
+DIMENSIONS = 3 * MEL_BANDS
+FINGERPRINT = hashlib.sha256(
+    f"{LOG_MEL} 1 {SAMPLE_RATE} {HOP_LENGTH} {N_FFT} {MEL_BANDS}".encode()
+).hexdigest()
+"""Name of these statistics in every row that came of them."""
+
+CHUNK_FRAMES = 128
+_CONTEXT_FRAMES = 3
+"""Frames before and after a chunk whose samples its own frames reach into."""
+_CHUNK, _CONTEXT = CHUNK_FRAMES * HOP_LENGTH, _CONTEXT_FRAMES * HOP_LENGTH
+
+
+class LogMelPass:
+    """One pass over clips: `follow` each of them, then `finish`."""
+
+    def __init__(self) -> None:
+        self._clips: list[_ClipFrames] = []
+
+    def follow(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Pass a clip's 1-D pieces at 16 kHz through unchanged, arrays or tensors, and measure them."""
+        clip = _ClipFrames()
+        self._clips.append(clip)
+        for piece in pieces:
+            clip.take(np.asarray(piece))
+            yield piece
+        clip.end()
+
+    def finish(self) -> list[ClipEmbedding]:
+        """Return the statistics of each clip, (3 bands,), in the order in which they came."""
+        return [ClipEmbedding(clip.statistics(), None, ()) for clip in self._clips]
+
+
+def log_mel_statistics(samples: Samples) -> npt.NDArray[np.float32]:
+    """Return the statistics (3 bands,) of a whole clip, (T,) float32 at 16 kHz."""
+    alone = LogMelPass()
+    deque(alone.follow([samples]), maxlen=0)
+    return alone.finish()[0].embedding
+
+
+class _ClipFrames:
+    """Sums over the frames of a clip so far, in offsets from its first frame, so that silence has none."""
+
+    def __init__(self) -> None:
+        self._waiting = np.zeros(_CONTEXT, np.float32)
+        self._left = 0
+        self._frames, self._steps = 0, 0
+        self._first: Tensor = torch.zeros(MEL_BANDS, dtype=torch.float64)
+        self._last = self._first
+        self._sums = torch.zeros(4, MEL_BANDS, dtype=torch.float64)
+
+    def take(self, piece: Samples) -> None:
+        """Add samples, and the frames of each chunk that they complete."""
+        self._waiting = np.concatenate((self._waiting, piece))
+        self._left += len(piece)
+        while len(self._waiting) >= _CHUNK + 2 * _CONTEXT:
+            self._add(self._waiting[: _CHUNK + 2 * _CONTEXT], CHUNK_FRAMES)
+            self._waiting, self._left = self._waiting[_CHUNK:], self._left - _CHUNK
+
+    def end(self) -> None:
+        """Add the frames of what is left, filled up with zeros."""
+        while self._left > 0 or not self._frames:
+            chunk = self._waiting[: _CHUNK + 2 * _CONTEXT]
+            frames = min(CHUNK_FRAMES, max(1, -(-self._left // HOP_LENGTH)))
+            self._add(np.pad(chunk, (0, _CHUNK + 2 * _CONTEXT - len(chunk))), frames)
+            self._waiting, self._left = self._waiting[_CHUNK:], self._left - _CHUNK
+
+    def statistics(self) -> npt.NDArray[np.float32]:
+        means = self._sums / torch.tensor([[self._frames]] * 2 + [[max(1, self._steps)]] * 2)
+        deviations = (means[1::2] - means[::2].square()).clamp(min=0).sqrt()
+        return torch.cat((self._first + means[0], deviations.flatten())).float().numpy()
+
+    def _add(self, chunk: Samples, frames: int) -> None:
+        bands = _frames_of(chunk)[:, :frames]
+        if not self._frames:
+            self._first = self._last = bands[:, 0]
+        offsets = bands - self._first[:, None]
+        steps = torch.cat((self._last[:, None], bands), dim=1).diff(dim=1)[:, 0 if self._frames else 1 :]
+        self._sums += torch.stack(
+            [power.sum(1) for some in (offsets, steps) for power in (some, some.square())]
+        )
+        self._frames, self._steps = self._frames + frames, self._steps + steps.shape[1]
+        self._last = bands[:, -1]
+
+
+@torch.inference_mode()
+def _frames_of(chunk: Samples) -> Tensor:
+    """Return float64 frames (bands, CHUNK_FRAMES) of a chunk with its context on both sides."""
+    frames: Tensor = _front_end()(torch.from_numpy(np.ascontiguousarray(chunk))[None, None])[0]
+    return frames[:, _CONTEXT_FRAMES:-_CONTEXT_FRAMES].double()
+
+
+@cache
+def _front_end() -> LogMel:
+    return LogMel(SAMPLE_RATE, HOP_LENGTH)
