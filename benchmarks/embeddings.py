@@ -50,6 +50,7 @@ def main(rounds: int) -> None:
     beside = Runtime(settings)
     # nothing is written, so these need no rows in a database
     without.embedding_model_ids, beside.embedding_model_ids = [], list(range(len(beside.embedders)))
+    without.log_mel_id = beside.log_mel_id = len(beside.embedders)
     clips = [clip for clip in listed_clips(without, folder) if not clip.uri.endswith(".jsonl")]
     calls = [partial(tokenize, runtime, clips) for runtime in (without, beside)]
     for call in calls:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ScalarSelect,
     TableValuedAlias,
     Text,
+    and_,
     any_,
     cast,
     column,
@@ -239,10 +240,15 @@ def clips_with_tokens(
 
 
 def clips_with_latents(
-    session: Session, selection: Selection, codec_id: int, *stages: str
+    session: Session,
+    selection: Selection,
+    codec_id: int,
+    *stages: str,
+    embedding_models: Collection[int] = (),
 ) -> list[ClipWithTokens]:
-    """Return those of `clips_with_tokens` that also have a pooled latent of the codec."""
-    return _clips_with(session, selection, _has(PooledLatent, codec_id), *stages)
+    """Return those of `clips_with_tokens` that also have a latent, and an embedding of each of the models."""
+    stored = and_(_has(PooledLatent, codec_id), *map(_has_embedding, embedding_models))
+    return _clips_with(session, selection, stored, *stages)
 
 
 def _clips_with(
@@ -290,12 +296,18 @@ class StoredVersion:
 
 
 def stored_versions(
-    session: Session, selection: Selection, codec_id: int, *stages: str
+    session: Session,
+    selection: Selection,
+    codec_id: int,
+    *stages: str,
+    embedding_models: Collection[int] = (),
 ) -> list[StoredVersion]:
-    """Return all versions of the selected uris, in uri order; tokenized are those with tokens and latent.
+    """Return all versions of the selected uris, in uri order.
 
-    The reason is that of the tokenizing stage or of one of these stages.
+    Tokenized are those with tokens, latent and an embedding of each of the models. The reason is that of the
+    tokenizing stage or of one of these stages.
     """
+    is_tokenized = and_(_has(PooledLatent, codec_id), *map(_has_embedding, embedding_models))
     rows = session.execute(
         select(
             Clip.uri,
@@ -303,7 +315,7 @@ def stored_versions(
             Clip.last_modified,
             Clip.missing_since.is_(None),
             Clip.content_sha256,
-            _has(PooledLatent, codec_id),
+            is_tokenized,
             select(QuarantineRow.reason)
             .where(*_open_row(TOKENIZE_STAGE, *stages))
             .limit(1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, select
@@ -67,17 +68,24 @@ def contents_with_embeddings(
     return set(session.scalars(found))
 
 
+class StoredEmbedding(NamedTuple):
+    """The embedding of a content, and the scores of its classes if the model is a tagger."""
+
+    embedding: Sequence[float]
+    scores: Sequence[float] | None
+
+
 def get_embeddings(
     session: Session, model_id: int, contents: Collection[bytes]
-) -> dict[bytes, tuple[float, ...]]:
+) -> dict[bytes, StoredEmbedding]:
     """Return the stored embeddings by content; contents without one of the model are left out."""
     among = Embedding.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
     rows = session.execute(
-        select(Embedding.content_sha256, Embedding.embedding).where(
+        select(Embedding.content_sha256, Embedding.embedding, Embedding.scores).where(
             among, Embedding.embedding_model_id == model_id
         )
     )
-    return {sha256: tuple(embedding) for sha256, embedding in rows}
+    return {sha256: StoredEmbedding(*stored) for sha256, *stored in rows}
 
 
 def _embedding_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[str, object]:

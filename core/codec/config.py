@@ -11,6 +11,10 @@ from core.errors import CheckpointMismatch
 PREPROCESSING_VERSION = 1
 """Mono is the mean of the channels; windowed-sinc resampling, no change of loudness, zeros on the right."""
 
+N_FFT = 1024
+MEL_BANDS = 80
+"""Of the log-mel frames that the mini codec reads."""
+
 
 @dataclass(frozen=True)
 class CodecConfig:

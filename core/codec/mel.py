@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from core.codec.config import CodecConfig
+from core.codec.config import MEL_BANDS, N_FFT, CodecConfig
 from core.matmul import product
 
-N_FFT = 1024
-MEL_BANDS = 80
 MEL_FRAMES = 2
 """Log-mel frames that are concatenated into one frame of the codec."""
 DILATIONS = (1, 2, 3, 4, 4)

@@ -4,7 +4,6 @@ A clip is taken piece by piece on its way to the codec, as by core.embeddings.em
 chunks of one size that are cut at fixed places, so the bits depend on the samples alone.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -14,18 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.codec.mel import MEL_BANDS, N_FFT, LogMel
+from core.codec.config import MEL_BANDS
+from core.codec.mel import LogMel
 from core.decoding.in_process import Samples
 from core.embeddings.embedder import ClipEmbedding, Piece
-
-LOG_MEL = "log-mel"
-SAMPLE_RATE = 16_000
-HOP_LENGTH = 240
-DIMENSIONS = 3 * MEL_BANDS
-FINGERPRINT = hashlib.sha256(
-    f"{LOG_MEL} 1 {SAMPLE_RATE} {HOP_LENGTH} {N_FFT} {MEL_BANDS}".encode()
-).hexdigest()
-"""Name of these statistics in every row that came of them."""
+from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 
 CHUNK_FRAMES = 128
 _CONTEXT_FRAMES = 3

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
-from core.embeddings.log_mel import LOG_MEL, log_mel_statistics
+from core.embeddings.log_mel import log_mel_statistics
+from core.embeddings.log_mel_model import LOG_MEL
 from core.in_context.features import ClipFeatures
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from core.codec import EncodedClip
     from core.embeddings.embedder import ClipEmbedding, EmbeddingPass
+    from core.embeddings.log_mel import LogMelPass
     from core.tokens.loudness import LevelMeter
 
 MAX_BATCH_BYTES = 512 * 2**20
@@ -80,14 +81,16 @@ class SameBytes:
 Outcome = TokenizedContent | SameBytes | AudioRejected
 
 
-def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> list[list[ClipToTokenize]]:
+def batches_to_tokenize(
+    runtime: Runtime, selection: Selection, size: int, embedding_models: Collection[int] = ()
+) -> list[list[ClipToTokenize]]:
     """Return batches, in uri order, of clips without tokens, latent or an embedding and not in quarantine.
 
-    A batch has at most `size` clips and MAX_BATCH_BYTES, or is one larger clip, since its objects are on disk
-    at the same time.
+    The embeddings are those of the settings' models and of `embedding_models`. A batch has at most `size`
+    clips and MAX_BATCH_BYTES, or is one larger clip, since its objects are on disk at the same time.
     """
     with session_scope(runtime.engine) as session:
-        clips = clips_to_tokenize(session, selection, runtime.codec_id, runtime.embedding_model_ids)
+        clips = clips_to_tokenize(session, selection, runtime.codec_id, _wanted(runtime, embedding_models))
     batches: list[list[ClipToTokenize]] = []
     room = 0
     for clip in clips:
@@ -99,18 +102,30 @@ def batches_to_tokenize(runtime: Runtime, selection: Selection, size: int) -> li
     return batches
 
 
-def tokenize_uris(runtime: Runtime, uris: Iterable[str], run: RunClaim) -> None:
-    """Tokenize the clips that have no tokens yet. The uris may be of several storages."""
+def _wanted(runtime: Runtime, embedding_models: Collection[int]) -> set[int]:
+    return {*runtime.embedding_model_ids, *embedding_models}
+
+
+def tokenize_uris(
+    runtime: Runtime, uris: Iterable[str], run: RunClaim, embedding_models: Collection[int] = ()
+) -> None:
+    """Tokenize the clips that lack tokens or an embedding. The uris may be of several storages."""
+    size = runtime.settings.batch_size
     for _, together in groupby(sorted(uris), key=is_s3):
-        for batch in batches_to_tokenize(runtime, set(together), runtime.settings.batch_size):
-            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run)
+        for batch in batches_to_tokenize(runtime, set(together), size, embedding_models):
+            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run, embedding_models)
 
 
 def tokenize_batch(
-    runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], run: RunClaim
+    runtime: Runtime,
+    storage: Readable,
+    clips: Sequence[ClipToTokenize],
+    run: RunClaim,
+    embedding_models: Collection[int] = (),
 ) -> Counts:
     """Tokenize a batch and write it in one transaction; safe to repeat, in part or whole."""
-    return _save(runtime, clips, _tokenize(runtime, storage, clips, partial(_complete, runtime)), run)
+    find_complete = partial(_complete, runtime, _wanted(runtime, embedding_models))
+    return _save(runtime, clips, _tokenize(runtime, storage, clips, find_complete), run)
 
 
 def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Outcome]:
@@ -211,11 +226,11 @@ def _can_read_another(runtime: Runtime, storage: Readable, unread_uri: str) -> b
         return False
 
 
-def _complete(runtime: Runtime, contents: Collection[bytes]) -> set[bytes]:
+def _complete(runtime: Runtime, embedding_models: Collection[int], contents: Collection[bytes]) -> set[bytes]:
     """Return the contents that have tokens, latent and embeddings, of another clip or an earlier run."""
     with session_scope(runtime.engine) as session:
         complete = contents_with_latents(session, runtime.codec_id, set(contents))
-        return contents_with_embeddings(session, runtime.embedding_model_ids, complete)
+        return contents_with_embeddings(session, embedding_models, complete)
 
 
 def _new_contents(
@@ -281,8 +296,11 @@ def _encode(runtime: Runtime, batch: Sequence[FetchedClip]) -> list[TokenizedCon
     """Return codes, levels, pooled latent and embeddings of each clip, or why it is rejected."""
     from core.codec.clip_encoder import encode_with_meters
     from core.embeddings.embedder import EmbeddingPass
+    from core.embeddings.log_mel import LogMelPass
 
-    passes = [EmbeddingPass(embedder) for embedder in runtime.embedders]
+    passes: list[EmbeddingPass | LogMelPass] = [EmbeddingPass(one) for one in runtime.embedders]
+    if runtime.log_mel_id is not None:
+        passes.append(LogMelPass())
     with ClipDecoder(runtime.settings.audio_limits) as decoder:
         waveforms = [_Waveform(runtime, decoder, clip) for clip in batch]
         encoded = encode_with_meters(runtime.codec, (_follow(iter(one), passes) for one in waveforms))
@@ -292,7 +310,7 @@ def _encode(runtime: Runtime, batch: Sequence[FetchedClip]) -> list[TokenizedCon
     return [_outcome(runtime, waveform, *one, vectors) for waveform, one, vectors in clips]
 
 
-def _follow(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass]) -> Iterator[Tensor]:
+def _follow(pieces: Iterator[Tensor], passes: Sequence[EmbeddingPass | LogMelPass]) -> Iterator[Tensor]:
     """Return the pieces, which the passes read on the way."""
     for one in passes:
         pieces = one.follow(pieces)
@@ -372,7 +390,7 @@ def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -
     """Return the rows to store. Raises AudioRejected for numbers that must not be stored."""
     for embedding in embeddings:
         embedding.check()
-    ids = runtime.embedding_model_ids if embeddings else []
+    log_mel = [] if runtime.log_mel_id is None else [runtime.log_mel_id]
     return [
         ContentEmbedding(
             model_id,
@@ -380,7 +398,7 @@ def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -
             None if one.scores is None else one.scores.tolist(),
             one.timed,
         )
-        for model_id, one in zip(ids, embeddings, strict=True)
+        for model_id, one in zip([*runtime.embedding_model_ids, *log_mel], embeddings, strict=True)
     ]
 
 

@@ -42,7 +42,7 @@ def test_an_embedding_comes_back_in_single_precision(session: Session) -> None:
     stored = get_embeddings(session, model_id, [sha256("a"), sha256("b")])
     assert list(stored) == [sha256("a")]
     expected = np.array([1 / 3, -2.0, 0.0], np.float32)
-    assert np.array_equal(np.array(stored[sha256("a")], np.float32), expected)
+    assert np.array_equal(np.array(stored[sha256("a")].embedding, np.float32), expected)
 
 
 def test_every_single_precision_number_survives(session: Session) -> None:
@@ -51,7 +51,7 @@ def test_every_single_precision_number_survives(session: Session) -> None:
     codec_id, model_id = make_codec(session), ensure_embedding_model(session, TAGGER)
     one = replace(_embedded("a"), embeddings=[ContentEmbedding(model_id, numbers.tolist(), None, ())])
     save_tokens(session, codec_id, make_run(session), [one])
-    stored = np.array(get_embeddings(session, model_id, [sha256("a")])[sha256("a")], np.float32)
+    stored = np.array(get_embeddings(session, model_id, [sha256("a")])[sha256("a")].embedding, np.float32)
     assert np.array_equal(stored, numbers)
 
 

@@ -4,7 +4,7 @@ Callers pass the `BatchRunner`: the command line runs one batch after another wi
 them as Prefect tasks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -134,12 +134,18 @@ def ingest_place(runtime: Runtime, place: str, run: OpenRun, *, allow_loss: bool
 
 
 def tokenize_place(
-    runtime: Runtime, place: str, selection: Selection, run: OpenRun, run_batches: BatchRunner
+    runtime: Runtime,
+    place: str,
+    selection: Selection,
+    run: OpenRun,
+    run_batches: BatchRunner,
+    embedding_models: Collection[int] = (),
 ) -> None:
-    """Tokenize the selected clips of a place that have no tokens yet."""
+    """Tokenize the selected clips of a place that lack tokens or an embedding of these models."""
     storage, size = runtime.readable(place), runtime.settings.batch_size
-    batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size))
-    run_stage(run, run_batches, "tokenize", partial(tokenize_batch, runtime, storage, run=run.claim), batches)
+    batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size, embedding_models))
+    step = partial(tokenize_batch, runtime, storage, run=run.claim, embedding_models=embedding_models)
+    run_stage(run, run_batches, "tokenize", step, batches)
 
 
 def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_batches: BatchRunner) -> None:

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from core.codec.config import N_FFT, CodecConfig
+from core.codec.files.directory import CONFIG
 from core.decoding.child_process.decoder import ClipDecoder
+from core.embeddings import log_mel_model
 from core.errors import CheckpointMismatch
 from db.embeddings import NewEmbeddingModel, ensure_embedding_model
 from db.engine import make_engine, session_scope
@@ -39,6 +42,16 @@ if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exportin
     from core.embeddings.embedder import Embedder
     from core.llama.files import DType
     from core.tokens.vocabulary import TextTokenizer
+
+LOG_MEL_MODEL = NewEmbeddingModel(
+    fingerprint=log_mel_model.FINGERPRINT,
+    name=log_mel_model.LOG_MEL,
+    dimensions=log_mel_model.DIMENSIONS,
+    window=N_FFT / log_mel_model.SAMPLE_RATE,
+    hop=log_mel_model.HOP_LENGTH / log_mel_model.SAMPLE_RATE,
+    license="Apache-2.0",
+    classes=(),
+)
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
 _counting = Lock()
@@ -175,6 +188,15 @@ class Runtime:
         """Their rows, made for those that are new."""
         with session_scope(self.engine) as session:
             return [_register_embedding(session, one) for one in self.embedding_models.values()]
+
+    @cached_property
+    def log_mel_id(self) -> int | None:
+        """The row of the log-mel statistics, which need no model; None for a codec of another rate."""
+        config = CodecConfig.from_json(self.codec_directory / CONFIG)
+        if config.sample_rate != log_mel_model.SAMPLE_RATE:
+            return None
+        with session_scope(self.engine) as session:
+            return ensure_embedding_model(session, LOG_MEL_MODEL)
 
     @cached_property
     def embedders(self) -> "list[Embedder]":

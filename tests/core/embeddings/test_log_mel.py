@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.codec.mel import MEL_BANDS, LogMel
-from core.embeddings.log_mel import HOP_LENGTH, SAMPLE_RATE, LogMelPass, log_mel_statistics
+from core.codec.config import MEL_BANDS
+from core.codec.mel import LogMel
+from core.embeddings.log_mel import LogMelPass, log_mel_statistics
+from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 
 
 def hiss(num_samples: int, seed: int = 0) -> np.ndarray:

@@ -9,10 +9,11 @@ import pytest
 import soundfile
 from sqlalchemy import Engine, text
 
-from db.engine import session_scope
+from db.embeddings import ensure_embedding_model
+from db.engine import make_engine, session_scope
 from db.runs import RunClaim, start_run
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.runtime.resources import LOG_MEL_MODEL, Runtime
 from migrations.upgrade import downgrade, upgrade
 from tests.fixtures_postgres import Database
 
@@ -77,9 +78,13 @@ def rows(engine: Engine, question: str, **values: object) -> list[tuple[object, 
 
 
 def forget_latents(database: Database) -> None:
-    """Leaves tokens as they are in a database from before there were latents."""
+    """Leaves tokens as they are in a database from before there were latents and embeddings."""
     downgrade(database.url("owner"), BEFORE_LATENTS)
     upgrade(database.url("owner"))
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as session:  # the row that an open runtime knows
+        ensure_embedding_model(session, LOG_MEL_MODEL)
+    engine.dispose()
 
 
 @pytest.fixture

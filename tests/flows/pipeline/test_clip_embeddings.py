@@ -9,6 +9,7 @@ import soundfile
 
 from core.audio.resampling import read_waveform
 from core.embeddings.embedder import Embedder
+from core.embeddings.log_mel import log_mel_statistics
 from core.errors import CheckpointMismatch
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
@@ -44,7 +45,7 @@ def tokenize_all(runtime: Runtime, folder: Path, run_id: RunClaim) -> Counts:
 
 
 def stored(runtime: Runtime) -> dict[str, np.ndarray]:
-    found = rows(runtime.engine, "SELECT uri, embedding FROM analytics.embeddings")
+    found = rows(runtime.engine, "SELECT uri, embedding FROM analytics.embeddings WHERE model <> 'log-mel'")
     return {str(uri): np.array(embedding, np.float32) for uri, embedding in found}
 
 
@@ -84,6 +85,39 @@ def test_clips_from_before_are_filled_in_and_their_codes_stay(
         assert batches_to_tokenize(service, canonical(str(folder)), 100) == []
 
 
+def test_log_mel_statistics_are_stored_with_the_codes_and_need_no_model(
+    runtime: Runtime, folder: Path, run_id: RunClaim
+) -> None:
+    paths = [
+        write_clip(folder / "a.wav", hiss(1.3)),
+        write_clip(folder / "b.wav", hiss(MAX_HELD_SECONDS + 1)),
+    ]
+    tokenize_all(runtime, folder, run_id)
+    found = rows(
+        runtime.engine, "SELECT embedding FROM analytics.embeddings WHERE model = 'log-mel' ORDER BY uri"
+    )
+    for path, (embedding,) in zip(paths, found, strict=True):
+        waveform, _ = read_waveform(path, 16_000)
+        assert np.array_equal(np.array(embedding, np.float32), log_mel_statistics(waveform[0, 0].numpy()))
+
+
+def test_clips_without_log_mel_statistics_are_read_again_only_for_who_needs_them(
+    runtime: Runtime, folder: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(folder / "a.wav", tone(440))
+    place = canonical(str(folder))
+    with monkeypatch.context() as before:
+        before.setitem(runtime.__dict__, "log_mel_id", None)
+        tokenize_all(runtime, folder, run_id)
+    assert runtime.log_mel_id is not None
+    needed = [runtime.log_mel_id]
+    assert batches_to_tokenize(runtime, place, 100) == []
+    (batch,) = batches_to_tokenize(runtime, place, 100, needed)
+    assert tokenize_batch(runtime, runtime.readable(place), batch, run_id, needed)["tokenized"] == 1
+    assert batches_to_tokenize(runtime, place, 100, needed) == []
+    assert rows(runtime.engine, "SELECT model FROM analytics.embeddings") == [("log-mel",)]
+
+
 def test_each_clip_is_read_once(tagging: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         write_clip(folder / f"{number}.wav", tone(440, seed=number))
@@ -110,7 +144,7 @@ def test_several_models_are_kept_apart_and_one_named_twice_counts_once(
     write_clip(folder / "a.wav", tone(440))
     tokenize_all(runtime, folder, new_run(runtime.engine))
     question = "SELECT model FROM analytics.embeddings ORDER BY model"
-    assert rows(runtime.engine, question) == [("tiny-tagger",), ("tiny-waves",)]
+    assert rows(runtime.engine, question) == [("log-mel",), ("tiny-tagger",), ("tiny-waves",)]
     assert rows(runtime.engine, "SELECT DISTINCT model FROM analytics.sound_tags") == [("tiny-tagger",)]
     assert len(runtime.embedders) == len(runtime.embedding_model_ids) == 2
     runtime.close()
