@@ -19,17 +19,13 @@ from db.engine import session_scope
 from db.runs import shard_counts
 from flows.deployments import DEPLOYMENT_NAME
 from flows.pipeline.labeling.label import Labeling
-from flows.pipeline.nights.jobs import SHARD, Distribute
+from flows.pipeline.nights.jobs import SHARD, Distribute, ShardsFailed
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun
 
 LABEL_SHARD = f"{SHARD}/{DEPLOYMENT_NAME}"
 TRIES = 2
 POLL_SECONDS = 2.0
-
-
-class ShardsFailed(RuntimeError):
-    """Some shards of a night failed."""
 
 
 @dataclass

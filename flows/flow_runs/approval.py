@@ -4,13 +4,10 @@ from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 
 from flows.forms import APPROVAL_HOURS
+from flows.pipeline.nights.plan import NotApproved
 
 APPROVAL_SECONDS = APPROVAL_HOURS * 3600
 POLL_SECONDS = 5
-
-
-class NotApproved(RuntimeError):
-    """Nobody resumed the run in time."""
 
 
 def wait_for_approval() -> None:

@@ -1,6 +1,5 @@
 """The end of a run: a line in its state if it completed, or a page of what it had done."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
@@ -20,10 +19,6 @@ from flows.pipeline.runtime.database import writer_url
 
 Outcome = TypeVar("Outcome")
 ENDS = {"FAILED": "failed", "CRASHED": "crashed", "CANCELLING": "was cancelled", "CANCELLED": "was cancelled"}
-
-
-_ENGINE_PREFIX = re.compile(r"^Flow run encountered an exception: (?:[A-Za-z_]+: )?")
-"""What Prefect writes in front of an error's text: for a person the sentence is enough."""
 
 
 class NamedFlow(Protocol):
@@ -64,7 +59,7 @@ def leave_page(flow: NamedFlow, flow_run: FlowRun, state: State[Any]) -> None:
 
 
 def _page(flow: str, flow_run: FlowRun, state: State[Any]) -> str:
-    reason = _ENGINE_PREFIX.sub("", state.message or state.name or "")
+    reason = state.message or state.name or ""
     ended = f"This run {ENDS.get(state.type.value, 'ended')}: {escape(reason)}"
     ref = FlowRunRef(str(flow_run.id), flow_run.name)
     runs = _runs(flow_run.id)

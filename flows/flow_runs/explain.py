@@ -14,6 +14,8 @@ from db.sqlstate import OLD_SCHEMA, meaning
 from flows.pipeline.configuration.settings import ENV_PREFIX
 from flows.pipeline.labeling.canary import CanaryFailed
 from flows.pipeline.nights.backfill import BackfillFailed
+from flows.pipeline.nights.jobs import ShardsFailed
+from flows.pipeline.nights.plan import NotApproved
 from flows.pipeline.runs.halving import DeviceFailed
 from flows.pipeline.runs.verdict import Distrusted
 from flows.pipeline.runtime.otlp import NoTelemetry
@@ -33,6 +35,8 @@ EXPECTED_ERRORS = (
     CanaryFailed,
     DeviceFailed,
     Distrusted,
+    NotApproved,
+    ShardsFailed,
     ValueError,
     OSError,
 )

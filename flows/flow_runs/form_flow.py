@@ -15,6 +15,7 @@ from prefect import Flow
 from pydantic import TypeAdapter, ValidationError
 
 from flows.flow_runs.retries import retried_after_outage
+from flows.flow_runs.states import tell_failures_in_sentences
 from flows.forms import form_type
 from flows.pipeline.configuration.options import RequestField, request_fields
 
@@ -35,6 +36,7 @@ class FormFlow(Flow[P, R]):
     """
 
     def __init__(self, fn: Callable[..., R], **options: Any) -> None:
+        tell_failures_in_sentences()
         super().__init__(_with_flat_parameters(retried_after_outage()(fn)), **options)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:

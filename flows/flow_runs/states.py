@@ -1,15 +1,17 @@
-"""The named states Empty and Doubtful, which lists of runs and alerts show."""
+"""The states that runs end in: Empty and Doubtful by name, and failures told in one sentence."""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
+from prefect import flow_engine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, exception_to_failed_state
 
+from flows.flow_runs.explain import explain
 from flows.pipeline.runs.verdict import Distrusted, NoClips
 
 P = ParamSpec("P")
@@ -29,6 +31,20 @@ def with_named_failures(function: Callable[P, R]) -> Callable[P, R]:
             return cast(R, Failed(name=error.state, message=str(error), data=error))
 
     return run
+
+
+def tell_failures_in_sentences() -> None:
+    """Make an error's sentence the whole message of a failed state, from now on in this process.
+
+    Prefect puts words of its own in front of it, and no setting leaves them out.
+    """
+    flow_engine.exception_to_failed_state = _failed_in_a_sentence  # type: ignore[attr-defined, assignment]
+
+
+async def _failed_in_a_sentence(exc: BaseException, **options: Any) -> State[BaseException]:
+    state = await exception_to_failed_state(exc, **options)
+    state.message = explain(exc) or state.message
+    return state
 
 
 def completed_empty(data: Any) -> "State[Any]":

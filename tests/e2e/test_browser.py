@@ -4,6 +4,7 @@ WORDWAVE_SCREENSHOTS names a folder for what was seen: the pictures of docs/oper
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAY = "2026-11-21"
-NIGHT = f"nightly s3://calls/{DAY} by sounds"
+NIGHT, UNDO = f"nightly s3://calls/{DAY} by sounds", "undo "
+"""How names of runs begin."""
 REBOUND = "rebound.example"
 PATIENCE = 240
 
@@ -123,23 +125,26 @@ def test_a_person_fills_the_form_watches_the_run_and_reads_its_pages(
 
 
 @pytest.mark.parametrize(
-    ("flow", "field", "shown", "came_to"),
+    ("flow", "field", "of", "shown", "came_to"),
     [
-        ("verify-run", "Run", "id", "4 passed"),
-        ("verify-run", "Run", "name", "4 passed"),
-        ("replay-quarantine", "Prefix", "id", "1 set aside: truncated"),
-        ("undo-run", "Run", "id", "12 retracted"),
-        ("undo-run", "Run", "name", "0 retracted"),
+        ("verify-run", "Run", NIGHT, "id", "4 passed"),
+        ("verify-run", "Run", NIGHT, "name", "4 passed"),
+        ("replay-quarantine", "Prefix", NIGHT, "id", "1 set aside: truncated"),
+        ("replay-quarantine", "Prefix", NIGHT, "name", "1 set aside: truncated"),
+        ("undo-run", "Run", NIGHT, "id", "12 retracted"),
+        ("undo-run", "Run", UNDO, "name", "12 restored"),
+        ("undo-run", "Run", NIGHT, "name", "12 retracted"),
     ],
 )
 def test_a_run_is_verified_replayed_and_undone_by_the_id_and_the_name_on_its_page(
-    page: "Page", service: Service, shoot: Shoot, flow: str, field: str, shown: str, came_to: str
+    page: "Page", service: Service, shoot: Shoot, flow: str, field: str, of: str, shown: str, came_to: str
 ) -> None:
     asked = {"prefix": "s3://calls/{day}", "library": "sounds", "day": DAY}
     if not named_runs(service, NIGHT):
         service.wait_for(service.start("nightly-labeling", **asked), patience=PATIENCE)
-    open_run(page, service, NIGHT)
-    on_page = {"id": page.locator("dt:text-is('Flow Run ID') + dd"), "name": page.get_by_text(NIGHT).last}
+    open_run(page, service, of)
+    name = page.get_by_text(re.compile(f"^{re.escape(of)}")).last
+    on_page = {"id": page.locator("dt:text-is('Flow Run ID') + dd"), "name": name}
     reference = on_page[shown].inner_text().strip()
     open_deployment(page, service, flow)
     open_form(page, field)

@@ -280,7 +280,7 @@ def test_a_night_that_nobody_takes_shards_of_says_so(
     day: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.nightly import nightly_labeling
-    from flows.sharding import ShardsFailed
+    from flows.pipeline.nights.jobs import ShardsFailed
 
     monkeypatch.setattr("flows.sharding.LABEL_SHARD", "label-shard/elsewhere")
     with pytest.raises(ShardsFailed, match="no deployment label-shard/elsewhere: start wordwave up"):

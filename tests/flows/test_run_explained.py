@@ -34,7 +34,10 @@ def pages_of(flow_run_id: UUID) -> dict[str, str]:
 
 @pytest.fixture
 def lines() -> Iterator[list[logging.LogRecord]]:
-    """What flow runs log."""
+    """What flow runs log, in the first run of the process too, where Prefect still sets up its loggers."""
+    from prefect.logging.configuration import ensure_logging_setup
+
+    ensure_logging_setup()
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign]
@@ -91,6 +94,7 @@ def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
         state.result()
     assert "'s3://elsewhere/x' may not be read" in lines[-1].getMessage()
     assert not any(line.exc_info for line in lines if line.levelno > logging.DEBUG)
+    assert str(state.message).startswith("'s3://elsewhere/x' may not be read; allowed: ")
     page = pages_of(state.state_details.flow_run_id)["ingest-clips-summary"]
     refusal = escape("'s3://elsewhere/x' may not be read")
     assert f"This run failed: {refusal}" in page

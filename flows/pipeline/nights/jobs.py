@@ -72,8 +72,15 @@ class BatchRunner(Protocol):
     def __call__(self, stage: str, step: Step, batches: Batches) -> Iterable[Counts]: ...
 
 
+class ShardsFailed(RuntimeError):
+    """Some shards of a night failed."""
+
+
 class Distribute(Protocol):
-    """Has other processes tokenize and label the clips of a partition, and adds their counts to the run."""
+    """Has other processes tokenize and label the clips of a partition, and adds their counts to the run.
+
+    Raises ShardsFailed if some of them did not finish.
+    """
 
     def __call__(self, partition: Partition, labeling: Labeling, run: OpenRun) -> None: ...
 

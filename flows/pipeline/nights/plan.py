@@ -30,6 +30,10 @@ IDLE_STATES = {"done", "quarantined"}
 """States of clips that need no work."""
 
 
+class NotApproved(RuntimeError):
+    """Nobody approved a plan in time."""
+
+
 @dataclass(frozen=True)
 class NightPlan:
     """The number of listed clips in each state, and the states by uri of those that are not done.

@@ -99,11 +99,12 @@ def test_a_night_that_nobody_approves_fails_and_does_nothing(
 ) -> None:
     from flows.flow_runs import approval
     from flows.nightly import nightly_labeling
+    from flows.pipeline.nights.plan import NotApproved
 
     monkeypatch.setattr(approval, "POLL_SECONDS", 1)
     monkeypatch.setattr(approval, "APPROVAL_SECONDS", 2)
     before = tables(database.url("writer"))
-    with pytest.raises(approval.NotApproved, match="nobody resumed this run"):
+    with pytest.raises(NotApproved, match="nobody resumed this run"):
         nightly_labeling(str(day), library, day="any", approve=True)
     assert tables(database.url("writer")) == before
     nightly_labeling(str(day), library, day="any")

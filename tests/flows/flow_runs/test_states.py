@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from flows.deployments import DEPLOYMENTS
+from flows.pipeline.nights.jobs import ShardsFailed
+from flows.pipeline.runs.outage import Away
 from flows.pipeline.runs.verdict import DoubtfulNight, NoClips
+from flows.pipeline.storage import StorageRefused
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -175,3 +178,37 @@ def test_a_doubtful_day_is_done_for_a_backfill(twelve: Path, library: str, worke
     assert again == {"2026-11-22": "nothing missing"}
     watch_place(prefix, max_quarantined=0.5)
     assert night(prefix, library, day="2026-11-22").name == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (StorageRefused("s3://calls may not be read"), "s3://calls may not be read"),
+        (ShardsFailed("2 of 4 shards failed"), "2 of 4 shards failed"),
+        (Away("the store", 900, "reset"), str(Away("the store", 900, "reset"))),
+    ],
+)
+def test_the_state_of_a_failure_that_people_can_mend_is_its_sentence_alone(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    from flows.flow_runs.form_flow import flow
+
+    @flow(name="failing")
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setenv("WORDWAVE_OUTAGE_RETRIES", "0")
+    state = failing(return_state=True)
+    assert (state.name, state.message) == ("Failed", message)
+    with pytest.raises(type(error)):
+        state.result()
+
+
+def test_the_state_of_a_bug_names_its_kind(prefect_server: None) -> None:
+    from flows.flow_runs.form_flow import flow
+
+    @flow(name="failing")
+    def failing() -> None:
+        raise KeyError("day")
+
+    assert "KeyError" in str(failing(return_state=True).message)
