@@ -12,6 +12,9 @@ from sqlalchemy.orm import Session
 from db.bulk_insert import insert_new
 from db.models import GeneratedAudio
 
+IN_CONTEXT = "in-context"
+"""The method of audio that an LLM answered by the examples in its prompt."""
+
 Codes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
@@ -19,7 +22,8 @@ Codes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 class NewAudio:
     """Audio to record, after its object is stored: `uri` names it and `sha256` is the digest of its bytes.
 
-    It answers `text`, or the clip of `content_sha256`. Codes are plain ints; `duration` is in seconds.
+    It answers `text`, or the clip of `content_sha256`. Codes are plain ints; `duration` is in seconds. LLM
+    and codes are those of an answer in context, `denoiser_fingerprint` is of another method.
     """
 
     work_key: bytes
@@ -28,10 +32,10 @@ class NewAudio:
     content_sha256: bytes | None
     demonstration_set_id: int
     codec_id: int
-    llm_id: int
-    semantic: Sequence[int]
-    acoustic1: Sequence[int]
-    acoustic2: Sequence[int]
+    llm_id: int | None
+    semantic: Sequence[int] | None
+    acoustic1: Sequence[int] | None
+    acoustic2: Sequence[int] | None
     duration: float
     uri: str
     sha256: bytes
@@ -39,6 +43,8 @@ class NewAudio:
     is_demonstration: bool
     provenance: Mapping[str, Any]
     seed: int
+    method: str = IN_CONTEXT
+    denoiser_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class StoredAudio:
 
     work_key: bytes
     task: str
+    method: str
     text: str | None
     content_sha256: bytes | None
     duration: float
@@ -85,14 +92,20 @@ def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Sto
 
 
 def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Codes]:
-    """Return the codes of the audio of these work keys that is not retracted, coarse to fine."""
+    """Return the codes of the audio of these work keys that is not retracted, coarse to fine.
+
+    Audio that has no codes is left out.
+    """
     stored = GeneratedAudio
     rows = session.execute(
         select(stored.work_key, stored.semantic, stored.acoustic1, stored.acoustic2).where(
-            _standing(work_keys)
+            _standing(work_keys), stored.semantic.is_not(None)
         )
     )
-    return {key: (tuple(first), tuple(second), tuple(third)) for key, first, second, third in rows}
+    return {
+        key: (tuple(first or ()), tuple(second or ()), tuple(third or ()))
+        for key, first, second, third in rows
+    }
 
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:

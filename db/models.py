@@ -386,7 +386,8 @@ class PredictionRow(Base):
 class GeneratedAudio(Base):
     """Audio for a text or a noisy clip. Its work key is unique among audio that is not retracted.
 
-    The object at `uri` has the decoded codes, and `sha256` is the digest of its bytes.
+    `sha256` is the digest of the bytes at `uri`. In context, these are the decoded codes; another method has
+    no LLM and no codes.
     """
 
     __tablename__ = "generated_audio"
@@ -412,6 +413,13 @@ class GeneratedAudio(Base):
         CheckConstraint(
             "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
         ),
+        CheckConstraint(
+            "CASE method WHEN 'in-context'"
+            " THEN num_nulls(llm_id, semantic, acoustic1, acoustic2) = 0 AND denoiser_fingerprint IS NULL"
+            " ELSE num_nonnulls(llm_id, semantic, acoustic1, acoustic2) = 0"
+            " AND denoiser_fingerprint IS NOT NULL AND task = 'denoise' END",
+            name="method",
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -421,10 +429,12 @@ class GeneratedAudio(Base):
     content_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("contents.sha256"))
     demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
-    llm_id: Mapped[int] = mapped_column(ForeignKey("llms.id"))
-    semantic: Mapped[list[int]] = mapped_column(SmallIntegers)
-    acoustic1: Mapped[list[int]] = mapped_column(SmallIntegers)
-    acoustic2: Mapped[list[int]] = mapped_column(SmallIntegers)
+    llm_id: Mapped[int | None] = mapped_column(ForeignKey("llms.id"))
+    method: Mapped[str] = mapped_column(server_default="in-context")
+    denoiser_fingerprint: Mapped[str | None]
+    semantic: Mapped[list[int] | None] = mapped_column(SmallIntegers)
+    acoustic1: Mapped[list[int] | None] = mapped_column(SmallIntegers)
+    acoustic2: Mapped[list[int] | None] = mapped_column(SmallIntegers)
     duration: Mapped[float]
     uri: Mapped[str]
     sha256: Mapped[bytes]
@@ -435,6 +445,31 @@ class GeneratedAudio(Base):
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
     created_at: Mapped[datetime] = _written_at()
     retracted_by_run: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class DenoisingMeasure(Base):
+    """How near to its clean clip a method comes on one pair of a library version; noisy is the clip itself.
+
+    `fingerprint` is of all that decides the method's answers.
+    """
+
+    __tablename__ = "denoising_measures"
+    __table_args__ = (
+        UniqueConstraint(
+            *("demonstration_set_id", "content_sha256", "method", "fingerprint"),
+            name="uq_denoising_measures_pair",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
+    method: Mapped[str]
+    fingerprint: Mapped[str]
+    stoi: Mapped[float | None] = mapped_column(Double)
+    si_sdr: Mapped[float] = mapped_column(Double)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
 
 
 class Promotion(Base):

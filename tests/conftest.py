@@ -11,6 +11,7 @@ pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_s3", "tests.fixture
 
 # most tests are about the work around an answer: nearest neighbor on tokens gives one with no model to load
 os.environ.setdefault("WORDWAVE_LLM", "none")
+os.environ.setdefault("WORDWAVE_DENOISER", "none")
 
 settings.register_profile("wordwave", deadline=None, print_blob=True)
 settings.load_profile("wordwave")

@@ -146,7 +146,9 @@ def run_answers(session: Session, run_id: UUID) -> list[Answer]:
     return get_answers(session, FOLDER, keys)
 
 
-def audio(asked: str, library: LibraryVersion, codec_id: int, llm_id: int, **changes: object) -> NewAudio:
+def audio(
+    asked: str, library: LibraryVersion, codec_id: int, llm_id: int | None, **changes: object
+) -> NewAudio:
     values: dict[str, object] = {
         "work_key": sha256(f"{asked} {library.id} {codec_id} {llm_id}"),
         "task": "speech",

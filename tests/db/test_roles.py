@@ -28,6 +28,7 @@ FROZEN = {
     "sound_tags",
     "demonstration_sets",
     "demonstrations",
+    "denoising_measures",
     "exports",
     "library_uses",
     "watches",

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     embeddings: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="embedding models: directories, comma separated (docs/embeddings.md)"
     )
+    denoiser: Annotated[Literal["deepfilter"] | None, BeforeValidator(_none_word)] = Field(
+        "deepfilter", description="denoiser, where wordwave[denoise] is installed; none: without one"
+    )
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -159,6 +160,15 @@ def _embeddings(runtime: Runtime) -> str:
     )
 
 
+def _denoiser(runtime: Runtime) -> str:
+    """Pass a second of silence through it, which checks its files."""
+    if (denoiser := runtime.denoiser) is None:
+        set_to_none = runtime.settings.denoiser is None
+        return "none: " + ("WORDWAVE_DENOISER is none" if set_to_none else "wordwave[denoise] is missing")
+    deque(denoiser.denoise([np.zeros(16_000, np.float32)]), maxlen=0)
+    return f"{denoiser.name}, fingerprint {denoiser.fingerprint[:12]}, license {denoiser.license}"
+
+
 def _device(runtime: Runtime) -> str:
     import torch
 
@@ -219,5 +229,6 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
         "let WORDWAVE_EMBEDDINGS name directories made by wordwave models convert-embedding, and install "
         "wordwave[tagger]",
     ),
+    "denoiser": (_denoiser, "install wordwave[denoise] again, or let WORDWAVE_DENOISER be none"),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
 }

@@ -38,6 +38,7 @@ from flows.pipeline.storage.uris import is_s3
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.codec import LLMCodec
+    from core.denoising.denoiser import Denoiser
     from core.embeddings.description import EmbeddingDescription
     from core.embeddings.embedder import Embedder
     from core.llama.files import DType
@@ -211,6 +212,13 @@ class Runtime:
                     f"once, at the codec's {rate} Hz: leave it out of WORDWAVE_EMBEDDINGS"
                 )
         return [Embedder(one, device=self.device, threads=_all_cores()) for one in self.embedding_models]
+
+    @cached_property
+    def denoiser(self) -> "Denoiser | None":
+        """The denoiser of the settings, None where it is not installed or none is set."""
+        from core.denoising.deepfilter import find_deepfilter
+
+        return find_deepfilter() if self.settings.denoiser else None
 
     @cached_property
     def tokenizer(self) -> "TextTokenizer | None":

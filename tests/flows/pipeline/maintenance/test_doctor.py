@@ -11,9 +11,11 @@ import pytest
 
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance import doctor as examination
+from flows.pipeline.runtime.resources import Runtime
 from flows.server.health import examine_service
 from tests.fixtures_postgres import Database, administer
 from tests.flows.pipeline.labeling.test_label import write_llama
+from tests.spectral_gate import SpectralGate
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "llm",
         "audio llm",
         "embeddings",
+        "denoiser",
         "device",
         "server",
         "workers",
@@ -74,6 +77,18 @@ def test_each_trouble_is_named_with_its_remedy(settings: Settings) -> None:
     assert "did you mean 'mini-codec'" in found["codec"].finding
     assert "WORDWAVE_LLM" in found["llm"].remedy
     assert "WORDWAVE_GENERATION_LLM" in found["audio llm"].remedy
+
+
+def test_the_denoiser_is_named_with_its_license_or_the_extra_that_brings_it(settings: Settings) -> None:
+    denoiser, _ = examination.EXAMINATIONS["denoiser"]
+    for name, finding in ((None, "none: WORDWAVE_DENOISER is none"), ("deepfilter", "wordwave[denoise]")):
+        runtime = Runtime(settings.model_copy(update={"denoiser": name}))
+        runtime.denoiser = None
+        assert finding in denoiser(runtime)
+    gate = SpectralGate()
+    runtime.denoiser = gate
+    expected = f"spectral-gate, fingerprint {gate.fingerprint[:12]}, license Apache-2.0"
+    assert denoiser(runtime) == expected
 
 
 def test_one_llm_for_labels_and_audio_is_hashed_once(settings: Settings, tmp_path: Path) -> None:
