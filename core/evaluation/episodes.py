@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.in_context.baselines import FloatArray
+from core.in_context.choosing import Demonstration, Installed
+from core.in_context.features import ClipFeatures
 from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes
 
@@ -15,7 +17,8 @@ class LabeledClips:
     """Clips with a label and a group each; clips of one group were recorded together.
 
     A clip of unknown origin is a group of its own. vectors: by name, (clips, D) features that baselines
-    compare instead of codes; embeddings: the same of installed models.
+    compare instead of codes; embeddings: the same of installed models; scores: (clips, classes) of those that
+    are taggers, and classes their names.
     """
 
     codes: tuple[ClipCodes, ...]
@@ -23,6 +26,19 @@ class LabeledClips:
     groups: tuple[str, ...]
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
     embeddings: Mapping[str, FloatArray] = field(default_factory=dict)
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def features(self, number: int) -> ClipFeatures:
+        """Return what is known of a clip."""
+        vectors = {name: rows[number] for name, rows in {**self.vectors, **self.embeddings}.items()}
+        scores = {name: rows[number] for name, rows in self.scores.items()}
+        return ClipFeatures(self.codes[number], vectors, scores)
+
+    @property
+    def installed(self) -> Installed:
+        """The installed models that these clips have the answers of."""
+        return Installed(tuple(self.embeddings), self.classes)
 
     def __post_init__(self) -> None:
         if not len(self.codes) == len(self.labels) == len(self.groups):
@@ -46,6 +62,11 @@ class Episode:
     def label_set(self) -> tuple[str, ...]:
         """Labels of the episode in alphabetical order."""
         return tuple(sorted(set(self.labels)))
+
+    def library(self, clips: LabeledClips) -> list[Demonstration]:
+        """Return the demonstrations with their groups, as a library has them."""
+        numbered = zip(self.demonstrations, self.labels, strict=True)
+        return [Demonstration(clips.features(at), label, clips.groups[at]) for at, label in numbered]
 
     def shots(self, clips: LabeledClips) -> list[LabeledClip]:
         """Return the demonstrations with the labels of this episode."""

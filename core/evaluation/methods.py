@@ -10,23 +10,18 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 
 from core.evaluation.episodes import Episode, LabeledClips
-from core.in_context.baselines import FloatArray, NearestNeighbor, latent_probabilities, softmax
+from core.in_context.baselines import FloatArray, softmax
+from core.in_context.choosing import Demonstration, Installed, build_labelers, labeler_names
 from core.in_context.labelers import FewShotLabeler
-from core.in_context.latents import NearestLatent, known_latent
-from core.in_context.vector_labelers import ClassMeanLabeler, LogisticLabeler, fit_logistic
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
 
-VECTOR_TEMPERATURE = 0.1
-"""Temperature for cosines of standardized vectors; it affects only the calibration of these baselines."""
-
-REGULARIZATION = 10.0
-"""1 / C of the logistic regression, for features of this size and few shots."""
+NGRAM_TEMPERATURE = 0.1
+"""Temperature for cosines of histograms; it affects only the calibration of this baseline."""
 
 
 class Reply(NamedTuple):
@@ -79,16 +74,15 @@ def majority(clips: LabeledClips, episode: Episode) -> Reply:
     return most_probable(np.array([counts[label] / len(episode.labels) for label in episode.label_set]))
 
 
-def nearest_tokens(clips: LabeledClips, episode: Episode) -> Reply:
-    """Reply with the nearest demonstration by code histograms, the product's baseline."""
-    nearest = NearestNeighbor(episode.label_set, episode.shots(clips))
-    return most_probable(nearest.probabilities([clips.codes[episode.query]])[0])
+class OfLibrary:
+    """One of the product's labelers, by name."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-def nearest_latents(clips: LabeledClips, episode: Episode) -> Reply:
-    """Reply with the nearest demonstration by pooled latent, the product's other baseline."""
-    nearest = NearestLatent(episode.label_set, episode.shots(clips))
-    return most_probable(latent_probabilities(nearest, [clips.codes[episode.query]])[0])
+    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
+        built = build_labelers([self._name], episode.label_set, episode.library(clips), clips.installed)
+        return most_probable(built[self._name].probabilities([clips.features(episode.query)])[0])
 
 
 def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
@@ -98,86 +92,30 @@ def nearest_ngrams(clips: LabeledClips, episode: Episode) -> Reply:
     return _nearest(np.array(cosines), episode)
 
 
-class NearestVector:
-    """Nearest demonstration by the cosine of the clips' vectors, (clips, D)."""
-
-    def __init__(self, vectors: FloatArray) -> None:
-        self._unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
-        return _nearest(self._unit[list(episode.demonstrations)] @ self._unit[episode.query], episode)
-
-
-class LogisticRegression:
-    """Logistic regression with an L2 penalty, fitted to the demonstrations' vectors; vectors (clips, D)."""
-
-    def __init__(self, vectors: FloatArray) -> None:
-        self._vectors = torch.from_numpy(vectors)
-
-    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
-        labels = episode.label_set
-        gold = torch.tensor([labels.index(label) for label in episode.labels])
-        shown = self._vectors[list(episode.demonstrations)]
-        weights = fit_logistic(shown, gold, len(labels), penalty=REGULARIZATION)
-        return most_probable(softmax((self._vectors[episode.query] @ shown.T @ weights).numpy()))
-
-
-class OnVectors:
-    """A labeler that compares the clips' vectors (clips, D) as they are."""
-
-    def __init__(self, labeler: type[ClassMeanLabeler] | type[LogisticLabeler], vectors: FloatArray) -> None:
-        self._labeler = labeler
-        self._vectors = vectors
-
-    def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
-        shown = self._vectors[list(episode.demonstrations)]
-        labeler = self._labeler(episode.label_set, episode.labels, shown)
-        return most_probable(labeler.probabilities(self._vectors[[episode.query]])[0])
-
-
-def standardized(vectors: FloatArray) -> FloatArray:
-    """Return (clips, D) with mean 0 and deviation 1 in each column."""
-    scaled: FloatArray = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
-    return scaled
-
-
 def baselines(clips: LabeledClips) -> Mapping[str, Method]:
-    """Return the baselines that the clips allow, by name.
-
-    Vectors are standardized over the whole labeled set, which slightly favors the baselines that use them.
-    """
-    methods: dict[str, Method] = {
-        "chance": chance,
-        "majority": majority,
-        "nearest tokens": nearest_tokens,
-        "nearest n-grams": nearest_ngrams,
-    }
-    if all(clip.latent is not None for clip in clips.codes):
-        latents = np.stack([known_latent(clip).ravel() for clip in clips.codes]).astype(np.float64)
-        methods["nearest latents"] = nearest_latents
-        methods["logistic latents"] = LogisticRegression(standardized(latents))
-        methods["class mean latents"] = OnVectors(ClassMeanLabeler, latents)
-    for name, vectors in clips.vectors.items():
-        scaled = standardized(vectors)
-        methods[f"nearest {name}"] = NearestVector(scaled)
-        methods[f"logistic {name}"] = LogisticRegression(scaled)
-    return methods
+    """Return the baselines that the clips allow, by name: all labelers of the product that need no model."""
+    methods: dict[str, Method] = {"chance": chance, "majority": majority}
+    free = names_for(clips, Installed())
+    return methods | {name: OfLibrary(name) for name in reversed(free)} | {"nearest n-grams": nearest_ngrams}
 
 
 def installed(clips: LabeledClips) -> Mapping[str, Method]:
     """Return the labelers on embeddings of installed models, by name."""
-    methods: dict[str, Method] = {}
-    for name, vectors in clips.embeddings.items():
-        methods[f"class mean {name}"] = OnVectors(ClassMeanLabeler, vectors)
-        methods[f"logistic {name}"] = OnVectors(LogisticLabeler, vectors)
-    return methods
+    free = names_for(clips, Installed())
+    return {name: OfLibrary(name) for name in names_for(clips, clips.installed) if name not in free}
+
+
+def names_for(clips: LabeledClips, models: Installed) -> tuple[str, ...]:
+    """Return the names of the product's labelers that all clips allow."""
+    every = [Demonstration(clips.features(at), label) for at, label in enumerate(clips.labels)]
+    return labeler_names(every, models)
 
 
 def _nearest(likeness: FloatArray, episode: Episode) -> Reply:
     """Reply with the softmax over the highest similarity of each label's demonstrations."""
     labels = np.array(episode.labels)
     best = np.array([likeness[labels == label].max() for label in episode.label_set])
-    return most_probable(softmax(best / VECTOR_TEMPERATURE))
+    return most_probable(softmax(best / NGRAM_TEMPERATURE))
 
 
 def _ngrams(clip: ClipCodes) -> Counter[tuple[int, ...]]:

@@ -7,17 +7,17 @@ an answer depends on the library and the query, never on what else was asked.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from core.in_context.baselines import FloatArray, softmax
 
-CLASS_MEAN_TEMPERATURE = 0.07
+COSINE_TEMPERATURE = 0.07
 """For cosines, as for those of pooled latents."""
 
 LOGISTIC_PENALTY = 0.01
 """1 / C for vectors of length 1, which need larger weights than standardized ones."""
+
+LOGISTIC_STEPS = 50
+"""After them the loss of 300 demonstrations of 10 labels is within 0.01 of the least one."""
 
 
 class ClassMeanLabeler:
@@ -30,9 +30,9 @@ class ClassMeanLabeler:
         self._means = unit_rows(np.stack([directions[column].mean(axis=0) for column in columns]))
 
     def probabilities(self, queries: FloatArray) -> FloatArray:
-        """Return (queries, labels): softmax of the cosines over CLASS_MEAN_TEMPERATURE."""
+        """Return (queries, labels): softmax of the cosines over COSINE_TEMPERATURE."""
         # rounded, so that equal demonstrations are equally near in whatever batch they are compared
-        return softmax((unit_rows(queries) @ self._means.T).round(12) / CLASS_MEAN_TEMPERATURE)
+        return softmax((unit_rows(queries) @ self._means.T).round(12) / COSINE_TEMPERATURE)
 
 
 class LogisticLabeler:
@@ -40,13 +40,14 @@ class LogisticLabeler:
 
     def __init__(self, labels: Sequence[str], shown: Sequence[str], vectors: FloatArray) -> None:
         """Take the label and the vector of each demonstration, (demonstrations, D)."""
-        self._shown = torch.from_numpy(unit_rows(vectors))
-        gold = torch.tensor([labels.index(label) for label in shown])
-        self._weights = fit_logistic(self._shown, gold, len(labels), penalty=LOGISTIC_PENALTY)
+        directions = unit_rows(vectors)
+        gold = [labels.index(label) for label in shown]
+        weights = fit_logistic(directions @ directions.T, gold, len(labels), penalty=LOGISTIC_PENALTY)
+        self._weights = directions.T @ weights
 
     def probabilities(self, queries: FloatArray) -> FloatArray:
         """Return (queries, labels)."""
-        return softmax((torch.from_numpy(unit_rows(queries)) @ self._shown.T @ self._weights).numpy())
+        return softmax(unit_rows(queries) @ self._weights)
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:
@@ -56,21 +57,20 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
     return directions
 
 
-def fit_logistic(shown: Tensor, gold: Tensor, n_way: int, *, penalty: float) -> Tensor:
-    """Return weights (demonstrations, n_way): a query's logits are `query @ shown.T @ weights`.
+def fit_logistic(kernel: FloatArray, gold: Sequence[int], n_way: int, *, penalty: float) -> FloatArray:
+    """Return weights (demonstrations, n_way): a query's logits are its products with the shown @ weights.
 
-    The regression's own weights are combinations of the shown vectors, so only those are fitted.
+    kernel (demonstrations, demonstrations): the products of the shown vectors. The regression's own weights
+    are combinations of these vectors, so only those are fitted. No second derivative of the loss exceeds a
+    half (Boehning 1992), so steps need one factored matrix and no line search; momentum as by Nesterov.
     """
-    kernel = shown @ shown.T
-    weights = torch.zeros(len(shown), n_way, dtype=shown.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=40, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        penalized = 0.5 * penalty * (weights * (kernel @ weights)).sum()
-        total = functional.cross_entropy(kernel @ weights, gold, reduction="sum") + penalized
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return weights.detach()
+    target = np.eye(n_way)[list(gold)]
+    step = np.linalg.inv(0.5 * kernel + penalty * np.eye(len(kernel)))
+    weights = ahead = np.zeros(target.shape)
+    momentum = 1.0
+    for _ in range(LOGISTIC_STEPS):
+        moved = ahead - step @ (softmax(kernel @ ahead) - target + penalty * ahead)
+        following = (1 + np.sqrt(1 + 4 * momentum * momentum)) / 2
+        ahead = moved + (momentum - 1) / following * (moved - weights)
+        weights, momentum = moved, following
+    return weights

@@ -27,7 +27,7 @@ def clips() -> LabeledClips:
     codes = tuple(clip(label, generator) for label in labels)
     vectors = np.eye(4)[labels] + 0.1 * generator.standard_normal((24, 4))
     names = tuple("abcd"[label] for label in labels)
-    return LabeledClips(codes, names, tuple(map(str, range(24))), {"easy": vectors})
+    return LabeledClips(codes, names, tuple(map(str, range(24))), {"log-mel": vectors})
 
 
 def test_baselines_tell_classes_of_other_codes_apart_and_know_when_they_cannot(clips: LabeledClips) -> None:
@@ -44,7 +44,7 @@ def test_baselines_tell_classes_of_other_codes_apart_and_know_when_they_cannot(c
 
 def test_vectors_and_latents_bring_baselines_of_their_own(clips: LabeledClips) -> None:
     by_latent = {"nearest latents", "logistic latents", "class mean latents"}
-    assert {"nearest easy", "logistic easy"} | by_latent <= set(baselines(clips))
+    assert {"class mean log-mel", "logistic log-mel"} | by_latent <= set(baselines(clips))
     without = replace(clips, codes=tuple(replace(one, latent=None) for one in clips.codes))
     assert not by_latent & set(baselines(without))
 
@@ -64,7 +64,7 @@ def test_a_language_model_answers_the_same_episodes(
 
 def test_labelers_on_embeddings_are_told_apart_from_what_needs_no_model(clips: LabeledClips) -> None:
     assert not installed(clips)
-    with_model = replace(clips, embeddings={"tagger": clips.vectors["easy"]})
+    with_model = replace(clips, embeddings={"tagger": clips.vectors["log-mel"]})
     assert set(installed(with_model)) == {"class mean tagger", "logistic tagger"}
     assert set(baselines(with_model)) == set(baselines(clips))
     episodes = draw_episodes(with_model, 3, 2, 30, seed=0)

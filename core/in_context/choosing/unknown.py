@@ -1,0 +1,103 @@
+"""None of these: a clip that is farther from every demonstration than the demonstrations are from each other.
+
+The bound is conformal: the quantile of the distances of left-out demonstrations to the nearest of those that
+stay, so that a new clip of a known label is within it as often as the coverage says. Few distances say
+little; then the bound is the median distance between demonstrations of different labels times a share that
+was measured on the dev sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from core.in_context.baselines import FloatArray
+from core.in_context.choosing.dev_prior import UNKNOWN_SHARES
+from core.in_context.choosing.folding import folds
+from core.in_context.choosing.labelers import Representation
+from core.in_context.choosing.library import Demonstration
+from core.in_context.features import ClipFeatures
+from core.in_context.vector_labelers import unit_rows
+
+COVERAGE = 0.9
+MIN_DISTANCES = 10
+"""Left-out distances from which the bound is theirs."""
+
+
+@dataclass(frozen=True)
+class UnknownBound:
+    """The farthest distance, 1 - cosine, at which a clip is still taken for one of the labels.
+
+    left_out: the distances that the bound is from; 0 for the prior.
+    """
+
+    representation: Representation
+    distance: float
+    coverage: float
+    left_out: int
+
+    def are_unknown(
+        self, demonstrations: Sequence[Demonstration], queries: Sequence[ClipFeatures]
+    ) -> npt.NDArray[np.bool_]:
+        """Return for each query whether it is farther than the bound from every demonstration."""
+        return nearest_distances(self.representation, demonstrations, queries) > self.distance
+
+
+def fit_unknown(
+    representation: Representation, demonstrations: Sequence[Demonstration], coverage: float = COVERAGE
+) -> UnknownBound:
+    """Return the bound within which this share of new clips of the known labels is expected.
+
+    Raises ValueError for a coverage that is not between 0 and 1.
+    """
+    if not 0 < coverage < 1:
+        raise ValueError(f"the coverage is {coverage}: it must be between 0 and 1, such as {COVERAGE}")
+    distances = _left_out_distances(representation, demonstrations)
+    if len(distances) < MIN_DISTANCES:
+        return UnknownBound(representation, _prior(representation, demonstrations, coverage), coverage, 0)
+    return UnknownBound(representation, _quantile(distances, coverage), coverage, len(distances))
+
+
+def nearest_distances(
+    representation: Representation, shown: Sequence[Demonstration], queries: Sequence[ClipFeatures]
+) -> FloatArray:
+    """Return for each query its distance to the nearest demonstration, 0 to 2."""
+    if not queries:
+        return np.empty(0)
+    vectors = unit_rows(representation.vectors([one.features for one in shown]))
+    # rounded, so that a clip has the same distance in whatever batch it is compared
+    nearest: FloatArray = (1 - unit_rows(representation.vectors(queries)) @ vectors.T).min(axis=1).round(9)
+    return nearest
+
+
+def _left_out_distances(
+    representation: Representation, demonstrations: Sequence[Demonstration]
+) -> FloatArray:
+    parts = [np.empty(0)]
+    for fold in folds(demonstrations):
+        stay = [one for at, one in enumerate(demonstrations) if at not in fold]
+        left = [demonstrations[at].features for at in fold]
+        parts.append(nearest_distances(representation, stay, left))
+    return np.concatenate(parts)
+
+
+def _quantile(distances: FloatArray, coverage: float) -> float:
+    """Return the distance at the place (n + 1) * coverage among n in order, between two of them if need be.
+
+    A further clip is equally likely to fall into any of the n + 1 gaps. Beyond the farthest, the farthest is
+    returned.
+    """
+    places = np.arange(1, len(distances) + 1)
+    return float(np.interp((len(distances) + 1) * coverage, places, np.sort(distances)))
+
+
+def _prior(representation: Representation, demonstrations: Sequence[Demonstration], coverage: float) -> float:
+    """Return the bound by the distances between demonstrations of different labels."""
+    vectors = unit_rows(representation.vectors([one.features for one in demonstrations]))
+    distances = 1 - vectors @ vectors.T
+    labels = np.array([one.label for one in demonstrations])
+    apart = distances[labels[:, None] != labels[None, :]]
+    fewest = min(int((labels == label).sum()) for label in set(labels.tolist()))
+    shares = UNKNOWN_SHARES[max(shots for shots in UNKNOWN_SHARES if shots <= fewest)]
+    return float(np.median(apart) * np.interp(coverage, list(shares), list(shares.values())))
