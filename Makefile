@@ -21,7 +21,7 @@ up: .venv/runs ## Postgres, the Prefect server with its UI and all flows, until 
 	@$(BIN)/wordwave up
 
 test: .venv/tests lint types docs ## every check: style, types, layers, documentation, tests
-	$(PYTEST) --numprocesses 2 --dist loadfile
+	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/tests ## ruff, spelling and the arrows between packages
 	$(BIN)/ruff check .

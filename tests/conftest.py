@@ -17,6 +17,20 @@ settings.register_profile("wordwave", deadline=None, print_blob=True)
 settings.load_profile("wordwave")
 
 
+LONGEST_FIRST = ("tests/e2e/", "tests/faults/", "tests/docs/", "tests/flows/")
+"""Folders with the files that take longest: begun last, one would keep a process busy and the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; files, and tests in them, otherwise keep their order."""
+
+    def turn(item: pytest.Item) -> int:
+        folders = [item.nodeid.startswith(folder) for folder in LONGEST_FIRST]
+        return folders.index(True) if any(folders) else len(folders)
+
+    items.sort(key=turn)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -140,6 +140,7 @@ def test_two_workers_leave_the_rows_of_one_process_and_read_every_clip_once(
     assert new_rows(before, tables(url)) == {}
 
 
+@pytest.mark.slow
 def test_killed_shards_are_started_again_and_do_nothing_twice_that_was_committed(
     shared: World, workers: Fleet, alone: Tables
 ) -> None:

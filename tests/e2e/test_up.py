@@ -16,7 +16,7 @@ from flows.deployments import DEPLOYMENTS
 from flows.flow_runs.own_server import password_file
 from flows.server.places import deployment_name
 from tests.e2e.processes import children, command, descendants, lives
-from tests.e2e.service import free_port, make_library, serving, wait_until
+from tests.e2e.service import Service, free_port, make_library, serving, wait_until
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
@@ -98,42 +98,9 @@ def test_a_night_that_would_fail_or_a_port_that_is_taken_ends_the_start(
     assert refused.stderr.startswith(f"Error: port {port} of 127.0.0.1 is not available")
 
 
-def test_its_server_refuses_strangers_and_shows_its_password_to_nobody(
+def test_behind_a_dead_proxy_it_is_found_refuses_strangers_and_shows_its_password_to_nobody(
     database: Database, tmp_path: Path
 ) -> None:
-    with serving({"WORDWAVE_DATABASE_URL": database.url("writer")}, tmp_path / "home") as service:
-        change, secret = f"{service.address}/api/variables/", service.password
-        variable = {"name": "planted", "value": "x"}
-        api = service.client
-
-        def answer(*without: str, **headers: str) -> int:
-            kept = {name: value for name, value in api.headers.items() if name not in without}
-            auth = None if "authorization" in without else api.auth
-            return httpx.post(change, json=variable, auth=auth, headers=kept | headers).status_code
-
-        assert answer("authorization") == 401
-        assert answer("prefect-csrf-token") == 403
-        assert answer(Origin="https://evil.example") == 403
-        assert answer(Host="evil.example") == 403
-        assert httpx.post(f"{service.address}/api/flow_runs/filter").status_code == 403
-        assert httpx.get(f"{service.address}/api/flows/count").status_code in (401, 405)
-        preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-        refused = httpx.options(change, headers=preflight)
-        assert refused.status_code == 403
-        assert "access-control-allow-origin" not in refused.headers
-        assert service.ask("POST", "/variables/count") == 0
-        assert answer() == 201
-
-        assert f"cat {password_file(service.home)}" in service.log.read_text()
-        assert secret.partition(":")[2] not in service.log.read_text()
-        shown = [command(pid) for pid in (service.process.pid, *descendants(service.process.pid))]
-        assert not [line for line in shown if secret.partition(":")[2] in line]
-
-
-DOCTOR = [sys.executable, "-m", "flows.cli", "doctor"]
-
-
-def test_up_starts_behind_a_proxy_and_the_doctor_finds_it(database: Database, tmp_path: Path) -> None:
     dead = "http://127.0.0.1:9"  # nobody listens at the discard port
     environment = {
         "WORDWAVE_DATABASE_URL": database.url("writer"),
@@ -141,10 +108,49 @@ def test_up_starts_behind_a_proxy_and_the_doctor_finds_it(database: Database, tm
         **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), dead),
     }
     with serving(environment, tmp_path / "home") as service:
+        assert_strangers_are_refused(service)
+        assert_password_is_shown_to_nobody(service)
         asking = {**os.environ, **environment, "WORDWAVE_HOME": str(service.home)}
         found = subprocess.run(DOCTOR, env=asking, capture_output=True, text=True)
         assert f"at {service.address}/api" in found.stdout, found.stdout + found.stderr
         assert f"{len(DEPLOYMENTS)} flows are deployed, each with a worker" in found.stdout
+
+
+DOCTOR = [sys.executable, "-m", "flows.cli", "doctor"]
+
+
+def assert_strangers_are_refused(service: Service) -> None:
+    change, variable, api = (
+        f"{service.address}/api/variables/",
+        {"name": "planted", "value": "x"},
+        service.client,
+    )
+
+    def answer(*without: str, **headers: str) -> int:
+        kept = {name: value for name, value in api.headers.items() if name not in without}
+        auth = None if "authorization" in without else api.auth
+        return httpx.post(change, json=variable, auth=auth, headers=kept | headers).status_code
+
+    assert answer("authorization") == 401
+    assert answer("prefect-csrf-token") == 403
+    assert answer(Origin="https://evil.example") == 403
+    assert answer(Host="evil.example") == 403
+    assert httpx.post(f"{service.address}/api/flow_runs/filter").status_code == 403
+    assert httpx.get(f"{service.address}/api/flows/count").status_code in (401, 405)
+    preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    refused = httpx.options(change, headers=preflight)
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
+    assert service.ask("POST", "/variables/count") == 0
+    assert answer() == 201
+
+
+def assert_password_is_shown_to_nobody(service: Service) -> None:
+    secret = service.password.partition(":")[2]
+    assert f"cat {password_file(service.home)}" in service.log.read_text()
+    assert secret not in service.log.read_text()
+    shown = [command(pid) for pid in (service.process.pid, *descendants(service.process.pid))]
+    assert not [line for line in shown if secret in line]
 
 
 def test_a_run_that_is_under_way_when_it_ends_is_marked_and_taken_up(
