@@ -34,11 +34,13 @@ from db.models import (
     Content,
     DemonstrationRow,
     DemonstrationSet,
+    GeneratedAudio,
     PooledLatent,
     PredictionRow,
     Run,
     TokenSequence,
 )
+from db.retractions import ANSWERS
 from db.run_outputs import LIBRARY
 
 FORMATS_WITH_CHECKED_LENGTH = ("WAV", "WAVEX", "RF64", "AIFF")
@@ -91,6 +93,17 @@ class PastAnswer:
     """The request of a retracted answer of a current clip: NAME@VERSION and the run's parameters."""
 
     uri: str
+    library: str
+    parameters: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class PastAudio:
+    """The request of retracted audio: for a text, or for a current noisy clip by its uri."""
+
+    task: str
+    text: str | None
+    uri: str | None
     library: str
     parameters: tuple[tuple[str, Any], ...]
 
@@ -224,6 +237,39 @@ def answers_retracted_by(
         .where(answer.codec_id == codec_id, answer.llm_id.is_not_distinct_from(llm_id))
     )
     return [PastAnswer(uri, library, _frozen(parameters)) for uri, library, parameters in rows]
+
+
+def audio_retracted_by(session: Session, run_id: UUID, codec_id: int, llm_id: int | None) -> list[PastAudio]:
+    """Return the requests of the audio of these models that a run retracted, for texts and current clips."""
+    audio = GeneratedAudio
+    rows = session.execute(
+        select(audio.task, audio.text, Clip.uri, LIBRARY, Run.parameters)
+        .outerjoin(Clip, and_(Clip.content_sha256 == audio.content_sha256, Clip.missing_since.is_(None)))
+        .join(DemonstrationSet, DemonstrationSet.id == audio.demonstration_set_id)
+        .join(Run, Run.id == audio.run_id)
+        .where(audio.retracted_by_run == run_id, func.num_nonnulls(audio.text, Clip.uri) > 0)
+        .where(audio.codec_id == codec_id, audio.llm_id == llm_id)
+    )
+    return [
+        PastAudio(task, spoken, uri, library, _frozen(parameters))
+        for task, spoken, uri, library, parameters in rows
+    ]
+
+
+def count_retracted_of_others(
+    session: Session, run_id: UUID, codec_id: int, llm_id: int | None, audio_llm_id: int | None
+) -> int:
+    """Return the number of answers that a run retracted and that other models than these had given."""
+    return sum(
+        session.scalar(
+            select(func.count()).where(
+                table.retracted_by_run == run_id,
+                or_(table.codec_id != codec_id, table.llm_id.is_distinct_from(llm)),
+            )
+        )
+        or 0
+        for table, llm in zip(ANSWERS, (llm_id, audio_llm_id), strict=True)
+    )
 
 
 def _frozen(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -2,7 +2,13 @@
 
 from prefect.runtime import flow_run
 
-from flows.artifacts.pages import publish_page, publish_run, refused_library_lines, summary
+from flows.artifacts.pages import (
+    left_answers_lines,
+    publish_page,
+    publish_run,
+    refused_library_lines,
+    summary,
+)
 from flows.artifacts.tables import count_rows, quarantine_rows, suspect_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
@@ -71,6 +77,6 @@ def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
         found = {one.kind: one.contents for one in suspects}
         return completed(found, f"dry run: {sum(found.values())} contents are suspect")
     done = recheck_place(runtime, prefix, in_tasks, flow_run_id=flow_run.id)
-    page = summary(prefix, done.run, refused_library_lines(done.libraries))
+    page = summary(prefix, done.run, [*refused_library_lines(done.libraries), *left_answers_lines(done.left)])
     publish_page("recheck", prefix, page, suspect_rows(suspects))
     return completed_with_counts(dict(done.run.counts), done.run.counts)

@@ -103,6 +103,15 @@ def refused_library_lines(libraries: Iterable[str]) -> list[str]:
     ]
 
 
+def left_answers_lines(left: int) -> list[str]:
+    """Return a line about retracted answers of models that a recheck did not have, if there are any."""
+    if not left:
+        return []
+    return [
+        f"- {left} retracted answers are of other models than these: run the same with those to redo them."
+    ]
+
+
 def library_page(reviewed: LibraryReview, canaries: str | None, run: OpenRun) -> str:
     """Return the page of a library version: what it would change, then its labels with their counts."""
     sentences = [*reviewed.sentences, *([canaries] if canaries else [])]

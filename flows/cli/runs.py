@@ -35,7 +35,8 @@ def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
 def recheck(place: str, dry_run: bool) -> None:
     """Read clips again that were stored before today's checks.
 
-    Answers about wrong audio are retracted and asked again. Clips that today's checks refuse are quarantined.
+    Labels and audio that came from wrong audio are retracted and made again. Clips that today's checks refuse
+    are quarantined.
     """
     from flows.pipeline.labeling.report import suspect_lines
     from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
@@ -48,6 +49,8 @@ def recheck(place: str, dry_run: bool) -> None:
         done = recheck_place(runtime, place, with_bar)
     for library in done.libraries:
         click.echo(f"{library} shows a clip that is refused now: import it again without it", err=True)
+    if done.left:
+        click.echo(f"{done.left} retracted answers are of other models than these: not redone", err=True)
     echo_json({"run": str(done.run.id), **done.run.counts})
 
 

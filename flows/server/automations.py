@@ -1,26 +1,28 @@
 """Automations of the Prefect server: mark runs whose process died, and alert people to failures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.deployments import DEPLOYMENTS, NIGHTLY
+from flows.server.places import longest_pause, scheduled_nights
 
 if TYPE_CHECKING:
     from prefect.automations import AutomationCore
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 HEARTBEAT_SECONDS = 30
 """Time between two heartbeats of a run. It is the shortest that Prefect allows."""
 SILENT_FOR = timedelta(seconds=4 * HEARTBEAT_SECONDS)
-FRESH_FOR = timedelta(hours=26)
-"""A day, and two hours more for a night that takes longer than the one before."""
+NIGHT_TAKES = timedelta(hours=2)
+"""How much longer a night may take than the one before."""
 MARK, FAILURE, FRESHNESS = (
     "wordwave: mark dead runs",
     "wordwave: a run failed",
     "wordwave: no night completed",
 )
-ALERTS = {FAILURE, FRESHNESS}
+"""Names of automations. Each scheduled place has one that begins with FRESHNESS and ends in its own name."""
 FAILED_STATES = ("Failed", "Crashed", "TimedOut", "Empty", "Doubtful")
 """Names of states that can be failures. Empty is not one if a night may have no clips."""
 
@@ -29,17 +31,19 @@ def update_automations(notification_block: str | None) -> str:
     """Update the server's automations, and return a sentence about who is alerted.
 
     `notification_block` is TYPE/NAME of a block that exists in Prefect, such as slack-webhook/operators. An
-    automation that is already right is left alone, since an update resets how long it has waited.
+    automation that is already right is left alone, since an update resets how long it has waited. Places that
+    get a schedule in the UI are watched from the next update on.
     """
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         block_id = _block_id(client, notification_block)
-        automations = [_mark(), *(_alerts(block_id) if block_id else ())]
+        automations = [_mark(), *(_alerts(block_id, scheduled_nights(client)) if block_id else ())]
         for automation in automations:
             _ensure(client, automation)
-        for name in ALERTS - {automation.name for automation in automations}:
-            for old in client.read_automations_by_name(name):
+        wanted = {automation.name for automation in automations}
+        for old in client.read_automations():
+            if _is_alert(old.name) and old.name not in wanted:
                 client.delete_automation(old.id)
     if block_id:
         return f"{notification_block} is alerted to failed runs and missing nights"
@@ -48,6 +52,19 @@ def update_automations(notification_block: str | None) -> str:
             f"nobody is alerted: there is no block {notification_block}; create it in the UI and start again"
         )
     return "nobody is alerted: set WORDWAVE_NOTIFICATION_BLOCK"
+
+
+def alert_names(client: "SyncPrefectClient") -> set[str]:
+    """Return the names of the automations that alert people to failed runs and to missing nights."""
+    return {FAILURE, *map(_freshness_name, scheduled_nights(client))}
+
+
+def _freshness_name(deployment: "DeploymentResponse") -> str:
+    return f"{FRESHNESS}: {deployment.name}"
+
+
+def _is_alert(name: str) -> bool:
+    return name in (FAILURE, FRESHNESS) or name.startswith(f"{FRESHNESS}: ")
 
 
 def _block_id(client: "SyncPrefectClient", block: str | None) -> Any:
@@ -103,10 +120,16 @@ def _mark() -> "AutomationCore":
     )
 
 
-def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
+def _alerts(block_id: Any, nights: "Iterable[DeploymentResponse]") -> "Iterator[AutomationCore]":
+    yield _failure(block_id)
+    for night in nights:
+        yield _freshness(block_id, night)
+
+
+def _failure(block_id: Any) -> "AutomationCore":
     from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
 
-    yield AutomationCore(
+    return AutomationCore(
         name=FAILURE,
         description="Reports every failed or crashed run of these flows, whatever its state is named.",
         trigger=EventTrigger(
@@ -126,22 +149,33 @@ def _alerts(block_id: Any) -> Iterator["AutomationCore"]:
             )
         ],
     )
-    yield AutomationCore(
-        name=FRESHNESS,
-        description=f"Reports that no {NIGHTLY.flow} has completed for too long.",
+
+
+def _freshness(block_id: Any, night: "DeploymentResponse") -> "AutomationCore":
+    """Return the alert of one place: nights of others that complete do not silence it."""
+    from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
+
+    name, within = f"{NIGHTLY.flow}/{night.name}", longest_pause(night.schedules) + NIGHT_TAKES
+    return AutomationCore(
+        name=_freshness_name(night),
+        description=f"Reports that no run of {name} has completed for too long.",
         trigger=EventTrigger(
             # a doubtful night did its day; one without clips did none, whether it may be empty or not
             expect={"prefect.flow-run.Completed", "prefect.flow-run.Doubtful"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={"prefect.resource.role": "flow", "prefect.resource.name": NIGHTLY.flow},
+            match_related={
+                "prefect.resource.role": "deployment",
+                "prefect.resource.id": f"prefect.deployment.{night.id}",
+            },
             posture=Posture.Proactive,
-            within=FRESH_FOR,
+            within=within,
         ),
         actions=[
             SendNotification(
                 block_document_id=block_id,
-                subject=f"no {NIGHTLY.flow} completed for {FRESH_FOR.total_seconds() / 3600:.0f} hours",
-                body="Find the cause, then backfill the missing nights.",
+                subject=f"no {name} completed for {within.total_seconds() / 3600:.0f} hours",
+                body=f"{night.parameters.get('prefix', 'Its place')} has no new labels. Find the cause, then "
+                "backfill the missing nights.",
             )
         ],
     )

@@ -11,7 +11,7 @@ from flows.flow_runs.own_server import found_by_clients
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.doctor import Examination, examine
 from flows.pipeline.runs.check import Check, Concern
-from flows.server.automations import ALERTS
+from flows.server.automations import alert_names
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -75,10 +75,11 @@ def check_limits(client: "SyncPrefectClient") -> str:
 
 def check_alerts(client: "SyncPrefectClient") -> str:
     """Check that alerts are switched on."""
-    found = [one for name in ALERTS for one in client.read_automations_by_name(name) if one.enabled]
-    if silent := sorted(ALERTS - {one.name for one in found}):
+    enabled = {one.name for one in client.read_automations() if one.enabled}
+    names = alert_names(client)
+    if silent := sorted(names - enabled):
         raise Concern(f"nobody would be alerted to a failure: {' and '.join(silent)}: not switched on")
-    return "alerts are sent for failed runs and missing nights"
+    return f"alerts are sent for failed runs and missing nights of {len(names) - 1} places"
 
 
 def _deployments(client: "SyncPrefectClient") -> "dict[FlowDeployment, DeploymentResponse]":

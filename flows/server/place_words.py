@@ -1,11 +1,12 @@
 """Descriptions of the places that are labeled every night, printed when the service starts."""
 
-import asyncio
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cronsim import CronSim, CronSimError
+
+from flows.server.places import next_times
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule
@@ -44,7 +45,7 @@ def describe_schedule(schedule: "DeploymentSchedule") -> str:
     words = f"{_rule(rule)} in {zone}"
     if not schedule.active:
         return f"{words}; paused until somebody resumes it in the UI"
-    times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in _next_times(rule))
+    times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in next_times(rule, NEXT_TIMES))
     return f"{words}; next {times or 'never'}"
 
 
@@ -55,12 +56,3 @@ def _rule(rule: Any) -> str:
             return explained[:1].lower() + explained[1:]
         return f"by cron {cron}"
     return f"every {rule.interval}" if hasattr(rule, "interval") else f"by the rule {rule.rrule}"
-
-
-def _next_times(rule: Any) -> list[datetime]:
-    """Return the next times, as Prefect's server computes them, with clock changes."""
-    from prefect.server.schemas.schedules import SCHEDULE_TYPES
-    from pydantic import TypeAdapter
-
-    theirs: Any = TypeAdapter(SCHEDULE_TYPES).validate_python(rule.model_dump())
-    return list(asyncio.run(theirs.get_dates(NEXT_TIMES)))

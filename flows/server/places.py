@@ -4,11 +4,13 @@ The settings of a place are the default parameters of its deployment. Its schedu
 empties the parameters of a schedule that is paused in the UI. Deployments are changed in the UI, never here.
 """
 
+import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import time
+from datetime import datetime, time, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,6 +29,9 @@ _PER_PLACE = replace(NIGHTLY, max_runs=None)
 """All places share the limit of NIGHTLY."""
 _PLAIN = re.compile(r"s3://([A-Za-z0-9._-]+)/\{day\}")
 _READABLE_LENGTH = 60
+_DAY_SECONDS = 86400
+_TIMES_OF_A_CYCLE = 15
+"""Runs in which the longest pause of a schedule is seen, such as a weekend."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,36 @@ def deployment_name(prefix: str) -> str:
 
 def read_places(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
     """Return the deployments of places by name, without those of work pools, which workers serve."""
+    found = _read_nightly(client)
+    return [one for one in found if one.name != DEPLOYMENT_NAME and one.work_pool_name is None]
+
+
+def scheduled_nights(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
+    """Return the deployments of nightly-labeling that have a schedule, by name, whoever serves them."""
+    return [one for one in _read_nightly(client) if one.schedules]
+
+
+def next_times(rule: Any, count: int) -> list[datetime]:
+    """Return the next times of a schedule, as Prefect's server computes them, with clock changes."""
+    from prefect.server.schemas.schedules import SCHEDULE_TYPES
+    from pydantic import TypeAdapter
+
+    theirs: Any = TypeAdapter(SCHEDULE_TYPES).validate_python(rule.model_dump())
+    return list(asyncio.run(theirs.get_dates(count)))
+
+
+def longest_pause(schedules: "Iterable[DeploymentSchedule]") -> timedelta:
+    """Return the longest time between two runs, in whole days: 1 for every night, 3 for working days."""
+    times = sorted({time for one in schedules for time in next_times(one.schedule, _TIMES_OF_A_CYCLE)})
+    pauses = [(later - earlier).total_seconds() / _DAY_SECONDS for earlier, later in pairwise(times)]
+    return timedelta(days=max(1, round(max(pauses, default=1))))
+
+
+def _read_nightly(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     nightly = FlowFilter(name=FlowFilterName(any_=[NIGHTLY.flow]))
-    found = client.read_deployments(flow_filter=nightly)
-    places = [one for one in found if one.name != DEPLOYMENT_NAME and one.work_pool_name is None]
-    return sorted(places, key=lambda one: one.name)
+    return sorted(client.read_deployments(flow_filter=nightly), key=lambda one: one.name)
 
 
 def create_missing_places(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import Service, serving, wait_until
+from flows.server.places import deployment_name
+from tests.e2e.service import Service, make_library, serving, wait_until
 from tests.fixtures_postgres import Database
 
 pytestmark = [
@@ -18,6 +19,9 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]
+
+
+SILENCE_SECONDS = 20
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def make_block(service: Service, address: str) -> str:
     return "custom-webhook/operators"
 
 
-def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
+def test_a_failed_run_and_a_missing_night_of_one_place_are_told_once_a_block_is_named(
     database: Database,
     tmp_path: Path,
     told: tuple[str, list[dict[str, str]]],
@@ -72,8 +76,18 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
     from flows.server import automations
 
     address, heard = told
-    environment = {"WORDWAVE_DATABASE_URL": database.url("writer"), "WORDWAVE_READ_ROOTS": str(tmp_path)}
-    with serving(environment, tmp_path / "home") as service:
+    environment = {
+        "WORDWAVE_DATABASE_URL": database.url("writer"),
+        "WORDWAVE_READ_ROOTS": str(tmp_path),
+        "WORDWAVE_LLM": "none",
+    }
+    make_library(environment, tmp_path / "home", tmp_path / "library")
+    places = {name: tmp_path / name for name in ("calls", "porch")}
+    for folder in places.values():
+        folder.mkdir()
+    nightly = [option for folder in places.values() for option in ("--nightly", f"{folder}/{{day}}")]
+    with serving(environment, tmp_path / "home", *nightly, "--library", "sounds") as service:
+        calls, porch = (deployment_name(f"{folder}/{{day}}") for folder in places.values())
         assert "nobody is alerted: set WORDWAVE_NOTIFICATION_BLOCK" in service.log.read_text()
         assert names(service) == {automations.MARK}
         with found_by_clients(service.home):
@@ -83,7 +97,8 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
             block = make_block(service, address)
             assert automations.update_automations(block).startswith(f"{block} is alerted")
             first = changed(service)
-            assert first.keys() == {automations.MARK, automations.FAILURE, automations.FRESHNESS}
+            fresh = {f"{automations.FRESHNESS}: {name}" for name in (calls, porch)}
+            assert first.keys() == {automations.MARK, automations.FAILURE, *fresh}
             automations.update_automations(block)
             assert changed(service) == first, "an automation that is as it should be is left alone"
 
@@ -100,13 +115,22 @@ def test_a_failed_run_and_a_missing_night_are_told_once_a_block_is_named(
             assert heard[1]["subject"].startswith("ingest-clips Empty: ingest ")
             assert heard[1]["body"].startswith("no clips: none are listed in ")
 
-            monkeypatch.setattr(automations, "FRESH_FOR", timedelta(seconds=10))
+            monkeypatch.setattr(automations, "NIGHT_TAKES", timedelta(days=-1, seconds=SILENCE_SECONDS))
             automations.update_automations(block)
-            wait_until(lambda: heard[2:])
-            assert heard[2]["subject"].startswith("no nightly-labeling completed for")
+            wait_until(lambda: complete_night(service, calls) or heard[2:])
+            assert heard[2]["subject"].startswith(f"no nightly-labeling/{porch} completed for")
+            assert str(places["porch"]) in heard[2]["body"]
+            assert not [one for one in heard if calls in one["subject"]]
 
             automations.update_automations(None)
             assert names(service) == {automations.MARK}
+
+
+def complete_night(service: Service, place: str) -> None:
+    """A run of a place's deployment that completes."""
+    path = f"/deployments/{service.deployment('nightly-labeling', place)['id']}/create_flow_run"
+    run = service.ask("POST", path, state={"type": "PENDING"})["id"]
+    service.ask("POST", f"/flow_runs/{run}/set_state", state={"type": "COMPLETED"}, force=True)
 
 
 def changed(service: Service) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +14,17 @@ from sqlalchemy import NullPool, create_engine, text
 
 from db.clips import add_clips
 from db.engine import session_scope
+from flows.pipeline.generation.job import run_denoising, run_texts
+from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.generation.texts import given_texts
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.undo import undo
-from flows.pipeline.nights.jobs import with_bar
+from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import RATE, World, import_into, night, opened, tone
+from tests.flows.pipeline.labeling.test_label import write_llama
 
 LIBRARY = {"low.wav": tone(200), "high.wav": tone(3000)}
 
@@ -202,3 +208,45 @@ def test_the_writer_may_not_touch_tokens_of_checked_contents(world: World, runti
     before = query(world, "SELECT * FROM token_sequences ORDER BY 1")
     query(world, "SELECT discard_tokens(array_agg(sha256)) FROM contents")
     assert query(world, "SELECT * FROM token_sequences ORDER BY 1") == before
+
+
+def test_audio_made_from_wrong_audio_is_retracted_and_made_anew(
+    world: World, runtime: Runtime, tmp_path: Path
+) -> None:
+    world.clips.put("library/said.wav", tone(300, 0.72))
+    manifest = world.clips.put("library/spoken.jsonl", b'{"path": "said.wav", "text": "one"}')
+    pairs = world.clips.put("library/pairs.jsonl", b'{"path": "low.wav", "target": "high.wav"}')
+    llm = str(write_llama(tmp_path))
+    with opened(world.settings.model_copy(update={"generation_llm": llm})) as speaker:
+        import_manifest(speaker, "spoken", manifest, "speech")
+        import_manifest(speaker, "pairs", pairs, "denoise")
+        run_texts(speaker, "speech", AudioRequest("spoken", seconds=0.24), given_texts(["two"]), with_bar)
+        place = partition_of(world.place, "any", "UTC")
+        run_denoising(speaker, place, AudioRequest("pairs", seconds=0.24), with_bar)
+        shown = "(SELECT content_sha256 FROM demonstrations WHERE label = 'one')"
+        c = content_of("c.flac")
+        as_owner(
+            world,
+            "UPDATE contents SET checks = 0, num_samples = 100, format = 'FLAC' "
+            f"WHERE sha256 IN ({shown}, {c})",
+        )
+        done = recheck_place(speaker, world.clips.uri, with_bar)
+    assert done.left == 0
+    answers = "SELECT coalesce(text, 'c') AS asked, retracted_by_run FROM generated_audio WHERE "
+    answers += f"text IS NOT NULL OR content_sha256 = {c} ORDER BY asked, id"
+    assert query(world, answers) == [
+        ("c", done.run.id),
+        ("c", None),
+        ("two", done.run.id),
+        ("two", None),
+    ]
+
+
+def test_answers_of_models_that_are_not_set_are_retracted_and_counted(
+    world: World, runtime: Runtime, tmp_path: Path
+) -> None:
+    c = content_of("c.flac")
+    as_owner(world, f"UPDATE contents SET checks = 0, num_samples = 4000 WHERE sha256 = {c}")
+    with opened(world.settings.model_copy(update={"llm": str(write_llama(tmp_path))})) as other:
+        done = recheck_place(other, world.place, with_bar)
+    assert (done.run.counts["recheck.retracted"], done.left) == (1, 1)

@@ -1,5 +1,6 @@
 """A watchdog that ends overdue sessions of analysts, who can change every timeout of the server."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.analysts import end_overdue
 from db.engine import make_engine, session_scope
 
+logger = logging.getLogger(__name__)
 LONGEST = timedelta(minutes=10)
 EVERY_SECONDS = 30.0
 
@@ -31,8 +33,11 @@ def watchdog(url: str) -> Iterator[threading.Thread]:
 def _watch(url: str, done: threading.Event) -> None:
     engine = make_engine(url, "wordwave watchdog")
     while not done.wait(EVERY_SECONDS):
-        for line in _end_overdue(engine):
-            click.echo(line, err=True)
+        try:
+            for line in _end_overdue(engine):
+                click.echo(line, err=True)
+        except Exception:  # nobody would notice that the thread has ended
+            logger.exception("analysts were not watched this time")
     engine.dispose()
 
 

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -16,10 +16,13 @@ from db.engine import session_scope
 from db.recheck import (
     BAD_LATENT,
     PastAnswer,
+    PastAudio,
     Suspect,
     SuspectCount,
     answers_retracted_by,
+    audio_retracted_by,
     confirm_contents,
+    count_retracted_of_others,
     count_suspects,
     discard_tokens,
     libraries_showing,
@@ -29,6 +32,9 @@ from db.recheck import (
 )
 from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
+from flows.pipeline.generation.denoise import Denoising, generation_for
+from flows.pipeline.generation.generate import Generation, TextQuestion
+from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_stage, tokenize_place
@@ -39,6 +45,7 @@ from flows.pipeline.storage import Readable, StorageDenied
 from flows.pipeline.storage.uris import canonical
 from flows.pipeline.stored_codes import quarantine
 
+Request = TypeVar("Request", LabelRequest, AudioRequest)
 Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
 
 
@@ -70,11 +77,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Recheck:
-    """A recheck, its retracted answers and the libraries that show a refused clip."""
+    """A recheck, its retracted answers and the libraries that show a refused clip.
+
+    `left` counts retracted answers of models that are not in the settings, which it cannot give again.
+    """
 
     run: OpenRun
     past_answers: set[PastAnswer] = field(default_factory=set)
+    past_audio: set[PastAudio] = field(default_factory=set)
     libraries: set[str] = field(default_factory=set)
+    left: int = 0
 
 
 def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
@@ -100,8 +112,11 @@ def recheck_place(
         step = partial(_recheck_batch, runtime, storage, recheck)
         run_stage(run, run_batches, "recheck", step, batches)
         tokenize_place(runtime, place, place, run, run_batches)
-        _answer_again(runtime, recheck, run_batches)
-    return recheck
+        _label_again(runtime, recheck, run_batches)
+        _generate_again(runtime, recheck, run_batches)
+        with session_scope(runtime.engine) as session:
+            left = count_retracted_of_others(session, run.id, runtime.codec_id, *_llm_ids(runtime))
+    return replace(recheck, left=left)
 
 
 def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch: Sequence[Suspect]) -> Counts:
@@ -109,14 +124,16 @@ def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch:
     by_verdict: defaultdict[Verdict, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_verdict[finding.verdict].append(finding)
+    llm_id, audio_llm_id = _llm_ids(runtime)
     with run_session(runtime, recheck.run.claim) as session:
         confirm_contents(session, _contents(by_verdict["unchanged"]))
         retracted = _retract(session, by_verdict, recheck)
-        llm_id = runtime.llm.id if runtime.llm else None
         past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, llm_id)
+        past_audio = audio_retracted_by(session, recheck.run.id, runtime.codec_id, audio_llm_id)
         _restate(session, by_verdict["changed"])
         shown = _take_away(session, by_verdict, recheck.run.id)
     recheck.past_answers.update(past)
+    recheck.past_audio.update(past_audio)
     recheck.libraries.update(shown)
     return Counts(finding.verdict for finding in findings) + Counts(retracted=retracted)
 
@@ -167,17 +184,43 @@ def _contents(findings: Iterable[Finding]) -> set[bytes]:
     return {finding.suspect.content_sha256 for finding in findings}
 
 
-def _answer_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
-    """Repeat the requests of the retracted answers, those by the models of the settings."""
+def _llm_ids(runtime: Runtime) -> tuple[int | None, int | None]:
+    """Return the ids of the LLMs that label and that answer with audio, if there are any."""
+    llm, audio_llm = runtime.llm, runtime.audio_llm
+    return llm.id if llm else None, audio_llm.id if audio_llm else None
+
+
+def _label_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
+    """Repeat the requests of the retracted labels, those by the models of the settings."""
     requests: defaultdict[LabelRequest, set[str]] = defaultdict(set)
     for answer in recheck.past_answers:
-        requests[_request(answer)].add(answer.uri)
+        requests[_request(LabelRequest, answer)].add(answer.uri)
     for request, uris in requests.items():
         label_selection(Labeling(runtime, request), uris, recheck.run, run_batches)
 
 
-def _request(answer: PastAnswer) -> LabelRequest:
+def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
+    """Repeat the requests of the retracted audio, those by the models of the settings."""
+    requests: defaultdict[tuple[str, AudioRequest], set[PastAudio]] = defaultdict(set)
+    for audio in recheck.past_audio:
+        requests[audio.task, _request(AudioRequest, audio)].add(audio)
+    patiently = recheck.run.breaker.run
+    for (task, request), past in requests.items():
+        generation = generation_for(runtime, task, request)
+        patiently(partial(generation.prepare, recheck.run.claim))
+        batches = patiently(partial(_batches, generation, past))
+        answer_batch = partial(generation.answer_batch, run=recheck.run.claim)
+        run_stage(recheck.run, run_batches, "generate", answer_batch, batches, things="answers")
+
+
+def _batches(generation: Generation[Any], past: Iterable[PastAudio]) -> list[Sequence[Any]]:
+    if isinstance(generation, Denoising):
+        return generation.batches({audio.uri for audio in past if audio.uri})
+    return generation.undone({TextQuestion(audio.text) for audio in past if audio.text is not None})
+
+
+def _request(kind: type[Request], past: PastAnswer | PastAudio) -> Request:
     """Return the request of a past answer, with the library version that answered."""
-    names = {one.name for one in fields(LabelRequest)}
-    known: dict[str, Any] = {name: value for name, value in answer.parameters if name in names}
-    return LabelRequest(**(known | {"library": answer.library}))
+    names = {one.name for one in fields(kind)}
+    known: dict[str, Any] = {name: value for name, value in past.parameters if name in names}
+    return kind(**(known | {"library": past.library}))

@@ -14,10 +14,9 @@ from flows.pipeline.runtime.code_version import code_version
 def llm_fingerprint(home: Path, directory: Path, dtype: DType) -> str:
     """Return the hex sha256 over the model's files and dtype.
 
-    Hashing 13 GB takes a minute, so the result is kept in `home` until the names, sizes or modification times
-    of the files change.
+    Hashing 13 GB takes a minute, so the result is kept in `home` until the files change.
     """
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in model_files(directory)]
+    files = [(path.name, *_state(path)) for path in model_files(directory)]
     state = [str(directory.resolve()), dtype, files]
     return _kept(home, state, lambda: model_fingerprint(directory, dtype))
 

@@ -1,6 +1,6 @@
 """Each place that is labeled every night has a deployment of its own, which people own once it is made."""
 
-from datetime import time
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +11,7 @@ from flows.server.places import (
     Night,
     create_missing_places,
     deployment_name,
+    longest_pause,
     read_places,
     serve_places,
     share_limit,
@@ -195,3 +196,52 @@ def test_no_two_places_share_a_name_and_none_takes_that_of_the_general_deploymen
     assert len(set(names)) == len(names)
     assert DEPLOYMENT_NAME not in names
     assert all(len(name) <= 70 and not set(name) & set("/%&<>") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("rules", "days"),
+    [
+        (["0 2 * * *"], 1),
+        (["0 2 * * 1-5"], 3),
+        (["0 */6 * * *"], 1),
+        (["0 2 * * 1", "0 2 * * 4"], 4),
+        ([], 1),
+    ],
+)
+def test_a_night_is_missing_only_after_the_longest_pause_of_its_schedules(
+    rules: list[str], days: int
+) -> None:
+    from prefect.client.schemas.objects import DeploymentSchedule
+    from prefect.client.schemas.schedules import CronSchedule
+
+    schedules = [
+        DeploymentSchedule(schedule=CronSchedule(cron=rule, timezone="Europe/Berlin")) for rule in rules
+    ]
+    assert longest_pause(schedules) == timedelta(days=days)
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+def test_the_alert_for_missing_nights_is_one_per_place_that_has_a_schedule(
+    client: "SyncPrefectClient",
+) -> None:
+    from prefect.blocks.notifications import SlackWebhook
+
+    from flows.server.automations import FRESHNESS, update_automations
+
+    def alerts() -> dict[str, str]:
+        """The deployment of each alert for missing nights."""
+        update_automations("slack-webhook/operators")
+        return {
+            one.name: one.trigger.match_related.root["prefect.resource.id"]
+            for one in client.read_automations()
+            if one.name.startswith(FRESHNESS)
+        }
+
+    SlackWebhook(url="http://127.0.0.1:1/x").save("operators", overwrite=True)
+    places, _ = start(client, CALLS, PORCH)
+    assert alerts() == {
+        f"{FRESHNESS}: {name}": f"prefect.deployment.{one.id}" for name, one in places.items()
+    }
+    client.delete_deployment(places["porch"].id)
+    assert alerts().keys() == {f"{FRESHNESS}: calls"}
+    update_automations(None)

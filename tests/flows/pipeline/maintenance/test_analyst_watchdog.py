@@ -1,6 +1,7 @@
 """The watchdog ends what is overdue, says so, and outlives a database that is away."""
 
 from datetime import timedelta
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -35,3 +36,17 @@ def test_a_database_that_is_away_is_asked_again(capsys: pytest.CaptureFixture[st
         eventually(lambda: said.append(capsys.readouterr().err) or "".join(said).count("are not watched") > 1)
     thread.join()
     assert "sesame" not in "".join(said)
+
+
+def test_an_error_of_any_kind_is_logged_and_the_next_look_is_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = Mock(side_effect=RuntimeError("no more descriptors"))
+    monkeypatch.setattr(watchdog, "end_overdue", look)
+    monkeypatch.setattr(watchdog, "session_scope", Mock(return_value=MagicMock()))
+    with watchdog.watchdog("postgresql://writer@127.0.0.1:1/none") as thread:
+        eventually(lambda: look.call_count > 2)
+        assert thread.is_alive()
+    thread.join()
+    assert "analysts were not watched this time" in caplog.text
+    assert "no more descriptors" in caplog.text

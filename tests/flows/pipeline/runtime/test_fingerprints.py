@@ -23,6 +23,18 @@ def test_the_kept_fingerprint_is_that_of_the_files_and_follows_them(tmp_path: Pa
     )
 
 
+def test_an_llm_rewritten_in_place_with_its_old_size_and_time_is_read_again(tmp_path: Path) -> None:
+    model = tmp_path / "llama"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    weights = model / "model.safetensors"
+    weights.write_bytes(b"weights")
+    first, times = llm_fingerprint(tmp_path / "home", model, "float32"), weights.stat()
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert llm_fingerprint(tmp_path / "home", model, "float32") != first
+
+
 def test_a_codec_is_loaded_for_its_fingerprint_only_where_its_files_changed(tmp_path: Path) -> None:
     codec, home, loaded = tmp_path / "codec", tmp_path / "home", list[str]()
     codec.mkdir()
