@@ -26,7 +26,8 @@ def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
     is_folder = is_place(place) or Path(place).is_dir()
     with runtime_for(*([place] if is_folder else [])) as runtime:
         folder = place if is_folder else find_place(runtime, place)
-        echo_json(replay_place(runtime, folder, reasons, with_bar, allow_loss=allow_loss).run.counts)
+        replayed = replay_place(runtime, folder, reasons, with_bar, allow_loss=allow_loss).run
+    echo_json({"run": str(replayed.id), **replayed.counts})
 
 
 @click.command()

@@ -65,8 +65,8 @@ def _flow_runs_named(name: str, home: Path) -> list[UUID]:
     with found_by_clients(home):
         if get_current_settings().api.url is None:
             raise ValueError(
-                f"{name!r} is not an id, and names are known to the Prefect server, which PREFECT_API_URL "
-                "does not name: give the id"
+                f"{name!r} is not an id, and only the Prefect server knows names: give the id, start "
+                "wordwave up, or set PREFECT_API_URL"
             )
         with get_client(sync_client=True) as client:
             named = FlowRunFilter(name=FlowRunFilterName(any_=[name]))

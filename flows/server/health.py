@@ -78,7 +78,7 @@ def check_alerts(client: "SyncPrefectClient") -> str:
     enabled = {one.name for one in client.read_automations() if one.enabled}
     names = alert_names(client)
     if silent := sorted(names - enabled):
-        raise Concern(f"nobody would be alerted to a failure: {' and '.join(silent)}: not switched on")
+        raise Concern(f"nobody would be alerted by {' and '.join(map(repr, silent))}: not switched on")
     return f"alerts are sent for failed runs and missing nights of {len(names) - 1} places"
 
 

@@ -72,7 +72,7 @@ def new_page(*options: str) -> Iterator["Page"]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
         page = browser.new_page(viewport={"width": 1160, "height": 760})
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         yield page
         browser.close()
 

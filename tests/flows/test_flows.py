@@ -405,7 +405,7 @@ def test_the_doctor_warns_where_nobody_would_be_told(worker: Path) -> None:
     update_automations(None)
     warned = check("alerts", lambda: ask(check_alerts, worker), "name a block")
     assert (warned.passed, warned.verdict, warned.remedy) == (True, "warn", "name a block")
-    assert warned.finding.startswith("nobody would be alerted to a failure")
+    assert warned.finding.startswith("nobody would be alerted by 'wordwave: a run failed'")
     SlackWebhook(url="http://127.0.0.1:1/x").save("operators", overwrite=True)
     update_automations("slack-webhook/operators")
     assert check("alerts", lambda: ask(check_alerts, worker), "name a block").verdict == "ok"

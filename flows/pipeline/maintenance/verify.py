@@ -76,7 +76,7 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
     if not (tokens or answers or audio or files):
         raise ValueError(
             f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there: "
-            "name another run"
+            "name one of those in the column run of analytics.labels"
         )
     models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
     yield models
