@@ -1,16 +1,25 @@
 """Commands that repair or check what runs wrote."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from core.errors import ReasonCode
 from flows.cli.options import ALLOW_LOSS
 from flows.cli.output import echo_checks, echo_json, runtime_for
 
 
 @click.command()
 @click.argument("place", metavar="DIR_OR_S3_URI_OR_RUN")
-@click.option("--reason", "reasons", multiple=True, help="Only clips with this reason code; can be repeated.")
+@click.option(
+    "--reason",
+    "reasons",
+    type=click.Choice(get_args(ReasonCode)),
+    metavar="CODE",
+    multiple=True,
+    help="Only clips with this reason code; can be repeated.",
+)
 @ALLOW_LOSS
 def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
     """Tokenize the quarantined clips of a place again.

@@ -65,7 +65,7 @@ def _database(error: DBAPIError) -> str | None:
 def _settings(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(map(str, first["loc"]))
-    return f"{ENV_PREFIX}{field.upper()}: {first['msg']}"
+    return f"{ENV_PREFIX}{field.upper()}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _first_line(error: BaseException | None) -> str:

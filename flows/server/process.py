@@ -9,12 +9,14 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Annotated
 
 import click
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from sqlalchemy import make_url
 
 from flows.flow_runs.own_server import HOST, api_url, own_origins, prefect_home, read_password
+from flows.pipeline.configuration.options import Rule
 from flows.pipeline.configuration.settings import Settings
 from flows.server.automations import HEARTBEAT_SECONDS
 from flows.server.interruption import end_child
@@ -24,6 +26,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HEADERS = ("Authorization", "Content-Type", "Prefect-Csrf-Token", "Prefect-Csrf-Client", "X-Prefect-UI")
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _PR_SET_PDEATHSIG = 1
+_BLOCK = Rule(r"[a-z0-9-]+/[a-z0-9-]+", "write TYPE/NAME of a Prefect block, such as slack-webhook/operators")
 
 
 class ServerSettings(Settings):
@@ -35,9 +38,8 @@ class ServerSettings(Settings):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port of /metrics, on this machine alone; unset: no metrics"
     )
-    notification_block: str | None = Field(
+    notification_block: Annotated[str, AfterValidator(_BLOCK.check)] | None = Field(
         None,
-        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
         description="Prefect block that receives alerts: TYPE/NAME, such as slack-webhook/operators",
     )
 

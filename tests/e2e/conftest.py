@@ -93,7 +93,7 @@ def shoot(page: "Page") -> Shoot:
 
     def keep(name: str) -> None:
         if folder:
-            page.wait_for_timeout(1000)  # pictures move in
+            page.wait_for_timeout(5000)  # pictures and charts move in
             page.screenshot(path=Path(folder, f"{name}.png"))
 
     return keep

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.decoding.formats.codings import EXTRA_CODINGS
 from core.decoding.in_process import AudioLimits
 from flows.pipeline.configuration.credentials import mask_url, refuse_credentials
+from flows.pipeline.configuration.options import Rule
 
 ENV_PREFIX = "WORDWAVE_"
 RESULTS = "storage"
@@ -22,6 +23,7 @@ MINI_CODEC, MINI_LLM, MINI_GENERATION_LLM = "mini-codec", "mini-llama", "mini-ll
 """Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
 
 _LIMITS = AudioLimits()
+_DEVICE = Rule(r"auto|cpu|cuda(:\d+)?", "write auto, cpu, cuda or cuda:N")
 
 
 def _split(value: object) -> object:
@@ -88,7 +90,9 @@ class Settings(BaseSettings):
     llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    device: Annotated[str, AfterValidator(_DEVICE.check)] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
 
     batch_size: int = Field(100, ge=1, le=1000, description="clips of one batch")
     download_threads: int = Field(8, ge=1, le=64, description="objects read at once")
