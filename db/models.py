@@ -184,6 +184,7 @@ class TokenSequence(Base):
         CheckConstraint(
             "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
         ),
+        Index(None, "semantic", postgresql_using="gin"),
     )
 
     content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
@@ -355,6 +356,7 @@ class PredictionRow(Base):
         ),
         Index(None, "content_sha256", "task"),
         Index(None, "run_id"),
+        Index(None, "margin", "id", postgresql_where=text("retracted_by_run IS NULL")),
         _sha256_check("work_key"),
         CheckConstraint("margin BETWEEN 0 AND 1", name="margin"),
         CheckConstraint("min_margin BETWEEN 0 AND 1", name="min_margin"),

@@ -12,7 +12,15 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows.artifacts.night_pages import all_clips, backfill_page, day_rows, night_page, plan_page, plan_rows
+from flows.artifacts.night_pages import (
+    all_clips,
+    backfill_page,
+    day_rows,
+    listen_line,
+    night_page,
+    plan_page,
+    plan_rows,
+)
 from flows.artifacts.pages import publish_page
 from flows.artifacts.tables import answer_rows
 from flows.batches import batch_threads, in_tasks
@@ -106,6 +114,7 @@ def nightly_labeling(
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     page += "\n\n" + all_clips(partition.place, night)
+    page += listen_line(runtime.settings.explore_url, night.run.id)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     if not approve:  # nobody saw a plan of other days
         earlier = days_to_make_up(runtime, KIND, partition, request.library, catch_up_days)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
+from uuid import UUID
 
 from db.night_change import NightChange
 from flows.artifacts.markdown import cell, escape
@@ -51,6 +52,11 @@ def all_clips(place: str, night: Night) -> str:
         "the files of the export, and in SQL by `analytics.labels` and `analytics.quarantine` "
         f"`WHERE starts_with(uri, '{escape(folder)}')`."
     )
+
+
+def listen_line(address: str | None, run: UUID) -> str:
+    """Return a link to the pages about a night, nothing where they are not served."""
+    return f"\n\n[Look at this night and listen to its clips]({address}/nights/{run})" if address else ""
 
 
 def _figures(night: Night) -> list[str]:

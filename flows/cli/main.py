@@ -16,7 +16,17 @@ COMMANDS = {
     "flows.cli.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
     "flows.cli.runs": ("replay", "recheck", "undo", "verify"),
-    "flows.cli.service": ("up", "down", "doctor", "migrate", "sql", "automations", "metrics", "watchdog"),
+    "flows.cli.service": (
+        "up",
+        "down",
+        "doctor",
+        "migrate",
+        "sql",
+        "explore",
+        "automations",
+        "metrics",
+        "watchdog",
+    ),
     "flows.cli.torture.command": ("torture",),
 }
 

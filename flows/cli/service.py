@@ -133,6 +133,29 @@ def sql(query: str) -> None:
 
 
 @click.command()
+@click.option("--port", type=PORT, default=4201, show_default=True, help="Port to listen on.")
+def explore(port: int) -> None:
+    """Serve pages to look at nights and to listen to clips.
+
+    They are for this machine alone, ask for the password of `wordwave up`, and read as an analyst. `wordwave
+    up` serves them too.
+    """
+    import shlex
+
+    from flows.flow_runs.own_server import HOST, check_port, origin, password_file
+    from flows.pipeline.configuration.settings import Settings
+    from flows.server.explorer.process import serve
+
+    settings = Settings()
+    check_port(port)
+    click.echo(f"Pages        {origin(HOST, port)}")
+    click.echo(
+        f"Password     user:password for the browser: cat {shlex.quote(str(password_file(settings.home)))}"
+    )
+    serve(settings, port)
+
+
+@click.command()
 def automations() -> None:
     """Update the automations of a Prefect server.
 

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated
 
 import click
@@ -37,6 +37,9 @@ class ServerSettings(Settings):
     )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="port of /metrics, on this machine alone; unset: no metrics"
+    )
+    explore_port: int | None = Field(
+        None, ge=0, le=65535, description="port of the pages to listen; unset: after the UI's; 0: no pages"
     )
     notification_block: Annotated[str, AfterValidator(_BLOCK.check)] | None = Field(
         None,
@@ -81,11 +84,18 @@ def database_environment(settings: ServerSettings) -> dict[str, str]:
     return {DATABASE: url.render_as_string(hide_password=False)}
 
 
-@contextmanager
-def prefect_server(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def prefect_server(environment: Mapping[str, str]) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run a Prefect server as a child process that ends with the block or with its parent."""
+    return child_server("flows.server.api_server", environment=environment)
+
+
+@contextmanager
+def child_server(
+    module: str, *arguments: str, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a module as a child process that ends with the block or with its parent."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "flows.server.api_server"],
+        [sys.executable, "-m", module, *arguments],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=sys.stderr,

@@ -19,6 +19,7 @@ from flows.pipeline.runtime.database import reader_url, writer_url
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import is_transient
 from flows.server.automations import update_automations
+from flows.server.explorer.process import Pages, pages_server, plan_pages
 from flows.server.interruption import exit_when_interrupted
 from flows.server.place_words import describe_place, differences
 from flows.server.places import (
@@ -48,6 +49,7 @@ def run_up(port: int, nights: Sequence[Night]) -> None:
     settings = ServerSettings()
     with announced(settings.home, port):
         check_port(port)
+        pages = plan_pages(settings, port)
         _wait_for("the database")
         database = writer_url(settings)
         # Prefect reads its settings when it is imported
@@ -58,12 +60,17 @@ def run_up(port: int, nights: Sequence[Night]) -> None:
         for night in nights:
             _check(settings, night)
         environment = server_environment(settings, port) | database_environment(settings)
-        with prefect_server(environment) as server, watchdog(database), _metrics(settings):
+        with (
+            prefect_server(environment) as server,
+            watchdog(database),
+            _metrics(settings),
+            pages_server(pages),
+        ):
             exit_when_interrupted(server)
             _wait_for("the Prefect server, which takes half a minute when it is new", nl=False)
             wait_until_healthy(server, port)
             click.echo(err=True)
-            _serve(deployments, libraries, nights, settings, port)
+            _serve(deployments, libraries, nights, settings, port, pages)
 
 
 def _library_names(settings: ServerSettings) -> list[str]:
@@ -103,6 +110,7 @@ def _serve(
     nights: Sequence[Night],
     settings: ServerSettings,
     port: int,
+    pages: Pages,
 ) -> None:
     from prefect.client.orchestration import get_client
 
@@ -120,6 +128,7 @@ def _serve(
     click.echo(f"Readable     {', '.join(settings.read_roots) or 'nothing yet: set WORDWAVE_READ_ROOTS'}")
     if settings.metrics_port:
         click.echo(f"Metrics      {origin(HOST, settings.metrics_port)}/metrics")
+    click.echo(f"Explore      {pages}")
     click.echo(f"Password     the UI asks for it once: cat {shlex.quote(str(password_file(settings.home)))}")
     click.echo(f"Ready        {len(deployments)} flows at {origin(HOST, port)}")
     click.echo("Ctrl-C stops the server and the flows; wordwave down stops Postgres")

@@ -23,6 +23,9 @@ MINI_CODEC, MINI_LLM, MINI_GENERATION_LLM = "mini-codec", "mini-llama", "mini-ll
 """Presets that belong together: another codec's words are not in the mini LLM's vocabulary."""
 
 _LIMITS = AudioLimits()
+_ORIGIN = Rule(
+    r"https?://[A-Za-z0-9.:\[\]_-]+", "write scheme, host and port alone, such as https://listen.example"
+)
 _DEVICE = Rule(r"auto|cpu|cuda(:\d+)?", "write auto, cpu, cuda or cuda:N")
 
 
@@ -66,6 +69,9 @@ class Settings(BaseSettings):
     )
     storage_uri: Place = Field(
         default_factory=lambda data: str(data["home"] / RESULTS), description="where results are written"
+    )
+    explore_url: Annotated[str, AfterValidator(_ORIGIN.check)] | None = Field(
+        None, description="address under which people open the pages to listen, for links to them"
     )
     s3_endpoint_url: Place | None = Field(None, description="S3 server; unset: what boto3 finds")
     read_roots: Annotated[tuple[Place, ...], NoDecode, BeforeValidator(_split)] = Field(

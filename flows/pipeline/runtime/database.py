@@ -23,6 +23,22 @@ def reader_url(settings: Settings) -> str:
     return start(settings.home).url("analyst")
 
 
+def analyst_url(settings: Settings) -> str:
+    """Return the analyst's address. Starts and migrates the embedded server if it is used.
+
+    Raises ValueError if an external database is set without its analyst's address.
+    """
+    if settings.analyst_database_url is not None:
+        return settings.analyst_database_url.get_secret_value()
+    if settings.database_url is not None:
+        raise ValueError(
+            "WORDWAVE_DATABASE_URL is set without WORDWAVE_ANALYST_DATABASE_URL: set it too, since the pages "
+            "read as an analyst and never as the flows"
+        )
+    writer_url(settings)
+    return start(settings.home).url("analyst")
+
+
 def owner_url(settings: Settings) -> str:
     """Return the owner's address.
 

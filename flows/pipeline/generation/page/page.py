@@ -5,7 +5,6 @@ from outside: they are escaped, cut and shown without characters that reorder te
 text without secrets.
 """
 
-import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from core.prompts.generation import GenerationTask
-from flows.pipeline.configuration.credentials import CREDENTIAL, mask_url
 from flows.pipeline.generation.page.alignment import Stretch, align
 from flows.pipeline.generation.page.pictures import (
     RANGE_DB,
@@ -26,6 +24,7 @@ from flows.pipeline.generation.page.pictures import (
     read_excerpt,
     scale_bar,
 )
+from flows.pipeline.runtime.visible import visible
 
 Words = tuple[str, tuple[str, ...]]
 """The name of a clip, and its semantic words."""
@@ -49,10 +48,6 @@ MIN_CARD_PIXELS, AXIS_PIXELS = 250, 70
 NO_WORD = "·"
 COLORS = 6
 """Colors of shared words; the style of the underline changes with the color."""
-
-ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
-JOINERS = "\u200c\u200d"
-"""Invisible characters that some scripts and emoji need."""
 
 
 @dataclass(frozen=True)
@@ -242,22 +237,6 @@ def _columns(stretches: Iterable[Stretch]) -> Iterator[_Column]:
         for words in zip_longest(stretch.first, stretch.second, fillvalue=NO_WORD):
             one, other = (visible(word, MAX_VALUE_LENGTH) for word in words)
             yield _Column(one, other, color)
-
-
-def visible(text: str, longest: int, keep: str = "") -> str:
-    """Return a text without secrets and invisible characters, cut to about `longest` characters.
-
-    Addresses lose their passwords and queries. Invisible characters (controls, marks of writing direction,
-    halves of surrogate pairs) are shown as their numbers, except those to `keep`.
-    """
-    text = re.sub(CREDENTIAL, "***", ADDRESS.sub(lambda found: mask_url(found[0]), text))
-    if len(text) > longest:
-        tail = longest // 4
-        left_out = len(text) - longest
-        text = f"{text[: longest - tail]} … {left_out} characters … {text[-tail:]}"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in JOINERS + keep else f"⟨U+{ord(c):04X}⟩" for c in text)
 
 
 def _plural(noun: str, number: int) -> str:

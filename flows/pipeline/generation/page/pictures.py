@@ -59,10 +59,10 @@ def read_excerpt(wav: bytes) -> Excerpt:
     if not len(samples):
         raise ValueError("the clip has no samples: there is nothing to draw or to play")
     excerpt = wav if len(samples) == frames else wav_bytes(torch.from_numpy(samples), rate)
-    return Excerpt(excerpt, len(samples) / rate, frames / rate, _levels(samples, rate))
+    return Excerpt(excerpt, len(samples) / rate, frames / rate, mel_levels(samples, rate))
 
 
-def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def mel_levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Return the levels (BANDS, frames) of samples (T,)."""
     resampled = np.concatenate(list(resample_blocks([samples], rate, PICTURE_RATE)))
     magnitudes = power_frames(torch.from_numpy(resampled), N_FFT, HOP, torch.hann_window(FRAME)).sqrt()

@@ -1,0 +1,1 @@
+"""What the pages for listening read: the analysts' views and nothing else, with an analyst's session."""

@@ -1,0 +1,188 @@
+"""One clip: to look at, to listen to, and why it has its label."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db.explorer.clip import (
+    ClipFacts,
+    PastAnswer,
+    Shown,
+    Tag,
+    Word,
+    get_clip,
+    list_asides,
+    list_past_answers,
+    list_tags,
+    list_words,
+)
+from db.explorer.latents import get_latent, list_shown_latents
+from flows.server.explorer.baselines import Guess, guesses, numbers
+from flows.server.explorer.query import clip_id_of, given_number, given_text, reading
+from flows.server.explorer.rendering import page, shown
+from flows.server.explorer.similarity import directions, nearest
+
+WINDOW_SECONDS = 60.0
+"""The part of a clip that is drawn at once."""
+CELLS = (18, 20, 22, 25, 28, 32, 36, 42, 48, 56, 64, 80, 96)
+"""Widths of a word in pixels; narrow ones are written upwards."""
+UPRIGHT_PIXELS = 64
+PAGE_PIXELS = 1044
+MAX_ANSWERS, MAX_TAGS, NEAREST = 100, 400, 5
+LEAST_TAG_SCORE = 0.3
+MAX_PROVENANCE_LENGTH = 4_000
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Spectrogram and words of a part of a clip on one time axis."""
+
+    begins: float
+    ends: float
+    words: Sequence[Word]
+    tags: Sequence[tuple[Tag, float, float]]
+    cell: int
+    code_seconds: float
+    earlier: float | None
+    later: float | None
+
+    @property
+    def pixels(self) -> int:
+        """The width of the picture."""
+        return max(1, round((self.ends - self.begins) / self.code_seconds * self.cell))
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether words are written upwards."""
+        return self.cell < UPRIGHT_PIXELS
+
+    @property
+    def ticks(self) -> list[tuple[str, float]]:
+        """Seconds, and their place in pixels."""
+        a_second = self.cell / self.code_seconds
+        step = next((step for step in (0.1, 0.2, 0.5, 1, 2, 5) if step * a_second >= 44), 10)
+        count = math.floor((self.ends - self.begins) / step + 1e-6)
+        return [
+            (f"{self.begins + at * step:.1f}".removesuffix(".0"), round(at * step * a_second, 1))
+            for at in range(count + 1)
+        ]
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A demonstration and its similarity to the clip."""
+
+    shown: Shown
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as its section shows it."""
+
+    past: PastAnswer
+    probabilities: Sequence[tuple[str, float]]
+    guesses: Sequence[Guess]
+    numbers: Sequence[tuple[str, float]]
+    neighbors: Sequence[Neighbor]
+    provenance: Mapping[str, str]
+
+
+def clip(request: Request) -> Response:
+    """Show a clip."""
+    at = given_number(request, "at", 0, 10**7) or 0.0
+    with reading(request) as session:
+        found = get_clip(session, clip_id_of(request))
+        if found is None:
+            raise HTTPException(
+                404,
+                "No clip has this number now. It was replaced by a newer version, or is of another database.",
+            )
+        past = list_past_answers(session, found, MAX_ANSWERS) if found.content_sha256 else []
+        answers = [_answer(session, found, one) for one in past if one.status]
+        return page(
+            "clip.html",
+            clip=found,
+            strip=_strip(session, found, at),
+            answers=answers,
+            past=past,
+            asides=list_asides(session, found.uri),
+            at=at,
+            place=given_text(request, "place") or found.uri.rpartition("/")[0],
+        )
+
+
+def _strip(session: Session, clip: ClipFacts, at: float) -> Strip | None:
+    if clip.duration is None:
+        return None
+    begins = min(at, clip.duration) // WINDOW_SECONDS * WINDOW_SECONDS
+    ends = min(begins + WINDOW_SECONDS, clip.duration)
+    words = list_words(session, clip.uri, begins, ends)
+    seconds = words[1].start - words[0].start if len(words) > 1 else max(clip.duration, 0.01)
+    tags = list_tags(session, clip.uri, begins, ends, LEAST_TAG_SCORE, MAX_TAGS)
+    cell = _cell((ends - begins) / seconds)
+    return Strip(
+        begins,
+        ends,
+        words,
+        [(tag, *_span(tag, begins, ends, cell / seconds)) for tag in _loudest(tags)],
+        cell,
+        seconds,
+        begins - WINDOW_SECONDS if begins else None,
+        ends if ends < clip.duration else None,
+    )
+
+
+def _cell(codes: float) -> int:
+    """Return the widest cell with which the codes fit the page, or the narrowest."""
+    return max((cell for cell in CELLS if cell * codes <= PAGE_PIXELS), default=CELLS[0])
+
+
+def _loudest(tags: Sequence[Tag]) -> list[Tag]:
+    """Return the best class of each window."""
+    best: dict[float, Tag] = {}
+    for tag in tags:
+        best.setdefault(tag.start, tag)
+    return list(best.values())
+
+
+def _span(tag: Tag, begins: float, ends: float, pixels_a_second: float) -> tuple[float, float]:
+    """Return the left edge and the width in pixels."""
+    start, end = max(tag.start, begins), min(tag.end, ends)
+    return round((start - begins) * pixels_a_second, 1), round(max(end - start, 0) * pixels_a_second, 1)
+
+
+def _answer(session: Session, clip: ClipFacts, past: PastAnswer) -> Answer:
+    ordered = sorted(past.probabilities.items(), key=lambda pair: (-pair[1], pair[0]))
+    return Answer(
+        past,
+        ordered,
+        guesses(past.baselines),
+        numbers(past.baselines),
+        _neighbors(session, clip, past),
+        {shown(key): shown(_plain(value), MAX_PROVENANCE_LENGTH) for key, value in past.provenance.items()},
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _neighbors(session: Session, clip: ClipFacts, past: PastAnswer) -> list[Neighbor]:
+    """Return the demonstrations of the library version that sound most like the clip."""
+    assert clip.content_sha256
+    latent = get_latent(session, clip.content_sha256, past.codec_fingerprint)
+    if latent is None:
+        return []
+    others = list_shown_latents(session, past.library, past.version, latent.codec)
+    if not others:
+        return []
+    (query,) = directions([(latent.mean, latent.deviation)])
+    unit = directions([(other.mean, other.deviation) for other in others])
+    return [Neighbor(others[at].shown, cosine) for at, cosine in nearest(query, unit, NEAREST)]
