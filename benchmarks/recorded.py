@@ -13,11 +13,10 @@ from torch import Tensor
 from core.audio.resampling import read_waveform
 from core.codec import LLMCodec
 from core.embeddings.embedder import Embedder
+from core.embeddings.log_mel_model import LOG_MEL
 from core.errors import AudioRejected
 from core.evaluation.episodes import LabeledClips
 from core.evaluation.features import extract_features
-from core.in_context.baselines import FloatArray
-from core.in_context.features import ClipFeatures
 
 LABELS = {"sound_events": "event", "animals": "event", "emotion": "emotion", "digits": "text"}
 """Recorded set to the label that is asked."""
@@ -63,20 +62,32 @@ def labeled_clips(
     rows = [row for row in manifest(root, name) if keep(row)]
     read = waveforms(root, rows, codec.config.sample_rate)
     group = "path" if name in UNKNOWN_GROUPS else "group"
-    described: list[ClipFeatures] = [extract_features(codec, waveform) for _, waveform in read]
-    return LabeledClips(
-        tuple(one.codes for one in described),
-        tuple(str(row["labels"][LABELS[name]]) for row, _ in read),
-        tuple(row[group] for row, _ in read),
-        {vector: np.stack([one.vectors[vector] for one in described]) for vector in described[0].vectors},
-        {one.description.name: _embedded(one, [waveform for _, waveform in read]) for one in embedders},
-    )
+    labels = tuple(str(row["labels"][LABELS[name]]) for row, _ in read)
+    groups = tuple(row[group] for row, _ in read)
+    return describe([waveform for _, waveform in read], labels, groups, codec, embedders)
 
 
-def _embedded(embedder: Embedder, read: Sequence[Tensor]) -> FloatArray:
-    """Return the embeddings (clips, D) of waveforms (1, 1, T)."""
-    embedded = embedder.embed(waveform[0, 0].numpy() for waveform in read)
-    return np.stack([one.embedding for one in embedded]).astype(np.float64)
+def describe(
+    read: Sequence[Tensor],
+    labels: tuple[str, ...],
+    groups: tuple[str, ...],
+    codec: LLMCodec,
+    embedders: Sequence[Embedder],
+) -> LabeledClips:
+    """Return waveforms (1, 1, T) with all that labelers compare of them."""
+    described = [extract_features(codec, waveform) for waveform in read]
+    codes = tuple(one.codes for one in described)
+    log_mel = {LOG_MEL: np.stack([one.vectors[LOG_MEL] for one in described])}
+    embeddings, scores, classes = {}, {}, {}
+    for embedder in embedders:
+        name = embedder.description.name
+        embedded = embedder.embed(waveform[0, 0].numpy() for waveform in read)
+        embeddings[name] = np.stack([one.embedding for one in embedded]).astype(np.float64)
+        if known := embedder.description.classes:
+            classes[name] = known
+            scored = [one.scores for one in embedded if one.scores is not None]
+            scores[name] = np.stack(scored).astype(np.float64)
+    return LabeledClips(codes, labels, groups, log_mel, embeddings, scores, classes)
 
 
 def verdict(reached: bool) -> str:

@@ -61,7 +61,7 @@ class Experiment:
         # a baseline is the same for every column
         free, with_models = baselines(clips), installed(clips)
         self.baselines, self.installed = tuple(free), tuple(with_models)
-        self._methods = self._models | {name: _always(one) for name, one in {**free, **with_models}.items()}
+        self._methods = self._models | {name: always(one) for name, one in {**free, **with_models}.items()}
         self._episodes: dict[tuple[int, int, bool], list[Episode]] = {}
         for n_way, k_shot in {(column.n_way, column.k_shot) for column in columns}:
             drawn = draw_episodes(clips, n_way, k_shot, count, seed=seed)
@@ -131,5 +131,6 @@ class Experiment:
         return score(self.replies(job), self.episodes(job))
 
 
-def _always(method: Method) -> MethodFactory:
+def always(method: Method) -> MethodFactory:
+    """Return the factory of a method that is the same for every column."""
     return lambda _: method

@@ -129,7 +129,7 @@ def choose(
 def candidate_names(demonstrations: Sequence[Demonstration], installed: Installed) -> tuple[str, ...]:
     """Return the names of all labelers and mixtures, the simplest first."""
     names = labeler_names(demonstrations, installed)
-    return names + tuple(name for name, _ in mixtures(names, installed.embeddings))
+    return (*names, *mixtures(names, installed.embeddings))
 
 
 def compared_by(name: str, known: Sequence[Representation], installed: Installed) -> Representation | None:

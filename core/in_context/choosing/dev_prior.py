@@ -13,16 +13,30 @@ from typing import NamedTuple
 
 from core.in_context.choosing.library import Installed
 
-MIXTURE_TEMPERATURES: Mapping[str, float] = {
-    "nearest tokens": 7.0,
-    "nearest latents": 3.0,
-    "logistic latents": 1.25,
-    "logistic log-mel": 20.0,
-    "few-shot": 2.9,
-    "class mean embedding": 2.3,
-    "logistic embedding": 11.0,
+MIXTURES: Mapping[str, Mapping[str, float]] = {
+    "mixture": {
+        "nearest tokens": 7.0,
+        "nearest latents": 3.0,
+        "logistic latents": 1.25,
+        "logistic log-mel": 20.0,
+    },
+    "mixture with few-shot": {
+        "nearest tokens": 7.0,
+        "nearest latents": 3.0,
+        "logistic latents": 1.25,
+        "logistic log-mel": 20.0,
+        "few-shot": 3.65,
+    },
+    "mixture with embeddings": {
+        "nearest tokens": 7.0,
+        "nearest latents": 5.0,
+        "logistic latents": 1.37,
+        "logistic log-mel": 20.0,
+        "class mean embedding": 2.3,
+        "logistic embedding": 11.0,
+    },
 }
-"""Of the parts of a mixture, fitted together: a high one belongs to what others say better."""
+"""The temperatures of the parts, fitted together: a high one belongs to what others say better."""
 
 
 class DevPrior(NamedTuple):

@@ -7,6 +7,7 @@ tagger. Simpler ones come first; mixtures (core.in_context.choosing.mixtures) ar
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from core.in_context.choosing.zero_shot import ZeroShotLabeler
 from core.in_context.features import ClipFeatures
 from core.in_context.latents import NearestLatent, known_latent
 from core.in_context.vector_labelers import ClassMeanLabeler, LogisticLabeler, unit_rows
+
+if TYPE_CHECKING:
+    from core.in_context.labelers import Labeler  # imports torch
 
 LATENTS, JOINED = "latents", "joined"
 FEW_SHOT, NEAREST_TOKENS, NEAREST_LATENTS = "few-shot", "nearest tokens", "nearest latents"
@@ -129,3 +133,15 @@ class NearestLatents:
     def probabilities(self, queries: Sequence[ClipFeatures]) -> FloatArray:
         """Return (queries, labels)."""
         return latent_probabilities(self._nearest, [query.codes for query in queries])
+
+
+class Prompted:
+    """The LLM's answers, by a labeler that reads prompts."""
+
+    def __init__(self, labels: Sequence[str], labeler: "Labeler") -> None:
+        self._labels, self._labeler = labels, labeler
+
+    def probabilities(self, queries: Sequence[ClipFeatures]) -> FloatArray:
+        """Return (queries, labels). Raises PromptTooLong."""
+        predictions = self._labeler.label([query.codes for query in queries])
+        return np.array([[one.probabilities[label] for label in self._labels] for one in predictions])

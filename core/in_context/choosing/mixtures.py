@@ -1,44 +1,68 @@
 """Mixtures: the sum of several labelers' log probabilities, each divided by its temperature.
 
-On single sets of clips other single labelers are best; a mixture is close to the best one on all of them. Its
-own probabilities are too sure, as its parts often make the same mistake, and are calibrated as any labeler's.
+On single sets of clips other single labelers are best; a mixture is close to the best one on all of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from core.in_context.baselines import FloatArray, softmax
 from core.in_context.calibration import log_probabilities
-from core.in_context.choosing.dev_prior import MIXTURE_TEMPERATURES
-from core.in_context.choosing.labelers import CLASS_MEAN, FEW_SHOT, LOGISTIC, NEAREST_LATENTS, NEAREST_TOKENS
+from core.in_context.choosing.dev_prior import MIXTURES
+from core.in_context.choosing.labelers import FEW_SHOT, build_labelers
+from core.in_context.choosing.library import Demonstration, Installed
+from core.in_context.features import ClipFeatures
 
 MIXTURE, WITH_FEW_SHOT, WITH_EMBEDDINGS = "mixture", "mixture with few-shot", "mixture with embeddings"
 
-FREE_PARTS = (NEAREST_TOKENS, NEAREST_LATENTS, f"{LOGISTIC} latents", f"{LOGISTIC} log-mel")
-"""What a mixture consists of that needs no model, as far as the clips have it."""
-
-_INSTALLED = "embedding"
+_EMBEDDING = " embedding"
 
 
-def with_mixtures(answers: Mapping[str, FloatArray], embeddings: tuple[str, ...]) -> dict[str, FloatArray]:
+def mixtures(labelers: Sequence[str], embeddings: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the mixtures of these labelers by name, with the temperature of each part.
+
+    Several embeddings share the weight of one.
+    """
+    found = {name: _parts(name, labelers, embeddings) for name in (MIXTURE, WITH_FEW_SHOT, WITH_EMBEDDINGS)}
+    needs = {WITH_FEW_SHOT: FEW_SHOT in labelers, WITH_EMBEDDINGS: bool(embeddings)}
+    return {name: parts for name, parts in found.items() if len(parts) > 1 and needs.get(name, True)}
+
+
+def with_mixtures(answers: Mapping[str, FloatArray], embeddings: Sequence[str]) -> dict[str, FloatArray]:
     """Return the answers (queries, labels) by labeler with those of the mixtures that they allow."""
-    return {**answers, **{name: _mix(answers, parts) for name, parts in mixtures(tuple(answers), embeddings)}}
+    mixed = mixtures(tuple(answers), embeddings)
+    return {**answers, **{name: _mix(answers, parts) for name, parts in mixed.items()}}
 
 
-def mixtures(
-    labelers: tuple[str, ...], embeddings: tuple[str, ...]
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield the names of the mixtures of these labelers, with the temperature of each part."""
-    free = {name: MIXTURE_TEMPERATURES[name] for name in FREE_PARTS if name in labelers}
-    if len(free) > 1:
-        yield MIXTURE, free
-    if free and FEW_SHOT in labelers:
-        yield WITH_FEW_SHOT, {**free, FEW_SHOT: MIXTURE_TEMPERATURES[FEW_SHOT]}
-    ways = [(way, f"{way} {name}") for name in embeddings for way in (CLASS_MEAN, LOGISTIC)]
-    if free and ways:
-        own = {name: MIXTURE_TEMPERATURES[f"{way} {_INSTALLED}"] * len(embeddings) for way, name in ways}
-        yield WITH_EMBEDDINGS, free | {name: at for name, at in own.items() if name in labelers}
+def answer_by(
+    name: str,
+    labels: Sequence[str],
+    demonstrations: Sequence[Demonstration],
+    installed: Installed,
+    queries: Sequence[ClipFeatures],
+    labelers: Sequence[str],
+) -> FloatArray:
+    """Return the answers (queries, labels) of one labeler or mixture, not calibrated.
+
+    labelers: the names of all that the demonstrations allow, of which a mixture takes its parts.
+    """
+    parts = mixtures(labelers, installed.embeddings).get(name)
+    needed: Iterable[str] = parts or [name]
+    built = build_labelers(needed, labels, demonstrations, installed)
+    answers = {one: labeler.probabilities(queries) for one, labeler in built.items()}
+    return _mix(answers, parts) if parts else answers[name]
+
+
+def _parts(name: str, labelers: Sequence[str], embeddings: Sequence[str]) -> dict[str, float]:
+    parts: dict[str, float] = {}
+    for part, temperature in MIXTURES[name].items():
+        way = part.removesuffix(_EMBEDDING)
+        if way == part:
+            parts[part] = temperature
+        else:
+            parts |= {f"{way} {one}": temperature * len(embeddings) for one in embeddings}
+    return {part: temperature for part, temperature in parts.items() if part in labelers}
 
 
 def _mix(answers: Mapping[str, FloatArray], parts: Mapping[str, float]) -> FloatArray:

@@ -6,6 +6,7 @@ little; then the bound is the median distance between demonstrations of differen
 was measured on the dev sets.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,12 +93,15 @@ def _quantile(distances: FloatArray, coverage: float) -> float:
     return float(np.interp((len(distances) + 1) * coverage, places, np.sort(distances)))
 
 
-def _prior(representation: Representation, demonstrations: Sequence[Demonstration], coverage: float) -> float:
-    """Return the bound by the distances between demonstrations of different labels."""
+def typical_distance(representation: Representation, demonstrations: Sequence[Demonstration]) -> float:
+    """Return the median distance between demonstrations of different labels."""
     vectors = unit_rows(representation.vectors([one.features for one in demonstrations]))
-    distances = 1 - vectors @ vectors.T
     labels = np.array([one.label for one in demonstrations])
-    apart = distances[labels[:, None] != labels[None, :]]
-    fewest = min(int((labels == label).sum()) for label in set(labels.tolist()))
+    return float(np.median((1 - vectors @ vectors.T)[labels[:, None] != labels[None, :]]))
+
+
+def _prior(representation: Representation, demonstrations: Sequence[Demonstration], coverage: float) -> float:
+    fewest = min(Counter(one.label for one in demonstrations).values())
     shares = UNKNOWN_SHARES[max(shots for shots in UNKNOWN_SHARES if shots <= fewest)]
-    return float(np.median(apart) * np.interp(coverage, list(shares), list(shares.values())))
+    share = float(np.interp(coverage, list(shares), list(shares.values())))
+    return share * typical_distance(representation, demonstrations)
