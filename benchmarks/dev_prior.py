@@ -24,10 +24,9 @@ from core.in_context.calibration import fit_temperature, log_probabilities
 from core.in_context.choosing import Demonstration, Prompted, build_labelers, labeler_names
 from core.in_context.choosing.dev_prior import MIXTURES, role
 from core.in_context.choosing.labelers import (
-    LATENTS,
     Representation,
 )
-from core.in_context.choosing.library import ProbabilityLabeler
+from core.in_context.choosing.library import LATENTS, ProbabilityLabeler
 from core.in_context.choosing.mixtures import MIXTURE, WITH_FEW_SHOT
 from core.in_context.choosing.unknown import nearest_distances, typical_distance
 from core.in_context.labelers import FewShotLabeler

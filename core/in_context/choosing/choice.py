@@ -20,15 +20,13 @@ from core.in_context.choosing.dev_prior import DevPrior, dev_prior
 from core.in_context.choosing.folding import folds
 from core.in_context.choosing.labelers import (
     FEW_SHOT,
-    JOINED,
-    LATENTS,
     NEAREST_TOKENS,
     Representation,
     labeler_names,
     representations,
 )
 from core.in_context.choosing.left_out import LeftOut, left_out
-from core.in_context.choosing.library import Demonstration, Installed
+from core.in_context.choosing.library import JOINED, LATENTS, Demonstration, Installed
 from core.in_context.choosing.mixtures import MIXTURE, WITH_EMBEDDINGS, WITH_FEW_SHOT, mixtures
 from core.in_context.choosing.unknown import COVERAGE, UnknownBound, fit_unknown
 from core.prompts.demonstrations import label_set

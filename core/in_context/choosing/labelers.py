@@ -13,7 +13,7 @@ import numpy as np
 
 from core.embeddings.log_mel_model import LOG_MEL
 from core.in_context.baselines import FloatArray, NearestNeighbor, latent_probabilities
-from core.in_context.choosing.library import Demonstration, Installed, ProbabilityLabeler
+from core.in_context.choosing.library import JOINED, LATENTS, Demonstration, Installed, ProbabilityLabeler
 from core.in_context.choosing.zero_shot import ZeroShotLabeler
 from core.in_context.features import ClipFeatures
 from core.in_context.latents import NearestLatent, known_latent
@@ -22,7 +22,6 @@ from core.in_context.vector_labelers import ClassMeanLabeler, LogisticLabeler, u
 if TYPE_CHECKING:
     from core.in_context.labelers import Labeler  # imports torch
 
-LATENTS, JOINED = "latents", "joined"
 FEW_SHOT, NEAREST_TOKENS, NEAREST_LATENTS = "few-shot", "nearest tokens", "nearest latents"
 CLASS_MEAN, LOGISTIC, ZERO_SHOT = "class mean", "logistic", "zero-shot"
 

@@ -6,7 +6,15 @@ import pytest
 
 from core.errors import PromptError
 from core.in_context.baselines import FloatArray
-from core.in_context.choosing import Choice, Demonstration, Installed, build_labelers, choose, with_mixtures
+from core.in_context.choosing import (
+    Choice,
+    Demonstration,
+    Installed,
+    answer_by,
+    build_labelers,
+    choose,
+    with_mixtures,
+)
 from core.in_context.features import ClipFeatures
 from tests.core.made_libraries import CLASSES, make_clip, make_library
 
@@ -94,3 +102,25 @@ def test_an_llm_is_left_out_only_where_it_reads_few_prompts() -> None:
 def test_one_label_is_no_library() -> None:
     with pytest.raises(PromptError, match="at least 2 labels"):
         choose(make_library(("dog",), 3), Installed())
+
+
+@pytest.mark.parametrize("names", [("latents",), ("log-mel",), ("joined",), ("tagger", "tagger")])
+def test_an_embedding_cannot_have_a_name_that_is_taken(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="are taken"):
+        Installed(names)
+
+
+def test_several_embeddings_are_joined_and_their_class_mean_goes_first() -> None:
+    def with_voice(one: Demonstration) -> Demonstration:
+        vectors = {**one.features.vectors, "voice": one.features.vectors["tagger"] * 1000}
+        return Demonstration(ClipFeatures(one.features.codes, vectors, one.features.scores), one.label)
+
+    library = [with_voice(one) for one in make_library(LABELS, 1)]
+    both = Installed(("tagger", "voice"), TAGGER.taggers)
+    chosen = choose(library, both)
+    assert chosen.name == "class mean joined"
+    said = [
+        answer_by(name, LABELS, library, both, [library[1].features], [])
+        for name in ("class mean joined", "class mean tagger")
+    ]
+    np.testing.assert_allclose(*said)
