@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from core.evaluation.episodes import Episode, LabeledClips, draw_episodes
 from core.in_context.baselines import FloatArray, softmax
 from core.in_context.calibration import fit_temperature, log_probabilities
 from core.in_context.choosing import Demonstration, Prompted, build_labelers, labeler_names
-from core.in_context.choosing.dev_prior import MIXTURES, role
+from core.in_context.choosing.dev_prior import COVERAGES, MIXTURES, role
 from core.in_context.choosing.labelers import (
     Representation,
 )
@@ -43,7 +44,8 @@ TAKES_OF_DIGITS = 10
 UNSEEN = 77_000_000
 """Seed of the first rule-made class; no shipped model was trained on these."""
 RULE_MADE, TAKES = 48, 10
-COVERAGES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
+SOUNDS = ("rule-made", "named sounds")
+TAGGER = "tagger"
 LEAST_SPREAD = 0.01
 
 TASKS = (
@@ -60,14 +62,15 @@ TASKS = (
 class Answers:
     """What all labelers say in the episodes of one task: probabilities (episodes, labels) by kind.
 
-    shares: by representation the distance of each query to the nearest demonstration, over the typical one
-    between demonstrations of different labels.
+    shares: by kind of representation the distance of each query to the nearest demonstration, over the
+    typical one between demonstrations of different labels. are_sounds: whether taggers are for such clips.
     """
 
     shots: int
+    are_sounds: bool
     gold: list[int] = field(default_factory=list)
     said: dict[str, list[FloatArray]] = field(default_factory=dict)
-    shares: list[float] = field(default_factory=list)
+    shares: dict[str, list[float]] = field(default_factory=dict)
 
     def logits(self, name: str) -> FloatArray:
         """Return log probabilities (episodes, labels)."""
@@ -104,8 +107,10 @@ def _rendered(classes: Sequence[SoundClass], runtime: Runtime) -> LabeledClips:
     return describe(read, labels, groups, runtime.codec, runtime.embedders[:1])
 
 
-def ask(clips: LabeledClips, episodes: Sequence[Episode], shots: int, llm: LanguageModel | None) -> Answers:
-    """Return the answers of all labelers to the episodes."""
+def ask(
+    clips: LabeledClips, episodes: Sequence[Episode], answers: Answers, llm: LanguageModel | None
+) -> Answers:
+    """Add the answers of all labelers to the episodes, and return them."""
 
     def prompted(labels: Sequence[str], shown: Sequence[Demonstration]) -> ProbabilityLabeler:
         assert llm is not None
@@ -114,7 +119,6 @@ def ask(clips: LabeledClips, episodes: Sequence[Episode], shots: int, llm: Langu
         return Prompted(labels, FewShotLabeler(llm.llama, llm.vocabulary, labels, clips_shown, settings))
 
     installed = replace(clips.installed, few_shot=prompted if llm else None)
-    answers = Answers(shots)
     for episode in episodes:
         library, query = episode.library(clips), clips.features(episode.query)
         answers.gold.append(episode.label_set.index(episode.answer))
@@ -130,7 +134,7 @@ def ask(clips: LabeledClips, episodes: Sequence[Episode], shots: int, llm: Langu
         for name in (LATENTS, *clips.embeddings):
             one = Representation(name, () if name == LATENTS else (name,))
             share = nearest_distances(one, library, [query])[0] / typical_distance(one, library)
-            answers.shares.append(float(share))
+            answers.shares.setdefault(LATENTS if name == LATENTS else TAGGER, []).append(float(share))
     return answers
 
 
@@ -195,13 +199,14 @@ def _temperature(tasks: Sequence[Answers], name: str) -> float:
 
 
 def unknown_shares(tasks: Sequence[Answers]) -> dict[str, dict[float, float]]:
-    """Return by shots and coverage the quantiles of known queries' distances."""
-    kinds = {"1": [t for t in tasks if t.shots == 1], "3": [t for t in tasks if t.shots > 1]}
-    pooled = {shots: np.concatenate([task.shares for task in some]) for shots, some in kinds.items()}
-    return {
-        shots: {at: round(float(np.quantile(shares, at)), 3) for at in COVERAGES}
-        for shots, shares in pooled.items()
-    }
+    """Return by kind, shots and coverage the quantiles of known queries' distances; a tagger's for sounds."""
+    found = {}
+    for kind, few in product((LATENTS, TAGGER), (True, False)):
+        asked = [task for task in tasks if (task.shots == 1) == few and (kind == LATENTS or task.are_sounds)]
+        shares = np.concatenate([task.shares[kind] for task in asked])
+        quantiles = {at: round(float(np.quantile(shares, at)), 3) for at in COVERAGES}
+        found[f"{kind}, {'1 shot' if few else 'more shots'}"] = quantiles
+    return found
 
 
 def main(count: int, settings: Settings) -> None:
@@ -212,7 +217,7 @@ def main(count: int, settings: Settings) -> None:
     for name, clips in dev_sets(runtime):
         for n_way, shots in columns[name]:
             episodes = draw_episodes(clips, n_way, shots, count, seed=SEED)
-            tasks.append(ask(clips, episodes, shots, runtime.llm))
+            tasks.append(ask(clips, episodes, Answers(shots, name in SOUNDS), runtime.llm))
             print(f"{name} {n_way}-way {shots}-shot {time.monotonic() - started:.0f} s", file=sys.stderr)
     kinds = {name: tuple(parts) for name, parts in MIXTURES.items() if name != WITH_FEW_SHOT or runtime.llm}
     mixtures = {name: fit_mixture(tasks, parts) for name, parts in kinds.items()}

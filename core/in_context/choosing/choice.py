@@ -120,7 +120,7 @@ def choose(
     # of equal bounds the first is chosen, and the simpler ones come first
     ranked = tuple(sorted(table, key=lambda one: -round(one.bound, 6)))
     compared = compared_by(ranked[0].name, representations(demonstrations, installed), installed)
-    unknown = fit_unknown(compared, demonstrations, coverage) if compared else None
+    unknown = _unknown_bound(compared, demonstrations, installed, coverage) if compared else None
     return Choice(ranked[0].name, _reason(ranked, prompts), ranked, unknown)
 
 
@@ -143,6 +143,13 @@ def compared_by(name: str, known: Sequence[Representation], installed: Installed
     by_name = {one.name: one for one in known}
     fallback = by_name.get(LATENTS)
     return by_name.get(wanted, fallback) if name == WITH_EMBEDDINGS else fallback
+
+
+def _unknown_bound(
+    compared: Representation, demonstrations: Sequence[Demonstration], installed: Installed, coverage: float
+) -> UnknownBound:
+    by_tagger = bool(installed.taggers.keys() & set(compared.embeddings))
+    return fit_unknown(compared, demonstrations, coverage, by_tagger=by_tagger)
 
 
 def _assess(name: str, answers: LeftOut, prior: DevPrior, note: str) -> Candidate:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.in_context.baselines import FloatArray
-from core.in_context.choosing.dev_prior import UNKNOWN_SHARES
+from core.in_context.choosing.dev_prior import COVERAGES, UNKNOWN_SHARES
 from core.in_context.choosing.folding import folds
 from core.in_context.choosing.labelers import Representation
 from core.in_context.choosing.library import Demonstration
@@ -46,17 +46,24 @@ class UnknownBound:
 
 
 def fit_unknown(
-    representation: Representation, demonstrations: Sequence[Demonstration], coverage: float = COVERAGE
+    representation: Representation,
+    demonstrations: Sequence[Demonstration],
+    coverage: float = COVERAGE,
+    *,
+    by_tagger: bool = False,
 ) -> UnknownBound:
     """Return the bound within which this share of new clips of the known labels is expected.
 
-    Raises ValueError for a coverage that is not between 0 and 1.
+    by_tagger: whether a tagger's embedding is compared, which has a prior of its own. Raises ValueError for a
+    coverage that is not between 0 and 1.
     """
     if not 0 < coverage < 1:
         raise ValueError(f"the coverage is {coverage}: it must be between 0 and 1, such as {COVERAGE}")
     distances = _left_out_distances(representation, demonstrations)
     if len(distances) < MIN_DISTANCES:
-        return UnknownBound(representation, _prior(representation, demonstrations, coverage), coverage, 0)
+        share = _prior_share(demonstrations, coverage, by_tagger=by_tagger)
+        bound = share * typical_distance(representation, demonstrations)
+        return UnknownBound(representation, bound, coverage, 0)
     return UnknownBound(representation, _quantile(distances, coverage), coverage, len(distances))
 
 
@@ -100,8 +107,8 @@ def typical_distance(representation: Representation, demonstrations: Sequence[De
     return float(np.median((1 - vectors @ vectors.T)[labels[:, None] != labels[None, :]]))
 
 
-def _prior(representation: Representation, demonstrations: Sequence[Demonstration], coverage: float) -> float:
+def _prior_share(demonstrations: Sequence[Demonstration], coverage: float, *, by_tagger: bool) -> float:
+    """Return the share of the typical distance within which known clips were on the dev sets."""
     fewest = min(Counter(one.label for one in demonstrations).values())
-    shares = UNKNOWN_SHARES[max(shots for shots in UNKNOWN_SHARES if shots <= fewest)]
-    share = float(np.interp(coverage, list(shares), list(shares.values())))
-    return share * typical_distance(representation, demonstrations)
+    shares = UNKNOWN_SHARES["tagger" if by_tagger else "latents", fewest == 1]
+    return float(np.interp(coverage, COVERAGES, shares))

@@ -26,7 +26,7 @@ def test_new_clips_of_known_labels_are_kept_as_often_as_the_coverage_says(covera
 @pytest.mark.parametrize("shots", [1, 3, 4])
 def test_clips_of_other_labels_are_unknown(shots: int) -> None:
     library = make_library(LABELS, shots, tagger=0.05)
-    bound = fit_unknown(TAGGER, library)
+    bound = fit_unknown(TAGGER, library, by_tagger=True)
     assert (bound.left_out > 0) == (3 * shots >= MIN_DISTANCES)
     assert bound.are_unknown(library, [make_clip(label, 7, tagger=0.03) for label in (5, 6, 7)]).all()
     assert not bound.are_unknown(library, [make_clip(label, 7, tagger=0.03) for label in range(3)]).any()
