@@ -215,9 +215,10 @@ def _label(runtime: Runtime, place: str, run: RunClaim, spent: dict[str, float])
     from flows.pipeline.labeling.label import Labeling
     from flows.pipeline.labeling.request import LabelRequest
 
-    labeling = Labeling(runtime, LabelRequest(LIBRARY))
+    plain = "few-shot" if runtime.llm else "nearest-neighbour"
+    labeling = Labeling(runtime, LabelRequest(LIBRARY, labeler=plain))
     labeling.setup.prepare(run)
-    _ = labeling.setup.labeler  # made once, as in label_selection: not what a batch takes
+    labeling.setup.load()  # made once, as in label_selection: not what a batch takes
     batches = labeling.batches(place)
     with _timed(spent, "label"):
         for batch in batches:

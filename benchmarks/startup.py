@@ -39,7 +39,8 @@ from flows.pipeline.runs.run import recorded_run
 library, place, windows = sys.argv[1:]
 runtime = Runtime(Settings())
 with recorded_run(runtime, "label-clips", place, {"windows": windows}) as run:
-    labeling = Labeling(runtime, LabelRequest(library, max_windows=int(windows)))
+    plain = "few-shot" if runtime.llm else "nearest-neighbour"
+    labeling = Labeling(runtime, LabelRequest(library, max_windows=int(windows), labeler=plain))
     label_selection(labeling, place, run, with_bar)
 runtime.close()
 assert run.counts["label.labeled"], run.counts

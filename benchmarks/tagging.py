@@ -74,10 +74,11 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
         empty.mkdir()
         ingest_clips(str(empty))  # Prefect's server starts
         started = time.monotonic()
-        counts = nightly_labeling(str(clips), LIBRARY, day="any")
+        plain = "few-shot" if settings.llm else "nearest-neighbour"
+        counts = nightly_labeling(str(clips), LIBRARY, day="any", labeler=plain)
         seconds = time.monotonic() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        nightly_labeling(str(clips), LIBRARY, day="any")
+        nightly_labeling(str(clips), LIBRARY, day="any", labeler=plain)
         second = time.monotonic() - started - seconds
     finally:
         runtime.close()
@@ -90,7 +91,7 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
         "clips_per_second": round(labeled / seconds, 2),
         "peak_mebibytes": round(peak),
         "second_night_seconds": round(second, 2),
-        "labeler": "few-shot" if settings.llm else "nearest neighbor on tokens",
+        "labeler": plain,
         "codec": settings.codec,
         "llm": settings.llm,
     }

@@ -344,7 +344,11 @@ class LibraryUse(Base):
 
 
 class PredictionRow(Base):
-    """One answer. Its work key is unique among answers that are not retracted."""
+    """One answer. Its work key is unique among answers that are not retracted.
+
+    Probabilities are calibrated if there is a calibration, and the raw ones are kept. `distance` is from the
+    nearest demonstration; above `max_distance` the clip is unknown.
+    """
 
     __tablename__ = "predictions"
     __table_args__ = (
@@ -383,6 +387,42 @@ class PredictionRow(Base):
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
     created_at: Mapped[datetime] = _written_at()
     retracted_by_run: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    raw_probabilities: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    distance: Mapped[float | None]
+    max_distance: Mapped[float | None]
+
+
+class LabelerChoice(Base):
+    """The labeler chosen for a library version and its models, until a later row of the same.
+
+    `measured` is the comparison that the choice was made from, if there was one. The choice selects answers
+    of the same labeler and calibration.
+    """
+
+    __tablename__ = "labeler_choices"
+    __table_args__ = (
+        Index(None, "demonstration_set_id", "codec_id"),
+        CheckConstraint(
+            "measured IS NULL OR jsonb_typeof(measured -> 'candidates') = 'array'", name="measured"
+        ),
+        CheckConstraint(
+            "chosen_by IN ('run', 'person', 'upgrade') AND (chosen_by = 'run') = (run_id IS NOT NULL)",
+            name="chosen_by",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
+    llm_id: Mapped[int | None] = mapped_column(ForeignKey("llms.id"))
+    labeler: Mapped[str]
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    reason: Mapped[str]
+    measured: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    chosen_by: Mapped[str]
+    run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
 
 
 class GeneratedAudio(Base):
@@ -546,6 +586,7 @@ class Watch(Base):
             name="shares",
         ),
         CheckConstraint("most_usual = 0 OR most_usual BETWEEN 1 AND 1000", name="most_usual"),
+        CheckConstraint("max_unknown BETWEEN 0 AND 1", name="max_unknown"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -557,3 +598,4 @@ class Watch(Base):
     least_usual: Mapped[float]
     most_usual: Mapped[float]
     set_at: Mapped[datetime] = _written_at()
+    max_unknown: Mapped[float] = mapped_column(server_default=text("1"))

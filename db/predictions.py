@@ -22,7 +22,7 @@ CURRENT_LABELS = text(
     """
     SELECT uri, encode(content_sha256, 'hex') AS content_sha256, task, label, probability, margin, status,
       chance, majority_label, nearest_label, nearest_latent_label, probabilities, is_demonstration, library,
-      version, labeler, llm, codec, run::text AS run, created_at
+      version, labeler, llm, codec, run::text AS run, created_at, raw_probabilities
     FROM analytics.labels
     WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
     ORDER BY uri
@@ -35,7 +35,8 @@ class NewPrediction:
     """An answer to store. `probabilities` includes the label; `baselines` has the free baselines' guesses.
 
     Keys of `baselines` in the analysts' view: chance (a number), majority, nearest and, if known,
-    nearest_latent (labels). `llm_id` is None for a labeler without a language model.
+    nearest_latent (labels), and labelers (label and probability by labeler). `llm_id` is None for a labeler
+    without a language model.
     """
 
     work_key: bytes
@@ -53,6 +54,17 @@ class NewPrediction:
     is_demonstration: bool
     provenance: Mapping[str, Any]
     seed: int
+    calibration: Mapping[str, Any] | None = None
+    raw_probabilities: Mapping[str, float] | None = None
+    distance: float | None = None
+    max_distance: float | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the clip is too far from every demonstration."""
+        if self.distance is None or self.max_distance is None:
+            return False
+        return self.distance > self.max_distance
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,8 @@ class Answer:
     is_demonstration: bool
     run_id: UUID
     created_at: datetime
+    raw_probabilities: Mapping[str, float] | None = None
+    distance: float | None = None
 
     @property
     def probability(self) -> float:
@@ -148,6 +162,20 @@ def set_min_margin(session: Session, work_keys: Collection[bytes], min_margin: f
             update(PredictionRow)
             .where(_standing(some), PredictionRow.min_margin != min_margin)
             .values(min_margin=min_margin)
+        )
+
+
+def set_max_distance(session: Session, work_keys: Collection[bytes], max_distance: float | None) -> None:
+    """Set the distance above which answers that are not retracted are unknown; None: at no distance."""
+    for some in _parts(work_keys):
+        session.execute(
+            update(PredictionRow)
+            .where(
+                _standing(some),
+                PredictionRow.distance.is_not(None),
+                PredictionRow.max_distance.is_distinct_from(max_distance),
+            )
+            .values(max_distance=max_distance)
         )
 
 

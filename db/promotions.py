@@ -5,12 +5,12 @@ promotion.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from db.clips import Selection, in_selection
-from db.models import Clip, Codec, DemonstrationSet, Llm, PredictionRow, Promotion
+from db.models import Clip, Codec, DemonstrationSet, LabelerChoice, Llm, PredictionRow, Promotion
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,14 @@ def promoted_codecs(session: Session) -> Sequence[int]:
 
 
 def _latest(task: str, model_set: ModelSet) -> Select[tuple[bytes, str, float]]:
+    """Return a query for the answers by the chosen labeler, else the latest."""
     stored = PredictionRow
+    order = _is_chosen(model_set).desc(), stored.created_at.desc(), stored.id.desc()
     return (
         select(stored.content_sha256, stored.label, stored.margin)
         .where(_standing(task), _of(model_set))
         .distinct(stored.content_sha256)
-        .order_by(stored.content_sha256, stored.created_at.desc(), stored.id.desc())
+        .order_by(stored.content_sha256, *order)
     )
 
 
@@ -130,8 +132,28 @@ def _standing(task: str) -> ColumnElement[bool]:
 
 
 def _of(model_set: ModelSet) -> ColumnElement[bool]:
+    """Return the condition for answers of a model set: those by its chosen labeler may ask no LLM."""
+    by_llm = PredictionRow.llm_id.is_not_distinct_from(model_set.llm_id)
     return (
         (PredictionRow.demonstration_set_id == model_set.demonstration_set_id)
         & (PredictionRow.codec_id == model_set.codec_id)
-        & PredictionRow.llm_id.is_not_distinct_from(model_set.llm_id)
+        & (by_llm | (PredictionRow.llm_id.is_(None) & _is_chosen(model_set)))
+    )
+
+
+def _is_chosen(model_set: ModelSet) -> ColumnElement[bool]:
+    choice = aliased(LabelerChoice)
+    latest = (
+        select(func.max(choice.id))
+        .where(
+            choice.demonstration_set_id == model_set.demonstration_set_id,
+            choice.codec_id == model_set.codec_id,
+            choice.llm_id.is_not_distinct_from(model_set.llm_id),
+        )
+        .scalar_subquery()
+    )
+    return exists().where(
+        LabelerChoice.id == latest,
+        LabelerChoice.labeler == PredictionRow.labeler,
+        LabelerChoice.calibration.is_not_distinct_from(PredictionRow.calibration),
     )

@@ -46,6 +46,8 @@ class AnswerSample:
     llm: str | None
     label: str
     probabilities: Mapping[str, Any]
+    labeler: str
+    calibration: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def sample_answers(session: Session, run_id: UUID, limit: int) -> list[AnswerSam
     rows = session.execute(
         select(
             *(stored.work_key, stored.content_sha256, LIBRARY, Codec.fingerprint, Llm.fingerprint),
-            *(stored.label, stored.probabilities),
+            *(stored.label, stored.probabilities, stored.labeler, stored.calibration),
         )
         .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
         .join(Codec, Codec.id == stored.codec_id)

@@ -15,7 +15,8 @@ class Bounds:
 
     `max_quarantined` is of the clips, `max_uncertain` and `max_one_label` are of the answers. Each nearest
     neighbor has to agree with `least_agreement` of the answers. `least_usual` and `most_usual` are multiples
-    of the usual number of clips of that weekday; `most_usual` 0 allows any number.
+    of the usual number of clips of that weekday; `most_usual` 0 allows any number. `max_unknown` is of the
+    answers.
     """
 
     max_quarantined: float = 1.0
@@ -24,6 +25,7 @@ class Bounds:
     least_agreement: float = 0.0
     least_usual: float = 0.0
     most_usual: float = 0.0
+    max_unknown: float = 1.0
 
 
 def add_watch(session: Session, place: str, bounds: Bounds) -> None:

@@ -69,6 +69,7 @@ DEPLOYMENTS = (
     FlowDeployment("verify-run", "quality", ("check",), pool="wordwave-gpu"),
     FlowDeployment("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
     FlowDeployment("promote-models", "models", ("models",)),
+    FlowDeployment("choose-labeler", "models", ("models",), pool="wordwave-gpu"),
     FlowDeployment("doctor", "quality", ("check",), pool="wordwave-gpu"),
 )
 

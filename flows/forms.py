@@ -19,7 +19,7 @@ from core.evaluation.paper import Layout, TaskName
 from db.library_names import NAME, VERSION
 from flows.pipeline.configuration.credentials import CREDENTIAL
 from flows.pipeline.configuration.options import RequestField, Rule, request_fields
-from flows.pipeline.labeling.request import LabelRequest, LayerChoice
+from flows.pipeline.labeling.request import LABELER_RULE, LabelRequest, LayerChoice
 from flows.pipeline.libraries.library_option import LIBRARY, LIBRARY_RULE, NAME_CHARACTERS
 from flows.pipeline.runs.days import check_timezone
 
@@ -185,6 +185,16 @@ ExportedLibrary = Annotated[
     str,
     AfterValidator(NEW_LIBRARY.check),
     _form("Library", "Name of the library that the clips were labeled by.", NEW_LIBRARY),
+]
+ChosenLabeler = Annotated[
+    str,
+    AfterValidator(LABELER_RULE.check),
+    _form(
+        "Labeler",
+        "Labeler to choose by name, such as mixture, few-shot or nearest latents. auto: compare all of them "
+        "on the library's own clips, and choose the best one.",
+        LABELER_RULE,
+    ),
 ]
 Promote = Annotated[
     bool,
@@ -365,6 +375,14 @@ MaxUncertain = Annotated[
     float,
     Field(ge=0, le=1),
     _form("Max uncertain", "Largest share of a night's answers that may be uncertain. 1: no bound."),
+]
+MaxUnknown = Annotated[
+    float,
+    Field(ge=0, le=1),
+    _form(
+        "Max unknown",
+        "Largest share of a night's answered clips that may be far from every demonstration. 1: no bound.",
+    ),
 ]
 MaxOneLabel = Annotated[
     float,

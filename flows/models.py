@@ -1,4 +1,4 @@
-"""Flows that change the models in use: answer with the new ones first, then switch."""
+"""Flows that change which models and labelers answer: the new ones answer first, then they are chosen."""
 
 from prefect.runtime import flow_run
 
@@ -10,11 +10,10 @@ from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import run_options
 from flows.flow_runs.states import with_named_failures
-from flows.forms import (
-    Folder,
-    LibraryName,
-)
+from flows.forms import ChosenLabeler, Folder, LibraryName
 from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.labelers.choosing import choice_rows, choice_sentence
+from flows.pipeline.labeling.labelers.choosing import choose_labeler as choose
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
@@ -51,3 +50,16 @@ def promote_models(library: LibraryName) -> dict[str, str]:
         "promote-models", switch.now, run, [{name: cell(models) for name, models in vars(switch).items()}]
     )
     return completed({"run": str(run.id), **vars(switch)}, f"in use: {switch.now}")
+
+
+@flow(
+    name="choose-labeler",
+    **run_options("choose labeler of {library}"),
+    description="Choose the labeler that answers for a library version. Stored answers stay.",
+)
+def choose_labeler(library: LibraryName, labeler: ChosenLabeler = "auto") -> dict[str, str]:
+    """Choose a labeler. Its stored answers become the current ones; nights compute what is missing."""
+    choice, run = choose(shared_runtime(Settings()), library, labeler, flow_run_id=flow_run.id)
+    rows = [{name: cell(value) for name, value in row.items()} for row in choice_rows(choice)]
+    publish_run("choose-labeler", choice_sentence(choice), run, rows)
+    return completed({"run": str(run.id), "labeler": choice.labeler}, choice_sentence(choice))

@@ -25,6 +25,7 @@ from flows.forms import (
     MaxOneLabel,
     MaxQuarantined,
     MaxUncertain,
+    MaxUnknown,
     MaxWindows,
     MostUsual,
     NWay,
@@ -108,6 +109,7 @@ def watch_place(
     least_agreement: LeastAgreement = 0.0,
     least_usual: LeastUsual = 0.0,
     most_usual: MostUsual = 0.0,
+    max_unknown: MaxUnknown = 1.0,
 ) -> dict[str, float]:
     """Set all bounds of a place, in place of the earlier ones."""
     form = Bounds(
@@ -117,6 +119,7 @@ def watch_place(
         least_agreement=least_agreement,
         least_usual=least_usual,
         most_usual=most_usual,
+        max_unknown=max_unknown,
     )
     bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(form)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]

@@ -117,6 +117,9 @@ def label_clips(
     with recorded as run:
         labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
         require_clips(runtime, place, place)
+        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
+        if models := labeling.setup.answering.embedding_models:
+            tokenize_place(runtime, place, place, run, in_tasks, models)
         label_selection(labeling, place, run, in_tasks)
     answers = ClipAnswers(labeling, place)
     publish_run("label-clips", place, run, answer_rows(answers), len(answers))

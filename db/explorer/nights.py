@@ -70,8 +70,8 @@ class NightRow:
 
     @property
     def labeled(self) -> int:
-        """The answers that are neither uncertain nor unknown."""
-        return self.answered - self.uncertain - self.unknown
+        """The answers that are not uncertain; unknown clips are none."""
+        return self.answered - self.uncertain
 
     @property
     def name(self) -> str:

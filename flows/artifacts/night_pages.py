@@ -10,6 +10,7 @@ from flows.artifacts.markdown import cell, escape
 from flows.artifacts.pages import summary
 from flows.artifacts.tables import MAX_ROWS
 from flows.pipeline.labeling.canary import Canaries
+from flows.pipeline.labeling.labelers.choosing import answering_sentence, choice_rows
 from flows.pipeline.nights.backfill import DayOutcome
 from flows.pipeline.nights.bounds import Figure
 from flows.pipeline.nights.jobs import Night
@@ -29,7 +30,8 @@ def night_page(place: str, night: Night, before: EarlierNight | None) -> str:
     """Return the page of a night: figures, labels compared with the night before, and quarantined clips."""
     figures = _figures(night)
     labels, set_aside = _labels(night.summary, before), _set_aside(night)
-    return summary(place, night.run, _bounds(night.figures), _clips(night), figures, labels, set_aside)
+    sections = _bounds(night.figures), _clips(night), figures, _labelers(night), labels, set_aside
+    return summary(place, night.run, *sections)
 
 
 def _bounds(figures: Sequence[Figure]) -> list[str]:
@@ -40,6 +42,24 @@ def _bounds(figures: Sequence[Figure]) -> list[str]:
     for figure in sorted(figures, key=lambda figure: not figure.is_beyond):
         holds = "" if figure.value is None else "NO" if figure.is_beyond else "yes"
         lines.append(f"| {escape(figure.text)} | {figure.number} | {figure.limit} | {holds} |")
+    return lines
+
+
+def _labelers(night: Night) -> list[str]:
+    """Return which labeler answered and why, and how often the others would have said the same."""
+    setup, same = night.labeling.setup, night.summary.by_labeler
+    lines = [f"{escape(answering_sentence(setup))}."]
+    choice = setup.answering.choice
+    measured = {row["labeler"]: row for row in choice_rows(choice)} if choice else {}
+    if not measured and not same:
+        return lines
+    lines += ["", "| labeler | left-out clips right | 95 % | confidence off by | same label tonight |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    for name in dict.fromkeys([*measured, *same]):
+        row = measured.get(name, {})
+        numbers = " | ".join(row.get(column, "") for column in ("right", "95 %", "off by"))
+        equal = f"{same[name]:.0%}" if name in same else "answers" if name == setup.method else ""
+        lines.append(f"| {escape(name)} | {numbers} | {equal} |")
     return lines
 
 
@@ -89,6 +109,8 @@ def _clips(night: Night) -> list[str]:
         "quarantined": sum(now.quarantined.values()),
         "without an answer yet": clips - now.clips,
     }
+    if now.unknown:
+        counts["unknown: far from every demonstration"] = now.unknown
     rows = [f"| {number} | {state} |" for state, number in counts.items()]
     return ["| clips | state |", "| ---: | --- |", *rows, f"| {clips} | in total |"]
 

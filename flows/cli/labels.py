@@ -16,7 +16,7 @@ from flows.cli.options import (
     FiniteRange,
     request_options,
 )
-from flows.cli.output import echo_json, runtime_for
+from flows.cli.output import echo_json, echo_lines, runtime_for
 from flows.pipeline.labeling.request import LabelRequest
 
 
@@ -188,10 +188,31 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
     click.echo(figures.decode() if form == "json" else "\n".join(table_lines(evaluation.table)))
 
 
+@click.command("choose-labeler")
+@click.argument("library", metavar="LIBRARY[@VERSION]")
+@click.argument("name", required=False)
+def choose_labeler(library: str, name: str | None) -> None:
+    """Show the labelers of a library version, or choose the one that answers.
+
+    NAME is a labeler, or auto to compare all of them on the library's own clips. Answers that the chosen one
+    has given become the current ones; the next night computes only those that are missing.
+    """
+    from flows.pipeline.labeling.labelers.choosing import choice_lines, stored_choice
+    from flows.pipeline.labeling.labelers.choosing import choose_labeler as choose
+
+    with runtime_for() as runtime:
+        choice = choose(runtime, library, name)[0] if name else stored_choice(runtime, library)
+    lines = (
+        choice_lines(choice) if choice else ["no labeler is chosen yet: the first run by auto chooses one"]
+    )
+    echo_lines(lines)
+
+
 @click.command()
 @click.argument("place", metavar="PREFIX")
 @click.option("--max-quarantined", type=SHARE, help="Share of the clips that may be quarantined.")
 @click.option("--max-uncertain", type=SHARE, help="Share of the answers that may be uncertain.")
+@click.option("--max-unknown", type=SHARE, help="Share of the answered clips that may be unknown.")
 @click.option("--max-one-label", type=SHARE, help="Share of the answers that the commonest label may have.")
 @click.option(
     "--least-agreement",

@@ -12,7 +12,7 @@ from flows.pipeline.runtime.printable import PrintableFormatter, printable
 COMMANDS = {
     "flows.cli.audio": ("speak", "sound", "denoise"),
     "flows.cli.demo.command": ("demo",),
-    "flows.cli.labels": ("label", "backfill", "evaluate", "watch"),
+    "flows.cli.labels": ("label", "choose-labeler", "backfill", "evaluate", "watch"),
     "flows.cli.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
     "flows.cli.runs": ("replay", "recheck", "undo", "verify"),

@@ -82,7 +82,8 @@ def _type(field: RequestField) -> tuple[Any, str | None]:
         return click.IntRange(*_int_bounds(option)), None
     if field.kind is float:
         low = option.ge if option.gt is None else option.gt
-        return FiniteRange(low, option.le, min_open=option.gt is not None), None
+        high = option.lt if option.le is None else option.le
+        return FiniteRange(low, high, min_open=option.gt is not None, max_open=option.lt is not None), None
     return None, option.metavar
 
 

@@ -1,4 +1,4 @@
-"""Stored tokens as the models read them, and the quarantine of contents that no model can use."""
+"""Stored tokens and embeddings as labelers read them, and the quarantine of contents that none can use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.errors import AudioRejected, BadCodes
+from db.embeddings import get_embeddings
+from db.engine import session_scope
 from db.quarantine import quarantine_contents
 from db.tokens import TokensOfContent
 from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runtime.resources import Runtime
 
 if TYPE_CHECKING:
+    from core.in_context.baselines import FloatArray
+    from core.in_context.features import ClipFeatures
     from core.tokens.clip_codes import ClipCodes
 
 
@@ -42,6 +47,23 @@ def readable_codes(
         except BadCodes as error:
             rejected[content] = AudioRejected("not_finite", str(error))
     return readable, rejected
+
+
+def clip_features(runtime: Runtime, codes: Mapping[bytes, ClipCodes]) -> dict[bytes, ClipFeatures]:
+    """Return the codes by content with all embeddings that are stored of it."""
+    import numpy as np
+
+    from core.in_context.features import ClipFeatures
+
+    vectors: dict[bytes, dict[str, FloatArray]] = {content: {} for content in codes}
+    scores: dict[bytes, dict[str, FloatArray]] = {content: {} for content in codes}
+    with session_scope(runtime.engine) as session:
+        for name, model in runtime.known_embeddings.items():
+            for content, stored in get_embeddings(session, model.id, list(codes)).items():
+                vectors[content][name] = np.array(stored.embedding, np.float64)
+                if stored.scores is not None:
+                    scores[content][name] = np.array(stored.scores, np.float64)
+    return {one: ClipFeatures(codes[one], vectors[one], scores[one]) for one in codes}
 
 
 def quarantine(session: Session, stage: str, run_id: UUID, rejected: Mapping[bytes, AudioRejected]) -> Counts:

@@ -194,9 +194,12 @@ def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-def test_a_second_night_finds_all_done_without_a_model_or_what_loads_one(desk: Desk, library: str) -> None:
+@pytest.mark.parametrize("labeler", ["default", "auto"])
+def test_a_second_night_finds_all_done_without_a_model_or_what_loads_one(
+    desk: Desk, library: str, labeler: str
+) -> None:
     write(desk.folder / "calls", {"low.wav": tone(220), "high.wav": tone(2800)})
-    night = ["label", desk.folder / "calls", "--library", library]
+    night = ["label", desk.folder / "calls", "--library", library, "--labeler", labeler]
     first = desk.run(*night)
     assert first.returncode == 0, first.stderr
     second = desk.run(*night, PYTHONPROFILEIMPORTTIME="1")

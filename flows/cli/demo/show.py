@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 SEED = 1
 LIBRARY = "demo-sounds"
-METHOD_DESCRIPTIONS = {
-    "nearest-neighbour": "No LLM is set, so the demonstration with the most similar tokens gives the label.",
-    "few-shot": "A frozen language model with the library's demonstrations in its prompt.",
-}
 NEIGHBOR_NAMES = {"nearest": "by tokens", "nearest_latent": "by pooled latent"}
 QUERIES = (
     "SELECT label, count(*), avg(margin) FROM analytics.labels GROUP BY label",
@@ -46,8 +42,8 @@ def run_demo() -> None:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     click.echo(f"1. Making clips from synthetic sounds and recorded espeak-ng speech in {folder}")
     clips = write_demo_clips(folder, SEED)
-    answers, method, manifest = _run(settings.reading(str(folder)), clips)
-    click.echo("\n".join([*_table(answers, _truth(clips)), *_next_steps(settings, method, manifest)]))
+    answers, labeler, manifest = _run(settings.reading(str(folder)), clips)
+    click.echo("\n".join([*_table(answers, _truth(clips)), *_next_steps(settings, labeler, manifest)]))
     if settings.generation_llm is not None:
         _run_audio(folder)
 
@@ -72,6 +68,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     click.echo("2. Starting Postgres, importing the library")
     from flows.nightly import nightly_labeling
     from flows.pipeline.labeling.label import Labeling
+    from flows.pipeline.labeling.labelers.choosing import answering_sentence
     from flows.pipeline.labeling.report import ClipAnswers
     from flows.pipeline.labeling.request import LabelRequest
     from flows.pipeline.nights.jobs import import_manifest
@@ -85,7 +82,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     manifest = nightly_labeling(str(clips.clips), LIBRARY, day="any")["manifest"]
     labeling = Labeling(runtime, LabelRequest(LIBRARY))
     answers = list(ClipAnswers(labeling, canonical(str(clips.clips))))
-    return answers, labeling.setup.method, str(manifest)
+    return answers, answering_sentence(labeling.setup), str(manifest)
 
 
 def _truth(clips: DemoClips) -> dict[str, str]:
@@ -101,8 +98,9 @@ def _table(answers: list["ClipAnswer"], truth: dict[str, str]) -> list[str]:
         if clip.answer is None:
             lines.append(f"{name:<16}{'-':<24}   quarantined: {clip.reason}")
             continue
-        mark = "" if clip.answer.label == truth.get(name) else "  (wrong)"
-        right += not mark
+        is_right = clip.answer.label == truth.get(name)
+        right += is_right
+        mark = "  (unknown)" if clip.status == "unknown" else "" if is_right else "  (wrong)"
         lines.append(
             f"{name:<16}{clip.answer.label:<12}{clip.answer.probability:>12.2f}   {truth.get(name)}{mark}"
         )
@@ -118,13 +116,13 @@ def _count_right(answers: list["ClipAnswer"], truth: dict[str, str], baseline: s
     return sum(baselines.get(name, {}).get(baseline) == label for name, label in truth.items())
 
 
-def _next_steps(settings: Settings, method: str, manifest: str) -> list[str]:
+def _next_steps(settings: Settings, labeler: str, manifest: str) -> list[str]:
     rows = "the database that WORDWAVE_DATABASE_URL names"
     if settings.database_url is None:
         rows = f"the embedded Postgres in {settings.home} (wordwave down stops it)"
     return [
         "",
-        f"Answered by: {method}. {METHOD_DESCRIPTIONS[method]}",
+        f"{labeler}.",
         "",
         f"Rows      schema analytics of {rows}",
         f"Objects   {manifest}",

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     test_data: Folder | None = Field(None, description="real audio for the tests that need it")
 
     @property
+    def names_llm(self) -> bool:
+        """Whether the user names an LLM, or none: the preset that labels counts as not named."""
+        return "llm" in self.model_fields_set and self.llm != MINI_LLM
+
+    @property
     def audio_limits(self) -> AudioLimits:
         """The limits on clips, from the settings of the same names."""
         return AudioLimits(**{field.name: getattr(self, field.name) for field in fields(AudioLimits)})

@@ -11,7 +11,7 @@ from db.runs import RunClaim
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.stored_codes import clip_codes
+from flows.pipeline.stored_codes import clip_codes, clip_features
 from flows.pipeline.tokenize_clips import tokenize_uris
 
 STAGE = "canaries"
@@ -49,15 +49,21 @@ class Canaries:
     def prepare(self, run: RunClaim) -> None:
         """Make the prompt, load the labeler and tokenize canaries that have no tokens of this codec."""
         self._setup.prepare(run)
-        _ = self._setup.labeler
-        tokenize_uris(self._setup.runtime, self._waiting(), run)
+        self._setup.load()
+        tokenize_uris(self._setup.runtime, self._waiting(), run, self._setup.answering.embedding_models)
 
     def is_prepared(self) -> bool:
         """Return whether the canaries can be labeled without reading audio."""
         return self._setup.is_prepared() and not self._waiting()
 
     def _waiting(self) -> set[str]:
-        return missing_uris(self._setup.runtime, self.library, with_latent=self._setup.by_latent)
+        answering = self._setup.answering
+        return missing_uris(
+            self._setup.runtime,
+            self.library,
+            with_latent=answering.by_latent,
+            embedding_models=answering.embedding_models,
+        )
 
     def batches(self) -> list[Sequence[LibraryDemonstration]]:
         """Return the canaries in batches."""
@@ -67,8 +73,10 @@ class Canaries:
     def ask_batch(self, batch: Sequence[LibraryDemonstration]) -> Counts:
         """Label a batch and count the right answers; safe to repeat."""
         setup = self._setup
-        stored = stored_tokens(setup.runtime, self.library, with_latent=setup.by_latent)
-        answers = setup.predict([clip_codes(stored[row.content_sha256]) for row in batch])
+        stored = stored_tokens(setup.runtime, self.library, with_latent=setup.answering.by_latent)
+        codes = {row.content_sha256: clip_codes(stored[row.content_sha256]) for row in batch}
+        features = clip_features(setup.runtime, codes)
+        answers = setup.predict([features[row.content_sha256] for row in batch])
         right = sum(
             not isinstance(answer, AudioRejected) and answer.label == row.label_or_text
             for answer, row in zip(answers, batch, strict=True)

@@ -23,6 +23,7 @@ from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.hashed_copy import path_of, sha256_of
 
 MANIFEST = "manifest.json"
+PROBABILITIES = ("probabilities", "raw_probabilities")
 NAME_HEX_DIGITS = 12  # of the sha256
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
@@ -94,8 +95,9 @@ def _groups(rows: Iterable[LabelRow]) -> Iterator[list[LabelRow]]:
 
 def _record(row: LabelRow) -> dict[str, Any]:
     """Return the fields of a row in a canonical form, so that equal rows give equal bytes."""
-    probabilities = dict(sorted(row.probabilities.items()))
-    return {**vars(row), "probabilities": probabilities, "created_at": row.created_at.astimezone(UTC)}
+    kept = {name: getattr(row, name) for name in PROBABILITIES}
+    ordered = {name: value and dict(sorted(value.items())) for name, value in kept.items()}
+    return {**vars(row), **ordered, "created_at": row.created_at.astimezone(UTC)}
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -104,7 +106,8 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _columns(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "probabilities": list(record["probabilities"].items())}
+    maps = {name: record[name] and list(record[name].items()) for name in PROBABILITIES}
+    return {**record, **maps}
 
 
 def _manifest(run_id: UUID, num_rows: int, files: Mapping[str, Stored]) -> bytes:

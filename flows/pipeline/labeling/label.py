@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,7 @@ from db.predictions import (
     get_answers,
     get_margins,
     save_predictions,
+    set_max_distance,
     set_min_margin,
 )
 from db.runs import RunClaim
@@ -28,10 +29,12 @@ from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
-from flows.pipeline.stored_codes import quarantine, readable_codes
+from flows.pipeline.stored_codes import clip_features, quarantine, readable_codes
 
 if TYPE_CHECKING:
-    from core.in_context.labelers import Prediction
+    from flows.pipeline.labeling.labelers.side_by_side import ClipLabel
+
+AnswerStatus = Literal["labeled", "uncertain", "unknown"]
 
 NEIGHBOR_BASELINES = ("nearest", "nearest_latent")
 """Baselines with a probability of their own; the second one only for clips with latents."""
@@ -67,8 +70,9 @@ class Labeling:
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, contents)
         codes, rejected = readable_codes(stored)
+        features = clip_features(self.runtime, codes)
         rows = []
-        for content, outcome in zip(codes, self.setup.predict(list(codes.values())), strict=True):
+        for content, outcome in zip(features, self.setup.predict(list(features.values())), strict=True):
             if isinstance(outcome, AudioRejected):
                 rejected[content] = outcome
             else:
@@ -77,9 +81,10 @@ class Labeling:
             labeled = save_predictions(session, run.writes_as, rows)
             quarantined = quarantine(session, TASK, run.writes_as, rejected)
         uncertain = sum(row.margin < row.min_margin for row in rows)
-        return Counts(labeled=labeled, uncertain=uncertain) + quarantined
+        unknown = sum(row.is_unknown for row in rows)
+        return Counts(labeled=labeled, uncertain=uncertain, unknown=unknown) + quarantined
 
-    def _row(self, content: bytes, prediction: Prediction) -> NewPrediction:
+    def _row(self, content: bytes, answer: ClipLabel) -> NewPrediction:
         setup, runtime = self.setup, self.runtime
         return NewPrediction(
             work_key=setup.work_key(content),
@@ -87,16 +92,20 @@ class Labeling:
             task=TASK,
             demonstration_set_id=setup.library.id,
             codec_id=runtime.codec_id,
-            llm_id=runtime.llm.id if runtime.llm else None,
+            llm_id=setup.llm.id if setup.llm else None,
             labeler=setup.method,
-            label=prediction.label,
-            probabilities=prediction.probabilities,
-            margin=prediction.margin,
+            label=answer.label,
+            probabilities=answer.probabilities,
+            margin=answer.margin,
             min_margin=setup.request.min_margin,
-            baselines=_baselines(prediction),
+            baselines=_baselines(answer),
             is_demonstration=content in setup.demonstrated,
             provenance={"device": runtime.device, "prompt_hash": setup.prompt_hash},
             seed=0,
+            calibration=setup.answering.calibration,
+            raw_probabilities=answer.raw_probabilities,
+            distance=answer.distance,
+            max_distance=setup.bound.distance if setup.bound else None,
         )
 
     def rows(self, session: Session, selection: Selection) -> Iterator[LabelRow]:
@@ -120,20 +129,27 @@ class Labeling:
                 library=setup.library.name,
                 version=setup.library.version,
                 labeler=answer.labeler,
-                llm=settings.llm,
+                llm=settings.llm if setup.llm else None,
                 codec=settings.codec,
                 run=str(answer.run_id),
                 created_at=answer.created_at,
+                raw_probabilities=answer.raw_probabilities,
             )
 
-    def status(self, answer: Answer) -> Literal["labeled", "uncertain"]:
-        """Return whether the margin of an answer reaches that of the request."""
+    def status(self, answer: Answer) -> AnswerStatus:
+        """Return whether an answer is near enough, and its margin large enough, for the request."""
+        bound = self.setup.bound
+        if bound and answer.distance is not None and answer.distance > bound.distance:
+            return "unknown"
         return "uncertain" if answer.margin < self.setup.request.min_margin else "labeled"
 
-    def update_min_margin(self, selection: Selection, run: RunClaim) -> None:
-        """Let the analysts' view judge earlier answers by this request's margin."""
+    def update_bounds(self, selection: Selection, run: RunClaim) -> None:
+        """Let the analysts' view judge earlier answers by this request's margin and distance."""
+        bound = self.setup.bound
         with run_session(self.runtime, run) as session:
-            set_min_margin(session, self._work_keys(session, selection), self.setup.request.min_margin)
+            keys = self._work_keys(session, selection)
+            set_min_margin(session, keys, self.setup.request.min_margin)
+            set_max_distance(session, keys, bound.distance if bound else None)
 
     def answers(self, selection: Selection) -> list[Answer]:
         """Return the standing answers to this request for the selected clips, in uri order."""
@@ -155,19 +171,22 @@ class Labeling:
         return {self.setup.work_key(content): content for content in contents}
 
     def _usable_clips(self, session: Session, selection: Selection, *stages: str) -> list[ClipWithTokens]:
-        """Return the current clips with tokens, and with latents if those choose the demonstrations."""
-        usable = clips_with_latents if self.setup.by_latent else clips_with_tokens
-        return usable(session, selection, self.runtime.codec_id, *stages)
+        """Return the current clips with tokens, and what else the labeler compares."""
+        answering, codec_id = self.setup.answering, self.runtime.codec_id
+        if not answering.by_latent:
+            return clips_with_tokens(session, selection, codec_id, *stages)
+        models = answering.embedding_models
+        return clips_with_latents(session, selection, codec_id, *stages, embedding_models=models)
 
 
-def _baselines(prediction: Prediction) -> dict[str, str | float]:
-    """Return the guesses of the free baselines, flat, as the analysts' view reads them."""
-    guesses = prediction.baselines
-    flat: dict[str, str | float] = {
+def _baselines(answer: ClipLabel) -> dict[str, Any]:
+    """Return the guesses of the baselines, flat, as the analysts' view reads them, and of each labeler."""
+    guesses = answer.baselines
+    flat: dict[str, Any] = {
         "chance": guesses["chance"]["probability"],
         "majority": guesses["majority"]["label"],
     }
     for name in filter(guesses.__contains__, NEIGHBOR_BASELINES):
         flat[name] = guesses[name]["label"]
         flat[f"{name}_probability"] = guesses[name]["probability"]
-    return flat
+    return {**flat, "labelers": dict(answer.by_labeler)}

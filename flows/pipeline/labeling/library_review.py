@@ -19,6 +19,8 @@ from db.library_names import split_library_name
 from db.promotions import promoted_version
 from db.run_history import latest_parameters
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
+from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
+from flows.pipeline.labeling.labelers.choosing import answering_sentence, choice_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runs.counts import Counts
@@ -29,13 +31,17 @@ MAX_ITEMS_IN_SENTENCE = 10
 
 @dataclass(frozen=True)
 class LibraryReview:
-    """A version, the number of clips of each label, and sentences that help decide whether to use it."""
+    """A version, the number of clips of each label, and sentences that help decide whether to use it.
+
+    `labelers` says which labeler answers, with the table that it was chosen from.
+    """
 
     version: LibraryVersion
     labels: Counter[str]
     use: str
     difference: Sequence[str]
     fit: str
+    labelers: Sequence[str] = ()
 
     @property
     def sentences(self) -> list[str]:
@@ -74,7 +80,16 @@ def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
         _use(version, used, promoted),
         difference_lines(other, version) if other else [],
         _fit(runtime, version),
+        _labelers(runtime, version),
     )
+
+
+def _labelers(runtime: Runtime, version: LibraryVersion) -> list[str]:
+    if version.task != TASK:
+        return []
+    setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
+    choice = setup.answering.choice
+    return list(choice_lines(choice)) if choice else [answering_sentence(setup)]
 
 
 def _use(version: LibraryVersion, used: int | None, promoted: int | None) -> str:
@@ -151,14 +166,18 @@ def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if version.task != TASK:
         return "whether its prompt fits depends on the requested seconds: a run checks that first"
     setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
+    if not setup.answering.is_known:
+        return "whether its prompt fits is not known: the first run that labels by it chooses the labeler"
     if not setup.is_prepared():
         return "whether its prompt fits is not known: its clips have no tokens of this codec yet"
     try:
         size, _ = setup.prompt_size, setup.prompt_hash
     except CoreError as error:
         return f"it does not fit: {error}"
-    if size is None:
+    if size is None and setup.method == NEAREST_NEIGHBOR:
         return "it fits: no LLM is set, the nearest demonstration answers"
+    if size is None:
+        return f"it fits: {setup.method} answers, which shows no prompt"
     return f"it fits: prompts take at most {size.longest} of the LLM's {size.context} token ids"
 
 

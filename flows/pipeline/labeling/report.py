@@ -12,7 +12,7 @@ from db.libraries import VersionSummary
 from db.predictions import Answer
 from db.quarantine import QuarantinedClip, open_quarantine
 from db.recheck import SuspectCount
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.label import AnswerStatus, Labeling
 from flows.pipeline.labeling.library_review import LibraryReview
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runtime.printable import printable
@@ -26,7 +26,7 @@ class ClipAnswer:
     """A clip's answer, or the reason why it has none."""
 
     uri: str
-    status: Literal["labeled", "uncertain", "quarantined", "pending"]
+    status: AnswerStatus | Literal["quarantined", "pending"]
     answer: Answer | None = None
     reason: str | None = None
 
@@ -115,6 +115,8 @@ def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
 def review_lines(reviewed: LibraryReview) -> Iterator[str]:
     """Yield the sentences of a review, then the labels and clips of the version in prompt order."""
     yield from reviewed.sentences
+    if reviewed.labelers:
+        yield from ("", *reviewed.labelers)
     yield ""
     for label, clips in reviewed.labels.most_common():
         yield f"{clips:>6}  {label}"

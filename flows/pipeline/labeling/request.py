@@ -6,9 +6,14 @@ Commands, forms and the pipeline all read them from here.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from flows.pipeline.configuration.options import Option
+from flows.pipeline.configuration.options import Option, Rule
 from flows.pipeline.libraries.library_option import LIBRARY
 
+DEFAULT, AUTO = "default", "auto"
+"""Ways to ask for a labeler without naming it."""
+LABELER_RULE = Rule(
+    r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$", "write auto, default or the name of a labeler, such as few-shot"
+)
 LayerChoice = Literal["auto", "semantic", "semantic+acoustic"]
 
 
@@ -53,3 +58,22 @@ class LabelRequest:
             le=16,
         ),
     ] = 0
+    labeler: Annotated[
+        str,
+        Option(
+            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
+            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as "
+            "few-shot, nearest-neighbour, mixture or logistic log-mel.",
+            rule=LABELER_RULE,
+            metavar="NAME",
+        ),
+    ] = DEFAULT
+    coverage: Annotated[
+        float,
+        Option(
+            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
+            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0.",
+            ge=-1,
+            lt=1,
+        ),
+    ] = -1.0

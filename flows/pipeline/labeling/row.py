@@ -1,7 +1,7 @@
 """An exported answer, in any file format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 SCHEMA_VERSION = 2
@@ -31,3 +31,5 @@ class LabelRow:
     codec: str
     run: str
     created_at: datetime
+    raw_probabilities: Mapping[str, float] | None = field(default=None, repr=False)
+    """Not in the key of an export, which is made of the text of its rows: earlier exports stay the same."""

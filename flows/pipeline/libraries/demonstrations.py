@@ -1,18 +1,24 @@
 """Stored tokens of a library's clips. A library outlives its first codec."""
 
+from collections.abc import Collection
+
 from core.errors import PromptError
+from db.embeddings import contents_with_embeddings
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.tokens import TokensOfContent, contents_with_latents, contents_with_tokens, get_token_sequences
 from flows.pipeline.runtime.resources import Runtime
 
 
-def missing_uris(runtime: Runtime, library: LibraryVersion, *, with_latent: bool) -> set[str]:
-    """Return the uris of clips that have no tokens of this codec yet, or, `with_latent`, no latent."""
+def missing_uris(
+    runtime: Runtime, library: LibraryVersion, *, with_latent: bool, embedding_models: Collection[int] = ()
+) -> set[str]:
+    """Return the uris of clips that have no tokens of this codec yet, or none of what is asked for."""
     stored = contents_with_latents if with_latent else contents_with_tokens
     contents = library.contents
     with session_scope(runtime.engine) as session:
         known = stored(session, runtime.codec_id, set(contents.values()))
+        known = contents_with_embeddings(session, embedding_models, known)
     return {uri for uri, content in contents.items() if content not in known}
 
 

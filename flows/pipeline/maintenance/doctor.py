@@ -129,7 +129,7 @@ def _codec(runtime: Runtime) -> str:
 
 def _llm(runtime: Runtime) -> str:
     if runtime.llm is None:
-        return "none: labels come from nearest neighbor on tokens"
+        return "none: labels come without an LLM"
     return _checked_fingerprint(runtime, runtime.llm)
 
 

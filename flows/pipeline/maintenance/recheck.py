@@ -44,6 +44,7 @@ from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, StorageDenied
 from flows.pipeline.storage.uris import canonical
 from flows.pipeline.stored_codes import quarantine
+from flows.pipeline.tokenize_clips import tokenize_uris
 
 Request = TypeVar("Request", LabelRequest, AudioRequest)
 Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
@@ -196,7 +197,10 @@ def _label_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -
     for answer in recheck.past_answers:
         requests[_request(LabelRequest, answer)].add(answer.uri)
     for request, uris in requests.items():
-        label_selection(Labeling(runtime, request), uris, recheck.run, run_batches)
+        labeling = Labeling(runtime, request)
+        labeling.setup.prepare(recheck.run.claim)
+        tokenize_uris(runtime, uris, recheck.run.claim, labeling.setup.answering.embedding_models)
+        label_selection(labeling, uris, recheck.run, run_batches)
 
 
 def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:

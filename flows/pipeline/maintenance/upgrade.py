@@ -72,7 +72,8 @@ def upgrade(
         old = _keep_current(runtime, labeling)
         labeling.setup.prepare(run.claim)
         require_clips(runtime, place, place)
-        tokenize_place(runtime, place, place, run, run_batches)
+        models = labeling.setup.answering.embedding_models
+        tokenize_place(runtime, place, place, run, run_batches, models)
         label_selection(labeling, place, run, run_batches)
         compared = _compare(runtime, labeling, place, old) if old else None
         if compared:
@@ -82,8 +83,7 @@ def upgrade(
 
 def model_set(labeling: Labeling) -> ModelSet:
     """Return the library version and the models of the settings."""
-    runtime = labeling.runtime
-    return ModelSet(labeling.setup.library.id, runtime.codec_id, runtime.llm.id if runtime.llm else None)
+    return labeling.setup.answering.models
 
 
 def _keep_current(runtime: Runtime, labeling: Labeling) -> ModelSet | None:

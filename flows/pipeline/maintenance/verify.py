@@ -13,6 +13,7 @@ from core.errors import AudioRejected
 from db.clips import ClipToTokenize
 from db.engine import session_scope
 from db.exports import Digests
+from db.labeler_choices import StoredChoice
 from db.run_outputs import (
     AnswerSample,
     AudioSample,
@@ -27,6 +28,7 @@ from db.tokens import TokenizedContent, get_token_sequences
 from flows.pipeline.generation.denoise import generation_for
 from flows.pipeline.generation.generate import ClipQuestion, TextQuestion, in_batches
 from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.runs.check import Check, check
@@ -37,12 +39,12 @@ from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.damage import Damage, find_damage
 from flows.pipeline.storage.uris import is_s3
-from flows.pipeline.stored_codes import clip_codes
+from flows.pipeline.stored_codes import clip_codes, clip_features
 from flows.pipeline.tokenize_clips import Outcome, encode_again
 
 if TYPE_CHECKING:
-    from core.in_context.labelers import Prediction
     from core.tokens.clip_codes import AudioCodes
+    from flows.pipeline.labeling.labelers.side_by_side import ClipLabel
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}
 """The allowed difference from a stored probability: other batches round differently."""
@@ -119,7 +121,8 @@ def _models(
         raise ValueError(f"the run used codec {_short(others)}, {settings.codec} is {codec[:12]}")
     models = [f"codec {codec[:12]}"]
     if answers or not audio:
-        models.append(_llm(runtime, settings.llm, {str(row.llm) for row in answers}))
+        used = {str(row.llm) for row in answers if row.llm or row.labeler == NEAREST_NEIGHBOR}
+        models.append(_llm(runtime, settings.llm, used) if used or not answers else "no LLM asked")
     if audio:
         models.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
     return ", ".join(models)
@@ -160,10 +163,13 @@ def _in_s3(clip: ClipToTokenize) -> bool:
 
 
 def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]) -> str:
-    setup = LabelingSetup(runtime, _request(LabelRequest, run, answers[0].library))
+    answered_by = StoredChoice(answers[0].labeler, answers[0].calibration, "", None, "run")
+    setup = LabelingSetup(runtime, _request(LabelRequest, run, answers[0].library), answered_by)
     with session_scope(runtime.engine) as session:
         stored = get_token_sequences(session, runtime.codec_id, [row.content_sha256 for row in answers])
-    predictions = setup.predict([clip_codes(stored[row.content_sha256]) for row in answers])
+    codes = {content: clip_codes(tokens) for content, tokens in stored.items()}
+    features = clip_features(runtime, codes)
+    predictions = setup.predict([features[row.content_sha256] for row in answers])
     keys = [setup.work_key(row.content_sha256) for row in answers]
     if keys != [row.work_key for row in answers]:
         raise ValueError(WORK_KEY_CHANGED)
@@ -211,7 +217,7 @@ def _request(kind: type[Request], run: RecordedRun, library: str) -> Request:
     return kind(**(parameters | {"library": library}))
 
 
-def _same(stored: AnswerSample, now: Prediction | AudioRejected, tolerance: float) -> bool:
+def _same(stored: AnswerSample, now: ClipLabel | AudioRejected, tolerance: float) -> bool:
     if isinstance(now, AudioRejected) or stored.probabilities.keys() != now.probabilities.keys():
         return False
     far = max(abs(stored.probabilities[label] - p) for label, p in now.probabilities.items())

@@ -98,6 +98,7 @@ def judge(
     figures = {
         "max_quarantined": _quarantined(night, bounds.max_quarantined),
         "max_uncertain": _uncertain(night, bounds.max_uncertain),
+        "max_unknown": _unknown(night, bounds.max_unknown),
         "max_one_label": _one_label(night, bounds.max_one_label),
         "least_agreement": _agreement(night, bounds.least_agreement),
         "least_usual": _usual(night, usual, partition.day, bounds.least_usual, is_least=True),
@@ -127,6 +128,11 @@ def _quarantined(night: NightSummary, bound: float) -> Figure:
 def _uncertain(night: NightSummary, bound: float) -> Figure:
     text = f"{night.uncertain} of {night.answered} answers are uncertain"
     return Figure(text, _share(night.uncertain, night.answered), bound)
+
+
+def _unknown(night: NightSummary, bound: float) -> Figure:
+    answers = night.answered + night.unknown
+    return Figure(f"{night.unknown} of {answers} clips are unknown", _share(night.unknown, answers), bound)
 
 
 def _one_label(night: NightSummary, bound: float) -> Figure:

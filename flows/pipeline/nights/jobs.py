@@ -161,9 +161,9 @@ def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_
     patiently(lambda: labeling.setup.prepare(run.claim))
     batches = patiently(lambda: labeling.batches(selection))
     if batches:
-        _ = patiently(lambda: labeling.setup.labeler)  # load it once, before several threads ask for it
+        patiently(labeling.setup.load)  # once, before several threads ask for it
     run_stage(run, run_batches, "label", partial(labeling.label_batch, run=run.claim), batches)
-    patiently(lambda: labeling.update_min_margin(selection, run.claim))
+    patiently(lambda: labeling.update_bounds(selection, run.claim))
 
 
 def ask_canaries(canaries: Canaries, run: OpenRun, run_batches: BatchRunner) -> None:
@@ -213,7 +213,8 @@ def run_night(
             require_clips(runtime, partition.where, selection)
         if distribute:
             distribute(partition, labeling, run)
-        tokenize_place(runtime, partition.place, selection, run, run_batches)
+        models = labeling.setup.answering.embedding_models
+        tokenize_place(runtime, partition.place, selection, run, run_batches, models)
         label_selection(labeling, selection, run, run_batches)
         if export:
             rows = partial(labeling.rows, selection=selection)
@@ -251,8 +252,11 @@ def run_shard(
         runtime, SHARD, name, parameters, night=shard.night, day=partition.day, flow_run_id=flow_run_id
     )
     with recorded as run:
-        tokenize_place(runtime, partition.place, selection, run, run_batches)
-        label_selection(Labeling(runtime, request), selection, run, run_batches)
+        labeling = Labeling(runtime, request)
+        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
+        models = labeling.setup.answering.embedding_models
+        tokenize_place(runtime, partition.place, selection, run, run_batches, models)
+        label_selection(labeling, selection, run, run_batches)
     return run
 
 

@@ -15,7 +15,6 @@ from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.results import is_exported
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runs.partition import Partition
-from flows.pipeline.runtime.resources import Runtime
 
 State = Literal["new", "changed", "to tokenize", "to label", "done", "quarantined"]
 STATES: Mapping[State, str] = {
@@ -70,7 +69,7 @@ class Planner:
 
     def __init__(self, labeling: Labeling) -> None:
         self._labeling = labeling
-        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labeling.runtime, place))
+        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labeling, place))
 
     def plan(self, partition: Partition) -> NightPlan:
         """Plan a run of the partition as of now."""
@@ -126,10 +125,14 @@ class _Place:
     stored: Mapping[tuple[str, str], StoredVersion]
 
     @classmethod
-    def read(cls, runtime: Runtime, place: str) -> "_Place":
+    def read(cls, labeling: Labeling, place: str) -> "_Place":
+        runtime, setup = labeling.runtime, labeling.setup
         listed = list(listed_clips(runtime, place))
+        models = {*runtime.embedding_model_ids}
+        if setup.answering.is_known:
+            models.update(setup.answering.embedding_models)
         with session_scope(runtime.engine) as session:
-            versions = stored_versions(session, place, runtime.codec_id, TASK)
+            versions = stored_versions(session, place, runtime.codec_id, TASK, embedding_models=models)
         return cls(listed, {(version.uri, version.version_token): version for version in versions})
 
     @cached_property

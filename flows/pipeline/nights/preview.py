@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.tokens.clip_codes import ClipCodes
 
 PAST_RUNS = 10
+NO_PROMPTS = {"nearest-neighbour": "no LLM is set: the nearest demonstration by tokens answers"}
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ def preview_prompt(labeling: Labeling, contents: Sequence[bytes]) -> PromptPrevi
     from core.in_context.nearest_shots import NearestShotsLabeler
     from core.prompts.model_slots import label_words
 
-    llm = labeling.runtime.llm
+    setup = labeling.setup
+    if not setup.answering.is_known:
+        return PromptPreview(why_none="the night chooses its labeler first")
+    llm = setup.llm
     if llm is None:
-        return PromptPreview(why_none="no LLM is set: the nearest demonstration by tokens answers")
+        return PromptPreview(why_none=NO_PROMPTS.get(setup.method, f"{setup.method} answers, without an LLM"))
     if not labeling.setup.is_prepared():
         return PromptPreview(why_none="the demonstrations have no tokens of this codec yet")
     try:

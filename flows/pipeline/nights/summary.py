@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 from uuid import UUID
 
 from db.engine import session_scope
@@ -26,8 +27,9 @@ class NightSummary:
     """The answers of a night in figures.
 
     `agreement` is, by baseline, the share of equal answers among clips that are not demonstrations and have
-    that baseline. `mean_margin` is None without answers. `doubts` are the figures beyond the bounds of the
-    place.
+    that baseline, and `by_labeler` the same by labeler. `mean_margin` is None without answers. `unknown`
+    clips are too far from every demonstration: their labels count nowhere else. `doubts` are the figures
+    beyond the bounds of the place.
     """
 
     labels: Mapping[str, int]
@@ -36,29 +38,36 @@ class NightSummary:
     agreement: Mapping[str, float]
     quarantined: Mapping[str, int]
     doubts: Sequence[str] = field(default_factory=list)
+    unknown: int = 0
+    by_labeler: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clips(self) -> int:
-        """The number of clips that are answered or quarantined."""
-        return self.answered + sum(self.quarantined.values())
+        """The number of clips that are answered, unknown or quarantined."""
+        return self.answered + self.unknown + sum(self.quarantined.values())
 
     @property
     def answered(self) -> int:
-        """The number of clips with an answer."""
+        """The number of clips with a label."""
         return sum(self.labels.values())
 
 
 def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
     """Return the figures of a night's clips, which are read once, since they may not fit in memory."""
     labels, reasons = Counter[str](), Counter[str]()
-    margins, same, uncertain = list[float](), defaultdict[str, list[bool]](list), 0
+    margins, same, uncertain, unknown = list[float](), defaultdict[str, list[bool]](list), 0, 0
+    by_labeler = defaultdict[str, list[bool]](list)
     for clip in clips:
-        if clip.answer:
+        if clip.status == "unknown":
+            unknown += 1
+        elif clip.answer:
             labels[clip.answer.label] += 1
             margins.append(clip.answer.margin)
             uncertain += clip.status == "uncertain"
             for name in _comparable(clip.answer):
                 same[name].append(clip.answer.label == clip.answer.baselines[name])
+            for name, guess in _others(clip.answer):
+                by_labeler[name].append(clip.answer.label == guess["label"])
         elif clip.reason:
             reasons[clip.reason] += 1
     return NightSummary(
@@ -67,7 +76,15 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
         mean_margin=fmean(margins) if margins else None,
         agreement={name: fmean(same[name]) for name in NEIGHBOR_BASELINES if name in same},
         quarantined=_sorted(reasons),
+        unknown=unknown,
+        by_labeler={name: fmean(answers) for name, answers in by_labeler.items()},
     )
+
+
+def _others(answer: Answer) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Return the guesses of the labelers that did not answer. A demonstration has none."""
+    said = {} if answer.is_demonstration else answer.baselines.get("labelers", {})
+    return ((name, guess) for name, guess in said.items() if name != answer.labeler)
 
 
 def _comparable(answer: Answer) -> Iterator[str]:
@@ -106,8 +123,9 @@ def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
 def night_line(night: NightSummary, clips: int, counts: Mapping[str, int]) -> str:
     """Return a night as a line whose numbers add up to its clips."""
     aside = sum(night.quarantined.values())
-    left = clips - night.answered - aside
+    left = clips - night.answered - night.unknown - aside
     line = f"{night.answered - night.uncertain:,} labeled, {aside:,} set aside, {night.uncertain:,} doubtful"
+    line += f", {night.unknown:,} unknown" if night.unknown else ""
     line += f", {left:,} left" if left else ""
     return line if clips_worked(counts) else f"nothing new: {line}"
 

@@ -3,12 +3,12 @@
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from ctypes import CDLL
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock, local
@@ -53,6 +53,16 @@ LOG_MEL_MODEL = NewEmbeddingModel(
     license="Apache-2.0",
     classes=(),
 )
+
+
+@dataclass(frozen=True)
+class KnownEmbedding:
+    """An embedding model by its row; a tagger has `classes`."""
+
+    id: int
+    fingerprint: str
+    classes: Sequence[str]
+
 
 _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
 _counting = Lock()
@@ -189,6 +199,24 @@ class Runtime:
         """Their rows, made for those that are new."""
         with session_scope(self.engine) as session:
             return [_register_embedding(session, one) for one in self.embedding_models.values()]
+
+    @cached_property
+    def known_embeddings(self) -> dict[str, "KnownEmbedding"]:
+        """All embeddings that clips have or get, by name: the log-mel statistics first.
+
+        Raises CheckpointMismatch for two models of one name.
+        """
+        known = {}
+        if self.log_mel_id is not None:
+            known[LOG_MEL_MODEL.name] = KnownEmbedding(self.log_mel_id, LOG_MEL_MODEL.fingerprint, ())
+        for model_id, one in zip(self.embedding_model_ids, self.embedding_models.values(), strict=True):
+            if one.name in known:
+                raise CheckpointMismatch(
+                    f"two embedding models are called {one.name}, by which labelers name them: change the "
+                    "name in one embedding.json, or leave one out of WORDWAVE_EMBEDDINGS"
+                )
+            known[one.name] = KnownEmbedding(model_id, one.fingerprint, one.classes)
+        return known
 
     @cached_property
     def log_mel_id(self) -> int | None:

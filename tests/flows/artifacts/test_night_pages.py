@@ -11,6 +11,7 @@ from uuid import UUID
 
 from hypothesis import example, given
 
+from db.labeler_choices import StoredChoice
 from db.night_change import MovedLabel, NightChange
 from db.run_history import CompletedRun
 from db.runs import RunClaim
@@ -37,10 +38,36 @@ NOW = NightSummary(
     mean_margin=0.4125,
     agreement={"nearest": 0.75, "nearest_latent": 0.8},
     quarantined={"silent": 3, "truncated": 1},
+    by_labeler={"class mean <b>": 0.9, "nearest tokens": 0.5},
 )
 EMPTY = NightSummary(labels={}, uncertain=0, mean_margin=None, agreement={}, quarantined={})
 
 
+CHOICE = StoredChoice(
+    labeler="mixture",
+    calibration={"temperature": 2.0, "bias": []},
+    reason="mixture: 83 % of 18 left-out <i> demonstrations right",
+    measured={
+        "candidates": [
+            {
+                "name": name,
+                "answers": 18,
+                "accuracy": accuracy,
+                "interval": None if accuracy is None else [0.6, 0.9],
+                "calibration_error": None if accuracy is None else 0.04,
+                "lead": 0.01,
+                "bound": -0.02,
+                "calibration": {"temperature": 2.0, "bias": []},
+                "note": "",
+            }
+            for name, accuracy in {"mixture": 0.83, "class mean <b>": 0.8, "few-shot": None}.items()
+        ],
+        "name": "mixture",
+        "reason": "",
+        "unknown": None,
+    },
+    chosen_by="run",
+)
 CHANGE = NightChange(
     shared=30,
     moved=[
@@ -75,7 +102,12 @@ def night(summary: NightSummary) -> Any:
             "label.labeled": 79,
         }
     )
-    labeling = SimpleNamespace(setup=SimpleNamespace(request=SimpleNamespace(min_margin=0.2)))
+    setup = SimpleNamespace(
+        request=SimpleNamespace(min_margin=0.2, labeler="default"),
+        method="mixture",
+        answering=SimpleNamespace(is_automatic=True, choice=CHOICE),
+    )
+    labeling = SimpleNamespace(setup=setup)
     figures = [
         Figure("40 of 80 answers are a|b <i>", 0.5, 0.8),
         Figure("clips, of which no usual number is known yet", None, 0.5, is_least=True),

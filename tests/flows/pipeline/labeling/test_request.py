@@ -76,6 +76,29 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
         "maximum": 16,
         "default": 0,
     },
+    "labeler": {
+        "title": "Labeler",
+        "description": (
+            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
+            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as few-shot, "
+            "nearest-neighbour, mixture or logistic log-mel."
+        ),
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$",
+        "refusal": "write auto, default or the name of a labeler, such as few-shot",
+        "default": "default",
+    },
+    "coverage": {
+        "title": "Coverage",
+        "description": (
+            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
+            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0."
+        ),
+        "type": "number",
+        "minimum": -1,
+        "exclusiveMaximum": 1,
+        "default": -1.0,
+    },
 }
 """What the forms of all labeling flows have in common; the flows' own fields are in tests/flows/schemas."""
 
@@ -108,8 +131,11 @@ def test_a_command_has_the_same_name_default_bounds_and_help(name: str) -> None:
     assert (shown.default, shown.help) == (field["default"], field["description"])
     if "enum" in field:
         assert list(shown.type.choices) == field["enum"]
+    elif "pattern" in field:
+        assert shown.metavar == "NAME"
     else:
-        assert (shown.type.min, shown.type.max) == (field["minimum"], field["maximum"])
+        bounds = field["minimum"], field.get("maximum", field.get("exclusiveMaximum"))
+        assert (shown.type.min, shown.type.max) == bounds
 
 
 def test_a_command_has_to_name_a_library() -> None:
