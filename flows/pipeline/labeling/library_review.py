@@ -20,7 +20,7 @@ from db.promotions import promoted_version
 from db.run_history import latest_parameters
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
-from flows.pipeline.labeling.labelers.choosing import answering_sentence, choice_lines
+from flows.pipeline.labeling.labelers.choosing import answering_sentence, stored_choice, table_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runs.counts import Counts
@@ -88,8 +88,9 @@ def _labelers(runtime: Runtime, version: LibraryVersion) -> list[str]:
     if version.task != TASK:
         return []
     setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
-    choice = setup.answering.choice
-    return list(choice_lines(choice)) if choice else [answering_sentence(setup)]
+    choice = stored_choice(runtime, name_of(version))
+    table = ["", *table_lines(choice)] if choice and choice.measured else []
+    return [answering_sentence(setup), *table]
 
 
 def _use(version: LibraryVersion, used: int | None, promoted: int | None) -> str:

@@ -105,11 +105,14 @@ def _candidates(choice: StoredChoice) -> Sequence[Candidate]:
 def choice_lines(choice: StoredChoice) -> Iterator[str]:
     """Yield the choice as a sentence and a table."""
     yield choice_sentence(choice)
+    if choice.measured:
+        yield from ("", *table_lines(choice))
+
+
+def table_lines(choice: StoredChoice) -> Iterator[str]:
+    """Yield the table of labelers that a choice was made from."""
     rows = list(choice_rows(choice))
-    if not rows:
-        return
     width = max(len(row["labeler"]) for row in rows)
-    yield ""
     yield f"{'labeler':<{width}}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
     for row in rows:
         numbers = "".join(f"{row[name]:>12}" for name in COLUMNS[1:])
