@@ -20,10 +20,14 @@ PERFECT_DRAWS = 50
 
 
 class AutoLabeler:
-    """The labeler that is chosen by an episode's demonstrations, with installed models or without."""
+    """The labeler that is chosen by an episode's demonstrations, with installed models or without.
+
+    For the clips of one set: a choice is made once for each episode.
+    """
 
     def __init__(self, *, with_models: bool) -> None:
         self._with_models = with_models
+        self._choices: dict[Episode, Choice] = {}
 
     def __call__(self, clips: LabeledClips, episode: Episode) -> Reply:
         choice, library, installed = self.choose(clips, episode)
@@ -34,7 +38,9 @@ class AutoLabeler:
         """Return the choice for an episode, and what it is made of."""
         library = episode.library(clips)
         installed = clips.installed if self._with_models else Installed()
-        return choose(library, installed, coverage=COVERAGE), library, installed
+        if episode not in self._choices:
+            self._choices[episode] = choose(library, installed, coverage=COVERAGE)
+        return self._choices[episode], library, installed
 
 
 def answer(

@@ -45,6 +45,13 @@ def test_with_one_demonstration_of_each_label_the_dev_sets_decide() -> None:
     assert chosen.chosen.accuracy is None
 
 
+def test_a_few_equal_answers_do_not_overturn_the_tagger() -> None:
+    library = make_library(LABELS[:2], 3, latents=0.05, tagger=0.05)
+    chosen = choose(library, TAGGER)
+    assert chosen.candidate("mixture").accuracy == chosen.candidate("class mean tagger").accuracy == 1
+    assert chosen.name == "class mean tagger"
+
+
 def test_what_answers_left_out_demonstrations_best_is_chosen() -> None:
     blind_tagger = make_library(LABELS, 15, tagger=3.0)
     assert "tagger" not in choose(blind_tagger, TAGGER).name
