@@ -70,7 +70,10 @@ class Content(Base):
 
 
 class Clip(Base):
-    """One version of one audio object. The current version of a uri has no `missing_since`."""
+    """One version of one audio object. The current version of a uri has no `missing_since`.
+
+    Triggers keep `is_newest`: the current version of a uri, else the one that was missed last.
+    """
 
     __tablename__ = "clips"
     __table_args__ = (
@@ -89,6 +92,7 @@ class Clip(Base):
     content_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("contents.sha256"))
     first_seen: Mapped[datetime] = _written_at()
     missing_since: Mapped[datetime | None]
+    is_newest: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class Run(Base):
@@ -391,6 +395,28 @@ class PredictionRow(Base):
     raw_probabilities: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     distance: Mapped[float | None]
     max_distance: Mapped[float | None]
+
+
+class CurrentAnswer(Base):
+    """The answer that counts for a content, task and library.
+
+    Triggers of predictions, promotions and labeler_choices keep it as the view current_answers_defined says.
+    """
+
+    __tablename__ = "current_answers"
+    __table_args__ = (Index(None, "library", "margin"),)
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    library: Mapped[str] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str]
+    margin: Mapped[float]
+    status: Mapped[str]
+    is_promoted: Mapped[bool]
+    is_chosen: Mapped[bool]
+    is_demonstration: Mapped[bool]
+    created_at: Mapped[datetime]
 
 
 class LabelerChoice(Base):

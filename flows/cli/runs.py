@@ -101,3 +101,22 @@ def verify(run: str, sample: int, allow: tuple[str, ...]) -> None:
     with runtime_for(*allow) as runtime:
         checks, _ = verify_run(runtime, find_run(runtime, run), sample)
     echo_checks(checks)
+
+
+@click.command("check-answers")
+def check_answers() -> None:
+    """Compare the current answers that are kept for analysts with their definition.
+
+    Every answer is looked at: on a large database this takes minutes.
+    """
+    from db.current_answers import count_differences
+    from db.engine import session_scope
+
+    with runtime_for() as runtime, session_scope(runtime.engine) as session:
+        differences = count_differences(session)
+    if differences:
+        raise click.ClickException(
+            f"{differences} current answers differ from their definition: somebody wrote past the triggers. "
+            "As wordwave_owner, call refresh_current_answers_of with the ids of all demonstration_sets"
+        )
+    click.echo("every current answer is the one that its definition says", err=True)
