@@ -14,6 +14,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runs.days import DAY
 from flows.pipeline.runs.partition import Partition, partition_of
 from flows.pipeline.runtime.resources import shared_runtime
+from flows.pipeline.storage import StorageError
 
 
 def named(template: str, *, tells_nights_apart: bool = False) -> Callable[[], str]:
@@ -40,7 +41,7 @@ def named(template: str, *, tells_nights_apart: bool = False) -> Callable[[], st
 
 def _partition(values: Mapping[str, Any]) -> Partition | None:
     """Return the partition of a prefix and a day, or None if they are wrong: the flow itself reports that."""
-    with suppress(KeyError, ValueError):
+    with suppress(KeyError, ValueError, StorageError):
         due = flow_run.scheduled_start_time
         return partition_of(values["prefix"], values.get("day", "any"), values.get("timezone", "UTC"), due)
     return None

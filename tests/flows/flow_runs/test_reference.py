@@ -47,6 +47,16 @@ def test_a_name_of_several_runs_means_none_of_them(day: Path, library: str) -> N
         find_run(shared_runtime(Settings()), "the same")
 
 
+def test_a_name_that_holds_a_uri_is_replayed_too(day: Path, library: str) -> None:
+    from flows.repair import replay_quarantine
+    from flows.steps import ingest_clips
+
+    name = "ingest s3://calls/2026-11-21"
+    ingest_clips.with_options(flow_run_name=name)(str(day))
+    state = replay_quarantine(name, return_state=True)
+    assert state.message == "3 known"
+
+
 def test_a_name_without_a_server_says_so(worker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
