@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
+from core.denoising.denoiser import Denoiser
 from core.in_context.audio_generator import AudioGenerator, Decoding
 from core.llama.model import FrozenLlama
 from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
@@ -28,13 +29,14 @@ class Models:
     codec: LLMCodec
     llama: FrozenLlama
     vocabulary: Vocabulary
+    denoiser: Denoiser | None = None
 
     @classmethod
     def of(cls, runtime: Runtime) -> "Models":
         """End the program where no LLM is set that answers with audio."""
         if (llm := runtime.audio_llm) is None:
             sys.exit("no LLM is set that answers with audio: let WORDWAVE_GENERATION_LLM name one")
-        return cls(runtime.codec, llm.llama, llm.vocabulary)
+        return cls(runtime.codec, llm.llama, llm.vocabulary, runtime.denoiser)
 
     def encode(self, waveform: Tensor) -> ClipCodes:
         """Return the codes of a clip, (1, 1, T)."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
+import torch
 from torch import Tensor
 
 from benchmarks.audio_answers import Models
@@ -13,6 +15,8 @@ from benchmarks.held_out import held_out
 from benchmarks.means import Mean, mean_of
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import DataRow, manifest, verdict, waveforms
+from core.audio.resampling import read_waveform, resample_blocks
+from core.denoising.denoiser import denoise_at
 from core.evaluation.metrics import mel_distance, pesq, si_sdr, stft_loss, stoi
 from core.in_context.audio_generator import denoise
 from core.in_context.baselines import FloatArray
@@ -28,6 +32,7 @@ SEED = 2026
 LOUD = (0.0, 5.0)
 """Signal-to-noise ratios in dB at which the mel distance should fall."""
 
+FILTERED = "answer of the denoiser"
 INPUT, FLOOR, OURS, CEILING = "noisy input", "codec of noisy (floor)", "answer", "codec of clean (ceiling)"
 MEL = "mel dB"
 PAPER = "paper (LLAMA 2 7B, VCTK with NoiseX-92 at -20 to 20 dB): PESQ 2.17, STOI 0.57"
@@ -37,11 +42,13 @@ PAPER = "paper (LLAMA 2 7B, VCTK with NoiseX-92 at -20 to 20 dB): PESQ 2.17, STO
 class Pair:
     """A noisy clip and its clean one, (T,) each; clean_sha256 and noise name what they were made of.
 
-    snr in dB, None for a pair as it was recorded; held_out: the LLM never learned from the clean clip.
+    filtered is the denoiser's answer, None without one. snr in dB, None for a pair as it was recorded;
+    held_out: the LLM never learned from the clean clip.
     """
 
     noisy: Tensor
     clean: Tensor
+    filtered: Tensor | None
     noisy_codes: ClipCodes
     clean_codes: ClipCodes
     snr: float | None
@@ -49,6 +56,7 @@ class Pair:
     clean_sha256: str
     noise: str | None
     held_out: bool
+    is_digit: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,9 @@ class Measured:
 
     snr: float | None
     clean_sha256: str
+    speaker: str
     held_out: bool
+    is_digit: bool
     measures: dict[str, dict[str, float | None]]
     answer: tuple[float, ...]
     noisy: tuple[float, ...]
@@ -91,7 +101,7 @@ def recorded_pairs(models: Models, root: Path) -> list[Pair]:
     rows, rate = manifest(root, "noisy_clean"), models.codec.config.sample_rate
     noisy = waveforms(root, rows, rate)
     clean = waveforms(root, [{"path": row["clean_path"]} for row in rows], rate)
-    return [_pair(models, *one, other) for one, (_, other) in zip(noisy, clean, strict=True)]
+    return [_pair(models, root, *one, other) for one, (_, other) in zip(noisy, clean, strict=True)]
 
 
 def answer(models: Models, pair: Pair, pairs: Sequence[Pair], seed: int) -> AudioCodes:
@@ -120,11 +130,15 @@ def measured(models: Models, pair: Pair, said: AudioCodes) -> Measured:
         OURS: models.decode(said),
         CEILING: models.decode(pair.clean_codes.layers),
     }
+    if pair.filtered is not None:
+        kinds[FILTERED] = pair.filtered
     rate, length = models.codec.config.sample_rate, len(pair.clean)
     return Measured(
         pair.snr,
         pair.clean_sha256,
+        pair.speaker,
         pair.held_out,
+        pair.is_digit,
         {kind: _measures(pair.clean, waveform[:length], rate) for kind, waveform in kinds.items()},
         _agreement(said, pair.clean_codes),
         _agreement(pair.noisy_codes.layers, pair.clean_codes),
@@ -160,10 +174,11 @@ def denoising_lines(clips: Sequence[Measured]) -> Iterator[str]:
     yield PAPER
 
 
-def _pair(models: Models, row: DataRow, noisy: Tensor, clean: Tensor) -> Pair:
+def _pair(models: Models, root: Path, row: DataRow, noisy: Tensor, clean: Tensor) -> Pair:
     return Pair(
         noisy=noisy[0, 0],
         clean=clean[0, 0],
+        filtered=_filtered(models, root / row["path"]),
         noisy_codes=models.encode(noisy),
         clean_codes=models.encode(clean),
         snr=row["labels"]["snr_db"],
@@ -171,6 +186,19 @@ def _pair(models: Models, row: DataRow, noisy: Tensor, clean: Tensor) -> Pair:
         clean_sha256=row["clean_sha256"],
         noise=row.get("noise_path"),
         held_out=held_out(row),
+        is_digit=row["speaker"].startswith("fsdd:"),
+    )
+
+
+def _filtered(models: Models, path: Path) -> Tensor | None:
+    """Return the denoiser's answer, given at the clip's own rate, at the codec's (T,)."""
+    if models.denoiser is None:
+        return None
+    rate = soundfile.info(path).samplerate
+    own = read_waveform(path, rate)[0][0, 0].numpy()
+    denoised = denoise_at(models.denoiser, [own], rate)
+    return torch.from_numpy(
+        np.concatenate([*resample_blocks(denoised, rate, models.codec.config.sample_rate)])
     )
 
 

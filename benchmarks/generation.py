@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.audio_answers import Models
 from benchmarks.denoised import denoising_lines, measure_denoising, summary
+from benchmarks.denoising_methods import compare_sets, comparison_lines
 from benchmarks.generated_sounds import measure_sounds, sound_lines
 from benchmarks.generated_speech import measure_speech, speech_lines
 from benchmarks.judges.dnsmos import Dnsmos
@@ -38,6 +39,8 @@ def main(dnsmos: Dnsmos | None) -> None:
     print("\n".join(speech_lines(speech)), flush=True)
     denoised = measure_denoising(models, root)
     print("\n".join(denoising_lines(denoised)), flush=True)
+    methods = compare_sets(denoised)
+    print("\n".join(comparison_lines(methods)), flush=True)
     sounds = measure_sounds(models, root)
     print("\n".join(sound_lines(sounds)), flush=True)
     print(NOTES if has_pesq() else f"{NOTES}\nPESQ was not measured: pip install pesq (needs a C compiler)")
@@ -46,6 +49,7 @@ def main(dnsmos: Dnsmos | None) -> None:
         "denoising": {
             "held_out": asdict(summary([one for one in denoised if one.held_out])),
             "all": asdict(summary(denoised)),
+            "methods": {name: asdict(of_set) for name, of_set in methods.items()},
         },
         "sounds": asdict(sounds),
     }

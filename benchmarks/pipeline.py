@@ -201,7 +201,7 @@ def _tokenize_in_steps(
 
     with ExitStack() as files:
         with _timed(spent, "download"):
-            fetches = tokenize._fetch_all(runtime, runtime.readable(place), clips, files)
+            fetches = tokenize.fetch_clips(runtime, runtime.readable(place), clips, files)
         new = tokenize._new_contents(clips, fetches, lambda contents: set())
         with _timed(spent, "decode"):
             decoded = list(runtime.decoding.map(partial(tokenize._decode, runtime), new))

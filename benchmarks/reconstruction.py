@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from benchmarks.judges.word_errors import MISSING, Whisper, find_whisper, word_error_rate
 from benchmarks.means import Mean, mean_of
-from benchmarks.recorded import data_root, manifest, verdict, waveforms
+from benchmarks.recorded import DataRow, data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
 from core.evaluation.metrics import mel_distance, pesq, stoi
 from flows.pipeline.configuration.settings import Settings
@@ -82,17 +83,36 @@ def bars(speech: dict[str, Mean], layers: Sequence[Usage]) -> Iterator[str]:
     yield f"semantic perplexity {perplexity:.0f} of {PERPLEXITY_BAR:.0f} {over}"
 
 
+def word_lines(
+    codec: LLMCodec,
+    read: Sequence[tuple[DataRow, Tensor]],
+    codes: Sequence[list[Tensor]],
+    whisper: Whisper | None,
+) -> Iterator[str]:
+    """Yield the share of words that Whisper gets wrong in the recordings, and after the codec."""
+    if whisper is None:
+        yield MISSING
+        return
+    said = [row["labels"]["text"] for row, _ in read]
+    decoded = [codec.decode(clip) for clip in codes]
+    for name, clips in (("recorded", [waveform for _, waveform in read]), ("after the codec", decoded)):
+        rate = word_error_rate(said, [whisper.transcript(clip) for clip in clips])
+        yield f"words that Whisper gets wrong, {name}: {rate:.1%}"
+
+
 def main(directories: Sequence[str]) -> None:
     """Print the tables and the JSON line."""
     torch.set_num_threads(1)
-    root, figures = data_root(), {}
+    root, figures, whisper = data_root(), {}, find_whisper()
     for directory in directories:
         codec = LLMCodec.from_directory(model_directory(directory))
         rate, sets, codes = codec.config.sample_rate, {}, []
         print(f"{directory} ({codec.fingerprint[:12]}): reconstruction of clips that it never saw")
         for name in SETS:
-            clips = [waveform for _, waveform in waveforms(root, manifest(root, name), rate)]
-            sets[name], of_set = measured(codec, clips)
+            read = waveforms(root, manifest(root, name), rate)
+            sets[name], of_set = measured(codec, [waveform for _, waveform in read])
+            if name == SPEECH:
+                print("\n".join(f"  {line}" for line in word_lines(codec, read, of_set, whisper)), flush=True)
             codes += of_set
             for measure, mean in sets[name].items():
                 print(f"  {name:<14}{measure:<18}{mean}", flush=True)

@@ -223,6 +223,15 @@ def clips_to_tokenize(
     return [ClipToTokenize(*row) for row in rows]
 
 
+def clips_with_content(session: Session, content_sha256: bytes) -> list[ClipToTokenize]:
+    """Return the current clips that had this content when they were read, in uri order."""
+    is_current = Clip.missing_since.is_(None)
+    rows = session.execute(
+        select(*_TO_READ).where(Clip.content_sha256 == content_sha256, is_current).order_by(Clip.uri)
+    )
+    return [ClipToTokenize(*row) for row in rows]
+
+
 def last_clip_read(session: Session, selection: Selection) -> ClipToTokenize | None:
     """Return the newest of the selected current clips that has been read, or None."""
     was_read = Clip.content_sha256.is_not(None)

@@ -91,6 +91,29 @@ def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Sto
     return {row["work_key"]: StoredAudio(**row) for row in rows}
 
 
+def other_audio_of_contents(
+    session: Session, demonstration_set_id: int, contents: Collection[bytes], method: str
+) -> dict[bytes, list[StoredAudio]]:
+    """Return audio that other methods made of these contents by a library version, by content.
+
+    Of each method it is the newest that is not retracted; methods are in alphabetical order.
+    """
+    stored = GeneratedAudio
+    columns = [getattr(stored, field.name) for field in fields(StoredAudio)]
+    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    rows = session.execute(
+        select(*columns)
+        .where(among, stored.demonstration_set_id == demonstration_set_id, stored.method != method)
+        .where(stored.retracted_by_run.is_(None))
+        .distinct(stored.content_sha256, stored.method)
+        .order_by(stored.content_sha256, stored.method, stored.id.desc())
+    ).mappings()
+    found: dict[bytes, list[StoredAudio]] = {}
+    for row in rows:
+        found.setdefault(row["content_sha256"], []).append(StoredAudio(**row))
+    return found
+
+
 def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[bytes, Codes]:
     """Return the codes of the audio of these work keys that is not retracted, coarse to fine.
 

@@ -40,7 +40,7 @@ from db.models import (
     Run,
     TokenSequence,
 )
-from db.retractions import ANSWERS
+from db.retractions import Answers
 from db.run_outputs import LIBRARY
 
 FORMATS_WITH_CHECKED_LENGTH = ("WAV", "WAVEX", "RF64", "AIFF")
@@ -102,6 +102,7 @@ class PastAudio:
     """The request of retracted audio: for a text, or for a current noisy clip by its uri."""
 
     task: str
+    method: str
     text: str | None
     uri: str | None
     library: str
@@ -239,36 +240,54 @@ def answers_retracted_by(
     return [PastAnswer(uri, library, _frozen(parameters)) for uri, library, parameters in rows]
 
 
-def audio_retracted_by(session: Session, run_id: UUID, codec_id: int, llm_id: int | None) -> list[PastAudio]:
-    """Return the requests of the audio of these models that a run retracted, for texts and current clips."""
+def audio_retracted_by(
+    session: Session, run_id: UUID, codec_id: int, llm_id: int | None, denoisers: Collection[str]
+) -> list[PastAudio]:
+    """Return the requests of the audio of these models that a run retracted, for texts and current clips.
+
+    `denoisers` are fingerprints.
+    """
     audio = GeneratedAudio
+    by_llm = audio.llm_id.is_not(None) & (audio.llm_id == llm_id)
+    by_these = by_llm | audio.denoiser_fingerprint.in_(denoisers)
     rows = session.execute(
-        select(audio.task, audio.text, Clip.uri, LIBRARY, Run.parameters)
+        select(audio.task, audio.method, audio.text, Clip.uri, LIBRARY, Run.parameters)
         .outerjoin(Clip, and_(Clip.content_sha256 == audio.content_sha256, Clip.missing_since.is_(None)))
         .join(DemonstrationSet, DemonstrationSet.id == audio.demonstration_set_id)
         .join(Run, Run.id == audio.run_id)
         .where(audio.retracted_by_run == run_id, func.num_nonnulls(audio.text, Clip.uri) > 0)
-        .where(audio.codec_id == codec_id, audio.llm_id == llm_id)
+        .where(audio.codec_id == codec_id, by_these)
     )
     return [
-        PastAudio(task, spoken, uri, library, _frozen(parameters))
-        for task, spoken, uri, library, parameters in rows
+        PastAudio(task, method, spoken, uri, library, _frozen(parameters))
+        for task, method, spoken, uri, library, parameters in rows
     ]
 
 
 def count_retracted_of_others(
-    session: Session, run_id: UUID, codec_id: int, llm_id: int | None, audio_llm_id: int | None
+    session: Session,
+    run_id: UUID,
+    codec_id: int,
+    llm_id: int | None,
+    audio_llm_id: int | None,
+    denoisers: Collection[str],
 ) -> int:
     """Return the number of answers that a run retracted and that other models than these had given."""
+    label, audio = PredictionRow, GeneratedAudio
+    by_other_llm = label.llm_id.is_distinct_from(llm_id)
+    by_other_method = case(
+        (audio.denoiser_fingerprint.is_not(None), audio.denoiser_fingerprint.not_in(denoisers)),
+        else_=audio.llm_id.is_distinct_from(audio_llm_id),
+    )
+    others: list[tuple[Answers, ColumnElement[bool]]] = [(label, by_other_llm), (audio, by_other_method)]
     return sum(
         session.scalar(
             select(func.count()).where(
-                table.retracted_by_run == run_id,
-                or_(table.codec_id != codec_id, table.llm_id.is_distinct_from(llm)),
+                table.retracted_by_run == run_id, or_(table.codec_id != codec_id, is_other)
             )
         )
         or 0
-        for table, llm in zip(ANSWERS, (llm_id, audio_llm_id), strict=True)
+        for table, is_other in others
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from db import exports
@@ -52,16 +52,21 @@ class AnswerSample:
 
 @dataclass(frozen=True)
 class AudioSample:
-    """Generated audio with its models (by fingerprint) and its library (NAME@VERSION)."""
+    """Generated audio with its models (by fingerprint) and its library (NAME@VERSION).
+
+    Only an answer in context has an LLM and codes, any other a denoiser.
+    """
 
     work_key: bytes
     task: str
+    method: str
     text: str | None
     content_sha256: bytes | None
     library: str
     codec: str
-    llm: str
-    codes: tuple[list[int], list[int], list[int]]
+    llm: str | None
+    denoiser: str | None
+    codes: tuple[list[int] | None, list[int] | None, list[int] | None]
     uri: str
     sha256: bytes
 
@@ -111,21 +116,25 @@ def sample_audio(session: Session, run_id: UUID, limit: int) -> list[AudioSample
     stored = GeneratedAudio
     rows = session.execute(
         select(
-            *(stored.work_key, stored.task, stored.text, stored.content_sha256),
-            *(LIBRARY, Codec.fingerprint, Llm.fingerprint),
+            *(stored.work_key, stored.task, stored.method, stored.text, stored.content_sha256),
+            *(LIBRARY, Codec.fingerprint, Llm.fingerprint, stored.denoiser_fingerprint),
             *(stored.semantic, stored.acoustic1, stored.acoustic2, stored.uri, stored.sha256),
         )
         .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
         .join(Codec, Codec.id == stored.codec_id)
-        .join(Llm, Llm.id == stored.llm_id)
+        .outerjoin(Llm, Llm.id == stored.llm_id)
         .where(stored.run_id == run_id)
         .order_by(stored.work_key)
         .limit(limit)
     )
-    return [
-        AudioSample(key, task, text, sha256, library, codec, llm, (first, second, third), uri, file_sha256)
-        for key, task, text, sha256, library, codec, llm, first, second, third, uri, file_sha256 in rows
-    ]
+    return [_audio_sample(row) for row in rows]
+
+
+def _audio_sample(row: Row[Any]) -> AudioSample:
+    *made_by, semantic, acoustic1, acoustic2, uri, sha256 = row
+    key, task, method, text, content, library, codec, llm, denoiser = made_by
+    codes = (semantic, acoustic1, acoustic2)
+    return AudioSample(key, task, method, text, content, library, codec, llm, denoiser, codes, uri, sha256)
 
 
 def get_file_digests(session: Session, run_id: UUID) -> Digests:

@@ -14,6 +14,7 @@ from flows.flow_runs.states import with_named_failures
 from flows.forms import (
     AllowLoss,
     Day,
+    DenoiseMethod,
     Duration,
     Prefix,
     SliceSeconds,
@@ -78,12 +79,13 @@ def denoise_clips(
     timezone: Timezone = "UTC",
     slice_seconds: SliceSeconds = 0.48,
     allow_loss: AllowLoss = False,
+    method: DenoiseMethod = "auto",
 ) -> Outcome:
     """Write an object and a row for each clip. The same request does nothing a second time."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
     partition = partition_of(prefix, day, timezone, due, allow_loss=allow_loss)
     request = options.with_seconds(slice_seconds)
-    done = run_denoising(runtime, partition, request, in_tasks, flow_run_id=flow_run.id)
+    done = run_denoising(runtime, partition, request, in_tasks, method=method, flow_run_id=flow_run.id)
     return _publish("denoise-clips", partition.place, done)
 
 

@@ -1,4 +1,4 @@
-"""A small denoiser without a network: bins that are not louder than the noise of a clip's start fall away."""
+"""A small denoiser without a network: bins that are hardly louder than a threshold fall away."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -12,13 +12,13 @@ FRAME = 512
 
 
 class SpectralGate:
-    """Keeps what is over a threshold, frame by frame of half overlap, at 16 kHz."""
+    """Attenuates what is near a threshold and removes what is under it, in frames at 16 kHz."""
 
     name = "spectral-gate"
     sample_rate = 16_000
     license = "Apache-2.0"
 
-    def __init__(self, threshold: float = 6.0) -> None:
+    def __init__(self, threshold: float = 3.0) -> None:
         self._threshold = threshold
         self.fingerprint = hashlib.sha256(f"{self.name} {threshold}".encode()).hexdigest()
 
@@ -34,4 +34,5 @@ class SpectralGate:
         yield denoised[hop : hop + len(samples)]
 
     def _gated(self, frame: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
-        return frame * (np.abs(frame) > self._threshold)
+        ratio = self._threshold / np.maximum(np.abs(frame), 1e-9)
+        return frame * np.maximum(0.0, 1.0 - ratio**2)

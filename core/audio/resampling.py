@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
@@ -106,6 +107,13 @@ def wav_bytes(waveform: Tensor, sample_rate: int) -> bytes:
 def flac_bytes(waveform: Tensor, sample_rate: int) -> bytes:
     """Return a 16-bit FLAC file, about half the size of the wav file."""
     return _file_bytes(waveform, sample_rate, "FLAC")
+
+
+def write_blocks(path: Path, blocks: Iterable[Samples], sample_rate: int, container: str) -> None:
+    """Write mono blocks to a 16-bit WAV or FLAC file, clipped at full scale, in bounded memory."""
+    with soundfile.SoundFile(path, "w", sample_rate, 1, "PCM_16", format=container) as file:
+        for block in blocks:
+            file.write(block)
 
 
 def _file_bytes(waveform: Tensor, sample_rate: int, container: str) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from core.audio.resampling import resample_blocks
 from core.decoding.in_process import Samples
 
 
@@ -58,6 +57,8 @@ def denoise_at(denoiser: Denoiser, blocks: Iterable[Samples], sample_rate: int) 
     What is above half the denoiser's own rate is. Raises AudioRejected(bad_rate) for a rate that cannot be
     resampled to the denoiser's and back.
     """
+    from core.audio.resampling import resample_blocks  # imports torch, which the rest need not wait for
+
     rate = denoiser.sample_rate or sample_rate
     counted = _Counted(blocks)
     denoised = denoiser.denoise(resample_blocks(counted, sample_rate, rate))

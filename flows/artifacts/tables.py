@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from db.generated import IN_CONTEXT
 from db.libraries import LibraryVersion
 from db.promotions import AnswerPair
 from db.quarantine import QuarantinedClip
@@ -97,12 +98,21 @@ def audio_rows(answers: Iterable[AudioAnswer]) -> list[dict[str, str]]:
     return [
         _audio_row(
             one.name,
-            f"{one.status}: {one.reason}" if one.reason else one.status,
+            _audio_status(one),
             one.audio.uri if one.audio else "",
             one.audio.metrics if one.audio else {},
         )
         for one in sorted(answers, key=lambda one: one.audio is not None)
     ]
+
+
+def _audio_status(answer: AudioAnswer) -> str:
+    """Return the status with its reason, or with the method where that is another than in context."""
+    if answer.reason:
+        return f"{answer.status}: {answer.reason}"
+    if answer.audio and answer.audio.method != IN_CONTEXT:
+        return f"{answer.status}: {answer.audio.method}"
+    return answer.status
 
 
 def _visible(text: str) -> str:

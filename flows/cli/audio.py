@@ -1,13 +1,13 @@
 """Commands that answer with audio."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from flows.cli.options import ALLOW_LOSS, OUTPUT_FORMAT, Command, FiniteRange, request_options
 from flows.cli.output import echo_json, runtime_for
-from flows.pipeline.generation.request import AudioOptions
+from flows.pipeline.generation.request import METHOD, AudioOptions, DenoisingMethod
 
 if TYPE_CHECKING:
     from flows.pipeline.generation.generate import TextTask
@@ -69,15 +69,28 @@ def sound(**options: Any) -> None:
     show_default=True,
     help="Length of the slices that a clip is denoised in, rounded to blocks of 0.24 s. 0: the whole clip.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(get_args(DenoisingMethod)),
+    default="auto",
+    show_default=True,
+    help=METHOD,
+)
 @ALLOW_LOSS
 @audio_options
 def denoise(
-    place: str, seconds: float, out: str | None, layout: str, allow_loss: bool, **options: Any
+    place: str,
+    seconds: float,
+    out: str | None,
+    layout: str,
+    allow_loss: bool,
+    method: DenoisingMethod,
+    **options: Any,
 ) -> None:
     """Remove noise from clips, and print where the audio is.
 
-    Every clip of the folder or S3 prefix is generated again without its noise. Clips that cannot be used are
-    listed with the reason. A second run skips everything that is done.
+    Every clip of the folder or S3 prefix is answered without its noise, or as it is where no method helps.
+    Clips that cannot be used are listed with the reason. A second run skips everything that is done.
     """
     from flows.pipeline.generation.job import run_denoising
     from flows.pipeline.nights.jobs import with_bar
@@ -86,7 +99,9 @@ def denoise(
     with runtime_for(place) as runtime:
         partition = partition_of(place, allow_loss=allow_loss)
         request = AudioOptions(**options).with_seconds(seconds)
-        done = run_denoising(runtime, partition, request, with_bar)
+        done = run_denoising(runtime, partition, request, with_bar, method=method)
+        if choice := done.record.choice:
+            click.echo(choice.reason, err=True)
         echo_audio(runtime, done, out, layout)
 
 

@@ -141,7 +141,7 @@ def _tokenize(
 ) -> list[Outcome]:
     with ExitStack() as files:
         with timed("get"):
-            fetches = _fetch_all(runtime, storage, clips, files)
+            fetches = fetch_clips(runtime, storage, clips, files)
         new = _new_contents(clips, fetches, find_complete)
         with timed("decode"):
             decoded = list(runtime.decoding.map(partial(_decode, runtime), new))
@@ -162,7 +162,7 @@ def _clip_outcome(
     return same if isinstance(outcome, TokenizedContent) and outcome.clip_id != clip.id else outcome
 
 
-def _fetch_all(
+def fetch_clips(
     runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], files: ExitStack
 ) -> list[Fetched | AudioRejected]:
     """Fetch clips. One that cannot be read is rejected if another can; otherwise the error is the run's."""

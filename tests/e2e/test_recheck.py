@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, text
 from db.clips import add_clips
 from db.engine import session_scope
 from flows.pipeline.generation.job import run_denoising, run_texts
-from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import given_texts
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.undo import undo
@@ -25,6 +25,7 @@ from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows
 from tests.e2e.world import RATE, World, import_into, night, opened, tone
 from tests.flows.pipeline.labeling.test_label import write_llama
+from tests.spectral_gate import SpectralGate
 
 LIBRARY = {"low.wav": tone(200), "high.wav": tone(3000)}
 
@@ -210,19 +211,21 @@ def test_the_writer_may_not_touch_tokens_of_checked_contents(world: World, runti
     assert query(world, "SELECT * FROM token_sequences ORDER BY 1") == before
 
 
+@pytest.mark.parametrize("method", ["in-context", "deepfilter"])
 def test_audio_made_from_wrong_audio_is_retracted_and_made_anew(
-    world: World, runtime: Runtime, tmp_path: Path
+    world: World, runtime: Runtime, tmp_path: Path, method: DenoisingMethod
 ) -> None:
     world.clips.put("library/said.wav", tone(300, 0.72))
     manifest = world.clips.put("library/spoken.jsonl", b'{"path": "said.wav", "text": "one"}')
     pairs = world.clips.put("library/pairs.jsonl", b'{"path": "low.wav", "target": "high.wav"}')
     llm = str(write_llama(tmp_path))
     with opened(world.settings.model_copy(update={"generation_llm": llm})) as speaker:
+        speaker.denoiser = SpectralGate()
         import_manifest(speaker, "spoken", manifest, "speech")
         import_manifest(speaker, "pairs", pairs, "denoise")
         run_texts(speaker, "speech", AudioRequest("spoken", seconds=0.24), given_texts(["two"]), with_bar)
         place = partition_of(world.place, "any", "UTC")
-        run_denoising(speaker, place, AudioRequest("pairs", seconds=0.24), with_bar)
+        run_denoising(speaker, place, AudioRequest("pairs", seconds=0.24), with_bar, method=method)
         shown = "(SELECT content_sha256 FROM demonstrations WHERE label = 'one')"
         c = content_of("c.flac")
         as_owner(

@@ -41,7 +41,7 @@ def show_audio(runtime: Runtime, clips: AudioClips) -> Iterator[str]:
     yield f"\ngenerate-sound by {SOUNDS}\n{'text':<12}{'nearest':<12}audio"
     yield from _texts(runtime, "sound", AudioRequest(SOUNDS, seconds=SOUND_SECONDS), SOUND_TEXTS)
     yield NEAREST
-    cleaned = denoise_clips(str(clips.noisy), PAIRS, slice_seconds=SLICE_SECONDS)
+    cleaned = denoise_clips(str(clips.noisy), PAIRS, slice_seconds=SLICE_SECONDS, method="in-context")
     yield f"\ndenoise-clips by {PAIRS}: mel distance to the clean recording, in dB"
     yield f"{'clip':<12}{'noisy':>8}{'answer':>8}{'codec':>8}   audio"
     yield from _clips(runtime, AudioRequest(PAIRS, seconds=SLICE_SECONDS), clips)

@@ -1,10 +1,10 @@
-"""Denoising of clips: pairs of a library are in the prompt, and a clip's own codes are the question."""
+"""Denoising of clips: what all its methods have in common, and the answer in context."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,7 +19,7 @@ from flows.pipeline.generation.generate import (
     Answered,
     ClipQuestion,
     Generation,
-    TextToAudio,
+    InContext,
     loudest_start,
     loudness,
     window,
@@ -44,12 +44,47 @@ ROUNDING_SAMPLES = 1e-6
 """More than the rounding error of a duration in seconds, less than a relevant part of a sample."""
 
 
-class Denoising(Generation[ClipQuestion]):
+class OfClips(Generation[ClipQuestion]):
     """Clean versions of the noisy clips of a selection, each by its content."""
+
+    stage: str
+    """Where clips are quarantined that this method cannot answer, which another one may."""
 
     def __init__(self, runtime: Runtime, request: AudioRequest) -> None:
         super().__init__(runtime, "denoise", request)
         self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}
+
+    def questions(self, selection: Selection) -> dict[str, ClipQuestion]:
+        """Return the questions of the selected clips with tokens by uri, also those that wait for replay."""
+        return {clip.uri: _question(clip) for clip in self._clips(selection)}
+
+    def batches(self, selection: Selection) -> list[Sequence[ClipQuestion]]:
+        """Return batches of questions that have no answer to this request and do not wait for replay."""
+        return self.undone(_question(clip) for clip in self._clips(selection, self.stage))
+
+    def set_aside(
+        self, session: Session, run_id: UUID, rejected: Mapping[ClipQuestion, AudioRejected]
+    ) -> Counts:
+        """Quarantine the clips of these contents."""
+        return quarantine(
+            session, self.stage, run_id, {question.content_sha256: why for question, why in rejected.items()}
+        )
+
+    def demonstrates(self, question: ClipQuestion) -> bool:
+        return question.content_sha256 in self.demonstrated
+
+    def _clips(self, selection: Selection, *stages: str) -> list[ClipWithTokens]:
+        with session_scope(self.runtime.engine) as session:
+            return clips_with_tokens(session, selection, self.runtime.codec_id, *stages)
+
+
+class Denoising(OfClips, InContext[ClipQuestion]):
+    """Clips answered in context: pairs are in the prompt, and a clip's own codes are the question."""
+
+    stage = STAGE
+
+    def __init__(self, runtime: Runtime, request: AudioRequest) -> None:
+        OfClips.__init__(self, runtime, request)
 
     def prepare(self, run: RunClaim) -> None:
         """Make the prompt. Raises PromptTooLong if slices would not fit, so that no run fails halfway."""
@@ -58,14 +93,6 @@ class Denoising(Generation[ClipQuestion]):
         super().prepare(run)
         if self.blocks:
             self.generator.check(AudioQuery(self._longest_slice(), self.blocks))
-
-    def questions(self, selection: Selection) -> dict[str, ClipQuestion]:
-        """Return the questions of the selected clips with tokens by uri, also those that wait for replay."""
-        return {clip.uri: _question(clip) for clip in self._clips(selection)}
-
-    def batches(self, selection: Selection) -> list[Sequence[ClipQuestion]]:
-        """Return batches of questions that have no answer to this request and do not wait for replay."""
-        return self.undone(_question(clip) for clip in self._clips(selection, STAGE))
 
     @property
     def demonstrated_question(self) -> ClipQuestion:
@@ -83,26 +110,33 @@ class Denoising(Generation[ClipQuestion]):
                 rejected[ClipQuestion(content)] = why
         return rejected
 
-    def set_aside(
-        self, session: Session, run_id: UUID, rejected: Mapping[ClipQuestion, AudioRejected]
-    ) -> Counts:
-        """Quarantine the clips of these contents."""
-        return quarantine(
-            session, STAGE, run_id, {question.content_sha256: why for question, why in rejected.items()}
-        )
-
     def answer(self, batch: Sequence[ClipQuestion]) -> list[Answered]:
         stored = self._tokens(batch)
         return [self._answered(question, stored[question.content_sha256]) for question in batch]
-
-    def demonstrates(self, question: ClipQuestion) -> bool:
-        return question.content_sha256 in self.demonstrated
 
     def query(self, question: ClipQuestion) -> WindowCodes:
         return window(clip_codes(self._tokens([question])[question.content_sha256]), 0, self.blocks)
 
     def noisy(self, question: ClipQuestion) -> AudioCodes:
         return self._tokens([question])[question.content_sha256].codes
+
+    def answer_without(self, row: LibraryDemonstration, seconds: float) -> Tensor:
+        """Return the answer to the beginning of a pair's noisy clip, with a prompt of the other pairs.
+
+        It is at the codec's rate. Raises PromptError where no other pair is left, or the prompt is too long.
+        """
+        from core.in_context.audio_generator import denoise
+
+        config, tokens = self.runtime.codec.config, self._tokens([ClipQuestion(row.content_sha256)])
+        own = set(row.contents.values())
+        shown = zip(self.library.demonstrations, self.examples, strict=True)
+        examples = [example for other, example in shown if own.isdisjoint(other.contents.values())]
+        clip = clip_codes(tokens[row.content_sha256])
+        begun = first_blocks(clip, math.ceil(seconds * config.sample_rate / config.block_length))
+        codes = denoise(
+            self.generator_of(examples), begun, slice_blocks=self.blocks or None, seed=self.request.seed
+        )
+        return self.decode(codes, self.request.seed)
 
     def _answered(self, question: ClipQuestion, tokens: TokensOfContent) -> Answered:
         from core.evaluation.metrics import mel_distance
@@ -135,10 +169,6 @@ class Denoising(Generation[ClipQuestion]):
             return AudioRejected("prompt_too_long", str(error))
         return None
 
-    def _clips(self, selection: Selection, *stages: str) -> list[ClipWithTokens]:
-        with session_scope(self.runtime.engine) as session:
-            return clips_with_tokens(session, selection, self.runtime.codec_id, *stages)
-
     def _tokens(self, batch: Sequence[ClipQuestion]) -> dict[bytes, TokensOfContent]:
         contents = [question.content_sha256 for question in batch]
         with session_scope(self.runtime.engine) as session:
@@ -169,15 +199,15 @@ class Denoising(Generation[ClipQuestion]):
         return Example(window(noisy, start, self.blocks), window(clean, start, self.blocks))
 
 
+def first_blocks(clip: ClipCodes, blocks: int) -> ClipCodes:
+    """Return the beginning of a clip, at most so many blocks of codes."""
+    from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
+
+    semantic, acoustic1, acoustic2 = (
+        layer[: blocks * count] for layer, count in zip(clip.layers, CODES_PER_BLOCK, strict=True)
+    )
+    return ClipCodes(semantic, acoustic1, acoustic2, clip.levels[: len(semantic)])
+
+
 def _question(clip: ClipWithTokens) -> ClipQuestion:
     return ClipQuestion(clip.content_sha256)
-
-
-def generation_for(runtime: Runtime, task: str, request: AudioRequest) -> Generation[Any]:
-    """Return the generation of a task. Raises ValueError for a task that is not answered with audio."""
-    match task:
-        case "denoise":
-            return Denoising(runtime, request)
-        case "speech" | "sound":
-            return TextToAudio(runtime, task, request)
-    raise ValueError(f"{task} is not answered with audio: use speech, sound or denoise")

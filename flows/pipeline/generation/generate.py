@@ -1,4 +1,4 @@
-"""Generation of audio: a library in the prompt of a frozen LLM, an object and a row for every answer."""
+"""Generation of audio, by a frozen LLM with a library in its prompt: an object and a row per answer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from core.errors import AudioRejected, PromptError
 from db.engine import session_scope
 from db.generated import (
+    IN_CONTEXT,
     NewAudio,
     StoredAudio,
     existing_audio,
@@ -95,10 +96,13 @@ class Answered:
 
 
 class Generation(ABC, Generic[Q]):
-    """The library, prompt and answers of a request for audio.
+    """The library and the answers of a request for audio, by one method.
 
-    Raises LibraryNotFound, and PromptError for a library of another task or where no LLM is set.
+    Raises LibraryNotFound, and PromptError for a library of another task.
     """
+
+    method: str
+    """How the answers are made, as their rows name it."""
 
     def __init__(self, runtime: Runtime, task: GenerationTask, request: AudioRequest) -> None:
         self.runtime, self.task, self.request = runtime, task, request
@@ -107,6 +111,77 @@ class Generation(ABC, Generic[Q]):
         self.library_name = f"{self.library.name}@{self.library.version}"
         if self.library.task != task:
             raise PromptError(f"library {self.library_name} is for {self.library.task}, not for {task}")
+
+    @abstractmethod
+    def prepare(self, run: RunClaim) -> None:
+        """Do what all answers need, and raise here what no question could be answered after."""
+
+    @abstractmethod
+    def work_key(self, question: Q) -> bytes:
+        """Return the key of the work on one answer: equal keys have equal answers."""
+
+    @abstractmethod
+    def answer_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
+        """Answer a batch: each object first, then all rows in one transaction; safe to repeat.
+
+        Unusable questions, and those on which the models fail alone, are set aside.
+        """
+
+    @abstractmethod
+    def restore_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
+        """Write the objects of answers again, as their rows say; safe to repeat.
+
+        Another machine may compute other bits, which get another name; then the rows are updated.
+        """
+
+    @abstractmethod
+    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Q, AudioRejected]) -> Counts:
+        """Record the questions that were not answered, and the reasons."""
+
+    @abstractmethod
+    def demonstrates(self, question: Q) -> bool:
+        """Return whether the library demonstrates the question."""
+
+    def undone(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
+        """Return batches of the questions without a standing answer to this request, each once."""
+        keys = {self.work_key(one): one for one in questions}
+        with session_scope(self.runtime.engine) as session:
+            done = existing_audio(session, keys)
+        return in_batches([one for key, one in keys.items() if key not in done])
+
+    def lost(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
+        """Return batches of the questions with a standing answer whose object is missing or changed."""
+        storage = self.runtime.storage(self.runtime.settings.storage_uri)
+
+        def is_there(audio: StoredAudio) -> bool:
+            return is_intact(storage, {audio.uri: audio.sha256})
+
+        answers = self.audio(questions)
+        found = zip(answers, self.runtime.downloads.map(is_there, answers.values()), strict=True)
+        return in_batches([one for one, there in found if not there])
+
+    def audio(self, questions: Iterable[Q]) -> dict[Q, StoredAudio]:
+        """Return the standing answers to this request, in the order of the questions."""
+        keys = {self.work_key(one): one for one in questions}
+        with session_scope(self.runtime.engine) as session:
+            found = get_audio(session, keys)
+        return {one: found[key] for key, one in keys.items() if key in found}
+
+    def object_key(self, work_key: bytes, sha256: str) -> str:
+        """Name an object by its content too: other bits for the same work never replace what a row names."""
+        return f"{GENERATED}/{work_key.hex()}-{sha256[:16]}.{self.request.format}"
+
+
+class InContext(Generation[Q]):
+    """Answers of a frozen LLM, with the library in its prompt.
+
+    Raises PromptError where no LLM is set, beside what every generation raises.
+    """
+
+    method = IN_CONTEXT
+
+    def __init__(self, runtime: Runtime, task: GenerationTask, request: AudioRequest) -> None:
+        super().__init__(runtime, task, request)
         if runtime.audio_llm is None:
             raise PromptError("no LLM is set that answers with audio: set WORDWAVE_GENERATION_LLM")
         self.llm = runtime.audio_llm
@@ -120,6 +195,10 @@ class Generation(ABC, Generic[Q]):
     @cached_property
     def generator(self) -> AudioGenerator:
         """The LLM and its prompt. Raises PromptTooLong if the demonstrations alone exceed its context."""
+        return self.generator_of(self.examples)
+
+    def generator_of(self, examples: Sequence[Example]) -> AudioGenerator:
+        """Return the LLM with a prompt of these examples."""
         from core.in_context.audio_generator import AudioGenerator, Decoding
         from core.prompts.generation import INSTRUCTIONS
 
@@ -128,7 +207,7 @@ class Generation(ABC, Generic[Q]):
             self.llm.llama,
             self.llm.vocabulary,
             self.task,
-            self.examples,
+            examples,
             instruction=self.library.instruction or INSTRUCTIONS[self.task],
             repeats=request.repeats,
             decoding=Decoding(request.temperature, request.top_p),
@@ -153,7 +232,6 @@ class Generation(ABC, Generic[Q]):
         return max(1, round(seconds * config.sample_rate / config.block_length)) if seconds else 0
 
     def work_key(self, question: Q) -> bytes:
-        """Return the key of the work on one answer: equal keys have equal answers."""
         decoding = {n: v for n, v in asdict(self.request).items() if n not in NOT_DECODING}
         parts = [
             question.key,
@@ -171,35 +249,14 @@ class Generation(ABC, Generic[Q]):
         drawn = hashlib.sha256(b"%d " % self.request.seed + self.work_key(question)).digest()
         return int.from_bytes(drawn[:8]) >> 2
 
-    def undone(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
-        """Return batches of the questions without a standing answer to this request, each once."""
-        keys = {self.work_key(one): one for one in questions}
-        with session_scope(self.runtime.engine) as session:
-            done = existing_audio(session, keys)
-        return in_batches([one for key, one in keys.items() if key not in done])
-
-    def lost(self, questions: Iterable[Q]) -> list[Sequence[Q]]:
-        """Return batches of the questions with a standing answer whose object is missing or changed."""
-        storage = self.runtime.storage(self.runtime.settings.storage_uri)
-
-        def is_there(audio: StoredAudio) -> bool:
-            return is_intact(storage, {audio.uri: audio.sha256})
-
-        answers = self.audio(questions)
-        found = zip(answers, self.runtime.downloads.map(is_there, answers.values()), strict=True)
-        return in_batches([one for one, there in found if not there])
-
     def restore_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
-        """Write the objects of answers again, decoded from the codes of their rows; safe to repeat.
-
-        Another machine may decode other bits, which get another name; then the rows are updated.
-        """
+        """Write the objects of answers again, decoded from the codes of their rows."""
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
         answers, codes = self.audio(batch), self.codes(batch)
         written = {}
         for one, audio in answers.items():
             data = self._file(self.decode_again(audio, codes[one]))
-            written[audio.work_key] = storage.write(self._key(audio.work_key, data), data)
+            written[audio.work_key] = storage.write(self._object_key(audio.work_key, data), data)
         with run_session(self.runtime, run) as session:
             move_audio(session, {key: (stored.uri, stored.sha256) for key, stored in written.items()})
         return Counts(restored=len(written))
@@ -216,18 +273,7 @@ class Generation(ABC, Generic[Q]):
         with session_scope(self.runtime.engine) as session:
             return {keys[key]: codes for key, codes in get_audio_codes(session, keys).items()}
 
-    def audio(self, questions: Iterable[Q]) -> dict[Q, StoredAudio]:
-        """Return the standing answers to this request, in the order of the questions."""
-        keys = {self.work_key(one): one for one in questions}
-        with session_scope(self.runtime.engine) as session:
-            found = get_audio(session, keys)
-        return {one: found[key] for key, one in keys.items() if key in found}
-
     def answer_batch(self, batch: Sequence[Q], run: RunClaim) -> Counts:
-        """Answer a batch: each object first, then all rows in one transaction; safe to repeat.
-
-        Unusable questions, and those on which the models fail alone, are set aside.
-        """
         rejected = self.unusable(batch)
         accepted = [one for one in batch if one not in rejected]
         storage = self.runtime.storage(self.runtime.settings.storage_uri)
@@ -266,10 +312,6 @@ class Generation(ABC, Generic[Q]):
         """Return the rejections of unusable questions of a batch."""
 
     @abstractmethod
-    def set_aside(self, session: Session, run_id: UUID, rejected: Mapping[Q, AudioRejected]) -> Counts:
-        """Record the questions that were not answered, and the reasons."""
-
-    @abstractmethod
     def query(self, question: Q) -> str | WindowCodes:
         """Return the query of the prompt: the text, or the first slice of the clip."""
 
@@ -280,10 +322,6 @@ class Generation(ABC, Generic[Q]):
     @abstractmethod
     def answer(self, batch: Sequence[Q]) -> list[Answered]:
         """Compute the answers of a batch on the device."""
-
-    @abstractmethod
-    def demonstrates(self, question: Q) -> bool:
-        """Return whether the library demonstrates the question."""
 
     @abstractmethod
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example: ...
@@ -301,7 +339,7 @@ class Generation(ABC, Generic[Q]):
         runtime, key = self.runtime, self.work_key(question)
 
         data = self._file(answer.waveform)
-        stored = storage.write(self._key(key, data), data)
+        stored = storage.write(self._object_key(key, data), data)
         semantic, acoustic1, acoustic2 = (list(map(int, layer)) for layer in answer.codes)
         return NewAudio(
             work_key=key,
@@ -323,10 +361,8 @@ class Generation(ABC, Generic[Q]):
             seed=self.seed(question),
         )
 
-    def _key(self, work_key: bytes, data: bytes) -> str:
-        """Name an object by its content too: other bits for the same work never replace what a row names."""
-        digest = hashlib.sha256(data).hexdigest()[:16]
-        return f"{GENERATED}/{work_key.hex()}-{digest}.{self.request.format}"
+    def _object_key(self, work_key: bytes, data: bytes) -> str:
+        return self.object_key(work_key, hashlib.sha256(data).hexdigest())
 
     def _file(self, waveform: Tensor) -> bytes:
         from core.audio.resampling import flac_bytes, wav_bytes
@@ -348,7 +384,7 @@ def in_batches(questions: Sequence[Q]) -> list[Sequence[Q]]:
     return [questions[start : start + BATCH_SIZE] for start in range(0, len(questions), BATCH_SIZE)]
 
 
-class TextToAudio(Generation[TextQuestion]):
+class TextToAudio(InContext[TextQuestion]):
     """Speech or sounds for texts."""
 
     def __init__(self, runtime: Runtime, task: TextTask, request: AudioRequest) -> None:

@@ -7,13 +7,15 @@ from typing import Literal
 
 from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
-from db.generated import StoredAudio
+from db.generated import IN_CONTEXT, StoredAudio
 from db.quarantine import open_quarantine
 from flows.pipeline.generation.denoise import STAGE as DENOISE
-from flows.pipeline.generation.denoise import Denoising
+from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, Q, TextQuestion, TextTask, TextToAudio
+from flows.pipeline.generation.measuring import choose_method, measure_pairs
+from flows.pipeline.generation.methods import Choice, denoising_by
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
-from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import Texts
 from flows.pipeline.nights.jobs import BatchRunner, ingest_place, run_once, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
@@ -22,6 +24,7 @@ from flows.pipeline.runs.run import OpenRun, recorded_run
 from flows.pipeline.runs.verdict import require_clips
 from flows.pipeline.runtime.resources import Runtime
 
+NO_DENOISER = "there is no denoiser (install wordwave[denoise]), so the LLM answers in context"
 KINDS: dict[TextTask, str] = {"speech": "generate-speech", "sound": "generate-sound"}
 
 
@@ -74,10 +77,11 @@ def run_denoising(
     request: AudioRequest,
     run_batches: BatchRunner,
     *,
+    method: DenoisingMethod = "auto",
     flow_run_id: str | None = None,
 ) -> Generated:
     """List, tokenize and denoise the clips of a partition."""
-    parameters = {"prefix": partition.prefix, **asdict(request)}
+    parameters = {"prefix": partition.prefix, **asdict(request), "method": method}
     recorded = recorded_run(
         runtime,
         "denoise-clips",
@@ -88,7 +92,9 @@ def run_denoising(
         flow_run_id=flow_run_id,
     )
     with recorded as run:
-        denoising = Denoising(runtime, replace(request, library=run.parameters["library"]))
+        of_version = replace(request, library=run.parameters["library"])
+        choice = _choose(runtime, of_version, method, run)
+        denoising = denoising_by(runtime, of_version, choice.method if choice else method)
         ingest_place(runtime, partition.place, run, allow_loss=partition.allow_loss)
         selection = run.breaker.run(lambda: partition.selection(runtime))
         require_clips(runtime, partition.where, selection)
@@ -97,9 +103,19 @@ def run_denoising(
         batches = denoising.batches(selection)
         run_stage(run, run_batches, DENOISE, partial(denoising.answer_batch, run=run.claim), batches)
         restore(denoising, denoising.questions(selection).values(), run, run_batches)
-        record = Record(denoising, clip_answers(denoising, selection))
+        record = Record(denoising, clip_answers(denoising, selection), choice=choice)
         run_once(run, "page", partial(keep_page, record, run))
     return Generated(run, record)
+
+
+def _choose(runtime: Runtime, request: AudioRequest, method: DenoisingMethod, run: OpenRun) -> Choice | None:
+    """Return the method that `auto` takes, None where another one is asked for."""
+    if method != "auto":
+        return None
+    if runtime.denoiser is None:
+        return Choice(IN_CONTEXT, NO_DENOISER)
+    run_once(run, "measure", partial(measure_pairs, runtime, request, run.claim))
+    return run.breaker.run(lambda: choose_method(runtime, request))
 
 
 def restore(
@@ -111,13 +127,13 @@ def restore(
     run_stage(run, run_batches, "restore", restore_batch, batches, things="answers")
 
 
-def clip_answers(denoising: Denoising, selection: Selection) -> Sequence[AudioAnswer]:
+def clip_answers(denoising: OfClips, selection: Selection) -> Sequence[AudioAnswer]:
     """Return an answer for every selected current clip: generated, quarantined or pending."""
     questions = denoising.questions(selection)
     audio = denoising.audio(questions.values())
     with session_scope(denoising.runtime.engine) as session:
         uris = clip_uris(session, selection)
-        rejected = open_quarantine(session, selection, TOKENIZE_STAGE, DENOISE)
+        rejected = open_quarantine(session, selection, TOKENIZE_STAGE, denoising.stage)
     reasons = {row.uri: row.reason for row in rejected}
     return [audio_answer(uri, questions.get(uri), audio, reasons.get(uri)) for uri in uris]
 

@@ -10,7 +10,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
@@ -18,7 +19,10 @@ from uuid import UUID
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import StoredAudio
-from flows.pipeline.generation.generate import Generation, Question
+from flows.pipeline.generation.filtering import Filtering
+from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, Question
+from flows.pipeline.generation.methods import UNCHANGED, Choice
+from flows.pipeline.generation.page.stored import Content, StoredItems
 from flows.pipeline.generation.texts import Refused, refused_lines
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
@@ -45,6 +49,7 @@ ABOUT = {
     "likeness": "likeness: of the codes with those of the nearest demonstration of the same text, 0 to 1.",
     "mel_distance_db": "mel_distance_db: how far the answer is from the noisy clip, the mean over mel bands: "
     "how much was changed, not how well.",
+    "noisy_level_db": "noisy_level_db: the RMS level of the noisy clip.",
 }
 
 
@@ -61,11 +66,15 @@ class AudioAnswer:
 
 @dataclass(frozen=True)
 class Record:
-    """The answers of a run, in the order of their questions, and the refused lines."""
+    """The answers of a run, in the order of their questions, and the refused lines.
+
+    `choice` is the method that was chosen, None where it was asked for.
+    """
 
     generation: Generation[Any]
     answers: Sequence[AudioAnswer]
     refused: Sequence[Refused] = ()
+    choice: Choice | None = None
 
     @property
     def heard(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
@@ -80,7 +89,9 @@ class Record:
             [one.name, one.status, one.reason, one.audio and one.audio.work_key.hex()] for one in self.answers
         ]
         where = [PAGE_VERSION, generation.runtime.settings.storage_uri, generation.library_name]
-        parts = ["generated", *where, said, [asdict(one) for one in self.refused]]
+        parts: list[object] = ["generated", *where, said, [asdict(one) for one in self.refused]]
+        if isinstance(self.generation, Filtering):  # in context, a page is the same whoever chose that
+            parts.append(self.choice and self.choice.reason)
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
@@ -112,25 +123,55 @@ def keep_page(record: Record, run: OpenRun) -> Counts:
 def _html(record: Record, run_id: UUID) -> bytes:
     from flows.pipeline.generation.page.page import Page, render_page
 
-    generation, heard = record.generation, record.heard
-    codes = generation.codes(question for question, _, _ in heard[:MAX_ITEMS])
-    with generation.runtime.device_lock():
-        page = Page(
-            title=f"{generation.task} by {generation.library_name}",
-            task=generation.task,
-            prompt_text=_prompt(generation, heard[0][0] if heard else None),
-            demonstrations=tuple(_demonstrations(generation)),
-            answers=tuple(
-                _item(generation, question, answer, audio, codes[question])
-                for question, answer, audio in heard[:MAX_ITEMS]
-            ),
-            notes=tuple(_notes(record, run_id)),
-            aligned=_aligned(generation, heard[0][0], codes[heard[0][0]]) if heard else None,
-        )
+    generation = record.generation
+    content = _by_codes(record, generation) if isinstance(generation, InContext) else _by_audio(record)
+    page = Page(
+        title=f"{generation.task} by {generation.library_name}",
+        task=generation.task,
+        notes=tuple(_notes(record, run_id, len(content.demonstrations))),
+        **vars(content),
+    )
     return render_page(page).encode()
 
 
-def _prompt(generation: Generation[Any], question: Question | None) -> str:
+def _by_audio(record: Record) -> Content:
+    """Read the first answers, and the clips that they answer, from where they are."""
+    generation, heard = record.generation, record.heard[:MAX_ITEMS]
+    answered = [(answer.name, _content(question), audio) for question, answer, audio in heard]
+    with closing(_stored_items(generation)) as items:
+        return Content("", tuple(items.pairs(MAX_ITEMS)), tuple(items.answers(answered)))
+
+
+def _stored_items(generation: Generation[Any]) -> StoredItems:
+    return StoredItems(generation.runtime, generation.library, generation.method, MAX_EXCERPT_SECONDS)
+
+
+def _by_codes(record: Record, generation: InContext[Any]) -> Content:
+    """Decode the codes of the first answers and of what was in the prompt."""
+    heard = record.heard
+    codes = generation.codes(question for question, _, _ in heard[:MAX_ITEMS])
+    stored = _stored_items(generation)
+    others = stored.others({_content(question) for question, _, _ in heard[:MAX_ITEMS]})
+    with generation.runtime.device_lock():
+        return Content(
+            prompt_text=_prompt(generation, heard[0][0] if heard else None),
+            demonstrations=tuple(_demonstrations(generation, stored)),
+            answers=tuple(
+                replace(
+                    _item(generation, question, answer, audio, codes[question]),
+                    further=others.get(_content(question), ()),
+                )
+                for question, answer, audio in heard[:MAX_ITEMS]
+            ),
+            aligned=_aligned(generation, heard[0][0], codes[heard[0][0]]) if heard else None,
+        )
+
+
+def _content(question: Question) -> bytes:
+    return question.content_sha256 if isinstance(question, ClipQuestion) else b""
+
+
+def _prompt(generation: InContext[Any], question: Question | None) -> str:
     """Return the prompt of the first answer as the LLM reads it."""
     from core.prompts.generation import GenerationTemplate
 
@@ -140,7 +181,7 @@ def _prompt(generation: Generation[Any], question: Question | None) -> str:
     return vocabulary.tokenizer.decode([*generation.generator.prefix_ids, *query_ids])
 
 
-def _demonstrations(generation: Generation[Any]) -> Iterator[Item]:
+def _demonstrations(generation: InContext[Any], stored: StoredItems) -> Iterator[Item]:
     from flows.pipeline.generation.page.page import Item
 
     rows = zip(generation.library.demonstrations, generation.examples, strict=True)
@@ -148,11 +189,12 @@ def _demonstrations(generation: Generation[Any]) -> Iterator[Item]:
         request = example.request
         noisy = None if isinstance(request, str) else _wav(generation, generation.decode(_codes(request), 0))
         answer = generation.decode(_codes(example.answer), 0)
-        yield Item(row.label or row.uri, _wav(generation, answer), {}, noisy)
+        metrics = {} if noisy is None else stored.metrics(row.content_sha256)
+        yield Item(row.label or row.uri, _wav(generation, answer), metrics, noisy)
 
 
 def _item(
-    generation: Generation[Any],
+    generation: InContext[Any],
     question: Question,
     answer: AudioAnswer,
     audio: StoredAudio,
@@ -173,7 +215,7 @@ def _item(
     return Item(answer.name, said, audio.metrics, heard, seconds=audio.duration)
 
 
-def _heard(generation: Generation[Any], codes: AudioCodes, seed: int, length: int) -> bytes:
+def _heard(generation: InContext[Any], codes: AudioCodes, seed: int, length: int) -> bytes:
     """Return the beginning of the decoded codes, at most `length` samples, as a wav file."""
     from core.tokens.clip_codes import CODES_PER_BLOCK
 
@@ -185,7 +227,7 @@ def _heard(generation: Generation[Any], codes: AudioCodes, seed: int, length: in
     return _wav(generation, generation.decode((semantic, acoustic1, acoustic2), seed)[:length])
 
 
-def _wav(generation: Generation[Any], waveform: Tensor) -> bytes:
+def _wav(generation: InContext[Any], waveform: Tensor) -> bytes:
     from core.audio.resampling import wav_bytes
 
     return wav_bytes(waveform, generation.runtime.codec.config.sample_rate)
@@ -196,9 +238,7 @@ def _codes(window: WindowCodes) -> AudioCodes:
     return semantic, acoustic1, acoustic2
 
 
-def _aligned(
-    generation: Generation[Any], question: Question, codes: AudioCodes
-) -> tuple[Words, Words] | None:
+def _aligned(generation: InContext[Any], question: Question, codes: AudioCodes) -> tuple[Words, Words] | None:
     """Return the words of the first answer and those of the noisy clip or of a demonstration of its text."""
     query = generation.query(question)
     if isinstance(query, str):
@@ -212,27 +252,55 @@ def _aligned(
     return beside, ("the answer", _words(generation, said))
 
 
-def _words(generation: Generation[Any], codes: Sequence[int]) -> tuple[str, ...]:
+def _words(generation: InContext[Any], codes: Sequence[int]) -> tuple[str, ...]:
     return tuple(generation.runtime.codec.words[code] for code in codes)
 
 
-def _notes(record: Record, run_id: UUID) -> Iterator[str]:
-    generation, settings = record.generation, record.generation.runtime.settings
-    request = generation.request
-    yield f"Run {run_id}: codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
-        f"drawn at temperature {request.temperature:g}, top p {request.top_p:g}"
-        if request.temperature
-        else "the most probable word each time"
-    )
+def _notes(record: Record, run_id: UUID, demonstrations: int) -> Iterator[str]:
+    generation = record.generation
+    yield f"Run {run_id}: {_how(generation)}"
+    if record.choice:
+        yield f"The method was chosen: {record.choice.reason}."
     if generation.task == "denoise":
-        yield "Noisy is the clip as its codes sound; the answer comes of these codes and of nothing else."
+        yield _what_noisy_is(generation)
     measured = {name for _, _, audio in record.heard for name in audio.metrics}
     yield from (meaning for name, meaning in ABOUT.items() if name in measured)
     if (more := len(record.heard) - MAX_ITEMS) > 0:
         yield f"{more} more answers are in analytics.generated; here are the first {MAX_ITEMS}."
-    if (more := len(generation.examples) - MAX_ITEMS) > 0:
-        yield f"{more} more demonstrations were shown to the LLM than are here."
+    yield from _left_out(generation, demonstrations)
     yield from _set_aside(record)
+
+
+def _how(generation: Generation[Any]) -> str:
+    """Return what made the answers."""
+    if isinstance(generation, Filtering):
+        denoiser = generation.denoiser
+        terms = f", license {denoiser.license}" if denoiser.license else ""
+        return f"method {denoiser.name}, fingerprint {denoiser.fingerprint[:12]}{terms}"
+    settings, request = generation.runtime.settings, generation.request
+    return f"codec {settings.codec}, LLM {settings.generation_llm}, seed {request.seed}, " + (
+        f"drawn at temperature {request.temperature:g}, top p {request.top_p:g}"
+        if request.temperature
+        else "the most probable word each time"
+    )
+
+
+def _what_noisy_is(generation: Generation[Any]) -> str:
+    if isinstance(generation, InContext):
+        return "Noisy is the clip as its codes sound; the answer comes of these codes and of nothing else."
+    if generation.method == UNCHANGED:
+        return "Noisy is the clip itself, and so is the answer: nothing was taken out."
+    return "Noisy is the clip itself; the answer has its sample rate and its length."
+
+
+def _left_out(generation: Generation[Any], demonstrations: int) -> Iterator[str]:
+    """Yield notes about demonstrations that are not on the page."""
+    there = len(generation.library.demonstrations)
+    if isinstance(generation, InContext):
+        if (more := there - MAX_ITEMS) > 0:
+            yield f"{more} more demonstrations were shown to the LLM than are here."
+    elif (more := there - demonstrations) > 0:
+        yield f"{more} more pairs are in the library, or were removed from where they were imported."
 
 
 def _set_aside(record: Record) -> Iterator[str]:

@@ -8,6 +8,12 @@ from flows.pipeline.configuration.options import Option
 from flows.pipeline.libraries.library_option import LIBRARY
 
 AudioFormat = Literal["wav", "flac"]
+DenoisingMethod = Literal["auto", "deepfilter", "in-context"]
+METHOD = (
+    "How noise is taken out. auto: by the method that is better on the library's pairs, and not at all where "
+    "none is better than the noisy clips; in context where no denoiser is installed. deepfilter: by the "
+    "installed denoiser. in-context: by the LLM, as the library's pairs show."
+)
 
 
 @dataclass(frozen=True)

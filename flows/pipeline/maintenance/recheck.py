@@ -32,8 +32,9 @@ from db.recheck import (
 )
 from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
-from flows.pipeline.generation.denoise import Denoising, generation_for
+from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, TextQuestion
+from flows.pipeline.generation.methods import generation_for, known_denoisers
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
@@ -116,7 +117,8 @@ def recheck_place(
         _label_again(runtime, recheck, run_batches)
         _generate_again(runtime, recheck, run_batches)
         with session_scope(runtime.engine) as session:
-            left = count_retracted_of_others(session, run.id, runtime.codec_id, *_llm_ids(runtime))
+            models = (runtime.codec_id, *_llm_ids(runtime), known_denoisers(runtime))
+            left = count_retracted_of_others(session, run.id, *models)
     return replace(recheck, left=left)
 
 
@@ -126,11 +128,12 @@ def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch:
     for finding in findings:
         by_verdict[finding.verdict].append(finding)
     llm_id, audio_llm_id = _llm_ids(runtime)
+    denoisers = known_denoisers(runtime)
     with run_session(runtime, recheck.run.claim) as session:
         confirm_contents(session, _contents(by_verdict["unchanged"]))
         retracted = _retract(session, by_verdict, recheck)
         past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, llm_id)
-        past_audio = audio_retracted_by(session, recheck.run.id, runtime.codec_id, audio_llm_id)
+        past_audio = audio_retracted_by(session, recheck.run.id, runtime.codec_id, audio_llm_id, denoisers)
         _restate(session, by_verdict["changed"])
         shown = _take_away(session, by_verdict, recheck.run.id)
     recheck.past_answers.update(past)
@@ -205,12 +208,12 @@ def _label_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -
 
 def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
     """Repeat the requests of the retracted audio, those by the models of the settings."""
-    requests: defaultdict[tuple[str, AudioRequest], set[PastAudio]] = defaultdict(set)
+    requests: defaultdict[tuple[str, str, AudioRequest], set[PastAudio]] = defaultdict(set)
     for audio in recheck.past_audio:
-        requests[audio.task, _request(AudioRequest, audio)].add(audio)
+        requests[audio.task, audio.method, _request(AudioRequest, audio)].add(audio)
     patiently = recheck.run.breaker.run
-    for (task, request), past in requests.items():
-        generation = generation_for(runtime, task, request)
+    for (task, method, request), past in requests.items():
+        generation = generation_for(runtime, task, request, method)
         patiently(partial(generation.prepare, recheck.run.claim))
         batches = patiently(partial(_batches, generation, past))
         answer_batch = partial(generation.answer_batch, run=recheck.run.claim)
@@ -218,7 +221,7 @@ def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner
 
 
 def _batches(generation: Generation[Any], past: Iterable[PastAudio]) -> list[Sequence[Any]]:
-    if isinstance(generation, Denoising):
+    if isinstance(generation, OfClips):
         return generation.batches({audio.uri for audio in past if audio.uri})
     return generation.undone({TextQuestion(audio.text) for audio in past if audio.text is not None})
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from uuid import UUID
 
@@ -25,8 +27,9 @@ from db.run_outputs import (
 )
 from db.runs import RecordedRun, get_run
 from db.tokens import TokenizedContent, get_token_sequences
-from flows.pipeline.generation.denoise import generation_for
-from flows.pipeline.generation.generate import ClipQuestion, TextQuestion, in_batches
+from flows.pipeline.generation.filtering import Filtered, Filtering
+from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, TextQuestion, in_batches
+from flows.pipeline.generation.methods import find_denoiser, generation_for
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
 from flows.pipeline.labeling.request import LabelRequest
@@ -123,8 +126,10 @@ def _models(
     if answers or not audio:
         used = {str(row.llm) for row in answers if row.llm or row.labeler == NEAREST_NEIGHBOR}
         models.append(_llm(runtime, settings.llm, used) if used or not answers else "no LLM asked")
-    if audio:
-        models.append(_llm(runtime, settings.generation_llm, {row.llm for row in audio}))
+    if llms := {row.llm for row in audio if row.llm is not None}:
+        models.append(_llm(runtime, settings.generation_llm, llms))
+    if denoisers := {(row.method, row.denoiser) for row in audio if row.denoiser is not None}:
+        models += [_denoiser(runtime, *one) for one in sorted(denoisers)]
     return ", ".join(models)
 
 
@@ -138,6 +143,14 @@ def _llm(runtime: Runtime, name: str | None, used: set[str]) -> str:
     if others := used - {str(found)}:
         raise ValueError(f"the run used LLM {_short(others)}, {name} is {str(found)[:12]}")
     return f"LLM {found[:12]}" if found else "no LLM"
+
+
+def _denoiser(runtime: Runtime, method: str, used: str) -> str:
+    """Check that a denoiser, hashed from its files, is the one that the run used."""
+    found = find_denoiser(runtime, method).fingerprint
+    if found != used:
+        raise ValueError(f"the run used {method} {used[:12]}, installed is {found[:12]}")
+    return f"{method} {found[:12]}"
 
 
 def _short(fingerprints: Iterable[str]) -> str:
@@ -184,10 +197,34 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]
 
 def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> str:
     request = _request(AudioRequest, run, audio[0].library)
-    generation = generation_for(runtime, audio[0].task, request)
+    by_method: dict[str, list[AudioSample]] = {}
+    for row in audio:
+        by_method.setdefault(row.method, []).append(row)
+    findings = []
+    for method, rows in by_method.items():
+        generation = generation_for(runtime, rows[0].task, request, method)
+        if [generation.work_key(_question(row)) for row in rows] != [row.work_key for row in rows]:
+            raise ValueError(WORK_KEY_CHANGED)
+        if isinstance(generation, Filtering):
+            findings.append(_same_bytes(generation, rows))
+        else:
+            findings.append(_same_codes(generation, rows))
+    return ", ".join(findings)
+
+
+def _same_bytes(generation: Filtering, audio: Sequence[AudioSample]) -> str:
+    wrong = []
+    with TemporaryDirectory() as folder:
+        for row in audio:
+            [now] = generation.outcomes([_question(row)], Path(folder))
+            if not isinstance(now, Filtered) or now.sha256 != row.sha256:
+                wrong.append(row.work_key.hex()[:12])
+    return _finding(len(audio), "answers have the same bytes as stored", wrong)
+
+
+def _same_codes(generation: Generation[Any], audio: Sequence[AudioSample]) -> str:
+    assert isinstance(generation, InContext)
     questions = [_question(row) for row in audio]
-    if [generation.work_key(one) for one in questions] != [row.work_key for row in audio]:
-        raise ValueError(WORK_KEY_CHANGED)
     codes: list[AudioCodes | None] = []
     for batch in in_batches(questions):
         outcomes = generation.outcomes(batch)

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import Engine
 
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation.job import Generated, run_denoising, run_texts
-from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import Texts, given_texts
 from flows.pipeline.libraries.library import LibraryTask
 from flows.pipeline.nights.jobs import import_manifest, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
-from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
+from tests.flows.pipeline.conftest import RATE, hiss, rows, tone, write_clip
 
 SPOKEN = {"one": 300.0, "two": 900.0}
 """A tone for each text: what a random model answers has no meaning anyway."""
@@ -53,6 +54,26 @@ def import_pairs(runtime: Runtime, folder: Path) -> str:
     return _import(runtime, folder, "street", lines, "denoise")
 
 
+def import_voiced(runtime: Runtime, folder: Path) -> str:
+    """A library `street` of two pairs in which a spectral gate brings noisy clips nearer to clean ones."""
+    lines = []
+    for number, pitch in enumerate((150.0, 220.0)):
+        clean = voiced(pitch, 0.96)
+        write_clip(folder / f"clean-{number}.wav", clean)
+        write_clip(folder / f"noisy-{number}.wav", clean + hiss(0.96, seed=number))
+        lines.append({"path": f"noisy-{number}.wav", "target": f"clean-{number}.wav"})
+    return _import(runtime, folder, "street", lines, "denoise")
+
+
+def voiced(pitch: float, seconds: float) -> np.ndarray:
+    """Syllables: harmonics that glide, and swell four times a second."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    glide = pitch * (1 + 0.2 * np.sin(2 * np.pi * 2 * time)) * time
+    harmonics = sum(np.sin(2 * np.pi * number * glide) / number for number in range(1, 13))
+    swell = np.maximum(0, np.sin(2 * np.pi * 4 * time)) ** 2
+    return (0.3 * swell * harmonics).astype(np.float32)
+
+
 def _import(runtime: Runtime, folder: Path, name: str, lines: list[dict[str, str]], task: LibraryTask) -> str:
     manifest = folder / f"{name}.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -69,10 +90,16 @@ def speak_texts(runtime: Runtime, texts: Texts, seconds: float = 0.72, **request
     return run_texts(runtime, "speech", wanted, texts, with_bar)
 
 
-def denoise(runtime: Runtime, folder: Path, seconds: float = 0.48, **request: object) -> Generated:
+def denoise(
+    runtime: Runtime,
+    folder: Path,
+    seconds: float = 0.48,
+    method: DenoisingMethod = "auto",
+    **request: object,
+) -> Generated:
     """A run by the library `street`."""
     wanted = AudioRequest(**{"library": "street", "seconds": seconds} | request)  # type: ignore[arg-type]
-    return run_denoising(runtime, partition_of(str(folder)), wanted, with_bar)
+    return run_denoising(runtime, partition_of(str(folder)), wanted, with_bar, method=method)
 
 
 def stored(engine: Engine) -> list[tuple[object, ...]]:

@@ -56,7 +56,8 @@ class Item:
 
     `caption` is the text or address of the question; `wav` the demonstrated audio or the answer, `noisy_wav`
     the noisy audio of the question, both as `core.audio.resampling.wav_bytes` writes them. `seconds` is the
-    whole length, if the files have only the beginning.
+    whole length, if the files have only the beginning. `name` says what `wav` is, where that is not clear by
+    the task; `further` are other answers to the same question, by name.
     """
 
     caption: str
@@ -64,6 +65,8 @@ class Item:
     metrics: Mapping[str, float | str]
     noisy_wav: bytes | None = None
     seconds: float | None = None
+    name: str = ""
+    further: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def render_page(page: Page) -> str:
     excerpts = [_read_excerpts(item) for item in (*answers, *demonstrations)]
     scale = Scale.of(clip for clips in excerpts for clip in clips)
     cards = [
-        _card(item, clips, _clip_names(page.task, is_answer=number < len(answers)), scale)
+        _card(item, clips, _clip_names(item, page.task, is_answer=number < len(answers)), scale)
         for number, (item, clips) in enumerate(zip((*answers, *demonstrations), excerpts, strict=True))
     ]
     groups = (
@@ -177,25 +180,26 @@ def _prompt(text: str) -> dict[str, object]:
 
 
 def _read_excerpts(item: Item) -> tuple[Excerpt, ...]:
-    """Return the noisy audio of the question, if any, and the item's own audio."""
+    """Return the noisy audio of the question, if any, the item's own audio, and that of other answers."""
     wavs = (item.wav,) if item.noisy_wav is None else (item.noisy_wav, item.wav)
-    clips = (read_excerpt(wav) for wav in wavs)
+    clips = (read_excerpt(wav) for wav in (*wavs, *(wav for _, wav in item.further)))
     return tuple(replace(clip, whole=item.seconds or clip.whole) for clip in clips)
 
 
-def _clip_names(task: GenerationTask, *, is_answer: bool) -> tuple[str, str]:
-    """Return the names of the question's audio and of the item's own audio."""
-    if task == "denoise":
-        return "noisy", "answer" if is_answer else "clean"
-    return "asked", "answer" if is_answer else "demonstration"
+def _clip_names(item: Item, task: GenerationTask, *, is_answer: bool) -> tuple[str, ...]:
+    """Return the names of the excerpts of an item."""
+    names = ("noisy", "clean") if task == "denoise" else ("asked", "demonstration")
+    own = item.name or ("answer" if is_answer else names[1])
+    further = tuple(name for name, _ in item.further)
+    return (own, *further) if item.noisy_wav is None else (names[0], own, *further)
 
 
 def _group(heading: str, cards: Sequence[_Card], items: Sequence[Item]) -> _Group:
     return _Group(heading, tuple(cards), len(items) - len(cards))
 
 
-def _card(item: Item, excerpts: Sequence[Excerpt], names: tuple[str, str], scale: Scale) -> _Card:
-    clips = tuple(_clip(*pair, scale) for pair in zip(names[-len(excerpts) :], excerpts, strict=True))
+def _card(item: Item, excerpts: Sequence[Excerpt], names: tuple[str, ...], scale: Scale) -> _Card:
+    clips = tuple(_clip(*pair, scale) for pair in zip(names, excerpts, strict=True))
     metrics = list(item.metrics.items())[:MAX_METRICS]
     rows = tuple((visible(name, MAX_VALUE_LENGTH), _value(value)) for name, value in metrics)
     return _Card(visible(item.caption, MAX_NAME_LENGTH), clips, rows)
