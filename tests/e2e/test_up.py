@@ -33,6 +33,8 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         "WORDWAVE_READ_ROOTS": str(folder),
         "WORDWAVE_LLM": "none",
         "WORDWAVE_METRICS_PORT": str(free_port()),
+        "WORDWAVE_ANALYST_DATABASE_URL": database.url("analyst"),
+        "WORDWAVE_EXPLORE_PORT": str(free_port()),
     }
     make_library(environment, tmp_path / "home", folder / "library")
     prefix = f"{folder}/{{day}}"
@@ -54,6 +56,11 @@ def test_a_flow_is_started_over_the_api_and_ctrl_c_ends_it_all(database: Databas
         assert len(clips) == 1
         metrics = httpx.get(f"http://127.0.0.1:{environment['WORDWAVE_METRICS_PORT']}/metrics").text
         assert 'wordwave_runs{flow="ingest-clips",status="completed"} 1.0' in metrics
+        pages = f"http://127.0.0.1:{environment['WORDWAVE_EXPLORE_PORT']}"
+        assert f"Explore      {pages}" in said
+        assert httpx.get(pages).status_code == 401
+        user, _, password = service.password.partition(":")
+        assert "Places and nights" in httpx.get(pages, auth=(user, password)).text
         left = descendants(service.process.pid)
         assert left
         assert service.interrupt() == 0

@@ -65,11 +65,18 @@ def uri_text(uri: str) -> str:
     return visible(uri, MAX_URI_LENGTH)
 
 
-def name_in(uri: str, place: str = "", longest: int = MAX_NAME_LENGTH) -> str:
-    """Return the name of a clip within a place, or the last part of its address."""
-    name = uri.removeprefix(below(place)) if place and within(uri, place) else uri.rpartition("/")[2]
+def name_in(uri: str, place: str | None = None, longest: int = MAX_NAME_LENGTH) -> str:
+    """Return the name of a clip within a place. Without one it is the last part of its address, in no
+    certain place ("") with its folder.
+    """
+    parts = 1 if place is None else 2
+    name = uri.removeprefix(below(place)) if place and within(uri, place) else _last(uri, parts)
     name = name or uri
     return shown(unquote(name, errors="backslashreplace") if uri.startswith(FILE) else name, longest)
+
+
+def _last(uri: str, parts: int) -> str:
+    return "/".join(uri.rsplit("/", parts)[1:])
 
 
 def number_text(number: int | None) -> str:

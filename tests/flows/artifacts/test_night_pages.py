@@ -15,7 +15,7 @@ from db.labeler_choices import StoredChoice
 from db.night_change import MovedLabel, NightChange
 from db.run_history import CompletedRun
 from db.runs import RunClaim
-from flows.artifacts.night_pages import night_page, plan_page, plan_rows
+from flows.artifacts.night_pages import listen_line, night_page, plan_page, plan_rows
 from flows.pipeline.nights.bounds import Figure
 from flows.pipeline.nights.plan import NightPlan, State
 from flows.pipeline.nights.preview import Pace, Preview, PromptPreview
@@ -215,3 +215,10 @@ def test_a_label_leads_nowhere(label: str) -> None:
     pages = [render(night_page("here", night(one), earlier(one))) for one in (odd, plain)]
     tags = [[tag for tag in page.tags if tag not in EMPHASIS] for page in pages]
     assert tags[0] == tags[1]
+
+
+def test_a_night_is_linked_to_its_pages_where_they_are_served() -> None:
+    assert listen_line(None, UUID(int=7)) == ""
+    assert f"(https://listen.example/nights/{UUID(int=7)})" in listen_line(
+        "https://listen.example", UUID(int=7)
+    )
