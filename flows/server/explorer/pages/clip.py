@@ -30,7 +30,7 @@ from flows.server.explorer.similarity import directions, nearest
 
 WINDOW_SECONDS = 60.0
 """The part of a clip that is drawn at once."""
-CELLS = (*range(18, 50, 2), 52, 56, 60, 64, 72, 80, 88, 96)
+CELLS: tuple[int, ...] = (*range(18, 50, 2), 52, 56, 60, 64, 72, 80, 88, 96)
 """Widths of a word in pixels; narrow ones are written upwards."""
 UPRIGHT_PIXELS = 64
 PAGE_PIXELS = 1044
