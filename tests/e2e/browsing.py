@@ -42,9 +42,10 @@ def open_form(page: "Page", field: str = "Prefix") -> None:
 
 
 def submit_form(page: "Page") -> None:
-    """Submit the form and go to the page of its run."""
+    """Submit the form and go to the page of its run, away from the one that lists the runs before it."""
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("link", name="View run").click()
+    page.get_by_role("tab", name="Task Runs").wait_for()
 
 
 def open_run(page: "Page", service: Service, name: str) -> None:
