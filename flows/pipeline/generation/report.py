@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from core.errors import AudioRejected
-from db.generated import IN_CONTEXT, StoredAudio
+from db.generated import StoredAudio
 from flows.pipeline.generation.record import AudioAnswer, Record
 from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.resources import Runtime
@@ -52,5 +52,4 @@ def table_lines(record: Record, copies: Mapping[bytes, str]) -> Iterator[str]:
     """Yield lines for people: the uri of the audio or the reason why there is none, and the question."""
     for row in json_rows(record, copies):
         status = f"{row['status']}: {row['reason']}" if "reason" in row else row["status"]
-        method = "" if row.get("method", IN_CONTEXT) == IN_CONTEXT else f"  {row['method']}"
-        yield printable(f"{row['uri'] or status}  {row['asked']}{method}")
+        yield printable(f"{row['uri'] or status}  {row['asked']}")
