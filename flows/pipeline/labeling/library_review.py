@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from core.errors import CoreError
+from core.in_context.choosing.labelers import FEW_SHOT
 from db.engine import session_scope
 from db.libraries import (
     LibraryDemonstration,
@@ -166,9 +167,11 @@ def _join(items: Sequence[str]) -> str:
 def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if version.task != TASK:
         return "whether its prompt fits depends on the requested seconds: a run checks that first"
-    setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
-    if not setup.answering.is_known:
-        return "whether its prompt fits is not known: the first run that labels by it chooses the labeler"
+    request = _nightly_request(runtime, version)[0]
+    setup = LabelingSetup(runtime, request)
+    if not setup.answering.is_known:  # the LLM is compared if its prompt fits
+        plain = FEW_SHOT if runtime.llm else NEAREST_NEIGHBOR
+        setup = LabelingSetup(runtime, replace(request, labeler=plain))
     if not setup.is_prepared():
         return "whether its prompt fits is not known: its clips have no tokens of this codec yet"
     try:
