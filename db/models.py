@@ -364,7 +364,6 @@ class PredictionRow(Base):
         ),
         Index(None, "content_sha256", "task"),
         Index(None, "run_id"),
-        Index(None, "margin", "id", postgresql_where=text("retracted_by_run IS NULL")),
         _sha256_check("work_key"),
         CheckConstraint("margin BETWEEN 0 AND 1", name="margin"),
         CheckConstraint("min_margin BETWEEN 0 AND 1", name="min_margin"),

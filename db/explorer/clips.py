@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 TASK = "label"
 
 IN_SCOPE = """
-  (c.uri = :place OR (c.uri >= :first AND c.uri < :last))
+  c.uri >= :place AND c.uri < :last AND (c.uri = :place OR c.uri >= :first)
   AND (CAST(:begins AS timestamptz) IS NULL OR c.last_modified >= :begins AND c.last_modified < :ends)
 """
 _LEAST_SURE = """
-SELECT c.clip_id, c.content_sha256, c.answer FROM analytics.least_sure c
+SELECT c.clip_id, c.answer, c.status FROM analytics.least_sure c
 WHERE c.task = :task AND c.library = :library AND {conditions}
 ORDER BY c.margin, c.answer LIMIT :limit
 """
@@ -23,7 +23,10 @@ _CONDITIONS = {
     "label": "c.label = :label",
     "most_margin": "c.margin <= :most_margin",
     "only_uncertain": "c.is_uncertain",
-    "name": "position(lower(:name) IN lower(c.uri)) > 0",
+    # the names are read once, not one by one in the order of margins
+    "name": """c.clip_id = ANY(ARRAY(
+      SELECT n.clip_id FROM analytics.clips n WHERE n.uri >= :place AND n.uri < :last
+        AND n.missing_since IS NULL AND position(lower(:name) IN lower(n.uri)) > 0))""",
     "contents": "c.content_sha256 = ANY(:contents)",
     "after": "(c.margin, c.answer) > (:after_margin, :after_answer)",
 }
@@ -33,12 +36,6 @@ _ANSWERS = text(
       h.is_demonstration
     FROM analytics.history h JOIN analytics.clips c ON c.content_sha256 = h.content_sha256
     WHERE h.answer = ANY(:answers) AND c.clip_id = ANY(:clips)
-    """
-)
-_STATUSES = text(
-    """
-    SELECT uri, status FROM analytics.labels
-    WHERE content_sha256 = ANY(:contents) AND task = :task AND library = :library
     """
 )
 _QUARANTINED = f"""
@@ -145,14 +142,8 @@ def list_answered(
         _ANSWERS, {"answers": [row.answer for row in found], "clips": [row.clip_id for row in found]}
     )
     answers = {(row.clip_id, row.answer): row for row in rows}
-    statuses = _statuses(session, scope, [row.content_sha256 for row in found])
-    kept = [answers[row.clip_id, row.answer] for row in found if (row.clip_id, row.answer) in answers]
-    return [AnsweredClip(*(*row, statuses.get(row.uri, ""))) for row in kept]
-
-
-def _statuses(session: Session, scope: Scope, contents: Sequence[bytes]) -> dict[str, str]:
-    values = {"contents": list(contents), "task": TASK, "library": scope.library}
-    return dict(session.execute(_STATUSES, values).tuples().all())
+    known = [row for row in found if (row.clip_id, row.answer) in answers]
+    return [AnsweredClip(*(*answers[row.clip_id, row.answer], row.status)) for row in known]
 
 
 def list_aside(

@@ -1,5 +1,6 @@
 """The application: addresses, and what is answered when something is wrong."""
 
+import logging
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -33,6 +34,8 @@ from flows.server.explorer.rendering import page
 
 SHOWN = "/demonstrations/{version:int}/{ordinal:int}/{library:path}"
 QUERY_CANCELED = "57014"
+
+logger = logging.getLogger(__name__)
 
 
 def explorer_app(
@@ -74,6 +77,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _unanswered(request: Request, error: Exception) -> Response:
+    logger.warning("%s could not be answered: %s", request.url.path, getattr(error, "orig", error))
     code = getattr(getattr(error, "orig", None), "pgcode", None)
     if code == QUERY_CANCELED:
         return page(

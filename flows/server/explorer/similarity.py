@@ -32,11 +32,12 @@ def plane(unit: Latents) -> tuple[NDArray[np.float32], float]:
     Signs are fixed, so that the same clips always give the same map.
     """
     centered = unit - unit.mean(axis=0)
-    _, strengths, axes = np.linalg.svd(centered, full_matrices=False)
-    axes = axes[:2] * np.sign(axes[:2][np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    strengths, vectors = np.linalg.eigh(centered.T @ centered)  # ascending, a column each
+    axes = vectors[:, :-3:-1].T
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
     points = centered @ axes.T
     spread = np.maximum(np.ptp(points, axis=0), 1e-9)
-    total = float((strengths**2).sum())
-    kept = float((strengths[:2] ** 2).sum()) / total if total else 1.0
+    total = float(strengths.sum())
+    kept = min(float(strengths[-2:].sum()) / total, 1.0) if total > 0 else 1.0
     scaled: NDArray[np.float32] = (points - points.min(axis=0)) / spread
     return scaled, kept

@@ -11,7 +11,7 @@ from flows.server.explorer.query import canonical_place, clip_id_of, given_text,
 from flows.server.explorer.rendering import page
 from flows.server.explorer.similarity import directions, nearest
 
-MAX_CANDIDATES = 20_000
+MAX_CANDIDATES = 10_000
 SHOWN = 25
 
 

@@ -17,9 +17,9 @@ def stored(rows: np.ndarray) -> list[tuple[bytes, bytes]]:
 
 
 def test_directions_are_those_of_the_labeler() -> None:
-    latents = np.random.default_rng(0).standard_normal((5, 2, 8)).astype(np.float16)
-    code = np.zeros(1, np.int16)
-    clips = [ClipCodes(code, code, code, code, latent) for latent in latents]
+    latents = np.random.default_rng(0).random((5, 2, 8)).astype(np.float16)
+    codes = [np.zeros(length, np.int16) for length in (2, 4, 8, 2)]
+    clips = [ClipCodes(*codes, latent) for latent in latents]
     assert directions(stored(latents)) == pytest.approx(_directions(clips), abs=1e-6)
 
 
