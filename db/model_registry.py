@@ -65,6 +65,11 @@ def ensure_llm(session: Session, fingerprint: str, name: str) -> int:
     return session.scalars(select(Llm.id).where(Llm.fingerprint == fingerprint)).one()
 
 
+def find_llm(session: Session, fingerprint: str) -> int | None:
+    """Return the id of the language model with this fingerprint; None if it was never registered."""
+    return session.scalar(select(Llm.id).where(Llm.fingerprint == fingerprint))
+
+
 def find_codec(session: Session, beginning: str) -> int:
     """Return the id of the one codec whose fingerprint begins with `beginning`.
 

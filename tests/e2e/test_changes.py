@@ -73,8 +73,8 @@ def test_changed_bytes_under_a_key_are_new_work_and_the_old_rows_stay(
     ]
     before["clips"] = [clip for clip in before["clips"] if clip["id"] != replaced[0]["id"]]
     after["clips"] = [clip for clip in after["clips"] if clip["id"] != replaced[0]["id"]]
-    stored_once = ("clips", "contents", "token_sequences", "pooled_latents", "predictions", "exports")
-    assert new_rows(before, after) == dict.fromkeys(stored_once, 1)
+    of_content = ("contents", "token_sequences", "pooled_latents", "embeddings")
+    assert new_rows(before, after) == dict.fromkeys(("clips", *of_content, "predictions", "exports"), 1)
     assert labels(done) == ["high", "high", "low"]
 
 

@@ -46,14 +46,14 @@ def test_undo_brings_back_the_old_answers_and_redo_the_new(world: World, runtime
     new_run = answered(world, runtime, SECOND)
     new = current(world)
     assert (old, new) == ({"a.wav": "low", "b.wav": "high"}, {"a.wav": "bass", "b.wav": "treble"})
-    stored = rows(world.database.url("writer"), "SELECT id FROM predictions")
+    stored = rows(world.database.url("writer"), "SELECT id FROM predictions ORDER BY id")
     undone = undo(runtime, new_run)
     assert (dict(undone.counts), current(world)) == ({"undo.retracted": 2}, old)
     redone = undo(runtime, undone.id)
     assert (dict(redone.counts), current(world)) == ({"undo.restored": 2}, new)
     again = undo(runtime, redone.id)
     assert (dict(again.counts), current(world)) == ({"undo.retracted": 2}, old)
-    assert rows(world.database.url("writer"), "SELECT id FROM predictions") == stored
+    assert rows(world.database.url("writer"), "SELECT id FROM predictions ORDER BY id") == stored
 
 
 def test_work_that_was_undone_is_done_anew_by_the_next_night(world: World, runtime: Runtime) -> None:

@@ -119,7 +119,10 @@ def test_the_export_holds_what_analysts_read(first_night: FirstNight) -> None:
         row["content_sha256"] = row["content_sha256"].hex()
         row["run"] = str(row["run"])
         assert row.pop("missing_since") is None
-        del row["is_promoted"]  # which is about later nights too
+        for name in ("is_promoted", "is_chosen"):  # which are about later nights too
+            del row[name]
+        for name in ("by_labeler", "distance"):
+            del row[name]
     objects = first_night.world.objects()
     folder = f"runs/{first_night.run.id}"
     parquet = pq.read_table(BytesIO(one(objects, folder, "parquet"))).to_pylist()
@@ -156,7 +159,7 @@ def test_every_answer_explains_itself(first_night: FirstNight) -> None:
 
 def work_key(row: dict[str, Any]) -> bytes:
     """The work key of an answer, from what the row and its run say alone."""
-    elsewhere = {"prefix", "library", "min_margin", "nearest_shots"}
+    elsewhere = {"prefix", "library", "min_margin", "nearest_shots", "labeler", "coverage"}
     decoding = {n: v for n, v in row["parameters"].items() if n not in elsewhere}
     parts = [row["content_sha256"].hex(), row["codec"], row["labeler"], row["library"]]
     parts += [row["prompt_hash"], row["task"], json.dumps(decoding, sort_keys=True)]

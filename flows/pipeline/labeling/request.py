@@ -28,6 +28,25 @@ class LabelRequest:
     min_margin: Annotated[
         float, Option("Mark an answer as uncertain if it leads the next label by less than this.", ge=0, le=1)
     ] = 0.0
+    labeler: Annotated[
+        str,
+        Option(
+            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
+            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as "
+            "few-shot, nearest-neighbour, mixture or logistic log-mel.",
+            rule=LABELER_RULE,
+            metavar="NAME",
+        ),
+    ] = DEFAULT
+    coverage: Annotated[
+        float,
+        Option(
+            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
+            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0.",
+            ge=-1,
+            lt=1,
+        ),
+    ] = -1.0
     k_shot: Annotated[
         int, Option("Demonstrations of each label to use, the first of the library. 0: all.", ge=0, le=64)
     ] = 0
@@ -58,22 +77,3 @@ class LabelRequest:
             le=16,
         ),
     ] = 0
-    labeler: Annotated[
-        str,
-        Option(
-            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
-            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as "
-            "few-shot, nearest-neighbour, mixture or logistic log-mel.",
-            rule=LABELER_RULE,
-            metavar="NAME",
-        ),
-    ] = DEFAULT
-    coverage: Annotated[
-        float,
-        Option(
-            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
-            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0.",
-            ge=-1,
-            lt=1,
-        ),
-    ] = -1.0

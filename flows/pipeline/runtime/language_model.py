@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from db.engine import session_scope
-from db.model_registry import ensure_llm
+from db.model_registry import ensure_llm, find_llm
 from flows.pipeline.runtime.fingerprints import llm_fingerprint
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class LanguageModel:
         """The id of the LLM's row, which is made if the LLM is new."""
         with session_scope(self._runtime.engine) as session:
             return ensure_llm(session, self.fingerprint, self.name)
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the LLM has a row; asking makes none."""
+        with session_scope(self._runtime.engine) as session:
+            return find_llm(session, self.fingerprint) is not None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

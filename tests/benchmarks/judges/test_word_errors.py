@@ -63,7 +63,8 @@ def test_without_the_packages_nothing_is_judged(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in (judge.RUNTIME, *judge.PARTS)), reason=judge.MISSING
 )
-def test_recorded_speech_is_mostly_understood(test_data: Path) -> None:
+def test_recorded_speech_is_mostly_understood(request: pytest.FixtureRequest) -> None:
+    test_data: Path = request.getfixturevalue("test_data")  # not asked for where Whisper is missing
     whisper, row = find_whisper(), manifest(test_data, "speech_text")[0]
     assert whisper
     waveform, _ = read_waveform(test_data / row["path"], judge.SAMPLE_RATE)

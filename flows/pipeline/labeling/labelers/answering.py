@@ -120,6 +120,9 @@ class Answering:
         return self._choice
 
     def _read_choice(self) -> StoredChoice | None:
+        llm = self._runtime.llm
+        if llm and not llm.is_registered:
+            return None  # nothing can be chosen for it yet, and a preview writes no row
         with session_scope(self._runtime.engine) as session:
             return current_choice(session, self.models)
 

@@ -19,7 +19,7 @@ from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
 
 SEED, NIGHTS = 4, 2
-MODELS = {"codecs", "codebook_words", "llms"}
+MODELS = {"codecs", "codebook_words", "llms", "embedding_models"}
 """Tables of what is installed, whoever used it first."""
 
 

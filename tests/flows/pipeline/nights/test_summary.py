@@ -49,6 +49,15 @@ def test_a_nights_figures_are_those_of_its_clips(runtime: Runtime, folder: Path,
         mean_margin=pytest.approx(sum(margins) / 5),
         agreement={"nearest": 1.0, "nearest_latent": 1.0},
         quarantined={"unsupported": 1},
+        by_labeler={
+            "mixture": 1.0,
+            "nearest tokens": 1.0,
+            "nearest latents": 1.0,
+            "logistic latents": 1.0,
+            "logistic log-mel": 0.75,
+            "class mean latents": 1.0,
+            "class mean log-mel": 0.75,
+        },
     )
     assert 0 < done.run.seconds < 60
     again = night(runtime, folder, "2026-11-21", min_margin=1.0)
