@@ -1,4 +1,4 @@
-"""What baselines say, read from the JSON of an answer whatever baselines it has."""
+"""What baselines and other labelers say, read from the JSON of an answer whatever it has of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ NAMES = {
     "nearest": "nearest by codes",
     "nearest_latent": "nearest by sound",
 }
-PROBABILITY = "_probability"
+PROBABILITY, LABELERS = "_probability", "labelers"
+ALSO_LABELERS = ("nearest", "nearest_latent")
+"""Baselines that answers with labelers have twice."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,21 @@ class Guess:
 
 
 def guesses(baselines: Mapping[str, Any]) -> list[Guess]:
-    """Return the baselines that name a label, those that compared the clip first."""
-    found = [
+    """Return the labelers and baselines that name a label, those that compared the clip first."""
+    labelers: Mapping[str, Mapping[str, Any]] = baselines.get(LABELERS) or {}
+    said_twice = ALSO_LABELERS if labelers else ()
+    found = [Guess(name, one["label"], _number(one["probability"])) for name, one in labelers.items()]
+    found += [
         Guess(key, value, _number(baselines.get(key + PROBABILITY)))
         for key, value in baselines.items()
-        if isinstance(value, str)
+        if isinstance(value, str) and key not in said_twice
     ]
     return sorted(found, key=lambda guess: (not guess.is_neighbor, guess.key))
 
 
 def numbers(baselines: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
     """Return the other numbers by name, such as the probability of chance."""
-    labeled = {guess.key + PROBABILITY for guess in guesses(baselines)}
+    labeled = {key + PROBABILITY for key, value in baselines.items() if isinstance(value, str)}
     return [
         (key.replace("_", " "), float(value))
         for key, value in sorted(baselines.items())
