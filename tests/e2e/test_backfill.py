@@ -85,7 +85,7 @@ def test_of_ten_nights_only_what_is_missing_is_touched(world: World, nights: Cou
     gone = [clip["id"] for clip in after["clips"] if clip["missing_since"]]
     for found in (before, after):
         found["clips"] = [clip for clip in found["clips"] if clip["id"] not in gone]
-    added = {"clips": 6, "contents": 6, "token_sequences": 6, "pooled_latents": 6}
+    added = {"clips": 6, "contents": 6, "token_sequences": 6, "pooled_latents": 6, "embeddings": 6}
     assert new_rows(before, after) == added | {"predictions": 8, "exports": 5}
     assert objects.items() <= world.objects().items()
 
