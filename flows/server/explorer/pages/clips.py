@@ -46,11 +46,11 @@ class Row:
     clip: AnsweredClip
 
     @property
-    def neighbors(self) -> Mapping[str, str]:
-        """The labels that neighbors say, and which ones do."""
+    def others(self) -> Mapping[str, str]:
+        """The labels that the labelers say that did not answer, and which ones do."""
         names: dict[str, list[str]] = {}
         for guess in guesses(self.clip.baselines):
-            if guess.is_neighbor:
+            if guess.is_neighbor and guess.key != self.clip.labeler:
                 names.setdefault(guess.label, []).append(guess.name)
         return {label: ", ".join(by) for label, by in names.items()}
 

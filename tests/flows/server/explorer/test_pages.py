@@ -152,7 +152,7 @@ def test_a_clip_shows_its_words_in_time_and_all_that_was_said(explored: Explored
     assert starts[0] == 0
     assert max(starts) < 1.2 <= max(starts) + 0.24
     assert len({round(later - start, 6) for start, later in pairwise(starts)}) == 1
-    for said in ("nearest by sound", "chance", "commonest label", "sounds@1", "prompt hash", "sha256"):
+    for said in ("nearest latents", "chance", "commonest label", "sounds@1", "prompt hash", "sha256"):
         assert said in page.text, said
     pictures = [a["src"] for tag, a in page.tags if tag == "img"]
     assert sum("demonstrations/" in (source or "") for source in pictures) == 4
