@@ -20,6 +20,29 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
         "maximum": 1,
         "default": 0.0,
     },
+    "labeler": {
+        "title": "Labeler",
+        "description": (
+            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
+            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as few-shot, "
+            "nearest-neighbour, mixture or logistic log-mel."
+        ),
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$",
+        "refusal": "write auto, default or the name of a labeler, such as few-shot",
+        "default": "default",
+    },
+    "coverage": {
+        "title": "Coverage",
+        "description": (
+            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
+            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0."
+        ),
+        "type": "number",
+        "minimum": -1,
+        "exclusiveMaximum": 1,
+        "default": -1.0,
+    },
     "k_shot": {
         "title": "K shot",
         "description": "Demonstrations of each label to use, the first of the library. 0: all.",
@@ -75,29 +98,6 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
         "minimum": 0,
         "maximum": 16,
         "default": 0,
-    },
-    "labeler": {
-        "title": "Labeler",
-        "description": (
-            "Labeler that answers. auto: the one chosen for the library version, by what each says of its "
-            "clips. default: auto, but few-shot if WORDWAVE_LLM names an LLM. Or a name, such as few-shot, "
-            "nearest-neighbour, mixture or logistic log-mel."
-        ),
-        "type": "string",
-        "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$",
-        "refusal": "write auto, default or the name of a labeler, such as few-shot",
-        "default": "default",
-    },
-    "coverage": {
-        "title": "Coverage",
-        "description": (
-            "Mark a clip as unknown if it is farther from all demonstrations than this share of clips of "
-            "known labels. 0: no clip. -1: 0.9 where the labeler is chosen by auto, else 0."
-        ),
-        "type": "number",
-        "minimum": -1,
-        "exclusiveMaximum": 1,
-        "default": -1.0,
     },
 }
 """What the forms of all labeling flows have in common; the flows' own fields are in tests/flows/schemas."""
