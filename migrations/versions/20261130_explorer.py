@@ -1,7 +1,4 @@
-"""Add views for people who look at nights and listen to clips, and two indexes to find these by.
-
-Answers are found in the order of their margins, and clips by the words of their codes.
-"""
+"""Add views for people who look at nights and listen to clips, and an index to find clips by their words."""
 
 from alembic import op
 
@@ -10,10 +7,7 @@ down_revision = "20261130_denoising_methods"
 branch_labels = None
 depends_on = None
 
-INDEXES = """
-CREATE INDEX ix_predictions_margin_id ON predictions (margin, id) WHERE retracted_by_run IS NULL;
-CREATE INDEX ix_token_sequences_semantic ON token_sequences USING gin (semantic);
-"""
+INDEX = "CREATE INDEX ix_token_sequences_semantic ON token_sequences USING gin (semantic)"
 
 NIGHTS = r"""
 CREATE VIEW analytics.nights AS
@@ -126,40 +120,12 @@ COMMENT ON COLUMN analytics.history.provenance IS 'Hash of the prompt, and what 
 COMMENT ON COLUMN analytics.history.retracted_by IS 'The run that took the answer back; null while it stands';
 """
 
-# The best answer is not sorted out of all, but checked to have no better one: a reader of the least sure ones
-# takes them from an index and stops.
-LEAST_SURE = """
-CREATE VIEW analytics.least_sure AS
-SELECT c.id AS clip_id, c.uri, c.last_modified, p.content_sha256, p.task, d.name AS library, p.label,
-  p.margin, p.margin < p.min_margin AS is_uncertain, p.id AS answer
-FROM predictions p
-JOIN demonstration_sets d ON d.id = p.demonstration_set_id
-LEFT JOIN promotions q ON q.task = p.task AND q.library = d.name
-JOIN clips c ON c.content_sha256 = p.content_sha256
-WHERE p.retracted_by_run IS NULL AND c.missing_since IS NULL AND NOT EXISTS (
-  SELECT FROM predictions o
-  JOIN demonstration_sets e ON e.id = o.demonstration_set_id
-  WHERE o.content_sha256 = p.content_sha256 AND o.task = p.task AND o.retracted_by_run IS NULL
-    AND e.name = d.name AND o.id <> p.id AND (
-      (q.demonstration_set_id = o.demonstration_set_id AND q.codec_id = o.codec_id
-        AND q.llm_id IS NOT DISTINCT FROM o.llm_id) IS TRUE, o.created_at, o.id
-    ) > (
-      (q.demonstration_set_id = p.demonstration_set_id AND q.codec_id = p.codec_id
-        AND q.llm_id IS NOT DISTINCT FROM p.llm_id) IS TRUE, p.created_at, p.id));
-
-COMMENT ON VIEW analytics.least_sure IS
-  'The current answers of labels about clips that are there, quick to read in the order of margin, answer';
-COMMENT ON COLUMN analytics.least_sure.margin IS 'Probability of the first label minus that of the second';
-COMMENT ON COLUMN analytics.least_sure.is_uncertain IS 'The margin is under the asked bound';
-COMMENT ON COLUMN analytics.least_sure.answer IS 'The row of history';
-"""
-
-VIEWS = ("nights", "demonstrations", "latents", "codebook", "history", "least_sure")
+VIEWS = ("nights", "demonstrations", "latents", "codebook", "history")
 
 
 def upgrade() -> None:
-    op.execute(INDEXES)
-    for statements in (NIGHTS, DEMONSTRATIONS, LATENTS, CODEBOOK, HISTORY, LEAST_SURE):
+    op.execute(INDEX)
+    for statements in (NIGHTS, DEMONSTRATIONS, LATENTS, CODEBOOK, HISTORY):
         op.execute(statements)
     for view in VIEWS:
         op.execute(f"GRANT SELECT ON analytics.{view} TO wordwave_writer, wordwave_analyst")
@@ -168,4 +134,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW analytics.{view}")
-    op.execute("DROP INDEX ix_token_sequences_semantic; DROP INDEX ix_predictions_margin_id")
+    op.execute("DROP INDEX ix_token_sequences_semantic")

@@ -127,35 +127,7 @@ COMMENT ON COLUMN analytics.labels.is_chosen IS
   'By the labeler that is chosen for the library version, see labelers';
 """
 
-SUPERSEDED = """NOT EXISTS (SELECT FROM choices h WHERE {chosen}) AND EXISTS (
-      SELECT FROM predictions s JOIN choices h ON {other_chosen}
-      WHERE s.content_sha256 = {p}.content_sha256 AND s.task = {p}.task AND s.retracted_by_run IS NULL
-        AND s.demonstration_set_id = {p}.demonstration_set_id AND s.codec_id = {p}.codec_id
-        AND ({p}.llm_id IS NULL OR {p}.llm_id = h.llm_id))"""
-
-RANK = """(q.demonstration_set_id = {p}.demonstration_set_id AND q.codec_id = {p}.codec_id
-      AND (q.llm_id IS NOT DISTINCT FROM {p}.llm_id OR EXISTS (
-        SELECT FROM choices h WHERE {chosen} AND h.llm_id IS NOT DISTINCT FROM q.llm_id))) IS TRUE,
-    NOT ({superseded}), {p}.created_at, {p}.id"""
-
-# as analytics.labels chooses, but by comparing pairs: a reader in the order of margins stops early
-LEAST_SURE = """
-CREATE OR REPLACE VIEW analytics.least_sure AS
-WITH choices AS ({choices})
-SELECT c.id AS clip_id, c.uri, c.last_modified, p.content_sha256, p.task, d.name AS library, p.label,
-  p.margin, p.margin < p.min_margin AS is_uncertain, p.id AS answer,
-  (p.distance > p.max_distance) IS TRUE AS is_unknown
-FROM predictions p
-JOIN demonstration_sets d ON d.id = p.demonstration_set_id
-LEFT JOIN promotions q ON q.task = p.task AND q.library = d.name
-JOIN clips c ON c.content_sha256 = p.content_sha256
-WHERE p.retracted_by_run IS NULL AND c.missing_since IS NULL AND NOT EXISTS (
-  SELECT FROM predictions o
-  JOIN demonstration_sets e ON e.id = o.demonstration_set_id
-  WHERE o.content_sha256 = p.content_sha256 AND o.task = p.task AND o.retracted_by_run IS NULL
-    AND e.name = d.name AND o.id <> p.id AND ({other}) > ({own}));
-
-COMMENT ON COLUMN analytics.least_sure.is_unknown IS 'The clip is too far from every demonstration';
+NIGHTS = """
 COMMENT ON COLUMN analytics.nights.answered IS 'Clips with a label, uncertain ones too';
 COMMENT ON COLUMN analytics.nights.unknown IS 'Clips that are too far from every demonstration for a label';
 """
@@ -230,21 +202,14 @@ def upgrade() -> None:
     selected = {"chosen": CHOSEN.format(p="p"), "other_chosen": CHOSEN.format(p="o")}
     op.execute(LABELS.format(choices=CHOICES, **selected))
     op.execute(LABELERS.format(choices=CHOICES))
-    op.execute(LEAST_SURE.format(choices=CHOICES, other=_rank("o"), own=_rank("p")))
+    op.execute(NIGHTS)
     op.execute(HISTORY)
-
-
-def _rank(p: str) -> str:
-    """Return the columns by which an answer is the current one, the highest first."""
-    chosen = CHOSEN.format(p=p)
-    superseded = SUPERSEDED.format(p=p, chosen=chosen, other_chosen=CHOSEN.format(p="s"))
-    return RANK.format(p=p, chosen=chosen, superseded=superseded)
 
 
 def downgrade() -> None:
     """Restore the view with its comments: a view cannot lose columns, only be made again."""
     comments = op.get_bind().scalars(sa.text(COMMENTS)).all()
-    for view in ("labelers", "labels", "least_sure", "history"):
+    for view in ("labelers", "labels", "history"):
         op.execute(f"DROP VIEW analytics.{view}")
     op.execute("DROP TABLE labeler_choices")
     op.execute("ALTER TABLE watches DROP COLUMN max_unknown")
@@ -255,7 +220,6 @@ def downgrade() -> None:
     for comment in comments:
         op.execute(sa.text(comment.replace(":", r"\:")))
     explorer = import_module("migrations.versions.20261130_explorer")
-    op.execute(explorer.LEAST_SURE)
     op.execute(explorer.HISTORY)
-    for view in ("labels", "least_sure", "history"):
+    for view in ("labels", "history"):
         op.execute(f"GRANT SELECT ON analytics.{view} TO wordwave_writer, wordwave_analyst")
