@@ -105,7 +105,9 @@ class SideBySide:
             raise PromptError(f"the labeler {name} compares what these clips or demonstrations do not have")
         raw = np.array([one[name] for one in said]).reshape(len(clips), len(self.labels))
         apply = read_calibration(calibration).apply if calibration else np.array
-        rows = zip(raw, apply(raw), self._guesses(clips), said, self._distances(clips, bound), strict=True)
+        rows = zip(
+            raw, apply(raw), self._guesses(clips, said), said, self._distances(clips, bound), strict=True
+        )
         return [
             ClipLabel(
                 label=self.labels[int(row.argmax())],
@@ -149,9 +151,12 @@ class SideBySide:
         distances = iter(nearest_distances(bound.representation, self._demonstrations, known).tolist())
         return [next(distances) if bound.representation.is_known(clip) else None for clip in clips]
 
-    def _guesses(self, clips: Sequence[ClipFeatures]) -> list[dict[str, Guess]]:
-        codes = [clip.codes for clip in clips]
-        return self._baselines.guesses(codes, self._baselines.nearest.probabilities(codes))
+    def _guesses(
+        self, clips: Sequence[ClipFeatures], said: Sequence[Mapping[str, FloatArray]]
+    ) -> list[dict[str, Guess]]:
+        """Return the guesses of the baselines; every clip was compared by its tokens already."""
+        nearest = np.array([one[NEAREST_TOKENS] for one in said]).reshape(len(clips), len(self.labels))
+        return self._baselines.guesses([clip.codes for clip in clips], nearest)
 
     def _said(self, clips: Sequence[ClipFeatures]) -> list[dict[str, FloatArray]]:
         """Return for each clip the probabilities (labels,) by each labeler that can compare it."""
