@@ -89,7 +89,7 @@ class SuspectCount:
 
 
 @dataclass(frozen=True)
-class PastAnswer:
+class RetractedAnswer:
     """The request of a retracted answer of a current clip: NAME@VERSION and the run's parameters."""
 
     uri: str
@@ -98,7 +98,7 @@ class PastAnswer:
 
 
 @dataclass(frozen=True)
-class PastAudio:
+class RetractedAudio:
     """The request of retracted audio: for a text, or for a current noisy clip by its uri."""
 
     task: str
@@ -226,7 +226,7 @@ def libraries_showing(session: Session, contents: Collection[bytes]) -> dict[byt
 
 def answers_retracted_by(
     session: Session, run_id: UUID, codec_id: int, llm_id: int | None
-) -> list[PastAnswer]:
+) -> list[RetractedAnswer]:
     """Return the requests of the label answers of these models that a run retracted, for current clips."""
     answer = PredictionRow
     rows = session.execute(
@@ -237,12 +237,12 @@ def answers_retracted_by(
         .where(answer.retracted_by_run == run_id, Clip.missing_since.is_(None))
         .where(answer.codec_id == codec_id, answer.llm_id.is_not_distinct_from(llm_id))
     )
-    return [PastAnswer(uri, library, _frozen(parameters)) for uri, library, parameters in rows]
+    return [RetractedAnswer(uri, library, _frozen(parameters)) for uri, library, parameters in rows]
 
 
 def audio_retracted_by(
     session: Session, run_id: UUID, codec_id: int, llm_id: int | None, denoisers: Collection[str]
-) -> list[PastAudio]:
+) -> list[RetractedAudio]:
     """Return the requests of the audio of these models that a run retracted, for texts and current clips.
 
     `denoisers` are fingerprints.
@@ -259,7 +259,7 @@ def audio_retracted_by(
         .where(audio.codec_id == codec_id, by_these)
     )
     return [
-        PastAudio(task, method, spoken, uri, library, _frozen(parameters))
+        RetractedAudio(task, method, spoken, uri, library, _frozen(parameters))
         for task, method, spoken, uri, library, parameters in rows
     ]
 

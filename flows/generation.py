@@ -26,7 +26,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation.generate import TextTask
 from flows.pipeline.generation.job import Generated, run_denoising, run_texts
 from flows.pipeline.generation.request import AudioOptions, AudioRequest
-from flows.pipeline.generation.texts import asked_texts
+from flows.pipeline.generation.texts import find_texts
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import shared_runtime
 
@@ -91,7 +91,7 @@ def denoise_clips(
 
 def _answer_texts(task: TextTask, request: AudioRequest, texts: Sequence[str], texts_uri: str) -> Outcome:
     runtime = shared_runtime(Settings())
-    questions = asked_texts(runtime, texts, texts_uri)
+    questions = find_texts(runtime, texts, texts_uri)
     done = run_texts(runtime, task, request, questions, in_tasks, flow_run_id=flow_run.id)
     return _publish(f"generate-{task}", texts_uri or f"texts by {request.library}", done)
 

@@ -50,7 +50,7 @@ def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
     return product(x, conv.weight[:, :, 0], conv.bias)
 
 
-class LogMel(nn.Module):
+class LogMelFrames(nn.Module):
     """Log-mel frames (B, bands, T / hop) of (B, 1, T) samples, with mean near 0 and deviation near 1."""
 
     window: Tensor
@@ -105,7 +105,7 @@ class MelEncoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         dim = config.encoder_dim
-        self.mel = LogMel(config.sample_rate, config.hop_length // MEL_FRAMES)
+        self.mel = LogMelFrames(config.sample_rate, config.hop_length // MEL_FRAMES)
         self.input = nn.Conv1d(MEL_BANDS * MEL_FRAMES, dim, 1)
         self.blocks = nn.Sequential(*(ConvBlock(dim, dilation) for dilation in DILATIONS))
         self.norm = nn.LayerNorm(dim)

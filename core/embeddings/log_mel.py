@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.codec.config import MEL_BANDS
-from core.codec.mel import LogMel
+from core.codec.mel import LogMelFrames
 from core.decoding.in_process import Samples
 from core.embeddings.embedder import ClipEmbedding, Piece
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
@@ -105,5 +105,5 @@ def _frames_of(chunk: Samples) -> Tensor:
 
 
 @cache
-def _front_end() -> LogMel:
-    return LogMel(SAMPLE_RATE, HOP_LENGTH)
+def _front_end() -> LogMelFrames:
+    return LogMelFrames(SAMPLE_RATE, HOP_LENGTH)

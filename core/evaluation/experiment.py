@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from core.errors import PromptTooLong
 from core.evaluation.episodes import Episode, LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
-from core.evaluation.methods import LanguageModel, Method, Reply, baselines, installed
+from core.evaluation.methods import FewShotMethod, Method, Reply, baselines, installed
 from core.evaluation.paper import Column
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
@@ -25,7 +25,7 @@ MethodFactory = Callable[[Column], Method]
 
 def few_shot(llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> MethodFactory:
     """Return the factory of a frozen LLaMA with a column's instruction and repeats."""
-    return lambda column: LanguageModel(
+    return lambda column: FewShotMethod(
         llama, vocabulary, replace(settings, instruction=column.instruction, repeats=column.repeats)
     )
 

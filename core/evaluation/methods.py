@@ -46,7 +46,7 @@ class Method(Protocol):
     def __call__(self, clips: LabeledClips, episode: Episode) -> Reply: ...
 
 
-class LanguageModel:
+class FewShotMethod:
     """Few-shot prompting of a frozen LLaMA."""
 
     def __init__(self, llama: FrozenLlama, vocabulary: Vocabulary, settings: FewShotSettings) -> None:

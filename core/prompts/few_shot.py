@@ -13,8 +13,8 @@ from core.prompts.demonstrations import LabeledClip, check_demonstrated, label_s
 from core.prompts.label_trie import LabelTrie, label_trie
 from core.prompts.model_slots import ModelPrompt, label_words
 from core.prompts.template import (
-    Demonstration,
     Instruction,
+    LabeledWindow,
     Layers,
     PromptTemplate,
     Query,
@@ -155,7 +155,7 @@ class FewShotPrompt:
         shots = []
         for clip in demonstrations:
             windows = self._windows(clip.codes, self.model_prompt.orders)
-            shots.append(Demonstration(windows[order % len(windows)], words[clip.label]))
+            shots.append(LabeledWindow(windows[order % len(windows)], words[clip.label]))
         if order:
             random.Random(order).shuffle(shots)
         instruction = Instruction(tuple(words.values())) if self.settings.instruction else None
@@ -166,7 +166,7 @@ class FewShotPrompt:
             self._sizes(shots),
         )
 
-    def _sizes(self, shots: Sequence[Demonstration]) -> dict[str, list[int]]:
+    def _sizes(self, shots: Sequence[LabeledWindow]) -> dict[str, list[int]]:
         sizes: dict[str, list[int]] = defaultdict(list)
         for demonstration in shots:
             sizes[demonstration.label].append(len(self._template.demonstration_ids(demonstration)))

@@ -36,7 +36,7 @@ class Instruction:
 
 
 @dataclass(frozen=True, slots=True)
-class Demonstration:
+class LabeledWindow:
     """A window of audio and its label."""
 
     window: WindowCodes
@@ -79,7 +79,7 @@ class PromptTemplate:
         tokenizer = self._vocabulary.tokenizer
         return [tokenizer.bos_id, *(tokenizer.encode(instruction.text) if instruction else [])]
 
-    def demonstration_ids(self, demonstration: Demonstration) -> list[int]:
+    def demonstration_ids(self, demonstration: LabeledWindow) -> list[int]:
         """Return the ids of the demonstration's window and its label."""
         return [*self._window_ids(demonstration.window), *self.label_ids(demonstration.label)]
 
@@ -88,7 +88,7 @@ class PromptTemplate:
         return self._window_ids(query.window)
 
     def prefix_ids(
-        self, instruction: Instruction | None, demonstrations: Sequence[Demonstration], repeats: int = 0
+        self, instruction: Instruction | None, demonstrations: Sequence[LabeledWindow], repeats: int = 0
     ) -> list[int]:
         """Return the part shared by all queries. Demonstrations appear once, and `repeats` times more."""
         shots = [token_id for one in demonstrations for token_id in self.demonstration_ids(one)]

@@ -45,12 +45,12 @@ def up(port: int, nightly: tuple[str, ...], **settings: tuple[Any, ...]) -> None
     from flows.server.interruption import exit_when_interrupted
 
     exit_when_interrupted()
-    from flows.server.places import Night, deployment_name
+    from flows.server.places import NightlyPlace, deployment_name
     from flows.server.up import run_up
 
     values = {option: _one_each(option, given, len(nightly)) for option, given in settings.items()}
     nights = [
-        Night(prefix, library, at.time(), timezone)
+        NightlyPlace(prefix, library, at.time(), timezone)
         for prefix, library, at, timezone in zip(
             nightly, values["library"], values["at"], values["timezone"], strict=True
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
 
-    from flows.server.places import Night
+    from flows.server.places import NightlyPlace
 
 NEXT_TIMES = 3
 NO_SCHEDULE = "without a schedule: add one in the UI"
@@ -26,7 +26,7 @@ def describe_place(place: "DeploymentResponse") -> list[str]:
     return [what, *(map(describe_schedule, place.schedules) if place.schedules else [NO_SCHEDULE])]
 
 
-def differences(night: "Night", place: "DeploymentResponse") -> list[str]:
+def differences(night: "NightlyPlace", place: "DeploymentResponse") -> list[str]:
     """Return where the deployment of a place, which counts, differs from the command line."""
     differing = [
         f"{name} is {place.parameters.get(name)}, not {value}"

@@ -35,7 +35,7 @@ _TIMES_OF_A_CYCLE = 15
 
 
 @dataclass(frozen=True)
-class Night:
+class NightlyPlace:
     """A place to label every night, with the library and the time."""
 
     prefix: str
@@ -112,7 +112,7 @@ def _read_nightly(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
     return sorted(client.read_deployments(flow_filter=nightly), key=lambda one: one.name)
 
 
-def create_missing_places(client: "SyncPrefectClient", nights: Sequence[Night]) -> list[str]:
+def create_missing_places(client: "SyncPrefectClient", nights: Sequence[NightlyPlace]) -> list[str]:
     """Create a deployment for each place that has none, and return notes for the user.
 
     A schedule of the earlier kind, with parameters of its own, is turned into a deployment first.
@@ -154,7 +154,7 @@ def share_limit(client: "SyncPrefectClient", deployment_ids: Sequence[UUID]) -> 
         )
 
 
-def _take_over(client: "SyncPrefectClient", nights: Sequence[Night]) -> Iterator[str]:
+def _take_over(client: "SyncPrefectClient", nights: Sequence[NightlyPlace]) -> Iterator[str]:
     generic = client.read_deployment_by_name(NIGHTLY.name)
     for schedule in generic.schedules:
         if schedule.slug != SLUG:

@@ -23,7 +23,7 @@ from flows.server.explorer.process import Pages, pages_server, plan_pages
 from flows.server.interruption import exit_when_interrupted
 from flows.server.place_words import describe_place, differences
 from flows.server.places import (
-    Night,
+    NightlyPlace,
     create_missing_places,
     deployment_name,
     read_places,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 
-def run_up(port: int, nights: Sequence[Night]) -> None:
+def run_up(port: int, nights: Sequence[NightlyPlace]) -> None:
     """Start everything, print the UI's address and serve the flows until the process is interrupted."""
     settings = ServerSettings()
     with announced(settings.home, port):
@@ -92,7 +92,7 @@ def _wait_for(what: str, *, nl: bool = True) -> None:
     click.echo(f"Waiting for {what}", err=True, nl=nl)
 
 
-def _check(settings: ServerSettings, night: Night) -> None:
+def _check(settings: ServerSettings, night: NightlyPlace) -> None:
     """Refuse a night that would fail for good, and warn of problems that may pass."""
     from flows.server.night_check import NothingYet, find_obstacle
 
@@ -107,7 +107,7 @@ def _check(settings: ServerSettings, night: Night) -> None:
 def _serve(
     deployments: "list[RunnerDeployment]",
     libraries: Sequence[str],
-    nights: Sequence[Night],
+    nights: Sequence[NightlyPlace],
     settings: ServerSettings,
     port: int,
     pages: Pages,
@@ -136,7 +136,7 @@ def _serve(
 
 
 def _describe(
-    places: "Sequence[DeploymentResponse]", nights: Sequence[Night], settings: ServerSettings
+    places: "Sequence[DeploymentResponse]", nights: Sequence[NightlyPlace], settings: ServerSettings
 ) -> None:
     """Print what runs when, where the command line is not followed, and what will fail."""
     from flows.server.night_check import find_obstacle

@@ -6,7 +6,7 @@ from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import Score, score
-from core.evaluation.methods import LanguageModel
+from core.evaluation.methods import FewShotMethod
 from core.llama.model import FrozenLlama
 from core.presets import preset_directory
 from core.prompts.few_shot import FewShotSettings
@@ -63,7 +63,7 @@ def asked(
     shuffled: bool = False,
 ) -> Score:
     vocabulary = Vocabulary(codec.words, TextTokenizer(llama.directory / "tokenizer.model"))
-    method = LanguageModel(llama, vocabulary, FewShotSettings())
+    method = FewShotMethod(llama, vocabulary, FewShotSettings())
     episodes = draw_episodes(clips, n_way, k_shot, EPISODES, seed=0)
     if shuffled:
         episodes = shuffle_labels(episodes, seed=0)

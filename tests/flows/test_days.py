@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from flows.pipeline.runs.days import modified_span, resolve_day
-from flows.server.places import Night
+from flows.server.places import NightlyPlace
 
 YEARS = range(2026, 2067)
 TIMES = [time(0), time(0, 30), time(0, 59), time(2), time(2, 30), time(12), time(23), time(23, 30)]
@@ -28,7 +28,7 @@ def scheduled(day: date, at: time, zone: str) -> datetime:
 
 def done_by(day: date, at: time, zone: str) -> date | None:
     """The day that the night of a day labels."""
-    night = Night("s3://calls/{day}", "sounds", at, zone).parameters
+    night = NightlyPlace("s3://calls/{day}", "sounds", at, zone).parameters
     return resolve_day(night["day"], zone, scheduled(day, at, zone))
 
 

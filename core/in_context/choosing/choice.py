@@ -25,7 +25,7 @@ from core.in_context.choosing.labelers import (
     labeler_names,
     representations,
 )
-from core.in_context.choosing.left_out import LeftOut, left_out
+from core.in_context.choosing.left_out import LeftOutAnswers, left_out
 from core.in_context.choosing.library import JOINED, LATENTS, Demonstration, Installed
 from core.in_context.choosing.mixtures import MIXTURE, WITH_EMBEDDINGS, WITH_FEW_SHOT, mixtures
 from core.in_context.choosing.unknown import COVERAGE, UnknownBound, fit_unknown
@@ -152,7 +152,7 @@ def _unknown_bound(
     return fit_unknown(compared, demonstrations, coverage, by_tagger=by_tagger)
 
 
-def _assess(name: str, answers: LeftOut, prior: DevPrior, note: str) -> Candidate:
+def _assess(name: str, answers: LeftOutAnswers, prior: DevPrior, note: str) -> Candidate:
     own = answers.probabilities.get(name)
     if own is None:
         calibration = Calibration(prior.temperature)
@@ -166,7 +166,7 @@ def _assess(name: str, answers: LeftOut, prior: DevPrior, note: str) -> Candidat
     return Candidate(name, len(right), accuracy, interval, error, lead, lead - spread, calibration, note)
 
 
-def _reference(answers: LeftOut) -> FloatArray:
+def _reference(answers: LeftOutAnswers) -> FloatArray:
     """Return the answers of the mixture, or of the only labeler where there is none."""
     return answers.probabilities.get(MIXTURE, answers.probabilities[NEAREST_TOKENS])
 

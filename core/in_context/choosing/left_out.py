@@ -13,7 +13,7 @@ from core.in_context.choosing.mixtures import with_mixtures
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class LeftOutAnswers:
     """gold: the number of the right label of each answer; probabilities (answers, labels): by labeler.
 
     Without demonstrations that can be left out there are no answers, and no labelers.
@@ -25,7 +25,7 @@ class LeftOut:
 
 def left_out(
     labels: Sequence[str], demonstrations: Sequence[Demonstration], installed: Installed, *, few_shot: bool
-) -> LeftOut:
+) -> LeftOutAnswers:
     """Return the answers to all demonstrations that can be left out; few_shot: those of the LLM too."""
     gold: list[int] = []
     answers: list[dict[str, FloatArray]] = []
@@ -39,4 +39,6 @@ def left_out(
         answers.append(with_mixtures(said, installed.embeddings))
         gold += [labels.index(one.label) for one in asked]
     known = answers[0] if answers else ()
-    return LeftOut(tuple(gold), {name: np.concatenate([one[name] for one in answers]) for name in known})
+    return LeftOutAnswers(
+        tuple(gold), {name: np.concatenate([one[name] for one in answers]) for name in known}
+    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.codec.mel import MEL_FRAMES, LogMel
+from core.codec.mel import MEL_FRAMES, LogMelFrames
 from core.training.codec.quantizer import principal_axes
 from core.training.data.clips import Clips
 
@@ -44,7 +44,7 @@ class MelTeacher:
     def __init__(
         self, clips: Clips, count: int, *, sample_rate: int, hop_length: int, stride: int, dim: int
     ) -> None:
-        self._mel = LogMel(sample_rate, hop_length // MEL_FRAMES)
+        self._mel = LogMelFrames(sample_rate, hop_length // MEL_FRAMES)
         self._stride = stride
         statistics, frames = [], []
         for index in range(count):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.in_context.baselines import similarities
-from core.prompts.template import Demonstration, Instruction, PromptTemplate
+from core.prompts.template import Instruction, LabeledWindow, PromptTemplate
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.window import WindowCodes, cut_window, loudest_window
 from core.training.data.bank import TokenBank
@@ -152,14 +152,14 @@ class Episodes:
 
     def _demonstration(
         self, rng: random.Random, clip: ClipCodes, slot: str, width: int, noise: float
-    ) -> Demonstration:
+    ) -> LabeledWindow:
         """Cut a window: half are the loudest, as in demonstrations; half are random, as in queries."""
         if rng.random() < 0.2:
             width = rng.randint(min(MIN_WINDOW, width), width)
         last = max(0, len(clip.semantic) - width)
         start = loudest_window(clip.levels, width) if rng.random() < 0.5 else rng.randint(0, last)
         window = cut_window(clip, start, width)
-        return Demonstration(self._noisy(rng, window, noise), slot)
+        return LabeledWindow(self._noisy(rng, window, noise), slot)
 
     def _noisy(self, rng: random.Random, window: WindowCodes, noise: float) -> WindowCodes:
         """Replace a share of `noise` of the codes of each layer with those of other clips."""
@@ -205,7 +205,7 @@ class _Episode:
         self.clips: list[int] = []
         self.shown: list[bool] = []
 
-    def add(self, shot: Demonstration, number: int, clip: int) -> None:
+    def add(self, shot: LabeledWindow, number: int, clip: int) -> None:
         """Append a demonstration whose label is one id, the last."""
         self.begins.append(len(self.token_ids) + len(self._template.opening_ids))
         self.token_ids += self._template.demonstration_ids(shot)

@@ -13,7 +13,7 @@ from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, Q, TextQuestion, TextTask, TextToAudio
 from flows.pipeline.generation.measuring import choose_method, measure_pairs
-from flows.pipeline.generation.methods import Choice, denoising_by
+from flows.pipeline.generation.methods import MethodChoice, denoising_by
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
 from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import Texts
@@ -108,12 +108,14 @@ def run_denoising(
     return Generated(run, record)
 
 
-def _choose(runtime: Runtime, request: AudioRequest, method: DenoisingMethod, run: OpenRun) -> Choice | None:
+def _choose(
+    runtime: Runtime, request: AudioRequest, method: DenoisingMethod, run: OpenRun
+) -> MethodChoice | None:
     """Return the method that `auto` takes, None where another one is asked for."""
     if method != "auto":
         return None
     if runtime.denoiser is None:
-        return Choice(IN_CONTEXT, NO_DENOISER)
+        return MethodChoice(IN_CONTEXT, NO_DENOISER)
     run_once(run, "measure", partial(measure_pairs, runtime, request, run.claim))
     return run.breaker.run(lambda: choose_method(runtime, request))
 

@@ -24,7 +24,7 @@ from db.libraries import LibraryDemonstration, LibraryVersion, get_library
 from db.library_names import split_library_name
 from flows.pipeline.generation.clip_audio import beginning, fetch_content
 from flows.pipeline.generation.denoise import Denoising
-from flows.pipeline.generation.methods import NOISY, Choice, choose
+from flows.pipeline.generation.methods import NOISY, MethodChoice, choose
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import run_session
@@ -54,7 +54,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MethodToMeasure:
     """A method by its name and fingerprint. `answer` returns samples at MEASURE_RATE, None for none."""
 
     name: str
@@ -78,7 +78,7 @@ def measure_pairs(runtime: Runtime, request: AudioRequest, run: RunClaim) -> Cou
     return counts
 
 
-def choose_method(runtime: Runtime, request: AudioRequest) -> Choice:
+def choose_method(runtime: Runtime, request: AudioRequest) -> MethodChoice:
     """Return the best method on the library's pairs, by what is recorded."""
     library = _library(runtime, request)
     now = dict(_fingerprints(runtime, request))
@@ -113,7 +113,7 @@ def _fingerprints(runtime: Runtime, request: AudioRequest) -> Iterator[tuple[str
         yield Denoising.method, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _candidates(runtime: Runtime, request: AudioRequest, run: RunClaim) -> list[Candidate]:
+def _candidates(runtime: Runtime, request: AudioRequest, run: RunClaim) -> list[MethodToMeasure]:
     in_context = _InContext(runtime, request, run)
     answers: dict[str, Callable[[Pair], Samples | None]] = {
         NOISY: lambda pair: _at_measure_rate(pair.noisy, pair.sample_rate),
@@ -127,7 +127,7 @@ def _candidates(runtime: Runtime, request: AudioRequest, run: RunClaim) -> list[
             return _at_measure_rate(np.concatenate(list(blocks)), pair.sample_rate)
 
         answers[denoiser.name] = filtered
-    return [Candidate(name, found, answers[name]) for name, found in _fingerprints(runtime, request)]
+    return [MethodToMeasure(name, found, answers[name]) for name, found in _fingerprints(runtime, request)]
 
 
 class _InContext:
@@ -173,7 +173,7 @@ def _beginning(runtime: Runtime, decoder: ClipDecoder, content: bytes) -> tuple[
     return samples, stream.sample_rate
 
 
-def _measured(candidate: Candidate, pair: Pair) -> PairMeasure | None:
+def _measured(candidate: MethodToMeasure, pair: Pair) -> PairMeasure | None:
     """Return the measures of a method's answer; None without an answer, or with a silent clean clip."""
     import torch
 

@@ -81,14 +81,14 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Choice:
+class MethodChoice:
     """The method that answers, and the reason for people."""
 
     method: str
     reason: str
 
 
-def choose(library: str, measures: Sequence[PairMeasure]) -> Choice:
+def choose(library: str, measures: Sequence[PairMeasure]) -> MethodChoice:
     """Return the method whose answers are nearest to the clean clips, `unchanged` where none helps.
 
     A method helps if the means of STOI and SI-SDR over the pairs are both higher than those of the noisy
@@ -101,12 +101,12 @@ def choose(library: str, measures: Sequence[PairMeasure]) -> Choice:
     compared = {name: _compared(of_method, noisy) for name, of_method in by_method.items()}
     known = {name: pair for name, pair in compared.items() if pair is not None}
     if not known:
-        return Choice(
+        return MethodChoice(
             UNCHANGED, f"no method could be measured on the pairs of {library}: clips stay as they are"
         )
     better = {name: own for name, (own, before) in known.items() if own.beats(before)}
     method = max(better, key=lambda name: (better[name].stoi or 0.0, better[name].si_sdr), default=UNCHANGED)
-    return Choice(method, f"{_table(library, known)}: {_verdict(method)}")
+    return MethodChoice(method, f"{_table(library, known)}: {_verdict(method)}")
 
 
 def _compared(

@@ -21,8 +21,8 @@ from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import StoredAudio
 from flows.pipeline.generation.filtering import Filtering
 from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, Question
-from flows.pipeline.generation.methods import UNCHANGED, Choice
-from flows.pipeline.generation.page.stored import Content, StoredItems
+from flows.pipeline.generation.methods import UNCHANGED, MethodChoice
+from flows.pipeline.generation.page.stored import PageContent, StoredItems
 from flows.pipeline.generation.texts import Refused, refused_lines
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
@@ -74,7 +74,7 @@ class Record:
     generation: Generation[Any]
     answers: Sequence[AudioAnswer]
     refused: Sequence[Refused] = ()
-    choice: Choice | None = None
+    choice: MethodChoice | None = None
 
     @property
     def heard(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
@@ -134,26 +134,26 @@ def _html(record: Record, run_id: UUID) -> bytes:
     return render_page(page).encode()
 
 
-def _by_audio(record: Record) -> Content:
+def _by_audio(record: Record) -> PageContent:
     """Read the first answers, and the clips that they answer, from where they are."""
     generation, heard = record.generation, record.heard[:MAX_ITEMS]
     answered = [(answer.name, _content(question), audio) for question, answer, audio in heard]
     with closing(_stored_items(generation)) as items:
-        return Content("", tuple(items.pairs(MAX_ITEMS)), tuple(items.answers(answered)))
+        return PageContent("", tuple(items.pairs(MAX_ITEMS)), tuple(items.answers(answered)))
 
 
 def _stored_items(generation: Generation[Any]) -> StoredItems:
     return StoredItems(generation.runtime, generation.library, generation.method, MAX_EXCERPT_SECONDS)
 
 
-def _by_codes(record: Record, generation: InContext[Any]) -> Content:
+def _by_codes(record: Record, generation: InContext[Any]) -> PageContent:
     """Decode the codes of the first answers and of what was in the prompt."""
     heard = record.heard
     codes = generation.codes(question for question, _, _ in heard[:MAX_ITEMS])
     stored = _stored_items(generation)
     others = stored.others({_content(question) for question, _, _ in heard[:MAX_ITEMS]})
     with generation.runtime.device_lock():
-        return Content(
+        return PageContent(
             prompt_text=_prompt(generation, heard[0][0] if heard else None),
             demonstrations=tuple(_demonstrations(generation, stored)),
             answers=tuple(

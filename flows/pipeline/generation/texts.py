@@ -8,7 +8,7 @@ from itertools import islice
 
 from core.errors import PromptError
 from flows.pipeline.libraries.manifest import MAX_ROWS, read_text
-from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
+from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, object_rows, table_rows
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
@@ -16,7 +16,7 @@ COLUMN = "text"
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """A text and the number of its line, counted from 1."""
 
     number: int
@@ -37,7 +37,7 @@ class Texts:
     """Texts in order, and refused lines. `place` is the file, None if there is none."""
 
     place: str | None
-    lines: tuple[Line, ...]
+    lines: tuple[TextLine, ...]
     refused: tuple[Refused, ...] = ()
 
     @property
@@ -59,7 +59,7 @@ class Texts:
         return Texts(self.place, tuple(kept), tuple(sorted(refused, key=lambda one: one.number)))
 
 
-def asked_texts(runtime: Runtime, texts: Sequence[str], place: str) -> Texts:
+def find_texts(runtime: Runtime, texts: Sequence[str], place: str) -> Texts:
     """Return the given texts, or those of a file. Raises ValueError for neither and for both."""
     if bool(texts) == bool(place):
         raise ValueError("give texts, or the place of a file of texts, and not both")
@@ -68,7 +68,7 @@ def asked_texts(runtime: Runtime, texts: Sequence[str], place: str) -> Texts:
 
 def given_texts(texts: Sequence[str]) -> Texts:
     """Return the texts of a form or a command, without outer spaces."""
-    return Texts(None, tuple(Line(number, text.strip()) for number, text in enumerate(texts, start=1)))
+    return Texts(None, tuple(TextLine(number, text.strip()) for number, text in enumerate(texts, start=1)))
 
 
 def read_texts(runtime: Runtime, place: str) -> Texts:
@@ -85,7 +85,7 @@ def read_texts(runtime: Runtime, place: str) -> Texts:
     number = len(found) + sum(1 for _ in rows)  # counted, not held: 16 MiB may be as many lines
     if not 0 < number <= MAX_ROWS:
         raise ManifestError(f"{place} has {number} texts, 1 to {MAX_ROWS} are needed")
-    lines = tuple(one for one in found if isinstance(one, Line))
+    lines = tuple(one for one in found if isinstance(one, TextLine))
     return Texts(canonical(place), lines, tuple(one for one in found if isinstance(one, Refused)))
 
 
@@ -94,29 +94,29 @@ def refused_lines(refused: Iterable[Refused]) -> bytes:
     return "".join(f"{json.dumps(asdict(one))}\n" for one in refused).encode()
 
 
-def _plain(content: str) -> Iterator[Line | Refused]:
+def _plain(content: str) -> Iterator[TextLine | Refused]:
     for number, text in enumerate(content.removesuffix("\n").split("\n"), start=1):
-        yield Line(number, text.strip())
+        yield TextLine(number, text.strip())
 
 
-def _table(content: str) -> Iterator[Line | Refused]:
+def _table(content: str) -> Iterator[TextLine | Refused]:
     return map(_line, table_rows(content, [COLUMN]))
 
 
-def _objects(content: str) -> Iterator[Line | Refused]:
+def _objects(content: str) -> Iterator[TextLine | Refused]:
     return map(_line, object_rows(content))
 
 
-def _line(row: Row | WrongRow) -> Line | Refused:
+def _line(row: FileRow | WrongRow) -> TextLine | Refused:
     if isinstance(row, WrongRow):
         return Refused(row.number, row.text, f"the line {row.reason}")
     text = row.values.get(COLUMN) if isinstance(row.values, dict) else None
     if type(text) not in (str, int, float):
         return Refused(row.number, json.dumps(row.values), f"the line has no {COLUMN}")
-    return Line(row.number, str(text).strip())
+    return TextLine(row.number, str(text).strip())
 
 
-READERS: dict[str, Callable[[str], Iterator[Line | Refused]]] = {
+READERS: dict[str, Callable[[str], Iterator[TextLine | Refused]]] = {
     "txt": _plain,
     "csv": _table,
     "jsonl": _objects,

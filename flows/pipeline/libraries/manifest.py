@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from core.errors import PromptError
 from core.prompts.generation import check_text
-from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, names, object_rows, table_rows
+from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, names, object_rows, table_rows
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
 
@@ -129,7 +129,7 @@ def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, Any
     return valid
 
 
-def _valid(row: Row | WrongRow, kind: type[AnyRow]) -> AnyRow:
+def _valid(row: FileRow | WrongRow, kind: type[AnyRow]) -> AnyRow:
     if isinstance(row, WrongRow):
         raise ManifestError(f"line {row.number} {row.reason}")
     try:

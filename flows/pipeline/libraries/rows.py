@@ -14,7 +14,7 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """The values of a line, by column or as any JSON value, and its number, counted from 1."""
 
     number: int
@@ -30,7 +30,7 @@ class WrongRow:
     reason: str
 
 
-def table_rows(content: str, required: Collection[str]) -> Iterator[Row | WrongRow]:
+def table_rows(content: str, required: Collection[str]) -> Iterator[FileRow | WrongRow]:
     """Read a CSV file whose first line names the columns.
 
     Raises ManifestError for unmatched quotes, and for missing or repeated columns.
@@ -48,7 +48,7 @@ def table_rows(content: str, required: Collection[str]) -> Iterator[Row | WrongR
         raise ManifestError(f"line {reader.line_num} is not a row of a table: {error}") from error
 
 
-def object_rows(content: str) -> Iterator[Row | WrongRow]:
+def object_rows(content: str) -> Iterator[FileRow | WrongRow]:
     """Read a file with a JSON value on each line."""
     for number, line in enumerate(content.split("\n"), start=1):  # JSON strings may hold other ends of lines
         if line.strip():
@@ -68,16 +68,16 @@ def _check_columns(columns: Sequence[str], required: Collection[str]) -> None:
         raise ManifestError(f"the table has the column {names(repeated)} more than once: {found}")
 
 
-def _table_row(number: int, columns: Sequence[str], fields: Sequence[str]) -> Row | WrongRow:
+def _table_row(number: int, columns: Sequence[str], fields: Sequence[str]) -> FileRow | WrongRow:
     if len(fields) == len(columns):
-        return Row(number, dict(zip(columns, fields, strict=True)))
+        return FileRow(number, dict(zip(columns, fields, strict=True)))
     found = f"has {len(fields)} of {len(columns)} fields, the columns are {names(columns)}"
     return WrongRow(number, json.dumps(fields), f"{found}: quote a field that holds a comma")
 
 
-def _json_row(number: int, line: str) -> Row | WrongRow:
+def _json_row(number: int, line: str) -> FileRow | WrongRow:
     try:
-        return Row(number, json.loads(line, object_pairs_hook=_distinct_keys, parse_constant=_refuse))
+        return FileRow(number, json.loads(line, object_pairs_hook=_distinct_keys, parse_constant=_refuse))
     except _RepeatedKeys as repeated:
         return WrongRow(number, line, str(repeated))
     except (ValueError, RecursionError) as error:  # also too long a number, or too deep a list

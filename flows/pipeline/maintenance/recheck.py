@@ -15,8 +15,8 @@ from db.clips import TOKENIZE_STAGE
 from db.engine import session_scope
 from db.recheck import (
     BAD_LATENT,
-    PastAnswer,
-    PastAudio,
+    RetractedAnswer,
+    RetractedAudio,
     Suspect,
     SuspectCount,
     answers_retracted_by,
@@ -52,7 +52,7 @@ Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class RereadSuspect:
     """A suspect and the result of reading it again: `info`, or why it was rejected."""
 
     suspect: Suspect
@@ -85,8 +85,8 @@ class Recheck:
     """
 
     run: OpenRun
-    past_answers: set[PastAnswer] = field(default_factory=set)
-    past_audio: set[PastAudio] = field(default_factory=set)
+    past_answers: set[RetractedAnswer] = field(default_factory=set)
+    past_audio: set[RetractedAudio] = field(default_factory=set)
     libraries: set[str] = field(default_factory=set)
     left: int = 0
 
@@ -124,7 +124,7 @@ def recheck_place(
 
 def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch: Sequence[Suspect]) -> Counts:
     findings = list(runtime.decoding.map(lambda suspect: _read_again(runtime, storage, suspect), batch))
-    by_verdict: defaultdict[Verdict, list[Finding]] = defaultdict(list)
+    by_verdict: defaultdict[Verdict, list[RereadSuspect]] = defaultdict(list)
     for finding in findings:
         by_verdict[finding.verdict].append(finding)
     llm_id, audio_llm_id = _llm_ids(runtime)
@@ -142,7 +142,7 @@ def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch:
     return Counts(finding.verdict for finding in findings) + Counts(retracted=retracted)
 
 
-def _read_again(runtime: Runtime, storage: Readable, suspect: Suspect) -> Finding:
+def _read_again(runtime: Runtime, storage: Readable, suspect: Suspect) -> RereadSuspect:
     clip, sha256 = suspect.clip, None
     try:
         with storage.read(clip.uri, clip.version_token, clip.size) as fetched:
@@ -150,27 +150,31 @@ def _read_again(runtime: Runtime, storage: Readable, suspect: Suspect) -> Findin
             stream = runtime.decoder.open(fetched.path)
             for _ in stream:
                 pass
-            return Finding(suspect, sha256, stream.info)
+            return RereadSuspect(suspect, sha256, stream.info)
     except AudioRejected as rejected:
-        return Finding(suspect, sha256, rejected=rejected)
+        return RereadSuspect(suspect, sha256, rejected=rejected)
     except StorageDenied as denied:
-        return Finding(suspect, rejected=AudioRejected("denied", str(denied)))
+        return RereadSuspect(suspect, rejected=AudioRejected("denied", str(denied)))
 
 
-def _retract(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], recheck: Recheck) -> int:
+def _retract(
+    session: Session, by_verdict: Mapping[Verdict, Sequence[RereadSuspect]], recheck: Recheck
+) -> int:
     """Retract answers about wrong audio, and those of libraries that show audio which was read in part."""
     changed, run_id = _contents(by_verdict["changed"]), recheck.run.id
     wrong = changed | _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
     return retract_about(session, wrong, run_id) + retract_shown(session, changed, run_id)
 
 
-def _restate(session: Session, changed: Iterable[Finding]) -> None:
+def _restate(session: Session, changed: Iterable[RereadSuspect]) -> None:
     for finding in changed:
         assert finding.info
         restate_content(session, finding.suspect.content_sha256, finding.info)
 
 
-def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]], run_id: UUID) -> set[str]:
+def _take_away(
+    session: Session, by_verdict: Mapping[Verdict, Sequence[RereadSuspect]], run_id: UUID
+) -> set[str]:
     """Unlink refused and damaged contents from their clips; return the libraries that show one.
 
     Such contents keep their tokens: a frozen library needs them until a person imports it again.
@@ -184,7 +188,7 @@ def _take_away(session: Session, by_verdict: Mapping[Verdict, Sequence[Finding]]
     return {library for libraries in shown.values() for library in libraries}
 
 
-def _contents(findings: Iterable[Finding]) -> set[bytes]:
+def _contents(findings: Iterable[RereadSuspect]) -> set[bytes]:
     return {finding.suspect.content_sha256 for finding in findings}
 
 
@@ -208,7 +212,7 @@ def _label_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -
 
 def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -> None:
     """Repeat the requests of the retracted audio, those by the models of the settings."""
-    requests: defaultdict[tuple[str, str, AudioRequest], set[PastAudio]] = defaultdict(set)
+    requests: defaultdict[tuple[str, str, AudioRequest], set[RetractedAudio]] = defaultdict(set)
     for audio in recheck.past_audio:
         requests[audio.task, audio.method, _request(AudioRequest, audio)].add(audio)
     patiently = recheck.run.breaker.run
@@ -220,13 +224,13 @@ def _generate_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner
         run_stage(recheck.run, run_batches, "generate", answer_batch, batches, things="answers")
 
 
-def _batches(generation: Generation[Any], past: Iterable[PastAudio]) -> list[Sequence[Any]]:
+def _batches(generation: Generation[Any], past: Iterable[RetractedAudio]) -> list[Sequence[Any]]:
     if isinstance(generation, OfClips):
         return generation.batches({audio.uri for audio in past if audio.uri})
     return generation.undone({TextQuestion(audio.text) for audio in past if audio.text is not None})
 
 
-def _request(kind: type[Request], past: PastAnswer | PastAudio) -> Request:
+def _request(kind: type[Request], past: RetractedAnswer | RetractedAudio) -> Request:
     """Return the request of a past answer, with the library version that answered."""
     names = {one.name for one in fields(kind)}
     known: dict[str, Any] = {name: value for name, value in past.parameters if name in names}

@@ -15,7 +15,7 @@ ALSO_LABELERS = ("nearest", "nearest_latent")
 
 
 @dataclass(frozen=True)
-class Guess:
+class NamedGuess:
     """The label of a baseline, and its probability if it has one."""
 
     key: str
@@ -33,13 +33,13 @@ class Guess:
         return self.key not in ("majority", "chance")
 
 
-def guesses(baselines: Mapping[str, Any]) -> list[Guess]:
+def guesses(baselines: Mapping[str, Any]) -> list[NamedGuess]:
     """Return the labelers and baselines that name a label, those that compared the clip first."""
     labelers: Mapping[str, Mapping[str, Any]] = baselines.get(LABELERS) or {}
     said_twice = ALSO_LABELERS if labelers else ()
-    found = [Guess(name, one["label"], _number(one["probability"])) for name, one in labelers.items()]
+    found = [NamedGuess(name, one["label"], _number(one["probability"])) for name, one in labelers.items()]
     found += [
-        Guess(key, value, _number(baselines.get(key + PROBABILITY)))
+        NamedGuess(key, value, _number(baselines.get(key + PROBABILITY)))
         for key, value in baselines.items()
         if isinstance(value, str) and key not in said_twice
     ]

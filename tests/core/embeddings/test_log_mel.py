@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.codec.config import MEL_BANDS
-from core.codec.mel import LogMel
+from core.codec.mel import LogMelFrames
 from core.embeddings.log_mel import LogMelPass, log_mel_statistics
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 
@@ -29,7 +29,7 @@ def test_statistics_are_those_of_the_whole_spectrum() -> None:
     for num_samples in (100, 5_000, 128 * HOP_LENGTH, 100_001):
         samples = torch.from_numpy(hiss(num_samples))
         padded = torch.nn.functional.pad(samples, (0, -num_samples % HOP_LENGTH))
-        mel = LogMel(SAMPLE_RATE, HOP_LENGTH)(padded[None, None])[0].double()
+        mel = LogMelFrames(SAMPLE_RATE, HOP_LENGTH)(padded[None, None])[0].double()
         steps = mel.diff(dim=-1)
         step = steps.std(-1, correction=0) if steps.shape[-1] else torch.zeros(MEL_BANDS)
         whole = torch.cat((mel.mean(-1), mel.std(-1, correction=0), step))

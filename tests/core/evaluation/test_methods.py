@@ -6,7 +6,7 @@ import pytest
 
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.evaluation.measure import score
-from core.evaluation.methods import LanguageModel, baselines, installed
+from core.evaluation.methods import FewShotMethod, baselines, installed
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
@@ -53,7 +53,7 @@ def test_vectors_and_latents_bring_baselines_of_their_own(clips: LabeledClips) -
 def test_a_language_model_answers_the_same_episodes(
     mode: Literal["service", "paper"], clips: LabeledClips, llama: FrozenLlama, vocabulary: Vocabulary
 ) -> None:
-    method = LanguageModel(llama, vocabulary, FewShotSettings(window=4, mode=mode))
+    method = FewShotMethod(llama, vocabulary, FewShotSettings(window=4, mode=mode))
     for episode in draw_episodes(clips, 3, 2, 4, seed=0):
         reply = method(clips, episode)
         assert reply.probabilities.sum() == pytest.approx(1)

@@ -20,7 +20,7 @@ from core.presets import preset_directory
 from core.prompts.demonstrations import LabeledClip
 from core.prompts.few_shot import FewShotSettings
 from core.prompts.label_trie import label_trie
-from core.prompts.template import Demonstration, Instruction, PromptTemplate, Query
+from core.prompts.template import Instruction, LabeledWindow, PromptTemplate, Query
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.tokens.window import cut_window, loudest_window, loudest_windows
@@ -92,7 +92,7 @@ def test_probabilities_are_those_of_the_plain_definition(
 ) -> None:
     template, width = PromptTemplate(vocabulary, layers), 4
     shots = [
-        Demonstration(cut_window(one.codes, loudest_window(one.codes.levels, width), width), one.label)
+        LabeledWindow(cut_window(one.codes, loudest_window(one.codes.levels, width), width), one.label)
         for one in LIBRARY
     ]
     prefix = template.prefix_ids(Instruction(LABELS), shots)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from core.errors import PromptTooLong, UnknownLabel
 from core.prompts.template import (
-    Demonstration,
     Instruction,
+    LabeledWindow,
     PromptTemplate,
     Query,
     check_budget,
@@ -40,7 +40,7 @@ def test_prompts_are_those_of_the_released_evaluation(case: int, test_data: Path
     tokenizer = TextTokenizer(test_data / "vocab" / "tokenizer.model")
     template = PromptTemplate(Vocabulary(words, tokenizer))
     instruction = Instruction(tuple(reversed(expected["classes"]))) if expected["induction"] else None
-    shots = [Demonstration(window(d["semantic_codes"]), d["label"]) for d in expected["demonstrations"]]
+    shots = [LabeledWindow(window(d["semantic_codes"]), d["label"]) for d in expected["demonstrations"]]
     prefix = template.prefix_ids(instruction, shots)
     query = template.query_ids(Query(window(expected["query_semantic_codes"])))
     assert (instruction.text if instruction else "") == expected["instruction"]
@@ -63,21 +63,21 @@ def test_without_an_instruction_a_prompt_begins_with_the_begin_id_alone(template
 def test_demonstrations_come_once_and_once_more_for_each_repeat(
     template: PromptTemplate, repeats: int
 ) -> None:
-    shots = [Demonstration(window([3, 70]), "dog"), Demonstration(window([41]), "rain")]
+    shots = [LabeledWindow(window([3, 70]), "dog"), LabeledWindow(window([41]), "rain")]
     one_pass = [token_id for shot in shots for token_id in template.demonstration_ids(shot)]
     assert template.prefix_ids(None, shots, repeats) == [1, *one_pass * (repeats + 1)]
 
 
 def test_a_demonstration_is_a_query_and_its_label(template: PromptTemplate) -> None:
     query = template.query_ids(Query(window([3, 70])))
-    assert template.demonstration_ids(Demonstration(window([3, 70]), "dog bark")) == [
+    assert template.demonstration_ids(LabeledWindow(window([3, 70]), "dog bark")) == [
         *query,
         *template.label_ids("dog bark"),
     ]
 
 
 def test_the_following_id_is_what_stands_behind_every_label_but_the_last(template: PromptTemplate) -> None:
-    shots = [Demonstration(window([3, 70]), "dog"), Demonstration(window([41]), "rain")]
+    shots = [LabeledWindow(window([3, 70]), "dog"), LabeledWindow(window([41]), "rain")]
     first = template.prefix_ids(None, shots[:1])
     assert template.prefix_ids(None, shots)[len(first)] == template.following_id
     assert template.query_ids(Query(window([5])))[0] == template.following_id

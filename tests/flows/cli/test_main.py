@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from flows.cli import main as cli
 from flows.cli.main import COMMANDS, wordwave
 from flows.cli.output import echo_json
-from flows.server.places import Night
+from flows.server.places import NightlyPlace
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"
 
 
 def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[Night]] = []
+    started: list[list[NightlyPlace]] = []
     monkeypatch.setattr("flows.server.up.run_up", lambda port, nights: started.append(nights))
     monkeypatch.setattr("flows.server.interruption.exit_when_interrupted", lambda: None)
     at = ["--library", "sounds", "--library", "birds", "--at", "02:00", "--at", "23:30"]
@@ -83,8 +83,8 @@ def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatc
     assert CliRunner().invoke(wordwave, ["up"]).exit_code == 0
     assert started == [
         [
-            Night("s3://calls/{day}", "sounds", time(2), "Asia/Tokyo"),
-            Night("s3://porch/{day}", "birds", time(23, 30), "Asia/Tokyo"),
+            NightlyPlace("s3://calls/{day}", "sounds", time(2), "Asia/Tokyo"),
+            NightlyPlace("s3://porch/{day}", "birds", time(23, 30), "Asia/Tokyo"),
         ],
         [],
     ]

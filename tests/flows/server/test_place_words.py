@@ -9,9 +9,9 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from flows.server.place_words import describe_place, describe_schedule, differences
-from flows.server.places import Night
+from flows.server.places import NightlyPlace
 
-NIGHT = Night("s3://calls/{day}", "sounds", time(2), "Europe/Berlin")
+NIGHT = NightlyPlace("s3://calls/{day}", "sounds", time(2), "Europe/Berlin")
 
 
 def scheduled(rule: Any, *, active: bool = True) -> DeploymentSchedule:

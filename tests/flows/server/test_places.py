@@ -8,7 +8,7 @@ import pytest
 from flows.deployments import DEPLOYMENT_NAME, NIGHTLY, local_deployments
 from flows.server.places import (
     SLUG,
-    Night,
+    NightlyPlace,
     create_missing_places,
     deployment_name,
     longest_pause,
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-CALLS = Night("s3://calls/{day}", "sounds", time(2, 30), "Europe/Berlin")
-PORCH = Night("s3://porch/{day}", "birds", time(23, 30), "America/Lima")
+CALLS = NightlyPlace("s3://calls/{day}", "sounds", time(2, 30), "Europe/Berlin")
+PORCH = NightlyPlace("s3://porch/{day}", "birds", time(23, 30), "America/Lima")
 OLD = CALLS.parameters | {"k_shot": 3}
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -46,7 +46,9 @@ def client() -> Any:
         yield client
 
 
-def start(client: "SyncPrefectClient", *nights: Night) -> "tuple[dict[str, DeploymentResponse], list[str]]":
+def start(
+    client: "SyncPrefectClient", *nights: NightlyPlace
+) -> "tuple[dict[str, DeploymentResponse], list[str]]":
     """What a start of the service does, and the places that it leaves."""
     next(deployment for deployment in local_deployments() if deployment.full_name == NIGHTLY.name).apply()
     notes = create_missing_places(client, nights)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Content:
+class PageContent:
     """What a page shows, by whatever method."""
 
     prompt_text: str

@@ -23,7 +23,7 @@ from db.explorer.clip import (
     list_words,
 )
 from db.explorer.latents import get_latent, list_shown_latents
-from flows.server.explorer.baselines import Guess, guesses, numbers
+from flows.server.explorer.baselines import NamedGuess, guesses, numbers
 from flows.server.explorer.query import clip_id_of, given_number, given_text, reading
 from flows.server.explorer.rendering import page, shown
 from flows.server.explorer.similarity import directions, nearest
@@ -83,12 +83,12 @@ class Neighbor:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerSection:
     """An answer as its section shows it."""
 
     past: PastAnswer
     probabilities: Sequence[tuple[str, float]]
-    guesses: Sequence[Guess]
+    guesses: Sequence[NamedGuess]
     numbers: Sequence[tuple[str, float]]
     neighbors: Sequence[Neighbor]
     provenance: Mapping[str, str]
@@ -158,9 +158,9 @@ def _span(tag: Tag, begins: float, ends: float, pixels_a_second: float) -> tuple
     return round((start - begins) * pixels_a_second, 1), round(max(end - start, 0) * pixels_a_second, 1)
 
 
-def _answer(session: Session, clip: ClipFacts, past: PastAnswer) -> Answer:
+def _answer(session: Session, clip: ClipFacts, past: PastAnswer) -> AnswerSection:
     ordered = sorted(past.probabilities.items(), key=lambda pair: (-pair[1], pair[0]))
-    return Answer(
+    return AnswerSection(
         past,
         ordered,
         guesses(past.baselines),

@@ -14,7 +14,7 @@ from flows.pipeline.generation import record as generation_record
 from flows.pipeline.generation.generate import TextToAudio
 from flows.pipeline.generation.job import Generated
 from flows.pipeline.generation.report import copied_audio, json_rows, table_lines
-from flows.pipeline.generation.texts import Line, Refused, Texts
+from flows.pipeline.generation.texts import Refused, TextLine, Texts
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime
@@ -100,7 +100,7 @@ def test_the_same_answers_share_a_page_and_others_have_their_own(speaker: Runtim
     first, again = speak(speaker, "one", "two"), speak(speaker, "one", "two")
     assert again.run.manifest == first.run.manifest
     others = [speak(speaker, "two", "one"), speak(speaker, "one"), speak(speaker, "one", "two", seed=1)]
-    refused = Texts("s3://bucket/a.txt", (Line(1, "one"), Line(3, "two")), (Refused(2, "", "empty"),))
+    refused = Texts("s3://bucket/a.txt", (TextLine(1, "one"), TextLine(3, "two")), (Refused(2, "", "empty"),))
     others.append(speak_texts(speaker, refused))
     pages = {done.run.manifest for done in (first, *others)}
     assert len(pages) == 5
@@ -147,7 +147,9 @@ def test_pages_and_audio_that_were_lost_or_changed_are_written_again(
     write_clip(folder / "a.wav", tone(500, 0.7))
 
     def ask() -> list[Generated]:
-        refused = Texts("s3://bucket/a.txt", (Line(1, "one"), Line(3, "two")), (Refused(2, "", "empty"),))
+        refused = Texts(
+            "s3://bucket/a.txt", (TextLine(1, "one"), TextLine(3, "two")), (Refused(2, "", "empty"),)
+        )
         return [speak(speaker, "one", "two"), speak_texts(speaker, refused), denoise(speaker, folder)]
 
     first, place = ask(), Path(speaker.settings.storage_uri)

@@ -19,7 +19,7 @@ from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest
-from flows.pipeline.libraries.rows import ManifestError, Row, WrongRow, object_rows, table_rows
+from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, object_rows, table_rows
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
@@ -194,7 +194,7 @@ def test_a_row_is_read_exactly_where_it_has_as_many_fields_as_columns(
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *table])
     for row, fields in zip(table_rows(file.getvalue(), columns), table, strict=True):
         if len(fields) == len(columns):
-            assert isinstance(row, Row)
+            assert isinstance(row, FileRow)
             assert row.values == dict(zip(columns, fields, strict=True))
         else:
             assert isinstance(row, WrongRow)
@@ -206,7 +206,7 @@ def test_an_object_is_read_exactly_where_no_key_is_there_twice(values: dict[str,
     key = next(iter(values))
     twice = f"{line[:-1]}, {json.dumps(key)}: 1}}"
     [read_back], [refused] = object_rows(line), object_rows(twice)
-    assert read_back == Row(1, values)
+    assert read_back == FileRow(1, values)
     assert isinstance(refused, WrongRow)
 
 
