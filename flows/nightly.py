@@ -144,7 +144,7 @@ def _show_plan(
     night = preview(labeling, partition, KIND)
     publish_page("nightly-plan", partition.place, plan_page(night, canary_check), plan_rows(night.plan))
     if night.prompt.over_limit:
-        _ = labeling.setup.prompt_hash  # raises what the night would fail with
+        _ = labeling.setup.prompt.hash  # raises what the night would fail with
     return night.plan
 
 

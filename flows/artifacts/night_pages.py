@@ -58,7 +58,7 @@ def _labelers(night: Night) -> list[str]:
     for name in dict.fromkeys([*measured, *same]):
         row = measured.get(name, {})
         numbers = " | ".join(row.get(column, "") for column in ("right", "95 %", "off by"))
-        equal = f"{same[name]:.0%}" if name in same else "answers" if name == setup.method else ""
+        equal = f"{same[name]:.0%}" if name in same else "answers" if name == setup.answering.method else ""
         lines.append(f"| {escape(name)} | {numbers} | {equal} |")
     return lines
 

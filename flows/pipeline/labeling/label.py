@@ -86,26 +86,27 @@ class Labeling:
 
     def _row(self, content: bytes, answer: ClipLabel) -> NewPrediction:
         setup, runtime = self.setup, self.runtime
+        answering, bound = setup.answering, setup.comparison.bound
         return NewPrediction(
             work_key=setup.work_key(content),
             content_sha256=content,
             task=TASK,
             demonstration_set_id=setup.library.id,
             codec_id=runtime.codec_id,
-            llm_id=setup.llm.id if setup.llm else None,
-            labeler=setup.method,
+            llm_id=answering.llm.id if answering.llm else None,
+            labeler=answering.method,
             label=answer.label,
             probabilities=answer.probabilities,
             margin=answer.margin,
             min_margin=setup.request.min_margin,
             baselines=_baselines(answer),
             is_demonstration=content in setup.demonstrated,
-            provenance={"device": runtime.device, "prompt_hash": setup.prompt_hash},
+            provenance={"device": runtime.device, "prompt_hash": setup.prompt.hash},
             seed=0,
-            calibration=setup.answering.calibration,
+            calibration=answering.calibration,
             raw_probabilities=answer.raw_probabilities,
             distance=answer.distance,
-            max_distance=setup.bound.distance if setup.bound else None,
+            max_distance=bound.distance if bound else None,
         )
 
     def rows(self, session: Session, selection: Selection) -> Iterator[LabelRow]:
@@ -129,7 +130,7 @@ class Labeling:
                 library=setup.library.name,
                 version=setup.library.version,
                 labeler=answer.labeler,
-                llm=settings.llm if setup.llm else None,
+                llm=settings.llm if setup.answering.llm else None,
                 codec=settings.codec,
                 run=str(answer.run_id),
                 created_at=answer.created_at,
@@ -138,14 +139,14 @@ class Labeling:
 
     def status(self, answer: Answer) -> AnswerStatus:
         """Return whether an answer is near enough, and its margin large enough, for the request."""
-        bound = self.setup.bound
+        bound = self.setup.comparison.bound
         if bound and answer.distance is not None and answer.distance > bound.distance:
             return "unknown"
         return "uncertain" if answer.margin < self.setup.request.min_margin else "labeled"
 
     def update_bounds(self, selection: Selection, run: RunClaim) -> None:
         """Let the analysts' view judge earlier answers by this request's margin and distance."""
-        bound = self.setup.bound
+        bound = self.setup.comparison.bound
         with run_session(self.runtime, run) as session:
             keys = self._work_keys(session, selection)
             set_min_margin(session, keys, self.setup.request.min_margin)

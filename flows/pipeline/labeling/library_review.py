@@ -175,13 +175,13 @@ def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if not setup.is_prepared():
         return "whether its prompt fits is not known: its clips have no tokens of this codec yet"
     try:
-        size, _ = setup.prompt_size, setup.prompt_hash
+        size, _ = setup.prompt.size, setup.prompt.hash
     except CoreError as error:
         return f"it does not fit: {error}"
-    if size is None and setup.method == NEAREST_NEIGHBOR:
+    if size is None and setup.answering.method == NEAREST_NEIGHBOR:
         return "it fits: no LLM is set, the nearest demonstration answers"
     if size is None:
-        return f"it fits: {setup.method} answers, which shows no prompt"
+        return f"it fits: {setup.answering.method} answers, which shows no prompt"
     return f"it fits: prompts take at most {size.longest} of the LLM's {size.context} token ids"
 
 

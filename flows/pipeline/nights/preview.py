@@ -96,19 +96,19 @@ def preview_prompt(labeling: Labeling, contents: Sequence[bytes]) -> PromptPrevi
     from core.in_context.nearest_shots import NearestShotsLabeler
     from core.prompts.model_slots import label_words
 
-    setup = labeling.setup
-    if not setup.answering.is_known:
+    setup, answering = labeling.setup, labeling.setup.answering
+    if not answering.is_known:
         return PromptPreview(why_none="the night chooses its labeler first")
-    llm = setup.llm
+    llm, method = answering.llm, answering.method
     if llm is None:
-        return PromptPreview(why_none=NO_PROMPTS.get(setup.method, f"{setup.method} answers, without an LLM"))
-    if not labeling.setup.is_prepared():
+        return PromptPreview(why_none=NO_PROMPTS.get(method, f"{method} answers, without an LLM"))
+    if not setup.is_prepared():
         return PromptPreview(why_none="the demonstrations have no tokens of this codec yet")
     try:
-        _ = labeling.setup.prompt_hash
+        _ = setup.prompt.hash
     except PromptTooLong as error:
         return PromptPreview(why_none=str(error), over_limit=True)
-    labeler = labeling.setup.labeler
+    labeler = setup.labeler
     assert isinstance(labeler, FewShotLabeler | NearestShotsLabeler)
     clip = _clip(labeling, contents)
     prompt = labeler.prompt_for(clip)

@@ -27,6 +27,7 @@ from flows.pipeline.runtime.resources import KnownEmbedding, Runtime
 
 if TYPE_CHECKING:
     from core.in_context.choosing.choice import Choice
+    from flows.pipeline.runtime.language_model import LanguageModel
 
 NEAREST_NEIGHBOR = "nearest-neighbour"
 """Nearest tokens, as they were called when they were the only labeler without an LLM."""
@@ -141,6 +142,15 @@ class Answering:
         if self._request.labeler != DEFAULT:
             return self._request.labeler
         return NEAREST_NEIGHBOR if self._runtime.llm is None else FEW_SHOT
+
+    @property
+    def llm(self) -> LanguageModel | None:
+        """The LLM that the labeler asks, None if it asks none. Raises PromptError if it is not set."""
+        if not asks_llm(self.method):
+            return None
+        if self._runtime.llm is None:
+            raise PromptError(f"the labeler {self.method} asks an LLM: let WORDWAVE_LLM name one")
+        return self._runtime.llm
 
     @property
     def calibration(self) -> Mapping[str, Any] | None:

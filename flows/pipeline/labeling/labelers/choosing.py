@@ -68,8 +68,9 @@ def answering_sentence(setup: LabelingSetup) -> str:
     """Return which labeler answers, and why."""
     answering = setup.answering
     if not answering.is_automatic:
-        named = "the request names it" if setup.request.labeler == setup.method else "WORDWAVE_LLM decides"
-        return f"{setup.method} answers: {named}"
+        method = answering.method
+        named = "the request names it" if setup.request.labeler == method else "WORDWAVE_LLM decides"
+        return f"{method} answers: {named}"
     if answering.choice is None:
         return "the first run that labels by it chooses a labeler"
     return choice_sentence(answering.choice)

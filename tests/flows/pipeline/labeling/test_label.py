@@ -98,7 +98,7 @@ def test_one_shot_of_each_label_is_the_first_in_the_library(
 ) -> None:
     labeling = Labeling(runtime, LabelRequest(library, k_shot=1))
     labeling.setup.prepare(run_id)
-    assert [clip.label for clip in labeling.setup._demonstrations] == ["tone", "hiss"]
+    assert [clip.label for clip in labeling.setup.prompt.demonstrations] == ["tone", "hiss"]
 
 
 def test_a_demonstration_among_the_clips_is_answered_and_flagged(

@@ -121,7 +121,7 @@ def test_a_second_night_chooses_nothing_and_writes_nothing(
 def test_a_choice_selects_among_stored_answers_and_back_again_nothing_is_computed(
     unnamed: Runtime, place: str, library: str
 ) -> None:
-    first = night(unnamed, place, library).labeling.setup.method
+    first = night(unnamed, place, library).labeling.setup.answering.method
     before = rows(unnamed.engine, "SELECT uri, label, probabilities FROM analytics.labels ORDER BY uri")
     other = "nearest latents" if first != "nearest latents" else "nearest tokens"
     choose(unnamed, library, other)
@@ -143,7 +143,7 @@ def test_a_choice_selects_among_stored_answers_and_back_again_nothing_is_compute
 def test_trying_another_labeler_leaves_the_current_answers(
     unnamed: Runtime, place: str, library: str
 ) -> None:
-    first = night(unnamed, place, library).labeling.setup.method
+    first = night(unnamed, place, library).labeling.setup.answering.method
     tried = night(unnamed, place, library, labeler="class mean log-mel")
     assert {clip.answer.labeler for clip in tried.answers if clip.answer} == {"class mean log-mel"}
     assert {clip.answer.raw_probabilities for clip in tried.answers if clip.answer} == {None}
@@ -160,7 +160,7 @@ def test_a_library_from_before_keeps_its_labeler_and_its_work_keys(
     upgrade(database.url("owner"))
     done = night(unnamed, place, library)
     assert done.run.counts["label.labeled"] + done.run.counts["tokenize.tokenized"] == 0
-    assert done.labeling.setup.method == "nearest-neighbour"
+    assert done.labeling.setup.answering.method == "nearest-neighbour"
     assert rows(runtime.engine, question) == keys
     assert rows(runtime.engine, "SELECT labeler, chosen_by FROM labeler_choices") == [
         ("nearest-neighbour", "upgrade")
@@ -171,10 +171,10 @@ def test_where_the_user_names_an_llm_or_none_the_default_is_as_before(
     runtime: Runtime, place: str, library: str
 ) -> None:
     assert runtime.settings.names_llm
-    assert night(runtime, place, library).labeling.setup.method == "nearest-neighbour"
+    assert night(runtime, place, library).labeling.setup.answering.method == "nearest-neighbour"
     assert rows(runtime.engine, "SELECT * FROM labeler_choices") == []
     choose(runtime, library, "nearest latents")
-    assert Labeling(runtime, LabelRequest(library)).setup.method == "nearest latents"
+    assert Labeling(runtime, LabelRequest(library)).setup.answering.method == "nearest latents"
 
 
 def test_a_plain_night_reads_no_clip_again_for_what_other_labelers_compare(
@@ -209,7 +209,7 @@ def test_a_clip_farther_than_the_bound_is_unknown_and_another_bound_computes_not
 ) -> None:
     night(unnamed, place, library)
     strict = night(unnamed, place, library, coverage=0.01)
-    assert (bound := strict.labeling.setup.bound)
+    assert (bound := strict.labeling.setup.comparison.bound)
     statuses = {clip.uri: clip.status for clip in strict.answers}
     assert set(statuses.values()) == {"labeled", "unknown"}
     for clip in strict.answers:

@@ -43,7 +43,7 @@ def test_each_choice_is_a_row_and_the_last_one_counts(runtime: Runtime, library:
         (best.labeler, "run", False),
         ("nearest latents", "person", False),
     ]
-    assert LabelingSetup(runtime, LabelRequest(library)).method == "nearest latents"
+    assert LabelingSetup(runtime, LabelRequest(library)).answering.method == "nearest latents"
 
 
 def test_what_is_no_labeler_is_refused_and_nothing_is_chosen(runtime: Runtime, library: str) -> None:
