@@ -5,7 +5,6 @@ not stopped. Checkpoints are written periodically, with the loss on held-out sou
 """
 
 import json
-import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,20 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from core.codec import LLMCodec
-from core.llama.huggingface import LlamaConfig, LlamaForCausalLM
+from core.llama.huggingface import LlamaConfig
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.audio_llm.clips import AnswerSpec, answer_clips
 from core.training.audio_llm.episodes import AnswerBatch, AnswerEpisodes
 from core.training.audio_llm.losses import ATTENTION_LOSSES, answer_losses
 from core.training.audio_llm.network import answer_network
-from core.training.checkpointing import load_checkpoint, save_checkpoint
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, token_bank
 from core.training.data.clips import Bank, write_bank
 from core.training.data.corpus import read_word_list
+from core.training.llama_trainer import LlamaTrainer
 
-WARMUP_STEPS = 100
 VALIDATION_SHARE = 0.05
 """Share of the classes, voices and pairs of each kind held out for validation.
 
@@ -82,34 +79,19 @@ def train_answers(config_path: Path, out: Path, *, data: Path) -> Path:
     """
     config, here = AnswerTraining.from_json(config_path), config_path.parent
     trainer = AnswerTrainer(config, here, _bank(config, here, out, data))
-    trainer.resume(out / "checkpoint.pt")
-    with tqdm(total=config.steps, initial=trainer.step, unit="step", mininterval=10) as bar:
-        while trainer.step < config.steps:
-            losses = trainer.train_step()
-            bar.update()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-            if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
-                trainer.save(out / "checkpoint.pt")
-                with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                    row = {"step": trainer.step, "trained": losses, "validated": trainer.validate()}
-                    log.write(json.dumps(row) + "\n")
+    trainer.train(out)
     return trainer.write(out / "llama", here)
 
 
-class AnswerTrainer:
+class AnswerTrainer(LlamaTrainer):
     """A network, its optimizer and its prompts."""
+
+    warmup_steps = 100
 
     def __init__(self, config: AnswerTraining, here: Path, bank: TokenBank) -> None:
         self.config = config
-        self.step = 0
         shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        self.network: LlamaForCausalLM = answer_network(shape, config.seed)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=config.weight_decay,
-        )
+        super().__init__(config, answer_network(shape, config.seed))
         words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
         vocabulary = Vocabulary(words, TextTokenizer(here / config.tokenizer))
         labels = sorted({word for kind in read_word_list().values() for word in kind})
@@ -128,16 +110,8 @@ class AnswerTrainer:
         shares = config.shares if self.step < config.later_from else config.later_shares
         batch = self._episodes.batch(rng, config.batch_ids, shares)
         losses = self._losses(batch, torch.Generator().manual_seed(rng.getrandbits(60)))
-        self.optimizer.zero_grad()
         weights = {"answer": 1.0} | dict.fromkeys(ATTENTION_LOSSES, config.looking)
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.step()
-        self.step += 1
-        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+        return self.update(losses, weights)
 
     def _losses(self, batch: AnswerBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Return the losses of a batch, with some answer ids misread in the input if there is a generator."""
@@ -152,12 +126,6 @@ class AnswerTrainer:
         others = torch.randint(self.network.config.vocab_size, batch.token_ids.shape, generator=generator)
         return torch.where(batch.answers & (drawn < self.config.noise), others, batch.token_ids)
 
-    def _learning_rate(self) -> float:
-        config = self.config
-        rising = min(1.0, (self.step + 1) / WARMUP_STEPS)
-        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
-        return config.learning_rate * rising * falling
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return the loss by kind on the held-out clips."""
@@ -165,19 +133,6 @@ class AnswerTrainer:
 
     def _mean_loss(self, batches: list[AnswerBatch]) -> float:
         return float(torch.stack([self._losses(batch)["answer"] for batch in batches]).mean())
-
-    def save(self, path: Path) -> None:
-        """Write weights, optimizer and step."""
-        save_checkpoint(path, self._parts, step=self.step)
-
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint, if there is one."""
-        if path.exists():
-            self.step = load_checkpoint(path, self._parts)["step"]
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "optimizer": self.optimizer}
 
     def write(self, path: Path, here: Path) -> Path:
         """Write the weights in half precision as a Hugging Face directory, with the tokenizer."""

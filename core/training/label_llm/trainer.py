@@ -5,10 +5,9 @@ not stopped. Checkpoints are written periodically, with the accuracy on validati
 """
 
 import json
-import math
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from core.codec import LLMCodec
-from core.llama.huggingface import LlamaConfig, LlamaForCausalLM
+from core.llama.huggingface import LlamaConfig
 from core.prompts.model_slots import PROMPT_FILE, ModelPrompt
 from core.prompts.template import Layers, PromptTemplate
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
-from core.training.checkpointing import load_checkpoint, save_checkpoint
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, merge_banks, token_bank
 from core.training.data.clips import Bank, BankSpec, TrainingClip, make_clips, recorded_clips, write_bank
 from core.training.label_llm.episodes import EpisodeBatch, Episodes, EpisodeShape
 from core.training.label_llm.losses import Aids, label_losses, matching_losses
 from core.training.label_llm.network import apply_layer, logits_at, new_network
+from core.training.llama_trainer import LlamaTrainer
 
 VALIDATION_TASKS = ((2, 1), (2, 3), (3, 1), (5, 1), (5, 3))
 """(n_way, k_shot)."""
@@ -91,32 +89,21 @@ def train_mini(config_path: Path, out: Path, *, data: Path | None = None) -> Pat
     """
     config, here = LlamaTraining.from_json(config_path), config_path.parent
     torch.manual_seed(config.seed)
-    trainer = LlamaTrainer(config, here, *_banks(config, here, out, data))
-    trainer.resume(out / "checkpoint.pt")
-    with tqdm(total=config.steps, initial=trainer.step, unit="step") as bar:
-        while trainer.step < config.steps:
-            losses = trainer.train_step()
-            bar.update()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-            if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
-                trainer.save(out / "checkpoint.pt")
-                _append_log(out / "log.jsonl", {"step": trainer.step, **losses, **trainer.validate()})
+    trainer = LabelTrainer(config, here, *_banks(config, here, out, data))
+    trainer.train(out)
     return trainer.write(out / "llama", here)
 
 
-class LlamaTrainer:
+class LabelTrainer(LlamaTrainer):
     """A network, its optimizer and its episodes."""
+
+    warmup_steps = 50
 
     def __init__(self, config: LlamaTraining, here: Path, bank: TokenBank, validation: TokenBank) -> None:
         self.config = config
-        self.step = 0
         table = load_file(here / config.embeddings)["model.embed_tokens.weight"]
         shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        self.network: LlamaForCausalLM = new_network(shape, table, config.aids.layer, config.seed)
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            trained, config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
+        super().__init__(config, new_network(shape, table, config.aids.layer, config.seed))
         tokenizer = TextTokenizer(here / config.tokenizer)
         words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
         template = PromptTemplate(Vocabulary(words, tokenizer), config.layers)
@@ -140,15 +127,7 @@ class LlamaTrainer:
         else:
             losses = label_losses(self.network, self._batch(rng), config.aids)
         weights = {"label": 1.0, "contrast": 1.0} | asdict(config.aids)
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.step()
-        self.step += 1
-        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+        return self.update(losses, weights)
 
     def _batch(self, rng: random.Random) -> EpisodeBatch:
         """Draw episodes of 2 to 10 classes and 8 to 20 clips."""
@@ -172,11 +151,9 @@ class LlamaTrainer:
         codes = 1.13 if self.config.layers == "semantic" else 7.13
         return max(1, round(self.config.batch_ids / (clips * (codes * window + 13) + 20)))
 
-    def _learning_rate(self) -> float:
-        config = self.config
-        rising = min(1.0, (self.step + 1) / 50)
-        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
-        return config.learning_rate * rising * falling
+    def log_row(self, losses: Mapping[str, float]) -> dict[str, Any]:
+        """Return the line of the log at a checkpoint."""
+        return {"step": self.step, **losses, **self.validate()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -197,19 +174,6 @@ class LlamaTrainer:
         candidates = batch.candidates[part]
         answers = candidates.gather(1, logits.gather(1, candidates).argmax(1, keepdim=True))
         return answers[:, 0] == batch.slots[part, -1]
-
-    def save(self, path: Path) -> None:
-        """Write weights, optimizer and step."""
-        save_checkpoint(path, self._parts, step=self.step)
-
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint, if there is one."""
-        if path.exists():
-            self.step = load_checkpoint(path, self._parts)["step"]
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "optimizer": self.optimizer}
 
     def write(self, path: Path, here: Path) -> Path:
         """Write the weights as a Hugging Face directory, with the slots that stand for labels."""
@@ -242,11 +206,6 @@ def _banks(config: LlamaTraining, here: Path, out: Path, data: Path | None) -> t
 
 def _bank(path: Path, clips: Iterator[TrainingClip], codec: LLMCodec) -> TokenBank:
     return token_bank(path.parent, Bank(path) if path.exists() else write_bank(path, clips), codec)
-
-
-def _append_log(path: Path, row: dict[str, float]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from core.training.data.clips import BankSpec
 from core.training.label_llm.episodes import EpisodeShape
 from core.training.label_llm.losses import Aids, attention_loss, label_losses
 from core.training.label_llm.network import apply_layer, logits_at, new_network
-from core.training.label_llm.trainer import LlamaTrainer, LlamaTraining
+from core.training.label_llm.trainer import LabelTrainer, LlamaTraining
 
 CONFIG = LlamaConfig(
     vocab_size=420,
@@ -115,14 +115,14 @@ def test_input_embeddings_are_the_table_and_never_train() -> None:
 def test_a_training_that_was_stopped_goes_on_bit_by_bit(
     folder: Path, config: LlamaTraining, tmp_path: Path
 ) -> None:
-    whole = LlamaTrainer(config, folder, BANK, BANK)
+    whole = LabelTrainer(config, folder, BANK, BANK)
     for _ in range(6):
         whole.train_step()
-    first = LlamaTrainer(config, folder, BANK, BANK)
+    first = LabelTrainer(config, folder, BANK, BANK)
     for _ in range(3):
         first.train_step()
     first.save(tmp_path / "checkpoint.pt")
-    second = LlamaTrainer(config, folder, BANK, BANK)
+    second = LabelTrainer(config, folder, BANK, BANK)
     second.resume(tmp_path / "checkpoint.pt")
     for _ in range(3):
         second.train_step()
@@ -131,7 +131,7 @@ def test_a_training_that_was_stopped_goes_on_bit_by_bit(
 
 
 def test_the_first_steps_train_the_matching_alone(folder: Path, config: LlamaTraining) -> None:
-    trainer = LlamaTrainer(config, folder, BANK, BANK)
+    trainer = LabelTrainer(config, folder, BANK, BANK)
     assert set(trainer.train_step()) == {"listening", "contrast", "likeness", "copying"}
     trainer.step = 2
     assert set(trainer.train_step()) == {"listening", "attention", "copying", "label", "closing"}
@@ -140,7 +140,7 @@ def test_the_first_steps_train_the_matching_alone(folder: Path, config: LlamaTra
 
 
 def test_losses_fall_on_easy_classes(folder: Path, config: LlamaTraining) -> None:
-    trainer = LlamaTrainer(replace(config, matching_steps=25, steps=45), folder, BANK, BANK)
+    trainer = LabelTrainer(replace(config, matching_steps=25, steps=45), folder, BANK, BANK)
     losses = [trainer.train_step() for _ in range(45)]
     contrast = [loss["contrast"] for loss in losses[:25]]
     assert sum(contrast[-5:]) < sum(contrast[:5])
@@ -150,7 +150,7 @@ def test_losses_fall_on_easy_classes(folder: Path, config: LlamaTraining) -> Non
 
 
 def test_labels_of_classes_not_yet_shown_teach_nothing(folder: Path, config: LlamaTraining) -> None:
-    trainer = LlamaTrainer(config, folder, BANK, BANK)
+    trainer = LabelTrainer(config, folder, BANK, BANK)
     batch = trainer.episodes.batch(random.Random(0), EpisodeShape(3, 2, 4), 2)
     other = replace(batch, slots=batch.slots.where(batch.shown, 7))
     one, two = (label_losses(trainer.network, b, config.aids)["label"] for b in (batch, other))
@@ -158,7 +158,7 @@ def test_labels_of_classes_not_yet_shown_teach_nothing(folder: Path, config: Lla
 
 
 def test_attention_on_the_right_labels_costs_nothing(folder: Path, config: LlamaTraining) -> None:
-    trainer = LlamaTrainer(config, folder, BANK, BANK)
+    trainer = LabelTrainer(config, folder, BANK, BANK)
     batch = trainer.episodes.batch(random.Random(0), EpisodeShape(3, 2, 4), 1)
     length = batch.token_ids.shape[1]
     classes = torch.full((length,), 3)
@@ -173,7 +173,7 @@ def test_attention_on_the_right_labels_costs_nothing(folder: Path, config: Llama
 def test_what_is_written_labels_clips_as_it_was_trained(
     folder: Path, config: LlamaTraining, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
-    path = LlamaTrainer(config, folder, BANK, BANK).write(tmp_path / "llama", folder)
+    path = LabelTrainer(config, folder, BANK, BANK).write(tmp_path / "llama", folder)
     assert read_model_prompt(path) == ModelPrompt(config.slots, "semantic", 4, 2)
     library = [LabeledClip(clip(0, 0), "狗叫"), LabeledClip(clip(1, 0), "anything at all")]
     labeler = FewShotLabeler(

@@ -1,0 +1,102 @@
+"""What both trainings of a LLaMA share: the loop, updates by weighted losses, checkpoints and their log."""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from core.llama.huggingface import LlamaForCausalLM
+from core.training.checkpointing import load_checkpoint, save_checkpoint
+
+
+class Schedule(Protocol):
+    """The numbers of a configuration that decide how long and how fast is trained."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def validate_every(self) -> int: ...
+
+
+class LlamaTrainer(ABC):
+    """A network and its optimizer. `step` counts finished updates; `train_step` makes the next one."""
+
+    warmup_steps: int
+    """Steps over which the learning rate rises from 0."""
+
+    def __init__(self, schedule: Schedule, network: LlamaForCausalLM) -> None:
+        self._schedule, self.network = schedule, network
+        self.step = 0
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=schedule.weight_decay
+        )
+
+    @abstractmethod
+    def train_step(self) -> dict[str, float]:
+        """Make one update; return the losses before their weights, in nats."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Return measures on what is never trained."""
+
+    def log_row(self, losses: Mapping[str, float]) -> dict[str, Any]:
+        """Return the line of the log at a checkpoint."""
+        return {"step": self.step, "trained": losses, "validated": self.validate()}
+
+    def train(self, out: Path) -> None:
+        """Train to the last step from OUT/checkpoint.pt on, with a line of OUT/log.jsonl for each."""
+        self.resume(out / "checkpoint.pt")
+        steps = self._schedule.steps
+        with tqdm(total=steps, initial=self.step, unit="step", mininterval=10) as bar:
+            while self.step < steps:
+                losses = self.train_step()
+                bar.update()
+                bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+                if self.step % self._schedule.validate_every == 0 or self.step == steps:
+                    self.save(out / "checkpoint.pt")
+                    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                        log.write(json.dumps(self.log_row(losses)) + "\n")
+
+    def save(self, path: Path) -> None:
+        """Write weights, optimizer and step."""
+        save_checkpoint(path, self._parts, step=self.step)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint, if there is one."""
+        if path.exists():
+            self.step = load_checkpoint(path, self._parts)["step"]
+
+    def update(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, float]:
+        """Make one update by the weighted sum of losses; return them before their weights."""
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        self.step += 1
+        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+
+    def _learning_rate(self) -> float:
+        rising = min(1.0, (self.step + 1) / self.warmup_steps)
+        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * self.step / self._schedule.steps))
+        return self._schedule.learning_rate * rising * falling
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.optimizer}
