@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.codec.mel import mel_filters, power_frames
+from core.audio.spectrogram import mel_filters, power_frames
 
 SAMPLE_RATE = 16_000
 N_FFT, HOP = 512, 160

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from core.audio.spectrogram import mel_filters, power, power_frames
 from core.codec.config import MEL_BANDS, N_FFT, CodecConfig
 from core.matmul import product
 
@@ -67,33 +68,6 @@ class LogMelFrames(nn.Module):
         frames = frames[..., : waveform.shape[-1] // self.hop_length].sqrt()
         bands = product(frames.transpose(1, 2), self.filters).transpose(1, 2)
         return (torch.clamp(bands, min=MEL_FLOOR).log() + 4.0) / 3.0
-
-
-def power(spectrum: Tensor) -> Tensor:
-    """Return squared magnitudes; the square root of `abs` is slow for complex numbers on a CPU."""
-    return spectrum.real.square() + spectrum.imag.square()
-
-
-def power_frames(samples: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
-    """Return squared STFT magnitudes (..., n_fft / 2 + 1, frames) of (..., T) samples, padded with zeros."""
-    padded = nn.functional.pad(samples, (n_fft // 2, n_fft // 2))
-    spectrum = torch.stft(padded, n_fft, hop, len(window), window, center=False, return_complex=True)
-    return power(spectrum)
-
-
-def mel_filters(sample_rate: int, n_fft: int, bands: int) -> Tensor:
-    """Return triangular filters (bands, n_fft / 2 + 1), equally spaced on the mel scale, each with sum 1."""
-    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
-    edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
-    hertz = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    rising = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
-    filters = torch.minimum(rising, falling).clamp(min=0.0)
-    # a band narrower than a bin takes the nearest bin
-    nearest = (hertz - edges[1:-1, None]).abs().argmin(1, keepdim=True)
-    filters = torch.where(filters.sum(1, keepdim=True) > 0, filters, 0.0)
-    filters = filters.scatter_add(1, nearest, (filters.sum(1, keepdim=True) == 0).double())
-    return (filters / filters.sum(1, keepdim=True)).float()
 
 
 class MelEncoder(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.audio.resampling import resample_blocks
-from core.codec.mel import mel_filters, power, power_frames
+from core.audio.spectrogram import mel_filters, power, power_frames
 from core.training.codec.losses import FULL_BAND, STFTLoss
 
 ECE_BINS = 15

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from core.codec.mel import mel_filters
+from core.audio.spectrogram import mel_filters, power
 
 HIDDEN_WIDTHS = (64, 128, 256, 512, 512, 512)
 HOPS = (32, 64, 128, 256, 512, 1024)
@@ -47,7 +47,7 @@ class MelDiscriminator(nn.Module):
         samples = waveform[:, 0].float()
         spectrum = torch.stft(samples, self.n_fft, self.hop, window=self.window, return_complex=True)
         # the square root has no gradient at zero
-        magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
+        magnitude = (power(spectrum) + 1e-9).sqrt()
         return (self.filters @ magnitude + 1e-5).log()
 
 

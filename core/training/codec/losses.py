@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.codec.mel import mel_filters
+from core.audio.spectrogram import mel_filters, power
 
 Distance = Literal["l1", "mse"]
 Gan = Literal["hinge", "lsgan"]
@@ -70,7 +70,7 @@ class STFTLoss(nn.Module):
         window = getattr(self, f"window{index}")
         spectrum = torch.stft(samples, size, hop, length, window=window, return_complex=True)
         # the square root has no gradient at zero
-        return (spectrum.real.square() + spectrum.imag.square()).clamp(min=1e-7).sqrt()
+        return power(spectrum).clamp(min=1e-7).sqrt()
 
 
 class SubBands(nn.Module):

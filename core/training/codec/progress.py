@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio.picture import png_bytes
+from core.audio.picture import draw_levels, mel_levels
 from core.audio.resampling import wav_bytes
 
 USAGE_DECAY = 0.99
@@ -54,21 +53,10 @@ def append_log(path: Path, step: int, losses: Mapping[str, float], usage: Codebo
 
 
 def write_samples(folder: Path, original: Tensor, decoded: Tensor, sample_rate: int) -> None:
-    """Write rows of (B, 1, T) as `N.wav`, original then decoded, and `N.png`, their spectrograms in that
-    order.
-    """
+    """Write rows of (B, 1, T) as `N.wav`, original then decoded, and `N.png`, the original at the top."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (before, after) in enumerate(zip(original.cpu(), decoded.cpu(), strict=True)):
         both = torch.cat((before, after), dim=-1).clamp(-1, 1)
         (folder / f"{number}.wav").write_bytes(wav_bytes(both.unsqueeze(0), sample_rate))
-        pictures = [_spectrogram(samples[0]) for samples in (before, after)]
-        (folder / f"{number}.png").write_bytes(png_bytes(np.concatenate(pictures)))
-
-
-def _spectrogram(samples: Tensor) -> NDArray[np.uint8]:
-    """Return rows from high to low frequency; black is 80 dB below the loudest."""
-    window = torch.hann_window(512, device=samples.device)
-    magnitude = torch.stft(samples, 512, 128, window=window, return_complex=True).abs().flip(0)
-    decibels = 20 * (magnitude / magnitude.max().clamp(min=1e-6)).clamp(min=1e-4).log10()
-    gray: NDArray[np.uint8] = ((decibels + 80) * 255 / 80).clamp(0, 255).to(torch.uint8).numpy()
-    return gray
+        levels = [mel_levels(samples[0].numpy(), sample_rate) for samples in (after, before)]
+        (folder / f"{number}.png").write_bytes(draw_levels(np.concatenate(levels)))

@@ -14,16 +14,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from core.audio.picture import RANGE_DB, scale_bar
 from core.prompts.generation import GenerationTask
 from flows.pipeline.generation.page.alignment import Stretch, align
-from flows.pipeline.generation.page.pictures import (
-    RANGE_DB,
-    Excerpt,
-    Scale,
-    frequency_ticks,
-    read_excerpt,
-    scale_bar,
-)
+from flows.pipeline.generation.page.pictures import Excerpt, Scale, frequency_ticks, read_excerpt
 from flows.pipeline.runtime.visible import visible
 
 Words = tuple[str, tuple[str, ...]]

@@ -10,23 +10,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from core.audio.picture import png_bytes
-from core.audio.resampling import resample_blocks, wav_bytes
-from core.codec.mel import mel_filters, power_frames
+from core.audio.picture import MIN_TOP_DB, PICTURE_RATE, draw_levels, mel_levels
+from core.audio.resampling import wav_bytes
+from core.audio.spectrogram import mel
 
-PICTURE_RATE = 16_000
-"""The sample rate of pictures in Hz: they reach to 8 kHz, whatever the rate of a clip."""
-BANDS, N_FFT, FRAME, HOP = 80, 1024, 640, 160
-"""Frames of 40 ms, one every 10 ms."""
 MAX_EXCERPT_SECONDS = 15.0
 """The part of a clip that is shown and played; a page would grow by megabytes otherwise."""
-RANGE_DB = 70.0
-"""Decibels from the darkest to the brightest color."""
-MIN_TOP_DB = -50.0
-"""The lowest level of the brightest color, or silence would be bright."""
-ANCHORS = ("#0c0b22", "#2b2466", "#2b5590", "#1f8f8c", "#69c06a", "#d6dd5c", "#fff8cf")
-"""Colors from silence to the loudest, ever lighter, so that they also read in gray."""
-LEVELS = 64
 HERTZ = (500, 1000, 2000, 4000, 8000)
 WIDTH, NARROWEST, WIDEST = 184.0, 140.0, 250.0
 """Pixels of a page's longest picture, and limits for a second."""
@@ -62,15 +51,6 @@ def read_excerpt(wav: bytes) -> Excerpt:
     return Excerpt(excerpt, len(samples) / rate, frames / rate, mel_levels(samples, rate))
 
 
-def mel_levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Return the levels (BANDS, frames) of samples (T,)."""
-    resampled = np.concatenate(list(resample_blocks([samples], rate, PICTURE_RATE)))
-    magnitudes = power_frames(torch.from_numpy(resampled), N_FFT, HOP, torch.hann_window(FRAME)).sqrt()
-    mel = mel_filters(PICTURE_RATE, N_FFT, BANDS) @ magnitudes
-    levels: NDArray[np.float32] = (20.0 * (mel / (FRAME / 4)).clamp(min=1e-6).log10()).numpy()
-    return levels
-
-
 @dataclass(frozen=True)
 class Scale:
     """The scale of a page's pictures: the level in dB of the brightest color, and pixels per second."""
@@ -89,9 +69,7 @@ class Scale:
 
     def png(self, clip: Excerpt) -> bytes:
         """Draw a pixel per band and frame, with high frequencies at the top."""
-        above = (clip.levels[::-1] - self.loudest + RANGE_DB) / RANGE_DB
-        pixels = (above * (LEVELS - 1)).round().clip(0, LEVELS - 1).astype(np.uint8)
-        return png_bytes(pixels, palette())
+        return draw_levels(clip.levels, self.loudest)
 
     def width(self, seconds: float) -> int:
         """Return the width on the page in pixels."""
@@ -107,22 +85,5 @@ class Scale:
 
 def frequency_ticks() -> tuple[tuple[str, float], ...]:
     """Return marks of the frequency axis: kHz as text, and their height, 0 to 1."""
-    top = _mel(PICTURE_RATE / 2)
-    return tuple((f"{hertz / 1000:g}", _mel(hertz) / top) for hertz in HERTZ)
-
-
-def _mel(hertz: float) -> float:
-    return 2595.0 * math.log10(1.0 + hertz / 700.0)
-
-
-def palette() -> NDArray[np.uint8]:
-    """Return the colors (LEVELS, 3), red, green and blue, from the quietest to the loudest."""
-    anchors = np.array([list(bytes.fromhex(color[1:])) for color in ANCHORS], dtype=np.float64)
-    places = np.linspace(0, len(anchors) - 1, LEVELS)
-    channels = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
-    return np.stack(channels, axis=1).round().astype(np.uint8)
-
-
-def scale_bar() -> bytes:
-    """Draw every color once, from the quietest to the loudest, as a PNG one pixel high."""
-    return png_bytes(np.arange(LEVELS, dtype=np.uint8)[None], palette())
+    top = mel(PICTURE_RATE / 2)
+    return tuple((f"{hertz / 1000:g}", mel(hertz) / top) for hertz in HERTZ)

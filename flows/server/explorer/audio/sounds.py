@@ -97,13 +97,14 @@ class Sounds:
         return png
 
     def _draw(self, copy: Copy, begins: float, seconds: float) -> bytes:
-        from flows.server.explorer.audio.picture import draw  # torch takes seconds to import
+        from core.audio.picture import draw_levels, mel_levels  # torch takes seconds to import
 
         stream = self._thread.decoder.open(copy.path)
         first = round(begins * stream.sample_rate)
-        return draw(
-            _part(iter(stream), first, first + round(seconds * stream.sample_rate)), stream.sample_rate
-        )
+        samples = _part(iter(stream), first, first + round(seconds * stream.sample_rate))
+        if not len(samples):
+            raise ValueError("the clip ends before the part that is asked for")
+        return draw_levels(mel_levels(samples, stream.sample_rate))
 
     def close(self) -> None:
         """End the threads and their child processes."""

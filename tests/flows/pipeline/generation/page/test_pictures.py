@@ -9,18 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.audio.picture import BANDS, LEVELS, RANGE_DB, palette, scale_bar
 from core.audio.resampling import wav_bytes
 from flows.pipeline.generation.page.pictures import (
-    BANDS,
-    LEVELS,
     MIN_TICK_PIXELS,
-    RANGE_DB,
     WIDTH,
     Scale,
     frequency_ticks,
-    palette,
     read_excerpt,
-    scale_bar,
 )
 from tests.core.audio.test_picture import chunks
 
