@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import ReasonCode
 from core.evaluation.paper import Layout, TaskName
+from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS, MAX_TEXT_CHARACTERS
 from db.library_names import NAME, VERSION
 from flows.pipeline.configuration.credentials import CREDENTIAL
 from flows.pipeline.configuration.options import RequestField, Rule, request_fields
@@ -25,6 +26,7 @@ from flows.pipeline.libraries.library_option import LIBRARY, LIBRARY_RULE, NAME_
 from flows.pipeline.runs.days import check_timezone
 
 _NO_CREDENTIAL = rf"(?!.*(?:{CREDENTIAL}))"
+MAX_PLACE_CHARACTERS = 1024
 _PLACE = r"(?:s3://[A-Za-z0-9._-]{3,255}(?:/.*)?|file:///.*|/.*)"
 
 
@@ -117,7 +119,7 @@ def form_type(field: RequestField) -> Any:
 
 Prefix = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(PREFIX.check),
     _form(
         "Prefix",
@@ -128,7 +130,7 @@ Prefix = Annotated[
 ]
 Folder = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(FOLDER.check),
     _form(
         "Prefix",
@@ -139,7 +141,7 @@ Folder = Annotated[
 ]
 PrefixOrRun = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(FOLDER_OR_RUN.check),
     _form(
         "Prefix",
@@ -150,7 +152,7 @@ PrefixOrRun = Annotated[
 ]
 ManifestUri = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
@@ -162,7 +164,7 @@ ManifestUri = Annotated[
 ]
 LabeledManifestUri = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
@@ -214,7 +216,7 @@ Task = Annotated[
 ]
 LibraryInstruction = Annotated[
     str,
-    Field(max_length=500),
+    Field(max_length=MAX_INSTRUCTION_CHARACTERS),
     AfterValidator(LINE.check),
     _form(
         "Instruction",
@@ -273,7 +275,7 @@ EpisodeSeed = Annotated[
     _form("Seed", "Seed of the episodes: the same seed draws the same ones from the same clips."),
 ]
 BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips in one task and one commit.")]
-MAX_TEXTS, MAX_TEXT_CHARACTERS = 200, 200
+MAX_TEXTS = 200
 Texts = Annotated[
     list[
         Annotated[
@@ -290,7 +292,7 @@ Texts = Annotated[
 ]
 TextsUri = Annotated[
     str,
-    Field(max_length=1024),
+    Field(max_length=MAX_PLACE_CHARACTERS),
     AfterValidator(TEXTS_FILE.check),
     _form(
         "Texts uri",

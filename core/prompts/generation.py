@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import PromptError
+from core.prompts.limits import MAX_TEXT_CHARACTERS
 from core.prompts.template import CLOSING, OPENING
 from core.tokens.vocabulary import Vocabulary
 from core.tokens.window import WindowCodes
@@ -28,8 +29,6 @@ INSTRUCTIONS: dict[GenerationTask, str] = {
     "denoise": "Learn a foreign language and say each input without its noise, following the examples",
 }
 """The paper's for speech; its prompt for sounds has the same setting, and none is printed for denoising."""
-
-MAX_TEXT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, eq=False, slots=True)

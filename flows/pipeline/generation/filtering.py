@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.run import run_session
+from flows.pipeline.runtime.fingerprints import work_key
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage.hashed_copy import sha256_of
@@ -102,7 +102,7 @@ class Filtering(OfClips):
             self.denoiser.fingerprint,
             self.request.format,
         ]
-        return hashlib.sha256("\0".join(parts).encode()).digest()
+        return work_key(*parts)
 
     def answer_batch(self, batch: Sequence[ClipQuestion], run: RunClaim) -> Counts:
         with TemporaryDirectory() as folder:

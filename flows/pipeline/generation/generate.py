@@ -35,6 +35,7 @@ from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.run import run_session
+from flows.pipeline.runtime.fingerprints import work_key
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage.damage import is_intact
@@ -242,7 +243,7 @@ class InContext(Generation[Q]):
             self.task,
             json.dumps(decoding | {"seconds": self.blocks}, sort_keys=True),
         ]
-        return hashlib.sha256("\0".join(parts).encode()).digest()
+        return work_key(*parts)
 
     def seed(self, question: Q) -> int:
         """Return the seed of one answer, below 2**62, from the request's seed and the work key."""

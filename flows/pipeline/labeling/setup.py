@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Collection, Sequence
@@ -22,6 +21,7 @@ from flows.pipeline.labeling.labelers.comparison import LabelerComparison
 from flows.pipeline.labeling.prompt import LibraryPrompt
 from flows.pipeline.libraries.demonstrations import missing_uris
 from flows.pipeline.runs.halving import ModelStep
+from flows.pipeline.runtime.fingerprints import work_key
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
 from flows.pipeline.tokenize_clips import tokenize_uris
@@ -130,7 +130,7 @@ class LabelingSetup:
 
     def work_key(self, content_sha256: bytes) -> bytes:
         """Return the key of the work on one content: equal keys have equal answers."""
-        return hashlib.sha256(f"{content_sha256.hex()}\0{self._shared_key}".encode()).digest()
+        return work_key(content_sha256.hex(), self._shared_key)
 
     @cached_property
     def _shared_key(self) -> str:

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from core.prompts.demonstrations import label_set
+from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS
 from db.clips import TOKENIZE_STAGE, add_clips, clips_with_tokens
 from db.engine import session_scope
 from db.libraries import LibraryDemonstration, LibraryVersion, import_library
+from db.library_names import NAME
 from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
+from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
     ClipRow,
     LabeledClipRow,
@@ -38,9 +41,6 @@ ROWS: Mapping[LibraryTask, type[ClipRow]] = {
 SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
 """Tasks in which a recording may have several answers. It has only one label, one text and one clean form."""
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-MAX_INSTRUCTION_LENGTH = 500
-
 
 def build_library(
     runtime: Runtime,
@@ -58,8 +58,8 @@ def build_library(
     once. Raises ManifestError if a row is wrong or a clip is missing or quarantined, and PromptError for
     labels that do not fit into a prompt.
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise ManifestError(f"{name!r} is not a library name: use up to 63 letters, digits and . _ -")
+    if not re.fullmatch(NAME, name):
+        raise ManifestError(f"{name!r} is not a library name: use {NAME_CHARACTERS}")
     check_instruction(task, instruction)
     rows = read_manifest(runtime, manifest, ROWS[task])
     uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
@@ -81,9 +81,9 @@ def check_instruction(task: LibraryTask, instruction: str | None) -> None:
         raise ManifestError("a prompt for labels begins by naming them: give no instruction")
     if "###" in instruction or not instruction.strip() or not instruction.isprintable():
         raise ManifestError("an instruction is one line of text without '###'")
-    if len(instruction) > MAX_INSTRUCTION_LENGTH:
+    if len(instruction) > MAX_INSTRUCTION_CHARACTERS:
         raise ManifestError(
-            f"the instruction has {len(instruction)} characters, the limit is {MAX_INSTRUCTION_LENGTH}: "
+            f"the instruction has {len(instruction)} characters, the limit is {MAX_INSTRUCTION_CHARACTERS}: "
             "shorten it"
         )
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from core.errors import PromptError
 from core.prompts.generation import check_text
+from core.prompts.limits import MAX_TEXT_CHARACTERS
 from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, names, object_rows, table_rows
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
@@ -50,7 +51,7 @@ class ClipRow(BaseModel):
 class LabeledClipRow(ClipRow):
     """A clip and its label."""
 
-    label: Annotated[Text, Field(min_length=1, max_length=200)]
+    label: Annotated[Text, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
 
 
 class TextClip(ClipRow):

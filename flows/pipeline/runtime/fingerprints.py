@@ -1,4 +1,4 @@
-"""Fingerprints of models. Files are hashed once, then recognized by size and time."""
+"""Fingerprints of models and work. Files are hashed once, then recognized by size and time."""
 
 import hashlib
 import json
@@ -9,6 +9,11 @@ from pathlib import Path
 from core.codec.files.directory import codec_files
 from core.llama.files import DType, model_files, model_fingerprint
 from flows.pipeline.runtime.code_version import code_version
+
+
+def work_key(*parts: str) -> bytes:
+    """Return the key of the work on one question by all that decides its answer."""
+    return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def llm_fingerprint(home: Path, directory: Path, dtype: DType) -> str:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from core.errors import PromptError
 from core.prompts.generation import (
     INSTRUCTIONS,
-    MAX_TEXT_CHARACTERS,
     Example,
     GenerationTemplate,
     check_text,
     generation_hash,
 )
+from core.prompts.limits import MAX_TEXT_CHARACTERS
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.tokens.window import WindowCodes
 
