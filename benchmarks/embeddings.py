@@ -15,10 +15,10 @@ from benchmarks.machine import seconds_of
 from benchmarks.recorded import data_root, verdict
 from core.errors import AudioRejected
 from db.clips import ClipToTokenize
+from flows.pipeline.clips.tokenize_clips import encode_again
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
-from flows.pipeline.tokenize_clips import encode_again
 
 ROUNDS = 5
 BAR = 1.5

@@ -176,11 +176,11 @@ def _prepare(runtime: Runtime) -> None:
 
 def alone(place: str) -> dict[str, Any]:
     """Seconds of each stage over a place, nothing else going on, with the stages' own functions."""
+    from flows.pipeline.clips.ingest import ingest
+    from flows.pipeline.clips.tokenize_clips import batches_to_tokenize
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.ingest import ingest
     from flows.pipeline.runs.run import recorded_run
     from flows.pipeline.runtime.resources import Runtime
-    from flows.pipeline.tokenize_clips import batches_to_tokenize
 
     runtime, spent = Runtime(Settings()), dict.fromkeys(STAGES, 0.0)
     _prepare(runtime)
@@ -197,7 +197,7 @@ def _tokenize_in_steps(
     runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run: RunClaim, spent: dict[str, float]
 ) -> None:
     """Return what tokenize_batch does with new clips, one step after another."""
-    from flows.pipeline import tokenize_clips as tokenize
+    from flows.pipeline.clips import tokenize_clips as tokenize
 
     with ExitStack() as files:
         with _timed(spent, "download"):

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from flows.pipeline.ingest import ingest
+from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.backfill import BackfillFailed, DayOutcome, backfill, raise_failures
 from flows.pipeline.nights.jobs import run_night, tokenize_place, with_bar

@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import PromptError
 from core.presets import preset_directory
+from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.ingest import ingest
 from tests.e2e.world import World, import_into, labels, night, opened, tone
 from tests.flows.pipeline.labeling.test_label import write_llama
 

@@ -75,12 +75,12 @@ def task_runs(flow_run_id: UUID) -> dict[str, int]:
 
 
 def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path, database: Database) -> None:
+    from flows.pipeline.clips.ingest import ingest
+    from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.ingest import ingest
     from flows.pipeline.runs.run import recorded_run
     from flows.pipeline.runtime.resources import shared_runtime
     from flows.pipeline.storage import canonical
-    from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 
     (worker / "good.wav").write_bytes(tone(210))
     (worker / "cut.wav").write_bytes(tone(400)[:-400])

@@ -9,11 +9,11 @@ from core.decoding.in_process import Samples
 from core.errors import AudioRejected
 from db.clips import ClipToTokenize, clips_with_content
 from db.engine import session_scope
+from flows.pipeline.clips.tokenize_clips import fetch_clips
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Fetched
 from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.interface import StorageRefused
-from flows.pipeline.tokenize_clips import fetch_clips
 
 
 def fetch_content(runtime: Runtime, content_sha256: bytes, files: ExitStack) -> Fetched:

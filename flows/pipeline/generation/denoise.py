@@ -15,6 +15,7 @@ from db.engine import session_scope
 from db.libraries import LibraryDemonstration
 from db.runs import RunClaim
 from db.tokens import TokensOfContent, get_token_sequences
+from flows.pipeline.clips.stored_codes import clip_codes, quarantine, readable_codes
 from flows.pipeline.generation.generate import (
     Answered,
     ClipQuestion,
@@ -27,7 +28,6 @@ from flows.pipeline.generation.generate import (
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
-from flows.pipeline.stored_codes import clip_codes, quarantine, readable_codes
 
 if TYPE_CHECKING:
     from torch import Tensor

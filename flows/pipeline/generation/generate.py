@@ -29,8 +29,10 @@ from db.generated import (
 from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
+from flows.pipeline.clips.ingest import GENERATED
+from flows.pipeline.clips.stored_codes import clip_codes
+from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.generation.request import AudioRequest
-from flows.pipeline.ingest import GENERATED
 from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
@@ -39,8 +41,6 @@ from flows.pipeline.runtime.fingerprints import work_key
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage.damage import is_intact
-from flows.pipeline.stored_codes import clip_codes
-from flows.pipeline.tokenize_clips import tokenize_uris
 
 if TYPE_CHECKING:
     from torch import Tensor

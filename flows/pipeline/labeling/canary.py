@@ -8,11 +8,11 @@ from db.engine import session_scope
 from db.libraries import LibraryDemonstration, get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
+from flows.pipeline.clips.stored_codes import clip_codes, clip_features
+from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
 from flows.pipeline.runs.counts import Counts
-from flows.pipeline.stored_codes import clip_codes, clip_features
-from flows.pipeline.tokenize_clips import tokenize_uris
 
 STAGE = "canaries"
 

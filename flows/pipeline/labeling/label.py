@@ -22,6 +22,7 @@ from db.predictions import (
 )
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
+from flows.pipeline.clips.stored_codes import clip_features, quarantine, readable_codes
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -29,7 +30,6 @@ from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
-from flows.pipeline.stored_codes import clip_features, quarantine, readable_codes
 
 if TYPE_CHECKING:
     from flows.pipeline.labeling.labelers.side_by_side import ClipLabel

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from core.errors import PromptError, PromptTooLong
 from db.libraries import LibraryVersion
+from flows.pipeline.clips.stored_codes import clip_codes
 from flows.pipeline.labeling.labelers.answering import Answering
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.demonstrations import stored_tokens
 from flows.pipeline.runtime.resources import Runtime
-from flows.pipeline.stored_codes import clip_codes
 
 if TYPE_CHECKING:
     from core.in_context.labelers import Labeler

@@ -16,6 +16,7 @@ from db.labeler_choices import StoredChoice
 from db.libraries import get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
+from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.labeling.labelers.answering import Answering, asks_llm
 from flows.pipeline.labeling.labelers.comparison import LabelerComparison
 from flows.pipeline.labeling.prompt import LibraryPrompt
@@ -24,7 +25,6 @@ from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runtime.fingerprints import work_key
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
-from flows.pipeline.tokenize_clips import tokenize_uris
 
 if TYPE_CHECKING:
     from core.in_context.choosing.choice import Choice

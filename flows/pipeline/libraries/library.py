@@ -13,6 +13,7 @@ from db.library_names import NAME
 from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
+from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
     ClipRow,
@@ -27,7 +28,6 @@ from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
-from flows.pipeline.tokenize_clips import tokenize_uris
 
 LibraryTask = Literal["label", "speech", "sound", "denoise"]
 ROWS: Mapping[LibraryTask, type[ClipRow]] = {

@@ -32,6 +32,8 @@ from db.recheck import (
 )
 from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
+from flows.pipeline.clips.stored_codes import quarantine
+from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, TextQuestion
 from flows.pipeline.generation.methods import generation_for, known_denoisers
@@ -44,8 +46,6 @@ from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, StorageDenied
 from flows.pipeline.storage.uris import canonical
-from flows.pipeline.stored_codes import quarantine
-from flows.pipeline.tokenize_clips import tokenize_uris
 
 Request = TypeVar("Request", LabelRequest, AudioRequest)
 Verdict = Literal["unchanged", "changed", "refused", "damaged", "left"]

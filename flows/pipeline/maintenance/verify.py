@@ -27,6 +27,8 @@ from db.run_outputs import (
 )
 from db.runs import RecordedRun, get_run
 from db.tokens import TokenizedContent, get_token_sequences
+from flows.pipeline.clips.stored_codes import clip_codes, clip_features
+from flows.pipeline.clips.tokenize_clips import Outcome, encode_again
 from flows.pipeline.generation.filtering import Filtered, Filtering
 from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, TextQuestion, in_batches
 from flows.pipeline.generation.methods import find_denoiser, generation_for
@@ -42,8 +44,6 @@ from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.damage import Damage, find_damage
 from flows.pipeline.storage.uris import is_s3
-from flows.pipeline.stored_codes import clip_codes, clip_features
-from flows.pipeline.tokenize_clips import Outcome, encode_again
 
 if TYPE_CHECKING:
     from core.tokens.clip_codes import AudioCodes

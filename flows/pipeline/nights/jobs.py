@@ -16,7 +16,8 @@ from db.clips import Selection, shard_uris
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.runs import get_run
-from flows.pipeline.ingest import ingest
+from flows.pipeline.clips.ingest import ingest
+from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.label import Labeling
@@ -35,7 +36,6 @@ from flows.pipeline.runtime.code_version import code_version
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import work_on_batch
 from flows.pipeline.storage.uris import canonical
-from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 
 SHARD = "label-shard"
 Step = Callable[[Any], Counts]

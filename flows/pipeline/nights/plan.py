@@ -10,7 +10,7 @@ from core.errors import PromptTooLong
 from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
 from db.object_version import ObjectVersion
-from flows.pipeline.ingest import listed_clips
+from flows.pipeline.clips.ingest import listed_clips
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.results import is_exported
 from flows.pipeline.labeling.setup import TASK

@@ -10,12 +10,12 @@ from core.errors import PromptTooLong
 from db.engine import session_scope
 from db.run_history import past_runs
 from db.tokens import get_token_sequences, token_lengths
+from flows.pipeline.clips.stored_codes import clip_codes
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.nights.summary import clips_worked
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runtime.resources import Runtime
-from flows.pipeline.stored_codes import clip_codes
 
 if TYPE_CHECKING:
     from core.tokens.clip_codes import ClipCodes

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.pipeline.ingest import ingest
+from flows.pipeline.clips.ingest import ingest
+from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
 from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
@@ -21,7 +22,6 @@ from flows.pipeline.storage import (
     StorageDenied,
     canonical,
 )
-from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import rows, tone, write_clip
 

@@ -12,8 +12,8 @@ from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import canonical
+from tests.flows.pipeline.clips.test_tokenize_clips import tokenize_all
 from tests.flows.pipeline.conftest import rows, tone, write_clip
-from tests.flows.pipeline.test_tokenize_clips import tokenize_all
 
 
 def test_replayed_clips_are_tried_again_and_the_others_wait(

@@ -8,11 +8,11 @@ from sqlalchemy import NullPool, create_engine
 
 from db.listing import MostClipsLost
 from db.runs import RunClaim, RunLost
+from flows.pipeline.clips.ingest import ingest
+from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.ingest import ingest
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import ObjectVersion, canonical, open_storage
-from flows.pipeline.tokenize_clips import batches_to_tokenize, tokenize_batch
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import new_run, rows, tone, write_clip
 

@@ -16,17 +16,17 @@ from core.codec import EncodedClip
 from db.engine import session_scope
 from db.quarantine import open_quarantine, quarantine_contents
 from db.runs import RunClaim
-from flows.pipeline.ingest import ingest
-from flows.pipeline.runs.counts import Counts
-from flows.pipeline.runs.halving import DeviceFailed
-from flows.pipeline.runtime.resources import Runtime
-from flows.pipeline.storage import canonical
-from flows.pipeline.tokenize_clips import (
+from flows.pipeline.clips.ingest import ingest
+from flows.pipeline.clips.tokenize_clips import (
     MAX_BATCH_BYTES,
     MAX_HELD_SECONDS,
     batches_to_tokenize,
     tokenize_batch,
 )
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.halving import DeviceFailed
+from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.storage import canonical
 from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import forget_latents, hiss, new_run, rows, tone, write_clip
 

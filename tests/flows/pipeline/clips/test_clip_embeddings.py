@@ -12,13 +12,13 @@ from core.embeddings.embedder import Embedder
 from core.embeddings.log_mel import log_mel_statistics
 from core.errors import CheckpointMismatch
 from db.runs import RunClaim
+from flows.pipeline.clips.ingest import ingest
+from flows.pipeline.clips.tokenize_clips import MAX_HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.ingest import ingest
 from flows.pipeline.maintenance.doctor import EXAMINATIONS
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import Readable, canonical
-from flows.pipeline.tokenize_clips import MAX_HELD_SECONDS, batches_to_tokenize, tokenize_batch
 from tests.flows.pipeline.conftest import hiss, new_run, rows, tone, write_clip
 from tests.tiny_tagger import CLASSES, DIMENSIONS, TAGGER, write_tagger, write_waveform_model
 
