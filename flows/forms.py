@@ -274,7 +274,6 @@ EpisodeSeed = Annotated[
     Field(ge=0, lt=2**31),
     _form("Seed", "Seed of the episodes: the same seed draws the same ones from the same clips."),
 ]
-BatchSize = Annotated[int, Field(ge=1, le=1000), _form("Batch size", "Clips in one task and one commit.")]
 MAX_TEXTS = 200
 Texts = Annotated[
     list[

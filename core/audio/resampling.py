@@ -85,11 +85,6 @@ def resample_blocks(
         yield resampled[start : start + math.ceil(num_samples * new_period / period)]
 
 
-def pad_to_multiple(waveform: Tensor, multiple: int) -> Tensor:
-    """Pad (..., T) with zeros on the right to the next multiple."""
-    return F.pad(waveform, (0, -waveform.shape[-1] % multiple))
-
-
 def paper_second(waveform: Tensor, sample_rate: int) -> Tensor:
     """Return the first second, padded with zeros if shorter: (..., T) to (..., sample_rate).
 

@@ -15,7 +15,6 @@ from core.audio.resampling import (
     _kernel_bytes,
     _resamplers,
     flac_bytes,
-    pad_to_multiple,
     paper_second,
     read_waveform,
     resample_blocks,
@@ -136,14 +135,6 @@ def test_bytes_that_are_no_audio_are_rejected() -> None:
         read_waveform(b"hello", 16_000)
     with pytest.raises(AudioRejected, match="empty"):
         read_waveform(b"", 16_000)
-
-
-@pytest.mark.parametrize(("length", "padded"), [(1, 3840), (3840, 3840), (3841, 7680), (0, 0)])
-def test_padding_is_zeros_on_the_right(length: int, padded: int) -> None:
-    waveform = pad_to_multiple(torch.ones(2, 1, length), 3840)
-    assert waveform.shape == (2, 1, padded)
-    assert waveform.sum() == 2 * length
-    assert torch.equal(waveform[..., :length], torch.ones(2, 1, length))
 
 
 @pytest.mark.parametrize("length", [1, 15_999, 16_000, 40_000])
