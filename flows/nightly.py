@@ -50,9 +50,8 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.backfill import backfill, raise_failures
+from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
-from flows.pipeline.nights.catch_up import days_to_make_up
 from flows.pipeline.nights.jobs import Shard, run_night, run_shard
 from flows.pipeline.nights.plan import STATES, NightPlan
 from flows.pipeline.nights.preview import preview

@@ -1,13 +1,21 @@
-"""Backfill of missed or partly done nights: all days are planned first, and only unfinished ones are run."""
+"""Backfill of missed or partly done nights: all days are planned first, and only unfinished ones are run.
+
+A night may make up for earlier days by itself.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
+from db.engine import session_scope
+from db.library_names import split_library_name
+from db.run_history import unfinished_days
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.verdict import Distrusted, DoubtfulNight, NoClips
+from flows.pipeline.runtime.resources import Runtime
 
 
 class BackfillFailed(RuntimeError):
@@ -44,6 +52,17 @@ class DayOutcome:
         """Whether no clips of this day are listed."""
         is_planned_so = self.plan is not None and self.plan.is_empty and self.error is None
         return is_planned_so or isinstance(self.error, NoClips)
+
+
+def days_to_make_up(
+    runtime: Runtime, kind: str, partition: Partition, library: str, most_days: int
+) -> list[date]:
+    """Return the days of a series of nights that no run completed. A night without a day has none."""
+    if partition.day is None:
+        return []
+    name, _ = split_library_name(library)
+    with session_scope(runtime.engine) as session:
+        return unfinished_days(session, kind, partition.prefix, name, partition.day, most_days)
 
 
 def backfill(

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from flows.pipeline.runtime.visible import visible
+from flows.pipeline.runtime.printable import visible
 from flows.pipeline.storage.uris import FILE, below, within
 
 MAX_NAME_LENGTH, MAX_URI_LENGTH = 110, 600

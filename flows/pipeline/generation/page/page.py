@@ -18,7 +18,7 @@ from core.audio.picture import RANGE_DB, scale_bar
 from core.prompts.generation import GenerationTask
 from flows.pipeline.generation.page.alignment import Stretch, align
 from flows.pipeline.generation.page.pictures import Excerpt, Scale, frequency_ticks, read_excerpt
-from flows.pipeline.runtime.visible import visible
+from flows.pipeline.runtime.printable import visible
 
 Words = tuple[str, tuple[str, ...]]
 """The name of a clip, and its semantic words."""

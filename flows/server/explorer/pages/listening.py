@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from core.errors import AudioRejected
 from db.explorer.clip import get_clip, get_demonstration
-from flows.pipeline.runtime.visible import visible
+from flows.pipeline.runtime.printable import visible
 from flows.pipeline.storage import StorageError, StorageRefused
 from flows.server.explorer.audio.copies import ObjectChanged
 from flows.server.explorer.audio.playing import sound_response

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.audio.resampling import wav_bytes
 from core.prompts.generation import GenerationTask
 from flows.pipeline.generation.page.page import MAX_ALIGNED_WORDS, MAX_ITEMS, Item, Page, render_page
-from flows.pipeline.runtime.visible import visible
+from flows.pipeline.runtime.printable import visible
 from tests.flows.artifacts.test_pages import MARKUP
 
 LONG_PROMPT = "Input: < lead >\n" * 60
