@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.in_context.baselines import FloatArray
 from core.in_context.choosing import Demonstration
 from core.in_context.features import ClipFeatures
 from core.tokens.clip_codes import ClipCodes
@@ -17,7 +18,7 @@ def make_clip(
     """Make a clip of a label by number; its vectors are so far from its label's."""
     rng = np.random.default_rng([seed, label])
 
-    def about(size: int, noise: float) -> np.ndarray:
+    def about(size: int, noise: float) -> FloatArray:
         return np.eye(size)[label] + noise * rng.standard_normal(size)
 
     layers = (rng.integers(20 * label, 20 * label + 40, n * 6).astype(np.int16) for n in (2, 4, 8))

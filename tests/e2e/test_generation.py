@@ -177,7 +177,7 @@ def test_audio_and_files_that_were_tampered_with_are_found(fresh: World, llm: st
             ("audio", True),
             ("files", True),
         ]
-        _, _, one = done.record.heard[0]
+        _, _, one = done.record.with_audio[0]
         fresh.results.put(one.uri.removeprefix(f"{fresh.results.uri}/"), b"other")
         change = (
             f"UPDATE generated_audio SET semantic = '{{1, 1}}' WHERE work_key = '\\x{one.work_key.hex()}'"

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from core.audio.resampling import wav_bytes
+from core.decoding.in_process import Samples
 from core.training.data.named_sounds import NAMED_SOUNDS
 from core.training.data.sounds import add_noise
 from flows.pipeline.generation.page.page import Item, Page, render_page
@@ -39,7 +40,7 @@ READABLE = 4.5
 Open = Callable[[str], "Seen"]
 
 
-def wav(samples: np.ndarray) -> bytes:
+def wav(samples: Samples) -> bytes:
     return wav_bytes(torch.from_numpy(samples), 16_000)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo, AudioLimits
+from core.decoding.in_process import AudioInfo, AudioLimits, Samples
 from core.errors import AudioRejected
 from tests.fuzz.mutations import Mutant
 
@@ -92,7 +92,7 @@ class Judge:
             self._decoder.close()
 
 
-def wrongs(mutant: Mutant, blocks: list[np.ndarray], info: AudioInfo) -> list[str]:
+def wrongs(mutant: Mutant, blocks: list[Samples], info: AudioInfo) -> list[str]:
     """Return which promises an accepted file breaks."""
     counted, found = sum(map(len, blocks)), []
     if counted != info.num_samples:

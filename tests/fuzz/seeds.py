@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from core.in_context.baselines import FloatArray
+
 RATE = 16_000
 SECONDS = 0.5
 MPEG_FRAME = 576
@@ -46,7 +48,7 @@ class Seed:
     slack: int = 0
 
 
-def signal(channels: int) -> np.ndarray:
+def signal(channels: int) -> FloatArray:
     """Return a tone in noise, (frames, channels); the channels differ."""
     rng = np.random.default_rng(channels)
     time = np.arange(int(SECONDS * RATE)) / RATE

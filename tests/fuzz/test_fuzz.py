@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo
+from core.decoding.in_process import AudioInfo, Samples
 from tests.fuzz.judge import LIMITS, Judge, Tally, wrongs
 from tests.fuzz.mutations import Mutant, mutant
 from tests.fuzz.run import fuzz
@@ -40,7 +40,7 @@ def test_a_number_names_one_mutant() -> None:
         ([np.zeros(4_000)], 4_000, "taken as the whole"),
     ],
 )
-def test_the_judge_sees_a_broken_promise(blocks: list[np.ndarray], counted: int, promise: str) -> None:
+def test_the_judge_sees_a_broken_promise(blocks: list[Samples], counted: int, promise: str) -> None:
     info = AudioInfo("WAV", 16_000, 1, counted, 0.0)
     found = wrongs(Mutant("cut", b"", WAV, is_cut=True), blocks, info)
     assert len(found) == 1

@@ -30,14 +30,14 @@ def left_out(
     gold: list[int] = []
     answers: list[dict[str, FloatArray]] = []
     for fold in folds(demonstrations):
-        shown = [one for at, one in enumerate(demonstrations) if at not in fold]
-        asked = [demonstrations[at] for at in fold]
-        names = (name for name in labeler_names(shown, installed) if few_shot or name != FEW_SHOT)
-        built = build_labelers(names, labels, shown, installed)
-        queries = [one.features for one in asked]
-        said = {name: labeler.probabilities(queries) for name, labeler in built.items()}
-        answers.append(with_mixtures(said, installed.embeddings))
-        gold += [labels.index(one.label) for one in asked]
+        rest = [one for at, one in enumerate(demonstrations) if at not in fold]
+        held_out = [demonstrations[at] for at in fold]
+        names = (name for name in labeler_names(rest, installed) if few_shot or name != FEW_SHOT)
+        built = build_labelers(names, labels, rest, installed)
+        queries = [one.features for one in held_out]
+        probabilities = {name: labeler.probabilities(queries) for name, labeler in built.items()}
+        answers.append(with_mixtures(probabilities, installed.embeddings))
+        gold += [labels.index(one.label) for one in held_out]
     known = answers[0] if answers else ()
     return LeftOutAnswers(
         tuple(gold), {name: np.concatenate([one[name] for one in answers]) for name in known}

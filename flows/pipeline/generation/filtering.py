@@ -112,10 +112,10 @@ class Filtering(OfClips):
             with timed("write"):
                 rows = [self._stored(one, made) for one, made in answered.items()]
                 with run_session(self.runtime, run) as session:
-                    written = Counts(generated=save_audio(session, run.writes_as, rows))
-                    written += self.set_aside(session, run.writes_as, rejected)
+                    counts = Counts(generated=save_audio(session, run.writes_as, rows))
+                    counts += self.set_aside(session, run.writes_as, rejected)
         add_audio(sum(row.duration for row in rows))
-        return written
+        return counts
 
     def restore_batch(self, batch: Sequence[ClipQuestion], run: RunClaim) -> Counts:
         """Answer clips again whose objects are lost; one that cannot be read any more stays lost."""

@@ -287,10 +287,10 @@ class InContext(Generation[Q]):
         with timed("write"):
             rows = [self._stored(storage, one, outcome) for one, outcome in answered.items()]
             with run_session(self.runtime, run) as session:
-                written = Counts(generated=save_audio(session, run.writes_as, rows))
-                written += self.set_aside(session, run.writes_as, rejected)
+                counts = Counts(generated=save_audio(session, run.writes_as, rows))
+                counts += self.set_aside(session, run.writes_as, rejected)
         add_audio(sum(row.duration for row in rows))
-        return written
+        return counts
 
     def outcomes(self, batch: Sequence[Q]) -> list[Answered | AudioRejected]:
         """Compute the answers of a batch. A question that fails the models alone is rejected as `failed`."""
@@ -442,10 +442,9 @@ class TextToAudio(InContext[TextQuestion]):
         """Return the likeness of the codes to those of the nearest demonstration of the same text, if any."""
         from core.in_context.baselines import similarities
 
-        shown = [
-            as_clip(example.answer.layers) for example in self.examples if example.request == question.text
-        ]
-        return {"likeness": float(similarities([as_clip(codes)], shown).max())} if shown else {}
+        same = [example.answer for example in self.examples if example.request == question.text]
+        clips = [as_clip(answer.layers) for answer in same]
+        return {"likeness": float(similarities([as_clip(codes)], clips).max())} if clips else {}
 
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
         from core.prompts.generation import Example

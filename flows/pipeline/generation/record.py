@@ -77,7 +77,7 @@ class Record:
     choice: MethodChoice | None = None
 
     @property
-    def heard(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
+    def with_audio(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
         """The answers with audio."""
         return [(one.question, one, one.audio) for one in self.answers if one.question and one.audio]
 
@@ -85,11 +85,11 @@ class Record:
     def key(self) -> bytes:
         """The key of the page, made of its place, its content and the version of its format."""
         generation = self.generation
-        said = [
+        outcomes = [
             [one.name, one.status, one.reason, one.audio and one.audio.work_key.hex()] for one in self.answers
         ]
         where = [PAGE_VERSION, generation.runtime.settings.storage_uri, generation.library_name]
-        parts: list[object] = ["generated", *where, said, [asdict(one) for one in self.refused]]
+        parts: list[object] = ["generated", *where, outcomes, [asdict(one) for one in self.refused]]
         if isinstance(self.generation, Filtering):  # in context, a page is the same whoever chose that
             parts.append(self.choice and self.choice.reason)
         return hashlib.sha256(json.dumps(parts).encode()).digest()
@@ -136,8 +136,8 @@ def _html(record: Record, run_id: UUID) -> bytes:
 
 def _by_audio(record: Record) -> PageContent:
     """Read the first answers, and the clips that they answer, from where they are."""
-    generation, heard = record.generation, record.heard[:MAX_ITEMS]
-    answered = [(answer.name, _content(question), audio) for question, answer, audio in heard]
+    generation, with_audio = record.generation, record.with_audio[:MAX_ITEMS]
+    answered = [(answer.name, _content(question), audio) for question, answer, audio in with_audio]
     with closing(_stored_items(generation)) as items:
         return PageContent("", tuple(items.pairs(MAX_ITEMS)), tuple(items.answers(answered)))
 
@@ -148,22 +148,22 @@ def _stored_items(generation: Generation[Any]) -> StoredItems:
 
 def _by_codes(record: Record, generation: InContext[Any]) -> PageContent:
     """Decode the codes of the first answers and of what was in the prompt."""
-    heard = record.heard
-    codes = generation.codes(question for question, _, _ in heard[:MAX_ITEMS])
+    with_audio = record.with_audio
+    codes = generation.codes(question for question, _, _ in with_audio[:MAX_ITEMS])
     stored = _stored_items(generation)
-    others = stored.others({_content(question) for question, _, _ in heard[:MAX_ITEMS]})
+    others = stored.others({_content(question) for question, _, _ in with_audio[:MAX_ITEMS]})
     with generation.runtime.device_lock():
         return PageContent(
-            prompt_text=_prompt(generation, heard[0][0] if heard else None),
+            prompt_text=_prompt(generation, with_audio[0][0] if with_audio else None),
             demonstrations=tuple(_demonstrations(generation, stored)),
             answers=tuple(
                 replace(
                     _item(generation, question, answer, audio, codes[question]),
                     further=others.get(_content(question), ()),
                 )
-                for question, answer, audio in heard[:MAX_ITEMS]
+                for question, answer, audio in with_audio[:MAX_ITEMS]
             ),
-            aligned=_aligned(generation, heard[0][0], codes[heard[0][0]]) if heard else None,
+            aligned=_aligned(generation, with_audio[0][0], codes[with_audio[0][0]]) if with_audio else None,
         )
 
 
@@ -206,16 +206,14 @@ def _item(
     """
     from flows.pipeline.generation.page.page import Item
 
-    noisy, length = (
-        generation.noisy(question),
-        round(audio.duration * generation.runtime.codec.config.sample_rate),
-    )
-    heard = None if noisy is None else _heard(generation, noisy, 0, length)
-    said = _heard(generation, codes, audio.seed, length)
-    return Item(answer.name, said, audio.metrics, heard, seconds=audio.duration)
+    length = round(audio.duration * generation.runtime.codec.config.sample_rate)
+    codes_of_noisy = generation.noisy(question)
+    noisy = None if codes_of_noisy is None else _excerpt(generation, codes_of_noisy, 0, length)
+    excerpt = _excerpt(generation, codes, audio.seed, length)
+    return Item(answer.name, excerpt, audio.metrics, noisy, seconds=audio.duration)
 
 
-def _heard(generation: InContext[Any], codes: AudioCodes, seed: int, length: int) -> bytes:
+def _excerpt(generation: InContext[Any], codes: AudioCodes, seed: int, length: int) -> bytes:
     """Return the beginning of the decoded codes, at most `length` samples, as a wav file."""
     from core.tokens.clip_codes import CODES_PER_BLOCK
 
@@ -242,14 +240,13 @@ def _aligned(generation: InContext[Any], question: Question, codes: AudioCodes) 
     """Return the words of the first answer and those of the noisy clip or of a demonstration of its text."""
     query = generation.query(question)
     if isinstance(query, str):
-        shown = [example.answer for example in generation.examples if example.request == query]
-        if not shown:
+        examples = [example.answer for example in generation.examples if example.request == query]
+        if not examples:
             return None
-        beside = f"shown: {query}", _words(generation, shown[0].semantic.tolist())
+        other = f"shown: {query}", _words(generation, examples[0].semantic.tolist())
     else:
-        beside = "the noisy clip", _words(generation, query.semantic.tolist())
-    said = codes[0][: len(beside[1])]
-    return beside, ("the answer", _words(generation, said))
+        other = "the noisy clip", _words(generation, query.semantic.tolist())
+    return other, ("the answer", _words(generation, codes[0][: len(other[1])]))
 
 
 def _words(generation: InContext[Any], codes: Sequence[int]) -> tuple[str, ...]:
@@ -263,9 +260,9 @@ def _notes(record: Record, run_id: UUID, demonstrations: int) -> Iterator[str]:
         yield f"The method was chosen: {record.choice.reason}."
     if generation.task == "denoise":
         yield _what_noisy_is(generation)
-    measured = {name for _, _, audio in record.heard for name in audio.metrics}
+    measured = {name for _, _, audio in record.with_audio for name in audio.metrics}
     yield from (meaning for name, meaning in ABOUT.items() if name in measured)
-    if (more := len(record.heard) - MAX_ITEMS) > 0:
+    if (more := len(record.with_audio) - MAX_ITEMS) > 0:
         yield f"{more} more answers are in analytics.generated; here are the first {MAX_ITEMS}."
     yield from _left_out(generation, demonstrations)
     yield from _set_aside(record)

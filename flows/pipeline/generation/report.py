@@ -19,7 +19,7 @@ def copied_audio(runtime: Runtime, record: Record, place: str) -> dict[bytes, st
     """Copy the audio of a run to a place under readable names, and return the uris by work key."""
     target = open_storage(place, runtime.settings.model_copy(update={"storage_uri": place}))
     copies = {}
-    for _, answer, audio in record.heard:
+    for _, answer, audio in record.with_audio:
         storage = runtime.storage(audio.uri)
         if (listed := storage.find(audio.uri)) is None:
             raise AudioRejected("gone", f"{audio.uri} is missing: repeat the request, which writes it again")

@@ -66,8 +66,8 @@ def build_library(
     _ingest_rows(runtime, list(uris), run)
     tokenize_uris(runtime, set(uris), run)
     contents = _contents(runtime, list(uris))
-    shown = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
-    demonstrations = _distinct(task, shown)
+    by_line = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
+    demonstrations = _distinct(task, by_line)
     _check(runtime, task, demonstrations)
     with run_session(runtime, run) as session:
         return import_library(session, name, task, instruction, demonstrations, promote=promote)
@@ -104,23 +104,22 @@ def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -
     )
 
 
-def _distinct(task: LibraryTask, shown: Mapping[int, LibraryDemonstration]) -> list[LibraryDemonstration]:
-    """Return what is shown by line, each once. Raises ManifestError for one recording with two answers."""
+def _distinct(task: LibraryTask, by_line: Mapping[int, LibraryDemonstration]) -> list[LibraryDemonstration]:
+    """Return the demonstrations, each once. Raises ManifestError for one recording with two answers."""
     first: dict[bytes, int] = {}
     distinct: dict[tuple[bytes, str], LibraryDemonstration] = {}
-    for line, row in shown.items():
+    for line, row in by_line.items():
         before = first.setdefault(row.content_sha256, line)
-        if row.answer != shown[before].answer and task not in SEVERAL_ANSWERS:
-            raise ManifestError(_contradiction(before, line, shown))
+        if row.answer != by_line[before].answer and task not in SEVERAL_ANSWERS:
+            raise ManifestError(_contradiction(before, line, by_line))
         distinct.setdefault((row.content_sha256, row.answer), row)
     return list(distinct.values())
 
 
-def _contradiction(first: int, second: int, shown: Mapping[int, LibraryDemonstration]) -> str:
-    said = " and ".join(
-        f"{shown[line].label or shown[line].target_uri!r} ({shown[line].uri})" for line in (first, second)
-    )
-    return f"lines {first} and {second} give one recording two answers, {said}: keep the row that is right"
+def _contradiction(first: int, second: int, by_line: Mapping[int, LibraryDemonstration]) -> str:
+    rows = by_line[first], by_line[second]
+    answers = " and ".join(f"{row.label or row.target_uri!r} ({row.uri})" for row in rows)
+    return f"lines {first} and {second} give one recording two answers, {answers}: keep the row that is right"
 
 
 def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[LibraryDemonstration]) -> None:

@@ -135,10 +135,10 @@ def _recheck_batch(runtime: Runtime, storage: Readable, recheck: Recheck, batch:
         past = answers_retracted_by(session, recheck.run.id, runtime.codec_id, llm_id)
         past_audio = audio_retracted_by(session, recheck.run.id, runtime.codec_id, audio_llm_id, denoisers)
         _restate(session, by_verdict["changed"])
-        shown = _take_away(session, by_verdict, recheck.run.id)
+        libraries = _take_away(session, by_verdict, recheck.run.id)
     recheck.past_answers.update(past)
     recheck.past_audio.update(past_audio)
-    recheck.libraries.update(shown)
+    recheck.libraries.update(libraries)
     return Counts(finding.verdict for finding in findings) + Counts(retracted=retracted)
 
 
@@ -182,10 +182,10 @@ def _take_away(
     why = {one.suspect.content_sha256: one.rejected for one in by_verdict["refused"] if one.rejected}
     quarantine(session, TOKENIZE_STAGE, run_id, why)
     unusable = _contents(by_verdict["refused"]) | _contents(by_verdict["damaged"])
-    shown = libraries_showing(session, unusable)
+    libraries = libraries_showing(session, unusable)
     unlink_contents(session, unusable)
-    discard_tokens(session, unusable - shown.keys())
-    return {library for libraries in shown.values() for library in libraries}
+    discard_tokens(session, unusable - libraries.keys())
+    return {name for names in libraries.values() for name in names}
 
 
 def _contents(findings: Iterable[RereadSuspect]) -> set[bytes]:

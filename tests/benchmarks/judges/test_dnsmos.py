@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from benchmarks.judges.dnsmos import SAMPLES, Dnsmos, Opinion, calibrated, segments
+from core.decoding.in_process import Samples
 
 NEEDS = "the packages onnx and onnxruntime are not installed"
 
 
-def samples(count: int) -> np.ndarray:
+def samples(count: int) -> Samples:
     return np.arange(count, dtype=np.float32)
 
 

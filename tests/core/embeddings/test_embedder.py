@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.decoding.in_process import Samples
 from core.embeddings.embedder import (
     ClipEmbedding,
     Embedder,
@@ -140,7 +141,7 @@ def test_a_network_whose_rows_depend_on_each_other_runs_one_by_one(
 ) -> None:
     run = Network.run
 
-    def dependent(network: Network, windows: list[np.ndarray]) -> list[WindowOutput]:
+    def dependent(network: Network, windows: list[Samples]) -> list[WindowOutput]:
         outputs = run(network, windows)
         return [output._replace(embedding=output.embedding + row) for row, output in enumerate(outputs)]
 

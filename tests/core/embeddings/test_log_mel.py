@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from core.codec.config import MEL_BANDS
 from core.codec.mel import LogMelFrames
+from core.decoding.in_process import Samples
 from core.embeddings.log_mel import LogMelPass, log_mel_statistics
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 
 
-def hiss(num_samples: int, seed: int = 0) -> np.ndarray:
+def hiss(num_samples: int, seed: int = 0) -> Samples:
     return (0.1 * np.random.default_rng(seed).standard_normal(num_samples)).astype(np.float32)
 
 
@@ -37,7 +38,7 @@ def test_statistics_are_those_of_the_whole_spectrum() -> None:
 
 
 def test_steady_noise_has_the_statistics_of_noise_and_silence_those_of_silence() -> None:
-    def statistics(samples: np.ndarray) -> list[np.ndarray]:
+    def statistics(samples: Samples) -> list[Samples]:
         return np.split(log_mel_statistics(samples), 3)
 
     one, other = (statistics(hiss(38_400, seed)) for seed in (1, 2))
@@ -51,6 +52,6 @@ def test_steady_noise_has_the_statistics_of_noise_and_silence_those_of_silence()
 
 def test_a_clip_without_samples_is_silence() -> None:
     empty = LogMelPass()
-    deque(empty.follow(list[np.ndarray]()), maxlen=0)
+    deque(empty.follow(list[Samples]()), maxlen=0)
     silent = log_mel_statistics(np.zeros(240, np.float32))
     assert np.array_equal(empty.finish()[0].embedding, silent)

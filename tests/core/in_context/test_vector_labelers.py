@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from core.in_context.baselines import FloatArray
 from core.in_context.vector_labelers import ClassMeanLabeler, LogisticLabeler
 
 LABELS = ("cat", "dog", "rain")
 LABELERS = (ClassMeanLabeler, LogisticLabeler)
 
 
-def _shown(shots: int, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _shown(shots: int, seed: int = 0) -> tuple[list[str], FloatArray, FloatArray]:
     """Labels and vectors of demonstrations around a direction for each label, and these directions."""
     rng = np.random.default_rng(seed)
     directions = rng.standard_normal((len(LABELS), 32))

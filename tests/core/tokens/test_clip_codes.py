@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.errors import AudioRejected, BadCodes
-from core.tokens.clip_codes import ClipCodes, check_tokens
+from core.tokens.clip_codes import ClipCodes, Int16Array, check_tokens
 
 
-def int16(length: int, value: int = 0) -> np.ndarray:
+def int16(length: int, value: int = 0) -> Int16Array:
     return np.full(length, value, dtype=np.int16)
 
 
@@ -41,7 +42,7 @@ def test_anything_but_one_dimensional_int16_is_refused(semantic: object) -> None
         np.zeros((1, 2, 3), np.float16),
     ],
 )
-def test_a_latent_is_two_rows_of_half_precision(latent: np.ndarray) -> None:
+def test_a_latent_is_two_rows_of_half_precision(latent: NDArray[np.float16]) -> None:
     with pytest.raises(BadCodes, match=r"float16 array \(2, D\)"):
         ClipCodes(int16(2), int16(4), int16(8), int16(2), latent)
 

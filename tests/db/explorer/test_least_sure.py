@@ -13,6 +13,7 @@ from db.retractions import retract_run
 from tests.db.rows import FOLDER, make_library, make_llm, make_run, make_tokenized_clips, prediction, sha256
 
 CLIPS = ("a.wav", "b.wav", "c.wav")
+Step = tuple[str, str, int, bool, float]
 STEP = st.tuples(
     st.sampled_from(("answer", "answer", "answer", "undo", "promote")),
     st.sampled_from(CLIPS),
@@ -42,7 +43,7 @@ class History:
         ]
         self.runs = []
 
-    def do(self, number: int, step: tuple[str, str, int, bool, float]) -> None:
+    def do(self, number: int, step: Step) -> None:
         what, clip, version, by_llm, margin = step
         library, llm = self.libraries[version], self.llm if by_llm else None
         if what == "promote":
@@ -66,7 +67,7 @@ class History:
 
 @given(steps=st.lists(STEP, max_size=10))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_after_any_history_both_views_agree(session: Session, steps: list) -> None:
+def test_after_any_history_both_views_agree(session: Session, steps: list[Step]) -> None:
     with session.begin_nested() as undone:
         history = History(session)
         for number, step in enumerate(steps):

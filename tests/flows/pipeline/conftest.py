@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from sqlalchemy import Engine, text
 
+from core.decoding.in_process import Samples
 from db.embeddings import ensure_embedding_model
 from db.engine import make_engine, session_scope
 from db.runs import RunClaim, start_run
@@ -21,18 +22,18 @@ RATE = 16_000
 BEFORE_LATENTS = "20261122_analytics"
 
 
-def tone(hertz: float, seconds: float = 0.6, seed: int = 0) -> np.ndarray:
+def tone(hertz: float, seconds: float = 0.6, seed: int = 0) -> Samples:
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
     return (0.4 * np.sin(2 * np.pi * hertz * time) + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
 
 
-def hiss(seconds: float = 0.6, seed: int = 0) -> np.ndarray:
+def hiss(seconds: float = 0.6, seed: int = 0) -> Samples:
     rng = np.random.default_rng(seed)
     return (0.2 * rng.standard_normal(int(seconds * RATE))).astype(np.float32)
 
 
-def write_clip(path: Path, samples: np.ndarray) -> Path:
+def write_clip(path: Path, samples: Samples) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, RATE, subtype="PCM_16")
     return path
@@ -94,7 +95,7 @@ def manifest(tmp_path: Path) -> Path:
     return write_manifest(tmp_path / "library", clips)
 
 
-def write_manifest(folder: Path, clips: Mapping[str, list[np.ndarray]]) -> Path:
+def write_manifest(folder: Path, clips: Mapping[str, list[Samples]]) -> Path:
     lines = []
     for label, takes in clips.items():
         for number, samples in enumerate(takes):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
+from core.decoding.in_process import Samples
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation.job import Generated, run_denoising, run_texts
 from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
@@ -65,7 +66,7 @@ def import_voiced(runtime: Runtime, folder: Path) -> str:
     return _import(runtime, folder, "street", lines, "denoise")
 
 
-def voiced(pitch: float, seconds: float) -> np.ndarray:
+def voiced(pitch: float, seconds: float) -> Samples:
     """Syllables: harmonics that glide, and swell four times a second."""
     time = np.arange(int(seconds * RATE)) / RATE
     glide = pitch * (1 + 0.2 * np.sin(2 * np.pi * 2 * time)) * time

@@ -1,5 +1,6 @@
 import numpy as np
 
+from core.in_context.baselines import FloatArray
 from core.in_context.choosing import Installed
 from core.in_context.choosing.zero_shot import WordOverlap, ZeroShotLabeler, words
 from tests.core.made_libraries import CLASSES, make_clip
@@ -22,7 +23,7 @@ def test_a_library_gives_synonyms_for_labels_of_its_own() -> None:
 
 def test_a_sentence_encoder_replaces_the_overlap_of_words() -> None:
     class Reversed:
-        def similarities(self, texts: list[str], others: list[str]) -> np.ndarray:
+        def similarities(self, texts: list[str], others: list[str]) -> FloatArray:
             return np.eye(len(texts))[::-1]
 
     labeler = ZeroShotLabeler(("a", "b", "c"), "tagger", CLASSES, Installed(texts=Reversed()))

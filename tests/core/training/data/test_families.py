@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from core.training.data.families import FAMILIES, SAMPLE_RATE, Range
+from core.training.data.families import FAMILIES, SAMPLE_RATE, Range, Samples
 
 
-def loudest_frequency(samples: np.ndarray) -> float:
+def loudest_frequency(samples: Samples) -> float:
     return (
         float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))) * SAMPLE_RATE / len(samples)
     )

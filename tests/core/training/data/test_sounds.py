@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.in_context.baselines import FloatArray
 from core.training.data.families import FAMILIES, Samples
 from core.training.data.sounds import Rhythm, SoundClass, add_noise, sound_class
 
 SEEDS = st.integers(0, 2**32)
 
 
-def profile(samples: Samples) -> np.ndarray:
+def profile(samples: Samples) -> FloatArray:
     """Return mean and deviation over time of 24 log bands: enough to tell kinds of sound apart."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, 512)[::256] * np.hanning(512)
     power = np.abs(np.fft.rfft(frames))[:, 1:] ** 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.in_context.baselines import FloatArray
 from flows.cli.demo.audio_clips import NOISY, PAIRS, SNR_DB, TAKES, AudioClips, write_audio_clips
 from flows.cli.demo.clips import SOUNDS
 from flows.cli.demo.show_audio import SOUND_TEXTS, SPOKEN_TEXTS
@@ -22,7 +23,7 @@ def rows(manifest: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
 
 
-def read(path: Path) -> np.ndarray:
+def read(path: Path) -> FloatArray:
     samples, rate = soundfile.read(path)
     assert rate == 16_000
     return samples

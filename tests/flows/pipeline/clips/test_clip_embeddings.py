@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from core.audio.resampling import read_waveform
+from core.decoding.in_process import Samples
 from core.embeddings.embedder import Embedder
 from core.embeddings.log_mel import log_mel_statistics
 from core.errors import CheckpointMismatch
@@ -44,7 +45,7 @@ def tokenize_all(runtime: Runtime, folder: Path, run_id: RunClaim) -> Counts:
     return counts
 
 
-def stored(runtime: Runtime) -> dict[str, np.ndarray]:
+def stored(runtime: Runtime) -> dict[str, Samples]:
     found = rows(runtime.engine, "SELECT uri, embedding FROM analytics.embeddings WHERE model <> 'log-mel'")
     return {str(uri): np.array(embedding, np.float32) for uri, embedding in found}
 

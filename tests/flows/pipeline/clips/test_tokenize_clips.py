@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from core.audio.resampling import read_waveform
 from core.codec import EncodedClip
+from core.decoding.in_process import Samples
 from db.engine import session_scope
 from db.quarantine import open_quarantine, quarantine_contents
 from db.runs import RunClaim
@@ -178,7 +179,7 @@ def test_a_batch_is_bounded_in_clips_and_bytes(runtime: Runtime, folder: Path) -
     ]
 
 
-def shouting(seconds: float, loudness: float, seed: int = 0) -> np.ndarray:
+def shouting(seconds: float, loudness: float, seed: int = 0) -> Samples:
     """Finite samples, as a file read in the wrong byte order has them."""
     return (tone(440, seconds, seed) * loudness).astype(np.float32)
 

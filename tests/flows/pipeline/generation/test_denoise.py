@@ -58,7 +58,7 @@ def test_each_clip_is_answered_as_long_as_it_is(denoiser: Runtime, clips: Path) 
         ("c.wav", "quarantined", "unsupported"),
     ]
     assert done.run.counts["denoise.generated"] == 2
-    for _, answer, audio in done.record.heard:
+    for _, answer, audio in done.record.with_audio:
         asked, said = (soundfile.info(file_path(uri)) for uri in (answer.name, audio.uri))
         assert said.samplerate == 16_000
         assert said.duration == pytest.approx(asked.duration, abs=1e-4)
@@ -70,7 +70,7 @@ def test_each_clip_is_answered_as_long_as_it_is(denoiser: Runtime, clips: Path) 
 def test_an_answer_has_as_many_samples_as_its_clip(denoiser: Runtime, folder: Path, length: int) -> None:
     assert length / 16_000 * 16_000 > length  # a duration in seconds is not always exact
     write_clip(folder / "a.wav", hiss(1.0)[:length])
-    [(_, _, audio)] = denoise(denoiser, folder).record.heard
+    [(_, _, audio)] = denoise(denoiser, folder).record.with_audio
     assert soundfile.info(file_path(audio.uri)).frames == length
 
 
@@ -90,8 +90,8 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
 def test_slices_and_the_whole_are_other_work(denoiser: Runtime, clips: Path) -> None:
     sliced, whole = (denoise(denoiser, clips, seconds=seconds) for seconds in (0.48, 0))
     assert whole.run.counts["denoise.generated"] == 2
-    assert {audio.work_key for _, _, audio in sliced.record.heard}.isdisjoint(
-        {audio.work_key for _, _, audio in whole.record.heard}
+    assert {audio.work_key for _, _, audio in sliced.record.with_audio}.isdisjoint(
+        {audio.work_key for _, _, audio in whole.record.with_audio}
     )
 
 
@@ -101,7 +101,8 @@ def test_a_demonstration_among_the_clips_is_answered_and_flagged(
     (folder / "again.wav").write_bytes((tmp_path / "library/noisy-0.wav").read_bytes())
     write_clip(folder / "new.wav", hiss(0.5, seed=9))
     flags = {
-        Path(a.name).name: audio.is_demonstration for _, a, audio in denoise(denoiser, folder).record.heard
+        Path(a.name).name: audio.is_demonstration
+        for _, a, audio in denoise(denoiser, folder).record.with_audio
     }
     assert flags == {"again.wav": True, "new.wav": False}
 

@@ -69,7 +69,7 @@ def clips(folder: Path) -> Path:
 
 
 def methods(done: Generated) -> list[str]:
-    return [audio.method for _, _, audio in done.record.heard]
+    return [audio.method for _, _, audio in done.record.with_audio]
 
 
 def page(done: Generated) -> str:
@@ -84,7 +84,7 @@ def test_each_clip_is_answered_at_its_own_rate_and_length(filtered: Runtime, cli
         ("b.wav", "generated", None),
         ("c.wav", "quarantined", "unsupported"),
     ]
-    for _, answer, audio in done.record.heard:
+    for _, answer, audio in done.record.with_audio:
         asked, said = (soundfile.info(file_path(uri)) for uri in (answer.name, audio.uri))
         assert (said.samplerate, said.frames, said.channels) == (asked.samplerate, asked.frames, 1)
         assert audio.duration == asked.frames / asked.samplerate
@@ -135,7 +135,7 @@ def test_what_was_answered_in_context_keeps_its_key_and_stands_beside_the_denois
     asked = denoise(both, clips, method="in-context")
     assert methods(chosen) == ["spectral-gate"] * 2
     assert asked.run.counts["denoise.generated"] == 0
-    assert asked.record.heard == before.record.heard
+    assert asked.record.with_audio == before.record.with_audio
     assert asked.run.manifest == before.run.manifest
 
 
@@ -172,7 +172,7 @@ def test_measures_of_a_former_denoiser_stay_and_do_not_count(filtered: Runtime, 
 def test_where_nothing_helps_a_clip_is_its_own_answer_and_says_so(filtered: Runtime, clips: Path) -> None:
     filtered.denoiser = Mute()
     done = denoise(filtered, clips)
-    [a, b] = [audio for _, _, audio in done.record.heard]
+    [a, b] = [audio for _, _, audio in done.record.with_audio]
     assert (clips / "a.wav").read_bytes() == file_path(a.uri).read_bytes()
     assert soundfile.info(file_path(b.uri)).samplerate == 44_100
     assert "nothing was taken out" in page(done)
@@ -223,7 +223,7 @@ def test_lost_objects_are_made_again_and_a_clip_that_is_gone_stays_lost(
 ) -> None:
     first = denoise(filtered, clips, method="deepfilter")
     files = objects(settings)
-    for _, _, audio in first.record.heard:
+    for _, _, audio in first.record.with_audio:
         file_path(audio.uri).unlink()
     assert denoise(filtered, clips, method="deepfilter").run.counts["restore.restored"] == 2
     assert objects(settings) == files

@@ -134,15 +134,15 @@ def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.Monk
 
 
 def test_flac_is_written_where_it_is_asked_for(speaker: Runtime, settings: Settings) -> None:
-    [(_, _, audio)] = speak(speaker, "one", format="flac").record.heard
+    [(_, _, audio)] = speak(speaker, "one", format="flac").record.with_audio
     [name] = objects(settings)
     assert name == Path(audio.uri).name == object_name(audio, "flac")
     assert soundfile.info(file_path(audio.uri)).format == "FLAC"
 
 
 def test_the_seed_of_an_answer_comes_of_the_run_and_its_work(speaker: Runtime) -> None:
-    [first], [other] = (speak(speaker, "one", seed=seed).record.heard for seed in (1, 2))
-    [text] = speak(speaker, "two", seed=1).record.heard
+    [first], [other] = (speak(speaker, "one", seed=seed).record.with_audio for seed in (1, 2))
+    [text] = speak(speaker, "two", seed=1).record.with_audio
     assert len({one.seed for _, _, one in (first, other, text)}) == 3
 
 
@@ -301,7 +301,7 @@ def test_audio_that_is_not_finite_is_never_stored(speaker: Runtime, monkeypatch:
 def test_other_bits_for_the_same_work_leave_the_object_of_the_row_as_it_is(
     speaker: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [(_, _, audio)] = speak(speaker, "one").record.heard
+    [(_, _, audio)] = speak(speaker, "one").record.with_audio
     text_to_audio = TextToAudio(speaker, "speech", AudioRequest("spoken", seconds=0.72))
     text_to_audio.prepare(new_run(speaker.engine))
     decode = TextToAudio.decode
@@ -325,5 +325,5 @@ def test_a_page_reads_the_codes_of_the_answers_that_it_shows(
 
     monkeypatch.setattr(TextToAudio, "codes", counted)
     done = speak(speaker, "one", "two", "seven", seconds=0.24)
-    assert len(done.record.heard) == 3
+    assert len(done.record.with_audio) == 3
     assert read == [2]

@@ -124,17 +124,17 @@ def test_copies_have_names_that_tell_and_the_bytes_of_the_audio(speaker: Runtime
     copies = copied_audio(speaker, done.record, str(out))
     names = [Path(uri).name.rpartition("-")[0] for uri in copies.values()]
     assert names == ["one-two", "etc", "audio"]
-    for _, _, audio in done.record.heard:
+    for _, _, audio in done.record.with_audio:
         copy = file_path(copies[audio.work_key])
         assert copy.parent == out
         assert copy.read_bytes() == file_path(audio.uri).read_bytes()
     assert [row["uri"] for row in json_rows(done.record, copies)] == list(copies.values())
-    assert [row["uri"] for row in json_rows(done.record, {})] == [a.uri for _, _, a in done.record.heard]
+    assert [row["uri"] for row in json_rows(done.record, {})] == [a.uri for _, _, a in done.record.with_audio]
 
 
 def test_audio_that_somebody_removed_is_named(speaker: Runtime, tmp_path: Path) -> None:
     done = speak(speaker, "one")
-    [(_, _, audio)] = done.record.heard
+    [(_, _, audio)] = done.record.with_audio
     file_path(audio.uri).unlink()
     with pytest.raises(AudioRejected, match="repeat the request"):
         copied_audio(speaker, done.record, str(tmp_path / "out"))
@@ -169,11 +169,11 @@ def test_pages_and_audio_that_were_lost_or_changed_are_written_again(
 def test_audio_that_decodes_to_other_bits_gets_another_name(
     speaker: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [(_, _, before)] = speak(speaker, "one").record.heard
+    [(_, _, before)] = speak(speaker, "one").record.with_audio
     file_path(before.uri).unlink()
     decode = TextToAudio.decode
     monkeypatch.setattr(TextToAudio, "decode", lambda *asked: decode(*asked) * 0.5)
-    [(_, _, after)] = speak(speaker, "one").record.heard
+    [(_, _, after)] = speak(speaker, "one").record.with_audio
     assert (after.work_key, after.run_id) == (before.work_key, before.run_id)
     assert after.uri != before.uri
     assert hashlib.sha256(file_path(after.uri).read_bytes()).digest() == after.sha256

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from core.decoding.in_process import Samples
 from core.errors import PromptError
 from db.libraries import LibraryNotFound
 from db.runs import RunClaim
@@ -36,7 +36,7 @@ def library(runtime: Runtime, manifest: Path, run_id: RunClaim, folder: Path) ->
     return manifest.parent / "canaries"
 
 
-def put(runtime: Runtime, folder: Path, clips: dict[str, list[np.ndarray]], run_id: RunClaim) -> None:
+def put(runtime: Runtime, folder: Path, clips: dict[str, list[Samples]], run_id: RunClaim) -> None:
     folder.mkdir()
     build_library(runtime, "canaries", str(write_manifest(folder, clips)), "label", run_id)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from core.in_context.latents import _directions
 from core.tokens.clip_codes import ClipCodes
@@ -11,7 +12,7 @@ from flows.server.explorer.charts import share_chart
 from flows.server.explorer.similarity import directions, nearest, plane
 
 
-def stored(rows: np.ndarray) -> list[tuple[bytes, bytes]]:
+def stored(rows: NDArray[np.float16]) -> list[tuple[bytes, bytes]]:
     """Latents (clips, 2, D) as they are stored."""
     return [(row[0].astype("<f2").tobytes(), row[1].astype("<f2").tobytes()) for row in rows]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from core.audio.picture import BANDS, LEVELS, RANGE_DB, palette, scale_bar
 from core.audio.resampling import wav_bytes
@@ -26,7 +27,7 @@ def tone(hertz: float, seconds: float = 0.5, peak: float = 0.5, rate: int = 16_0
     return wav_bytes(peak * torch.sin(2 * torch.pi * hertz * time), rate)
 
 
-def pixels(png: bytes) -> np.ndarray:
+def pixels(png: bytes) -> NDArray[np.uint8]:
     parts = chunks(png)
     width, height = (int.from_bytes(parts[b"IHDR"][at : at + 4], "big") for at in (0, 4))
     return np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, width + 1)[:, 1:]
