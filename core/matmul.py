@@ -51,4 +51,4 @@ def _is_intel() -> bool:
 
 
 def _has_onednn() -> bool:
-    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return bool(torch.backends.mkldnn.is_available())

@@ -15,8 +15,8 @@ from tests.fixtures_s3 import S3Bucket
 class World(Protocol):
     """The side of a store that is not ours: people who put, change and remove objects."""
 
-    place: str
-
+    @property
+    def place(self) -> str: ...
     def put(self, name: str, data: bytes) -> str: ...
     def remove(self, name: str) -> None: ...
 

@@ -96,8 +96,8 @@ def _fit(rows: Tensor, said: Tensor, count: int) -> Tensor:
         optimizer.zero_grad()
         penalty = PENALTY * weights[:-1].square().sum()
         total = functional.cross_entropy(rows @ weights, said) + penalty
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return weights.detach()

@@ -84,7 +84,7 @@ class LlamaTrainer(ABC):
         """Make one update by the weighted sum of losses; return them before their weights."""
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()

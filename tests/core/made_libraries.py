@@ -7,7 +7,7 @@ import numpy as np
 from core.in_context.baselines import FloatArray
 from core.in_context.choosing import Demonstration
 from core.in_context.features import ClipFeatures
-from core.tokens.clip_codes import ClipCodes
+from tests.core.made_clips import clip_of
 
 CLASSES = ("Church bell", "Animal, dog", "Rain")
 
@@ -19,11 +19,12 @@ def make_clip(
     rng = np.random.default_rng([seed, label])
 
     def about(size: int, noise: float) -> FloatArray:
-        return np.eye(size)[label] + noise * rng.standard_normal(size)
+        vector: FloatArray = np.eye(size)[label] + noise * rng.standard_normal(size)
+        return vector
 
     layers = (rng.integers(20 * label, 20 * label + 40, n * 6).astype(np.int16) for n in (2, 4, 8))
     latent = np.stack([about(16, latents), np.abs(about(16, latents))]).astype(np.float16)
-    codes = ClipCodes(*layers, np.zeros(12, np.int16), latent)
+    codes = clip_of(layers, latent=latent)
     scores = np.full(len(CLASSES), 0.1) + 0.8 * (np.arange(len(CLASSES)) == label)
     vectors = {"log-mel": about(24, log_mel), "tagger": about(32, tagger)}
     return ClipFeatures(codes, vectors, {"tagger": scores})

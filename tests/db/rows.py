@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, select
@@ -39,18 +40,26 @@ def listed(name: str, version: str = "v1", size: int = 1000) -> ObjectVersion:
     return ObjectVersion(f"{FOLDER}/{name}", version, size, datetime(2026, 11, 22, tzinfo=UTC))
 
 
-def make_run(session: Session, kind: str = "label", **parameters: object) -> UUID:
+def make_run(session: Session, kind: str = "label", **parameters: Any) -> UUID:
     return start(session, kind, **parameters).id
 
 
 def start(
-    session: Session, kind: str = "label", asked: dict[str, str] | None = None, **parameters: object
+    session: Session, kind: str = "label", asked: dict[str, str] | None = None, **parameters: Any
 ) -> RecordedRun:
-    given = {"parameters": parameters, "asked": asked, "day": None, "flow_run_id": None}
-    return start_run(session, kind, FOLDER, **given, code_version="0.1.0")  # type: ignore[arg-type]
+    return start_run(
+        session,
+        kind,
+        FOLDER,
+        parameters=parameters,
+        asked=asked,
+        day=None,
+        flow_run_id=None,
+        code_version="0.1.0",
+    )
 
 
-def claim(session: Session, kind: str = "label", **parameters: object) -> RunClaim:
+def claim(session: Session, kind: str = "label", **parameters: Any) -> RunClaim:
     run = start(session, kind, **parameters)
     return RunClaim(run.id, run.attempts)
 
@@ -117,9 +126,9 @@ def prediction(
     codec_id: int,
     llm_id: int | None,
     label: str = "dog",
-    **changes: object,
+    **changes: Any,
 ) -> NewPrediction:
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "work_key": sha256(f"{content} {library.id} {codec_id} {llm_id}"),
         "content_sha256": sha256(content),
         "task": "label",
@@ -136,7 +145,7 @@ def prediction(
         "provenance": {"prompt_hash": "ab"},
         "seed": 7,
     }
-    return NewPrediction(**(values | changes))  # type: ignore[arg-type]
+    return NewPrediction(**(values | changes))
 
 
 def run_answers(session: Session, run_id: UUID) -> list[Answer]:
@@ -146,10 +155,8 @@ def run_answers(session: Session, run_id: UUID) -> list[Answer]:
     return get_answers(session, FOLDER, keys)
 
 
-def audio(
-    asked: str, library: LibraryVersion, codec_id: int, llm_id: int | None, **changes: object
-) -> NewAudio:
-    values: dict[str, object] = {
+def audio(asked: str, library: LibraryVersion, codec_id: int, llm_id: int | None, **changes: Any) -> NewAudio:
+    values: dict[str, Any] = {
         "work_key": sha256(f"{asked} {library.id} {codec_id} {llm_id}"),
         "task": "speech",
         "text": asked,
@@ -168,4 +175,4 @@ def audio(
         "provenance": {"prompt_hash": "ab"},
         "seed": 2**62,
     }
-    return NewAudio(**(values | changes))  # type: ignore[arg-type]
+    return NewAudio(**(values | changes))

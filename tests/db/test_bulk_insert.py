@@ -112,7 +112,7 @@ WAITING = text(
 def _is_waiting(engine: Engine) -> bool:
     """Return whether a writer waits for another one's row."""
     with session_scope(engine) as session:
-        return session.scalar(WAITING) == 1
+        return bool(session.scalar(WAITING) == 1)
 
 
 def test_a_writer_that_waited_for_the_same_rows_leaves_them_as_they_are(database_url: str) -> None:

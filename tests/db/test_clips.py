@@ -7,7 +7,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.clips import (
-    ListingCounts,
     add_clips,
     clip_uris,
     clips_to_tokenize,
@@ -17,6 +16,7 @@ from db.clips import (
     shard_uris,
     stored_versions,
 )
+from db.listing import ListingCounts
 from db.models import Clip
 from db.quarantine import Rejection, quarantine_clips, resolve
 from tests.db.rows import (

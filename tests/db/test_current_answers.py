@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -66,7 +67,11 @@ class World:
         self.written += 1
         library, labeler = self.random.choice(self.libraries), self.random.choice(LABELERS)
         llm_id = self.llm_id if labeler == "few-shot" else None
-        given = {"labeler": labeler, "margin": self.random.random(), "distance": self.random.random()}
+        given: dict[str, Any] = {
+            "labeler": labeler,
+            "margin": self.random.random(),
+            "distance": self.random.random(),
+        }
         answers = [
             prediction(
                 name, library, self.codec_id, llm_id, work_key=sha256(f"{name} {self.written}"), **given

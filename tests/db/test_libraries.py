@@ -1,6 +1,7 @@
 """Libraries are frozen versions; equal content is the same version."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -133,7 +134,7 @@ def test_a_noisy_content_is_answered_by_its_clean_one(
 
 @pytest.mark.parametrize("changes", [{"target_uri": "file:///a"}, {"label": "dog"}])
 def test_a_demonstration_has_one_answer(
-    session: Session, rows: list[LibraryDemonstration], changes: dict[str, str]
+    session: Session, rows: list[LibraryDemonstration], changes: dict[str, Any]
 ) -> None:
     pair = LibraryDemonstration(
         rows[0].content_sha256, None, "file:///a", rows[1].content_sha256, "file:///b"

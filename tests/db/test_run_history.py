@@ -39,7 +39,7 @@ def night(session: Session, number: int, **changes: Any) -> UUID:
 
 def before(session: Session, run_id: UUID) -> UUID | None:
     found = previous_run(session, run_id)
-    return found and found.id
+    return found.id if found else None
 
 
 def test_the_night_before_is_that_of_the_last_earlier_day_whenever_it_ran(session: Session) -> None:

@@ -1,5 +1,6 @@
 """A run that died is taken up again; a finished one is history."""
 
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -94,11 +95,12 @@ def test_a_claim_ends_when_another_process_takes_the_run_up_or_finishes_it(
     theirs = claim(session)
     if taken == "finished":
         finish_run(session, theirs, {}, "completed")
-    for write in (
+    writes: tuple[Callable[[], None], ...] = (
         lambda: hold_run(session, mine),
         lambda: save_counts(session, mine, {}),
         lambda: finish_run(session, mine, {}, "failed"),
-    ):
+    )
+    for write in writes:
         with pytest.raises(RunLost, match=f"run {mine.id} is .* at attempt 2, this process is attempt 1"):
             write()
 

@@ -2,6 +2,8 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,8 +85,8 @@ def test_a_latent_has_as_many_deviations_as_means(
         save_tokens(session, make_codec(session), make_run(session), [wrong])
 
 
-def _with(plain: TokenizedContent, **changes: object) -> TokenizedContent:
-    return TokenizedContent(**vars(plain) | changes)  # type: ignore[arg-type]
+def _with(plain: TokenizedContent, **changes: Any) -> TokenizedContent:
+    return replace(plain, **changes)
 
 
 def test_codes_and_levels_may_come_as_numpy_integers(session: Session) -> None:

@@ -20,11 +20,13 @@ def job() -> dict[str, Any]:
         if variable.get("default") is not None
     }
     filled: dict[str, Any] = apply_values(template["job_configuration"], defaults, remove_notset=True)
-    return filled["job_manifest"]
+    manifest: dict[str, Any] = filled["job_manifest"]
+    return manifest
 
 
 def container(job: dict[str, Any]) -> dict[str, Any]:
-    [one] = job["spec"]["template"]["spec"]["containers"]
+    containers: list[dict[str, Any]] = job["spec"]["template"]["spec"]["containers"]
+    [one] = containers
     return one
 
 

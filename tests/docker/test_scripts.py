@@ -134,7 +134,8 @@ def local(server: EmbeddedServer, secret: Path) -> str:
 
 def who(url: str) -> str | None:
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        return connection.scalar(text("SELECT current_user"))
+        user: str | None = connection.scalar(text("SELECT current_user"))
+        return user
 
 
 def test_buckets_are_made_once(s3: S3Bucket, secrets: Path) -> None:

@@ -116,7 +116,12 @@ def test_a_failed_run_and_a_missing_night_of_one_place_are_told_once_a_block_is_
             monkeypatch.setattr(automations, "NIGHT_TAKES", timedelta(days=-1, seconds=SILENCE_SECONDS))
             automations.update_automations(block)
             missing = f"no nightly-labeling/{porch} completed for"
-            wait_until(lambda: complete_night(service, calls) or find(heard, missing))
+
+            def is_told() -> bool:
+                complete_night(service, calls)
+                return bool(find(heard, missing))
+
+            wait_until(is_told)
             assert str(places["porch"]) in find(heard, missing)[0]["body"]
             assert not [one for one in heard if calls in one["subject"]]
 

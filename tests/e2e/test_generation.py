@@ -20,7 +20,7 @@ from tests.e2e.nights import wait_until_gone
 from tests.e2e.s3_log import Request, heard, recorded
 from tests.e2e.speaking import BATCH, REQUEST, TEXTS, start
 from tests.e2e.tables import Row, Tables, rows, tables, what_was_done
-from tests.e2e.world import World, opened, tone
+from tests.e2e.world import World, calls, opened, tone
 from tests.fixtures_postgres import migrated_database
 from tests.flows.pipeline.labeling.test_label import write_llama
 
@@ -152,16 +152,16 @@ def test_a_run_killed_as_it_writes_an_object_ends_like_an_undisturbed_one(
 def test_a_second_run_asks_no_model_and_reads_and_writes_nothing_but_its_run(fresh: World, llm: str) -> None:
     with opened(settings(fresh, llm)) as runtime:
         first = speak(runtime)
-        assert runtime.audio_llm.llama.calls["generate"]
+        assert calls(runtime.audio_llm)["generate"]
         before, objects = tables(fresh.database.url("writer")), fresh.objects()
-        runtime.audio_llm.llama.calls.clear()
+        calls(runtime.audio_llm).clear()
         runtime.codec.calls.clear()
         with recorded() as requests:
             second = speak(runtime)
         # it only looks whether its files are still there
         assert {request.method for request in requests} <= {"HEAD"}
         assert not runtime.codec.calls
-        assert not runtime.audio_llm.llama.calls
+        assert not calls(runtime.audio_llm)
     after = tables(fresh.database.url("writer"))
     assert second.run.manifest == first.run.manifest
     assert len(after.pop("runs")) == len(before.pop("runs")) + 1

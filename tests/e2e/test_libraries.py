@@ -10,7 +10,7 @@ from core.errors import PromptError
 from core.presets import preset_directory
 from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.configuration.settings import Settings
-from tests.e2e.world import World, import_into, labels, night, opened, tone
+from tests.e2e.world import World, calls, import_into, labels, night, opened, tone
 from tests.flows.pipeline.labeling.test_label import write_llama
 
 CLIPS = {"a.wav": tone(210), "b.wav": tone(2900)}
@@ -102,9 +102,9 @@ def test_a_second_night_asks_no_language_model(world: World, tmp_path: Path) -> 
     with opened(settings) as runtime:
         import_into(runtime, manifest)
         night(runtime, world.place)
-        assert runtime.llm.llama.calls["score_nodes"]
-        runtime.llm.llama.calls.clear()
+        assert calls(runtime.llm)["score_nodes"]
+        calls(runtime.llm).clear()
         runtime.codec.calls.clear()
         night(runtime, world.place)
-        assert not runtime.llm.llama.calls
+        assert not calls(runtime.llm)
         assert not runtime.codec.calls

@@ -170,7 +170,12 @@ def test_killed_shards_are_started_again_and_do_nothing_twice_that_was_committed
 @pytest.mark.slow
 def test_a_killed_night_joins_the_shards_that_it_had_started(shared: World, workers: Fleet) -> None:
     first = start(workers, shared)
-    with heard(lambda request: is_read(request) and first.kill()):
+
+    def kill_reader(request: Request) -> None:
+        if is_read(request):
+            first.kill()
+
+    with heard(kill_reader):
         first.communicate(timeout=300)
     counted = counts(start(workers, shared))
     assert shard_states(workers) == ["COMPLETED", "COMPLETED"]
@@ -183,7 +188,12 @@ def test_a_night_that_is_cancelled_takes_its_shards_with_it(shared: World, worke
     for number in range(MANY):
         shared.put(f"more-{number}.wav", tone(301 + 7 * number))
     first, reading = start(workers, shared), threading.Event()
-    with heard(lambda request: is_read(request) and reading.set()):
+
+    def notice(request: Request) -> None:
+        if is_read(request):
+            reading.set()
+
+    with heard(notice):
         assert reading.wait(300)
         first.terminate()
         first.communicate(timeout=60)

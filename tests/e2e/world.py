@@ -111,6 +111,13 @@ class CountingLanguageModel(LanguageModel):
         return Counting(super().llama)
 
 
+def calls(llm: LanguageModel | None) -> Counter[str]:
+    """What an LLM of a CountingRuntime computed."""
+    assert isinstance(llm, CountingLanguageModel)
+    found: Counter[str] = llm.llama.calls
+    return found
+
+
 class CountingRuntime(Runtime):
     """A process whose models count what they compute."""
 
@@ -145,7 +152,7 @@ def night(runtime: Runtime, place: str, request: LabelRequest = REQUEST) -> Nigh
 def labels(done: Night) -> list[str | None]:
     """What the clips of a night were labeled as, in the order of their names."""
     answers = ClipAnswers(done.labeling, done.selection)
-    return [clip.answer and clip.answer.label for clip in answers]
+    return [clip.answer.label if clip.answer else None for clip in answers]
 
 
 def tone(hertz: float, seconds: float = 0.3) -> bytes:

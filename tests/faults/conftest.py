@@ -39,7 +39,7 @@ class Table:
         yield self._line("total", [verdict for verdicts in self.rows.values() for verdict in verdicts])
 
     def _line(self, name: str, verdicts: list[Verdict]) -> str:
-        kinds = [finding.kind for verdict in verdicts for finding in verdict.found]
+        kinds: list[str] = [finding.kind for verdict in verdicts for finding in verdict.found]
         unclear = sum(len(verdict.unclear) for verdict in verdicts)
         counts = [*(kinds.count(column) for column in COLUMNS), unclear]
         injected = sum(verdict.injected for verdict in verdicts)

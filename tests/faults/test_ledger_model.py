@@ -44,7 +44,7 @@ def check(new_trial: NewTrial, examples: int, *, derandomize: bool) -> None:
     class Machine(LedgerMachine):
         pass
 
-    Machine.new_trial = staticmethod(new_trial)  # type: ignore[assignment]
+    Machine.new_trial = staticmethod(new_trial)
     bounds = settings(
         max_examples=examples,
         stateful_step_count=STEPS,

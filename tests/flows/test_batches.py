@@ -90,9 +90,7 @@ def test_a_store_that_stutters_is_asked_again_and_a_bad_clip_is_not(worker: Path
         ingest(runtime, place)
         batches = batches_to_tokenize(runtime, place, 10)
         counts, flow_run_id = run_flow(
-            lambda batch: run.breaker.run(
-                lambda: tokenize_batch(runtime, stuttering, batch, run.claim)  # type: ignore[arg-type]
-            ),
+            lambda batch: run.breaker.run(lambda: tokenize_batch(runtime, stuttering, batch, run.claim)),
             batches,
         )
     assert [count["tokenized"] for count in counts] == [1]

@@ -21,6 +21,7 @@ from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
+from tests.flows.final_state import final_state
 from tests.flows.pipeline.labeling.test_label import write_llama
 from tests.flows.pipeline.labeling.test_request import FORM_FIELDS
 
@@ -203,11 +204,9 @@ def test_a_night_stops_where_its_canaries_are_answered_wrong(
     from flows.nightly import nightly_labeling
     from flows.pipeline.labeling.canary import CanaryFailed
 
-    state = nightly_labeling(
-        str(day), library, day="any", canary_library=shuffled_canaries, return_state=True
-    )
+    state = final_state(nightly_labeling, str(day), library, day="any", canary_library=shuffled_canaries)
     assert state.is_failed()
-    assert "0 of 2 canaries of canaries@1 were answered right (0%)" in state.message
+    assert "0 of 2 canaries of canaries@1 were answered right (0%)" in str(state.message)
     with pytest.raises(CanaryFailed):
         state.result()
     assert not rows(database.url("writer"), "SELECT * FROM predictions")

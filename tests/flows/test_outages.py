@@ -16,6 +16,7 @@ from tests.e2e.world import tone
 from tests.faults.proxy import Fault, Proxy, proxy_before
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
+from tests.flows.final_state import final_state
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -136,7 +137,7 @@ def test_after_an_outage_past_the_bound_the_next_night_makes_up_for_the_day(
 
     proxy, s3 = store
     proxy.fault = Stopped("GET", "reset before", first=2, seconds=10_000)
-    state = nightly_labeling(f"{s3.uri}/{{day}}", library, day="2026-11-20", return_state=True)
+    state = final_state(nightly_labeling, f"{s3.uri}/{{day}}", library, day="2026-11-20")
     assert state.is_failed()
     assert "the store is away, " in str(state.message)
     assert " clips left, the retry finds them" in str(state.message)

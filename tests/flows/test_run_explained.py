@@ -11,6 +11,7 @@ import pytest
 
 from flows.pipeline.nights.summary import NightSummary, night_line
 from flows.pipeline.storage import StorageRefused
+from tests.flows.final_state import final_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
@@ -22,8 +23,9 @@ def flow_run_of(state: Any) -> Any:
         return client.read_flow_run(state.state_details.flow_run_id)
 
 
-def pages_of(flow_run_id: UUID) -> dict[str, str]:
+def pages_of(flow_run_id: UUID | None) -> dict[str, str]:
     """The artifacts of a flow run by their keys."""
+    assert flow_run_id
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
@@ -39,8 +41,12 @@ def lines() -> Iterator[list[logging.LogRecord]]:
 
     ensure_logging_setup()
     seen: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = seen.append  # type: ignore[method-assign]
+
+    class Seen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record)
+
+    handler = Seen()
     logger = logging.getLogger("prefect.flow_runs")
     logger.addHandler(handler)
     yield seen
@@ -52,8 +58,7 @@ def test_a_night_is_called_what_it_does_and_its_state_says_what_it_came_to(day: 
 
     asked = {"prefix": f"{day.parent}/{{day}}", "library": library, "day": day.name}
     dry, first, again = (
-        nightly_labeling(**asked, **more, return_state=True)  # type: ignore[arg-type]
-        for more in ({"dry_run": True}, {}, {})
+        final_state(nightly_labeling, **asked, **more) for more in ({"dry_run": True}, {}, {})
     )
     name = f"nightly {day} by {library}, {day.name}"
     assert [flow_run_of(state).name for state in (dry, first, again)] == [
@@ -73,7 +78,7 @@ def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None
 
     from flows.nightly import backfill_labeling
 
-    state = backfill_labeling(f"{day.parent}/{{day}}", library, day.name, day.name, return_state=True)
+    state = final_state(backfill_labeling, f"{day.parent}/{{day}}", library, day.name, day.name)
     assert flow_run_of(state).name == f"backfill {day.parent}/* by {library}, {day.name} to {day.name}"
     night = f"backfill: nightly {day} by {library}, {day.name}"
     with get_client(sync_client=True) as client:
@@ -85,11 +90,11 @@ def test_the_nights_of_a_backfill_are_called_so(day: Path, library: str) -> None
 def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     day: Path, library: str, lines: list[logging.LogRecord]
 ) -> None:
-    from flows.artifacts.pages import escape
+    from flows.artifacts.markdown import escape
     from flows.nightly import nightly_labeling
     from flows.steps import ingest_clips
 
-    state = ingest_clips("s3://elsewhere/x", return_state=True)
+    state = final_state(ingest_clips, "s3://elsewhere/x")
     with pytest.raises(StorageRefused):
         state.result()
     assert "'s3://elsewhere/x' may not be read" in lines[-1].getMessage()
@@ -98,8 +103,8 @@ def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
     page = pages_of(state.state_details.flow_run_id)["ingest-clips-summary"]
     refusal = escape("'s3://elsewhere/x' may not be read")
     assert f"This run failed: {refusal}" in page
-    state = nightly_labeling(str(day), library, day="any", canary_library="none", return_state=True)
-    page = pages_of(state.state_details.flow_run_id)["nightly-labeling-summary"]
+    other = final_state(nightly_labeling, str(day), library, day="any", canary_library="none")
+    page = pages_of(other.state_details.flow_run_id)["nightly-labeling-summary"]
     assert "This run failed: " in page
     assert "The finished work is kept" in page
 
@@ -107,9 +112,9 @@ def test_a_failed_run_ends_with_a_sentence_and_leaves_a_page(
 def test_the_state_of_a_watched_place_says_its_bounds(worker: Path) -> None:
     from flows.quality import watch_place
 
-    state = watch_place(f"{worker}/{{day}}", max_quarantined=0.2, least_usual=0.5, return_state=True)
+    state = final_state(watch_place, f"{worker}/{{day}}", max_quarantined=0.2, least_usual=0.5)
     assert state.message == "max quarantined 0.2, least usual 0.5"
-    state = watch_place(f"{worker}/{{day}}", return_state=True)
+    state = final_state(watch_place, f"{worker}/{{day}}")
     assert state.message == "no bounds: no night of this place is doubtful"
 
 
@@ -133,7 +138,7 @@ def test_a_run_whose_process_is_gone_leaves_the_page_of_what_the_database_knows(
         with recorded_run(runtime, "tokenize-clips", "s3://calls", {}, flow_run_id=flow_run.id) as run:
             run.count("tokenize", Counts({"tokenized": 94, "quarantined": 2, "quarantined:silent": 2}))
 
-    ended = flow_run_of(killed(return_state=True))
+    ended = flow_run_of(final_state(killed))
     leave_page(killed, ended, State(type=StateType[kind], message="Process exited with status code: -9."))
     page = pages_of(ended.id)["tokenize-clips-summary"]
     assert page.startswith("## s3://calls\n")

@@ -98,7 +98,7 @@ def own_frames(codec: LLMCodec, samples: torch.Tensor) -> torch.Tensor:
     """Return the latents (D, T) of the whole clip at once, without the frames that are only padding."""
     padded = functional.pad(samples, (0, -len(samples) % codec.config.block_length))
     with torch.inference_mode():
-        latents = codec.encoder(padded[None, None])[0]
+        latents: torch.Tensor = codec.encoder(padded[None, None])[0]
     return latents[:, : -(-len(samples) // codec.config.hop_length)].double()
 
 

@@ -25,7 +25,7 @@ from core.decoding.pyav.sound import find_av
 from core.errors import AudioRejected
 
 RATE = 16_000
-SWING = np.resize(np.float32([1, -1]), 600_000)
+SWING = np.resize(np.array([1, -1], np.float32), 600_000)
 TONE = (0.5 * np.sin(np.arange(RATE) * 0.1)).astype(np.float32)
 
 Write = Callable[..., Path]
@@ -274,7 +274,7 @@ def test_faint_channels_that_cancel_are_silent(write: Write) -> None:
 @pytest.mark.parametrize("factor", [1.0, 1e3, 1e17, 1e30])
 @pytest.mark.parametrize("channels", [[1.0], [0, 1.0], [1.0, -1.0]])
 def test_samples_far_over_full_scale_are_too_loud(write: Write, factor: float, channels: list[float]) -> None:
-    assert reason(write(64 * factor * TONE[:, None] * np.float64(channels))) == "too_loud"
+    assert reason(write(64 * factor * TONE[:, None] * np.array(channels))) == "too_loud"
 
 
 def test_one_loud_sample_is_enough_and_the_bound_can_be_moved(write: Write) -> None:

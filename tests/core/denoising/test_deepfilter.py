@@ -11,6 +11,7 @@ from core.audio.resampling import read_waveform
 from core.decoding.in_process import Samples
 from core.denoising import deepfilter
 from core.denoising.deepfilter import SAMPLE_RATE, DeepFilter, find_deepfilter
+from core.embeddings.description import file_sha256
 from core.errors import CheckpointMismatch
 from core.evaluation.metrics import si_sdr, stoi
 from tests.core.denoising.test_denoiser import denoised
@@ -60,7 +61,7 @@ def test_the_fingerprint_changes_with_either_file(tmp_path: Path) -> None:
     for model, library in ((b"1", b"1"), (b"2", b"1"), (b"1", b"2")):
         (tmp_path / "model").write_bytes(model)
         (tmp_path / "library").write_bytes(library)
-        sha256 = deepfilter.file_sha256(tmp_path / "model")
+        sha256 = file_sha256(tmp_path / "model")
         found.add(DeepFilter(tmp_path / "library", tmp_path / "model", sha256).fingerprint)
     assert len(found) == 3
 

@@ -35,6 +35,7 @@ def test_a_quantized_network_of_one_row_becomes_a_float_one_of_many(tmp_path: Pa
     (mine,), (original,) = embedder.embed([clip]), Embedder(write_tagger(tmp_path / "float")).embed([clip])
     np.testing.assert_allclose(mine.embedding, original.embedding, atol=1e-5)
     assert mine.scores is not None
+    assert original.scores is not None
     np.testing.assert_allclose(mine.scores, original.scores, atol=1e-5)
 
 

@@ -3,6 +3,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_a_changed_network_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_description_of_another_network_is_refused(
-    tmp_path: Path, changes: dict[str, object], reason: str
+    tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(CheckpointMismatch, match=reason):
         Embedder(write_tagger(tmp_path / "tagger", **changes))

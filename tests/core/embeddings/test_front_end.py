@@ -18,7 +18,8 @@ def test_a_tone_is_in_the_band_of_its_frequency() -> None:
     seconds = np.arange(15_600) / 16_000
     tone = np.sin(2 * np.pi * 1_000 * seconds).astype(np.float32)
     loudest = YAMNET_FRAMES.features(tone, 16_000).mean(axis=0).argmax()
-    edges = 700 * np.expm1(np.linspace(*1127 * np.log1p(np.array([125.0, 7500.0]) / 700), 66) / 1127)
+    low, high = 1127 * np.log1p(np.array([125.0, 7500.0]) / 700)
+    edges = 700 * np.expm1(np.linspace(low, high, 66) / 1127)
     assert edges[loudest] < 1_000 < edges[loudest + 2]
 
 

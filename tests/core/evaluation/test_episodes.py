@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from core.evaluation.episodes import LabeledClips, draw_episodes, shuffle_labels
 from core.tokens.clip_codes import ClipCodes
+from tests.core.made_clips import clip_of
 
 
 def clip(seed: int) -> ClipCodes:
     generator = np.random.default_rng(seed)
     layers = (generator.integers(0, 50, count * 4).astype(np.int16) for count in (2, 4, 8))
-    return ClipCodes(*layers, np.zeros(8, np.int16))
+    return clip_of(layers)
 
 
 LABELS = tuple("aaaaaabbbbbbccccccdddd")

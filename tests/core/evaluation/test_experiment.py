@@ -12,20 +12,21 @@ from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
+from tests.core.made_clips import clip_of
 
 PROMPTS = columns("prompts", Column(2, 1), 4)
 
 
 def clip(label: int, generator: np.random.Generator) -> ClipCodes:
     layers = (generator.integers(10 * label, 10 * label + 10, n * 3).astype(np.int16) for n in (2, 4, 8))
-    return ClipCodes(*layers, np.zeros(6, np.int16))
+    return clip_of(layers)
 
 
 @pytest.fixture(scope="module")
 def clips() -> LabeledClips:
     """Return four labels, each with its own codes."""
     generator = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 6)
+    labels = [label for label in range(4) for _ in range(6)]
     codes = tuple(clip(label, generator) for label in labels)
     return LabeledClips(codes, tuple("abcd"[label] for label in labels), tuple(map(str, range(24))))
 

@@ -11,19 +11,20 @@ from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
+from tests.core.made_clips import clip_of
 
 
 def clip(label: int, generator: np.random.Generator) -> ClipCodes:
     layers = (generator.integers(10 * label, 10 * label + 10, n * 6).astype(np.int16) for n in (2, 4, 8))
     latent = (np.eye(4)[[label, label]] + 0.1 * generator.random((2, 4))).astype(np.float16)
-    return ClipCodes(*layers, np.zeros(12, np.int16), latent)
+    return clip_of(layers, latent=latent)
 
 
 @pytest.fixture(scope="module")
 def clips() -> LabeledClips:
     """Return four classes, each with its own codes, latents and vectors."""
     generator = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 6)
+    labels = [label for label in range(4) for _ in range(6)]
     codes = tuple(clip(label, generator) for label in labels)
     vectors = np.eye(4)[labels] + 0.1 * generator.standard_normal((24, 4))
     names = tuple("abcd"[label] for label in labels)

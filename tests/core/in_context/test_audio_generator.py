@@ -23,6 +23,8 @@ from tests.core.parsed_ids import parse_ids
 # isort: split
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.core.made_clips import clip_of
+
 TEXTS = ["one", "two", "a dog", "rain", "1+1", "a much longer text than the others"]
 GREEDY = Decoding()
 DRAWN = Decoding(temperature=1.0, top_p=0.9)
@@ -34,7 +36,7 @@ def noise(vocabulary: Vocabulary, num_blocks: int, seed: int) -> ClipCodes:
         generator.integers(0, vocabulary.size(layer), count * num_blocks).astype(np.int16)
         for layer, count in enumerate(CODES_PER_BLOCK)
     )
-    return ClipCodes(*layers, np.zeros(CODES_PER_BLOCK[0] * num_blocks, dtype=np.int16))
+    return clip_of(layers)
 
 
 def window(vocabulary: Vocabulary, num_blocks: int, seed: int) -> WindowCodes:

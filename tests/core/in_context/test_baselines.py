@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from core.in_context.baselines import NEAREST_TEMPERATURE, Baselines, NearestNeighbor, chance, majority
 from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes
+from tests.core.made_clips import clip_of
 
 LABELS = ("cat", "dog", "rain")
 SIZES = (12, 30, 30)
@@ -17,7 +18,7 @@ def random_clip(generator: np.random.Generator) -> ClipCodes:
         generator.integers(0, size, count * blocks).astype(np.int16)
         for size, count in zip(SIZES, (2, 4, 8), strict=True)
     ]
-    return ClipCodes(*layers, np.zeros(2 * blocks, np.int16))
+    return clip_of(layers)
 
 
 def random_library(generator: np.random.Generator, shots: int = 2) -> list[LabeledClip]:
@@ -85,8 +86,7 @@ def test_equally_near_labels_are_equal_to_the_last_digit() -> None:
 
 def test_a_query_of_unknown_codes_is_like_nothing() -> None:
     library = random_library(np.random.default_rng(9))
-    codes = (np.full(length, 31999, np.int16) for length in (2, 4, 8))
-    stranger = ClipCodes(*codes, np.zeros(2, np.int16))
+    stranger = clip_of(np.full(length, 31999, np.int16) for length in (2, 4, 8))
     assert NearestNeighbor(LABELS, library).similarities([stranger]).tolist() == [[0.0, 0.0, 0.0]]
 
 

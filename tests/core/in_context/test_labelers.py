@@ -25,6 +25,7 @@ from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.tokens.window import cut_window, loudest_window, loudest_windows
 from tests.core.label_answer import LabelAnswer
+from tests.core.made_clips import clip_of
 
 LABELS = ("rain", "dog", "dog bark")
 
@@ -36,7 +37,7 @@ def clip(seed: int) -> ClipCodes:
         generator.integers(0, size, count * blocks).astype(np.int16)
         for size, count in ((80, 2), (420, 4), (420, 8))
     )
-    return ClipCodes(*layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16))
+    return clip_of(layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16))
 
 
 LIBRARY = [LabeledClip(clip(seed), LABELS[seed % 3]) for seed in range(6)]

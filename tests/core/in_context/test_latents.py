@@ -8,12 +8,13 @@ from core.in_context.baselines import LATENT_TEMPERATURE, Baselines, latent_prob
 from core.in_context.latents import NearestLatent
 from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes, Float16Array
+from tests.core.made_clips import clip_of
 
 LABELS = ("cat", "dog", "rain")
 
 
 def clip(latent: Float16Array | None) -> ClipCodes:
-    return ClipCodes(*(np.zeros(length, np.int16) for length in (2, 4, 8, 2)), latent)
+    return clip_of((np.zeros(length, np.int16) for length in (2, 4, 8)), latent=latent)
 
 
 def random_clip(generator: np.random.Generator) -> ClipCodes:

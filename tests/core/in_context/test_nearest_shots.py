@@ -9,10 +9,12 @@ from core.in_context.labelers import FewShotLabeler, NearestNeighborLabeler
 from core.in_context.latents import NearestLatent
 from core.in_context.nearest_shots import NearestShotsLabeler
 from core.llama.model import FrozenLlama
+from core.llama.shared_prefix import SharedPrefix
 from core.prompts.demonstrations import LabeledClip
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
+from tests.core.made_clips import clip_of
 
 LABELS = ("rain", "dog", "dog bark")
 
@@ -25,7 +27,7 @@ def clip(seed: int) -> ClipCodes:
         for size, count in ((80, 2), (420, 4), (420, 8))
     )
     latent = np.abs(generator.standard_normal((2, 3))).astype(np.float16)
-    return ClipCodes(*layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16), latent)
+    return clip_of(layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16), latent)
 
 
 LIBRARY = [LabeledClip(clip(seed), LABELS[seed % 3]) for seed in range(12)]
@@ -68,7 +70,12 @@ def test_equal_choices_are_read_once(
     nearest = NearestLatent(sorted(LABELS), LIBRARY)
     read: list[list[int]] = []
     prefill = llama.prefill
-    monkeypatch.setattr(llama, "prefill", lambda ids: (read.append(ids), prefill(ids))[1])
+
+    def recorded(ids: list[int]) -> SharedPrefix:
+        read.append(ids)
+        return prefill(ids)
+
+    monkeypatch.setattr(llama, "prefill", recorded)
     asked.label([*QUERIES, *reversed(QUERIES)])
     assert len(read) == len({tuple(ids) for ids in read})
     assert len(read) == len({nearest.nearest(query, 1) for query in QUERIES})

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from core.errors import PromptError, UnknownLabel
 from core.prompts.demonstrations import LabeledClip, check_demonstrated, label_set, select_demonstrations
-from core.tokens.clip_codes import ClipCodes
+from tests.core.made_clips import clip_of
 
 
 def clip(label: str) -> LabeledClip:
-    return LabeledClip(ClipCodes(*(np.zeros(length, np.int16) for length in (2, 4, 8, 2))), label)
+    return LabeledClip(clip_of(np.zeros(length, np.int16) for length in (2, 4, 8)), label)
 
 
 LIBRARY = [clip(label) for label in ("rain", "dog", "rain", "dog", "cat", "rain", "cat", "dog")]

@@ -14,6 +14,7 @@ from core.prompts.template import PromptTemplate, Query
 from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
 from core.tokens.window import cut_window
+from tests.core.made_clips import clip_of
 
 LABELS = ("rain", "dog", "dog bark")
 
@@ -24,7 +25,7 @@ def clip(num_blocks: int, seed: int = 0) -> ClipCodes:
         generator.integers(0, size, count * num_blocks).astype(np.int16)
         for size, count in ((80, 2), (420, 4), (420, 8))
     )
-    return ClipCodes(*layers, generator.integers(-900, 0, 2 * num_blocks).astype(np.int16))
+    return clip_of(layers, generator.integers(-900, 0, 2 * num_blocks).astype(np.int16))
 
 
 LIBRARY = [LabeledClip(clip(12, seed), label) for seed, label in enumerate(LABELS)]

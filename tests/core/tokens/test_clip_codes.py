@@ -18,8 +18,9 @@ def test_a_clip_of_m_blocks_has_2m_4m_8m_codes_and_2m_levels() -> None:
     "lengths", [(0, 0, 0, 0), (3, 6, 12, 3), (2, 4, 7, 2), (2, 2, 8, 2), (4, 4, 8, 4), (2, 4, 8, 4)]
 )
 def test_other_lengths_are_refused(lengths: tuple[int, int, int, int]) -> None:
+    semantic, acoustic1, acoustic2, levels = map(int16, lengths)
     with pytest.raises(BadCodes, match="2m semantic"):
-        ClipCodes(*map(int16, lengths))
+        ClipCodes(semantic, acoustic1, acoustic2, levels)
 
 
 def test_a_negative_code_is_refused() -> None:

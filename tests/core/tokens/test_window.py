@@ -62,8 +62,10 @@ def test_a_window_outside_the_clip_is_refused(start: int, width: int) -> None:
 
 
 def numbered_clip(num_blocks: int) -> ClipCodes:
-    layers = (np.arange(count * num_blocks, dtype=np.int16) for count in (2, 4, 8, 2))
-    return ClipCodes(*layers)
+    semantic, acoustic1, acoustic2, levels = (
+        np.arange(count * num_blocks, dtype=np.int16) for count in (2, 4, 8, 2)
+    )
+    return ClipCodes(semantic, acoustic1, acoustic2, levels)
 
 
 @given(levels=st.lists(st.integers(-1000, 0), min_size=1, max_size=60), width=st.integers(1, 20))

@@ -1,5 +1,6 @@
 """The full network trains: the released shape, LLAMA-sized codebooks, both teachers (of random weights)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -36,7 +37,7 @@ class TwoSounds:
 class RandomTeacher:
     """Fixed random vectors in place of T5 and Whisper, 512 wide."""
 
-    def text(self, clips: list[int]) -> Tensor:
+    def text(self, clips: Sequence[int]) -> Tensor:
         return torch.stack(
             [torch.randn(512, generator=torch.Generator().manual_seed(clip)) for clip in clips]
         )

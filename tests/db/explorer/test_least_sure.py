@@ -1,5 +1,7 @@
 """The quick view of current answers is the definition of current answers, whatever happened before."""
 
+from uuid import UUID
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -41,7 +43,7 @@ class History:
         self.libraries: list[LibraryVersion] = [
             make_library(session, self.codec, name, shot) for name, shot in names
         ]
-        self.runs = []
+        self.runs: list[UUID] = []
 
     def do(self, number: int, step: Step) -> None:
         what, clip, version, by_llm, margin = step

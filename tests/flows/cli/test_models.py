@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 from core.embeddings.recipes import RECIPES
@@ -19,4 +20,5 @@ def test_a_file_of_another_kind_is_refused_by_convert_embedding(tmp_path: Path) 
 
 def test_convert_embedding_knows_every_recipe() -> None:
     (option,) = (one for one in models.commands["convert-embedding"].params if one.name == "model")
-    assert set(option.type.to_info_dict()["choices"]) == set(RECIPES)
+    assert isinstance(option.type, click.Choice)
+    assert set(option.type.choices) == set(RECIPES)

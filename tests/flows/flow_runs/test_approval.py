@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.tables import tables
 from tests.fixtures_postgres import Database
+from tests.flows.final_state import final_state
 from tests.flows.test_flows import artifact
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
@@ -35,7 +36,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
     assert "| 3 | new: first seen in this listing |" in page
     assert [row["state"] for row in json.loads(artifact("nightly-plan-table").data)] == ["new"] * 3
     nightly_labeling(str(day), library, day="any")
-    state = nightly_labeling(str(day), library, day="any", dry_run=True, return_state=True)
+    state = final_state(nightly_labeling, str(day), library, day="any", dry_run=True)
     assert (state.is_completed(), state.name) == (True, "Planned")
     done = state.result()
     assert {state: number for state, number in done.items() if number} == {"done": 2, "quarantined": 1}

@@ -9,6 +9,7 @@ from db.runs import RunNotFound
 from flows.flow_runs.reference import find_run
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.resources import shared_runtime
+from tests.flows.final_state import final_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
@@ -20,9 +21,10 @@ def test_undo_and_verify_take_the_id_and_the_name_that_a_page_shows(day: Path, l
     from flows.quality import verify_run
     from flows.repair import replay_quarantine, undo_run
 
-    state = nightly_labeling(str(day), library, day="any", return_state=True)
+    state = final_state(nightly_labeling, str(day), library, day="any")
     run = str(state.result()["run"])
     flow_run_id = state.state_details.flow_run_id
+    assert flow_run_id
     with get_client(sync_client=True) as client:
         name = client.read_flow_run(flow_run_id).name
     runtime = shared_runtime(Settings())
@@ -53,7 +55,7 @@ def test_a_name_that_holds_a_uri_is_replayed_too(day: Path, library: str) -> Non
 
     name = "ingest s3://calls/2026-11-21"
     ingest_clips.with_options(flow_run_name=name)(str(day))
-    state = replay_quarantine(name, return_state=True)
+    state = final_state(replay_quarantine, name)
     assert state.message == "3 known"
 
 

@@ -15,6 +15,7 @@ from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database
 from tests.fixtures_s3 import S3Bucket
+from tests.flows.final_state import final_state
 from tests.flows.test_flows import artifact
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
@@ -24,7 +25,7 @@ def night(prefix: object, library: str, day: str = "2026-11-21", **options: Any)
     """The final state of a night."""
     from flows.nightly import nightly_labeling
 
-    return nightly_labeling(str(prefix), library, day=day, return_state=True, **options)
+    return final_state(nightly_labeling, str(prefix), library, day=day, **options)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_place_without_clips_is_empty_and_not_completed(
     (worker / "empty").mkdir()
     state = night(prefix.format(worker=worker, bucket=bucket.uri), library)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
-    assert state.message.startswith("no clips: none are listed in ")
+    assert str(state.message).startswith("no clips: none are listed in ")
     with pytest.raises(NoClips):
         state.result()
     statuses = rows(database.url("writer"), "SELECT status FROM runs WHERE kind = 'nightly-labeling'")
@@ -96,7 +97,7 @@ def test_an_empty_night_is_not_tried_again_by_itself(library: str, worker: Path)
     from flows.nightly import nightly_labeling
 
     retried = nightly_labeling.with_options(retries=2, retry_delay_seconds=0)
-    state = retried(f"{worker}/dayz", library, day="any", return_state=True)
+    state = final_state(retried, f"{worker}/dayz", library, day="any")
     assert (state.type.value, state.name) == ("FAILED", "Empty")
 
 
@@ -104,10 +105,10 @@ def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker
     from flows.nightly import backfill_labeling
 
     days = (f"{worker}/{{day}}", library, "2026-11-20", "2026-11-22")
-    state = backfill_labeling(*days, return_state=True)
+    state = final_state(backfill_labeling, *days)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
-    assert state.message.startswith("2 of 3 days have no clips; check the prefix")
-    assert state.message.endswith("2026-11-20, 2026-11-22")
+    assert str(state.message).startswith("2 of 3 days have no clips; check the prefix")
+    assert str(state.message).endswith("2026-11-20, 2026-11-22")
     table = json.loads(artifact("backfill-labeling-table").data)
     assert [row["status"] for row in table] == ["no clips", "done", "no clips"]
     assert backfill_labeling(*days, least_clips=0) == {
@@ -123,7 +124,7 @@ def test_a_backfill_names_the_days_without_clips(day: Path, library: str, worker
 def test_a_step_over_a_place_without_clips_is_empty(library: str, worker: Path, flow: str) -> None:
     named = {} if flow in ("ingest-clips", "tokenize-clips") else {"library": library}
     step = next(deployed for deployed in DEPLOYMENTS if deployed.flow == flow).load()
-    state = step(f"{worker}/dayz", **named, return_state=True)
+    state = final_state(step, f"{worker}/dayz", **named)
     assert (state.type.value, state.name) == ("FAILED", "Empty")
 
 
@@ -170,9 +171,9 @@ def test_a_doubtful_day_is_done_for_a_backfill(twelve: Path, library: str, worke
 
     prefix = f"{worker}/{{day}}"
     watch_place(prefix, max_quarantined=0.2)
-    state = backfill_labeling(prefix, library, "2026-11-22", "2026-11-22", return_state=True)
+    state = final_state(backfill_labeling, prefix, library, "2026-11-22", "2026-11-22")
     assert (state.type.value, state.name) == ("FAILED", "Doubtful")
-    assert "2026-11-22: 4 of 12 clips are quarantined (33.33%, at most 20%)" in state.message
+    assert "2026-11-22: 4 of 12 clips are quarantined (33.33%, at most 20%)" in str(state.message)
     assert [row["status"] for row in json.loads(artifact("backfill-labeling-table").data)] == ["doubtful"]
     again = backfill_labeling(prefix, library, "2026-11-22", "2026-11-22")
     assert again == {"2026-11-22": "nothing missing"}
@@ -198,7 +199,7 @@ def test_the_state_of_a_failure_that_people_can_mend_is_its_sentence_alone(
         raise error
 
     monkeypatch.setenv("WORDWAVE_OUTAGE_RETRIES", "0")
-    state = failing(return_state=True)
+    state = final_state(failing)
     assert (state.name, state.message) == ("Failed", message)
     with pytest.raises(type(error)):
         state.result()
@@ -211,4 +212,4 @@ def test_the_state_of_a_bug_names_its_kind(prefect_server: None) -> None:
     def failing() -> None:
         raise KeyError("day")
 
-    assert "KeyError" in str(failing(return_state=True).message)
+    assert "KeyError" in str(final_state(failing).message)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def new_run(engine: Engine, kind: str = "test") -> RunClaim:
     return RunClaim(run.id, run.attempts)
 
 
-def rows(engine: Engine, question: str, **values: object) -> list[tuple[object, ...]]:
+def rows(engine: Engine, question: str, **values: object) -> list[tuple[Any, ...]]:
     with session_scope(engine) as session:
         return [tuple(row) for row in session.execute(text(question), values)]
 

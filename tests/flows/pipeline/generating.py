@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
@@ -81,13 +83,13 @@ def _import(runtime: Runtime, folder: Path, name: str, lines: list[dict[str, str
     return import_manifest(runtime, name, str(manifest), task, promote=True)[0].name
 
 
-def speak(runtime: Runtime, *texts: str, seconds: float = 0.72, **request: object) -> Generated:
+def speak(runtime: Runtime, *texts: str, seconds: float = 0.72, **request: Any) -> Generated:
     """A run by the library `spoken`."""
     return speak_texts(runtime, given_texts(texts), seconds=seconds, **request)
 
 
-def speak_texts(runtime: Runtime, texts: Texts, seconds: float = 0.72, **request: object) -> Generated:
-    wanted = AudioRequest(**{"library": "spoken", "seconds": seconds} | request)  # type: ignore[arg-type]
+def speak_texts(runtime: Runtime, texts: Texts, seconds: float = 0.72, **request: Any) -> Generated:
+    wanted = replace(AudioRequest("spoken", seconds=seconds), **request)
     return run_texts(runtime, "speech", wanted, texts, with_bar)
 
 
@@ -96,10 +98,10 @@ def denoise(
     folder: Path,
     seconds: float = 0.48,
     method: DenoisingMethod = "auto",
-    **request: object,
+    **request: Any,
 ) -> Generated:
     """A run by the library `street`."""
-    wanted = AudioRequest(**{"library": "street", "seconds": seconds} | request)  # type: ignore[arg-type]
+    wanted = replace(AudioRequest("street", seconds=seconds), **request)
     return run_denoising(runtime, partition_of(str(folder)), wanted, with_bar, method=method)
 
 

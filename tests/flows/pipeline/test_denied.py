@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ class Denying:
 
     storage: Storage
     names: Collection[str]
-    error: Exception = field(default_factory=lambda: StorageDenied("no"))
+    error: Exception
     times: int = 1000
 
     def read(self, uri: str, version_token: str, size: int | None = None) -> AbstractContextManager[Fetched]:
@@ -43,11 +43,11 @@ class Denying:
 
 
 def tokenize(
-    runtime: Runtime, folder: Path, run: RunClaim, denied: Collection[str], *error: Exception
+    runtime: Runtime, folder: Path, run: RunClaim, denied: Collection[str], error: Exception | None = None
 ) -> Counts:
     place, counts = canonical(str(folder)), Counts()
     ingest(runtime, place)
-    storage = Denying(runtime.storage(place), denied, *error)
+    storage = Denying(runtime.storage(place), denied, error or StorageDenied("no"))
     for batch in batches_to_tokenize(runtime, place, runtime.settings.batch_size):
         counts += tokenize_batch(runtime, storage, batch, run)
     return counts

@@ -74,9 +74,12 @@ def test_a_layer_with_a_large_table_finds_the_same_codes(monkeypatch: pytest.Mon
     residual[0, :, :2] = 0.0  # silence, for which all vectors are as near
     asked: list[int] = []
     search = RoughSearch.nearest
-    monkeypatch.setattr(
-        RoughSearch, "nearest", lambda self, rows: asked.append(len(rows)) or search(self, rows)
-    )
+
+    def counted(self: RoughSearch, rows: Tensor) -> Tensor | None:
+        asked.append(len(rows))
+        return search(self, rows)
+
+    monkeypatch.setattr(RoughSearch, "nearest", counted)
     roughly = [layer.encode(residual), layer.encode(residual[1:])]
     assert asked == [20, 10]
     monkeypatch.setattr(nearest, "MIN_TABLE_NUMBERS", nearest.MIN_TABLE_NUMBERS * 2)

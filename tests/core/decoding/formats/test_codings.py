@@ -34,7 +34,7 @@ RARE = [
     ("AU", "G723_40", "g723"),
     ("CAF", "ALAC_16", "alac"),
 ]
-RARE = [(container, *names) for container, *names in RARE if soundfile.check_format(container, names[0])]
+RARE = [row for row in RARE if soundfile.check_format(*row[:2])]
 
 
 def written(container: str, subtype: str, endian: str = "FILE") -> bytes:

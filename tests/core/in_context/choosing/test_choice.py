@@ -126,8 +126,8 @@ def test_several_embeddings_are_joined_and_their_class_mean_goes_first() -> None
     both = Installed(("tagger", "voice"), TAGGER.taggers)
     chosen = choose(library, both)
     assert chosen.name == "class mean joined"
-    said = [
+    joined, tagger = (
         answer_by(name, LABELS, library, both, [library[1].features], [])
         for name in ("class mean joined", "class mean tagger")
-    ]
-    np.testing.assert_allclose(*said)
+    )
+    np.testing.assert_allclose(joined, tagger)

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ GROUPED = st.lists(
 )
 
 
-def library(rows: list[tuple[str, str | None]]) -> list[Demonstration]:
+def library(rows: Sequence[tuple[str, str | None]]) -> list[Demonstration]:
     return [Demonstration(CLIP, label, group) for label, group in rows]
 
 

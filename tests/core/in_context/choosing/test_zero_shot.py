@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 
 from core.in_context.baselines import FloatArray
@@ -23,7 +25,7 @@ def test_a_library_gives_synonyms_for_labels_of_its_own() -> None:
 
 def test_a_sentence_encoder_replaces_the_overlap_of_words() -> None:
     class Reversed:
-        def similarities(self, texts: list[str], others: list[str]) -> FloatArray:
+        def similarities(self, texts: Sequence[str], others: Sequence[str]) -> FloatArray:
             return np.eye(len(texts))[::-1]
 
     labeler = ZeroShotLabeler(("a", "b", "c"), "tagger", CLASSES, Installed(texts=Reversed()))

@@ -44,11 +44,16 @@ def test_two_parts_give_what_one_attention_with_a_mask_gives(
     torch.testing.assert_close(said, expected.transpose(1, 2), rtol=0, atol=2e-5)
 
 
+class FirstLayer(nn.Module):
+    """The module that the attention is told of."""
+
+    layer_idx = 0
+
+
 def in_two_parts(pack: Pack, prefix: int, query: Tensor, key: Tensor, value: Tensor, blocks: bool) -> Tensor:
     """Attend by the blocks of the pack, or by its whole mask."""
     assert pack.blocks
-    module, kept = nn.Module(), DynamicCache()
-    module.layer_idx = 0
+    module, kept = FirstLayer(), DynamicCache()
     kept.update(key[:, :, :prefix], value[:, :, :prefix], 0)
     seen = pack.blocks.mask if blocks else pack.mask[..., prefix:]
     mask = torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)

@@ -11,12 +11,13 @@ from core.tokens.vocabulary import Vocabulary
 from core.tokens.window import cut_window
 from core.training.audio_llm.episodes import TASKS, AnswerEpisodes, _Prompt
 from core.training.data.bank import TokenBank
+from tests.core.made_clips import clip_of
 
 
 def clip(seed: int, blocks: int = 3) -> ClipCodes:
     generator = np.random.default_rng(seed)
     layers = (generator.integers(0, 80, count * blocks).astype(np.int16) for count in (2, 4, 8))
-    return ClipCodes(*layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16))
+    return clip_of(layers, generator.integers(-900, 0, 2 * blocks).astype(np.int16))
 
 
 def bank() -> TokenBank:

@@ -21,7 +21,8 @@ class Tones:
         rng = np.random.default_rng(index)
         pitch = 300.0 * 2 ** (index // 3)
         tone = np.sin(2 * np.pi * pitch * np.arange(9600) / 16000) + 0.01 * rng.standard_normal(9600)
-        return (rng.uniform(0.05, 0.9) * tone).astype(np.float32)
+        samples: Samples = (rng.uniform(0.05, 0.9) * tone).astype(np.float32)
+        return samples
 
     def text(self, index: int) -> str:
         return f"tone {index // 3}"

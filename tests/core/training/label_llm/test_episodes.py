@@ -10,12 +10,13 @@ from core.tokens.clip_codes import ClipCodes
 from core.tokens.vocabulary import Vocabulary
 from core.training.data.bank import TokenBank, merge_banks
 from core.training.label_llm.episodes import Episodes, EpisodeShape
+from tests.core.made_clips import clip_of
 
 
 def clip(seed: int) -> ClipCodes:
     generator = np.random.default_rng(seed)
     layers = (generator.integers(0, 80, count * 8).astype(np.int16) for count in (2, 4, 8))
-    return ClipCodes(*layers, generator.integers(-900, 0, 16).astype(np.int16))
+    return clip_of(layers, generator.integers(-900, 0, 16).astype(np.int16))
 
 
 BANK = TokenBank(

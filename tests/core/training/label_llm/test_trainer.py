@@ -28,6 +28,7 @@ from core.training.label_llm.episodes import EpisodeShape
 from core.training.label_llm.losses import Aids, attention_loss, label_losses
 from core.training.label_llm.network import apply_layer, logits_at, new_network
 from core.training.label_llm.trainer import LabelTrainer, LlamaTraining
+from tests.core.made_clips import clip_of
 
 CONFIG = LlamaConfig(
     vocab_size=420,
@@ -46,7 +47,7 @@ CONFIG = LlamaConfig(
 def clip(label: int, seed: int) -> ClipCodes:
     generator = np.random.default_rng([label, seed])
     layers = (generator.integers(5 * label, 5 * label + 5, n * 4).astype(np.int16) for n in (2, 4, 8))
-    return ClipCodes(*layers, np.zeros(8, np.int16))
+    return clip_of(layers)
 
 
 BANK = TokenBank(

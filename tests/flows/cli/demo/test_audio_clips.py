@@ -26,7 +26,8 @@ def rows(manifest: Path) -> list[dict[str, str]]:
 def read(path: Path) -> FloatArray:
     samples, rate = soundfile.read(path)
     assert rate == 16_000
-    return samples
+    read: FloatArray = samples
+    return read
 
 
 def test_every_text_that_is_asked_for_is_shown_as_often_as_the_others(written: AudioClips) -> None:

@@ -96,7 +96,7 @@ def test_stored_codes_are_those_of_the_codec_for_clips_held_and_clips_streamed(
     short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
     long = write_clip(folder / "long.wav", hiss(MAX_HELD_SECONDS + 2.1, seed=2))
     tokenize_all(runtime, folder, run_id)
-    stored = dict(
+    stored: dict[str, Any] = dict(
         rows(
             runtime.engine,
             "SELECT c.uri, ARRAY[to_json(s.semantic), to_json(s.acoustic1), to_json(s.acoustic2)] "
@@ -113,7 +113,7 @@ def test_a_clip_has_one_latent_however_it_is_read(runtime: Runtime, folder: Path
     short = write_clip(folder / "short.wav", hiss(1.3, seed=1))
     long = write_clip(folder / "long.wav", hiss(MAX_HELD_SECONDS + 2.1, seed=2))
     tokenize_all(runtime, folder, run_id)
-    stored = dict(
+    stored: dict[str, Any] = dict(
         rows(
             runtime.engine,
             "SELECT c.uri, l.mean || l.deviation FROM clips c JOIN pooled_latents l USING (content_sha256)",
@@ -122,7 +122,7 @@ def test_a_clip_has_one_latent_however_it_is_read(runtime: Runtime, folder: Path
     for path in (short, long):
         waveform, _ = read_waveform(path, 16_000)
         (clip,) = runtime.codec.encode_with_latents([waveform[0]])
-        halves = np.frombuffer(bytes(stored[canonical(str(path))]), "<f2")  # type: ignore[call-overload]
+        halves = np.frombuffer(bytes(stored[canonical(str(path))]), "<f2")
         assert np.array_equal(halves, clip.latent.ravel())
 
 
@@ -194,7 +194,7 @@ def test_finite_samples_without_finite_latents_are_set_aside_and_never_stored(
     counts = tokenize_all(runtime, folder, run_id)
     assert (counts["tokenized"], counts["quarantined"]) == (1, 2)
     latents = rows(runtime.engine, "SELECT mean || deviation FROM pooled_latents")
-    halves = [np.frombuffer(bytes(latent), "<f2") for (latent,) in latents]  # type: ignore[call-overload]
+    halves = [np.frombuffer(bytes(latent), "<f2") for (latent,) in latents]
     assert len(halves) == 1
     assert np.isfinite(halves[0]).all()
 

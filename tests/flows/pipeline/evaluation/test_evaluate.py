@@ -12,7 +12,7 @@ from core.errors import PromptError
 from core.evaluation.experiment import Experiment, Job
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
-from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import file_path

@@ -81,7 +81,8 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
     before, files = stored(denoiser.engine), objects(settings)
     with generating(settings, llm) as another:
         second = denoise(another, clips)
-        assert "_prefix" not in vars(second.record.generation.generator)
+        assert isinstance(generation := second.record.generation, Denoising)
+        assert "_prefix" not in vars(generation.generator)
         assert "denoise.generated" not in second.run.counts
         assert second.run.manifest == first.run.manifest
     assert (stored(denoiser.engine), objects(settings)) == (before, files)
@@ -172,6 +173,7 @@ def test_slices_that_do_not_fit_fail_before_any_clip_is_asked(
 
 def test_pairs_show_the_same_window_of_both_clips(denoiser: Runtime, clips: Path) -> None:
     generation = denoise(denoiser, clips).record.generation
+    assert isinstance(generation, Denoising)
     library = generation.library.demonstrations
     for row, example in zip(library, generation.examples, strict=True):
         assert not isinstance(example.request, str)

@@ -1,6 +1,6 @@
 """A denoiser answers clips at their own rate, and `auto` takes what helps on the library's pairs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,8 @@ import soundfile
 
 from core.decoding.in_process import Samples
 from core.errors import MissingPackage, PromptError
+from core.in_context.audio_generator import AudioGenerator
+from core.prompts.generation import Example
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation import filtering, measuring
 from flows.pipeline.generation.denoise import Denoising
@@ -144,11 +146,12 @@ def test_auto_measures_each_method_once_on_pairs_that_the_prompt_leaves_out(
 ) -> None:
     shown: list[int] = []
     generator_of = Denoising.generator_of
-    monkeypatch.setattr(
-        Denoising,
-        "generator_of",
-        lambda self, examples: (shown.append(len(examples)), generator_of(self, examples))[1],
-    )
+
+    def recorded(self: Denoising, examples: Sequence[Example]) -> AudioGenerator:
+        shown.append(len(examples))
+        return generator_of(self, examples)
+
+    monkeypatch.setattr(Denoising, "generator_of", recorded)
     first = denoise(both, clips)
     assert shown == [2, 1, 1]
     assert first.run.counts["measure.measured"] == 6
@@ -252,7 +255,7 @@ def test_a_clip_that_the_denoiser_fails_on_is_set_aside(filtered: Runtime, clips
     class Brittle(SpectralGate):
         def denoise(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
             samples = np.concatenate(list(blocks))
-            yield samples * np.nan if len(samples) > 10_000 else samples
+            yield samples * np.float32(np.nan) if len(samples) > 10_000 else samples
 
     filtered.denoiser = Brittle()
     done = denoise(filtered, clips, method="deepfilter")
@@ -275,9 +278,12 @@ def test_a_long_pair_is_measured_by_its_beginning(
 ) -> None:
     monkeypatch.setattr(measuring, "MAX_SECONDS", 0.5)
     heard: list[int] = []
-    monkeypatch.setattr(
-        measuring, "_at_measure_rate", lambda samples, rate: (heard.append(len(samples)), samples)[1]
-    )
+
+    def recorded(samples: Samples, rate: int) -> Samples:
+        heard.append(len(samples))
+        return samples
+
+    monkeypatch.setattr(measuring, "_at_measure_rate", recorded)
     denoise(both, clips)
     assert max(heard) <= 0.72 * 16_000  # codes are cut by blocks of 0.24 s
     assert min(heard) == 8_000

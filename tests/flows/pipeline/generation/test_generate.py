@@ -5,7 +5,9 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -24,6 +26,7 @@ from flows.pipeline.generation.texts import read_texts
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify
 from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.storage import Storage
 from flows.pipeline.storage.uris import file_path
 from tests.flows.pipeline.conftest import new_run, rows
 from tests.flows.pipeline.generating import (
@@ -59,6 +62,7 @@ def test_each_text_has_an_object_and_a_row_that_describes_it(speaker: Runtime, s
     assert done.run.counts["generate.generated"] == 2
     found = {answer.name: answer.audio for answer in done.record.answers}
     assert list(found) == ["one", "seven"]
+    assert isinstance(done.record.generation, TextToAudio)
     codes = done.record.generation.codes(TextQuestion(text) for text in found)
     for text, audio in found.items():
         assert audio is not None
@@ -82,6 +86,7 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
         second = speak(another, "seven", "one", "one")
         assert second.run.counts["generate.generated"] == 0
         text_to_audio = second.record.generation
+        assert isinstance(text_to_audio, TextToAudio)
         assert "_prefix" not in vars(text_to_audio.generator)
         again = speak(another, "one", "seven")
     assert again.run.manifest == first.run.manifest
@@ -97,7 +102,7 @@ def test_a_second_run_asks_no_model_and_writes_nothing(
     ids=str,
 )
 def test_another_request_is_other_work_and_what_was_made_stays(
-    speaker: Runtime, settings: Settings, change: dict[str, object]
+    speaker: Runtime, settings: Settings, change: dict[str, Any]
 ) -> None:
     speak(speaker, "one")
     assert speak(speaker, "one", **change).run.counts["generate.generated"] == 1
@@ -128,7 +133,12 @@ def test_a_batch_opens_the_store_once(speaker: Runtime, monkeypatch: pytest.Monk
     text_to_audio.prepare(run_id)
     opened: list[str] = []
     storage = speaker.storage
-    monkeypatch.setattr(speaker, "storage", lambda place: (opened.append(place), storage(place))[1])
+
+    def recorded(place: str) -> Storage:
+        opened.append(place)
+        return storage(place)
+
+    monkeypatch.setattr(speaker, "storage", recorded)
     assert text_to_audio.answer_batch([TextQuestion("one"), TextQuestion("two")], run_id)["generated"] == 2
     assert opened == [speaker.settings.storage_uri]
 
@@ -167,8 +177,10 @@ def test_what_cannot_be_asked_fails_before_anything_is_said(
 
 @pytest.mark.parametrize("name", ["seconds", "temperature", "top_p"])
 def test_what_is_no_number_is_no_request(name: str) -> None:
+    request = AudioRequest("spoken", seconds=0.72)
+    not_a_number: dict[str, Any] = {name: math.nan}
     with pytest.raises(ValueError, match=f"{name} must be a finite number, not nan"):
-        AudioRequest(**{"library": "spoken", "seconds": 0.72, name: math.nan})
+        replace(request, **not_a_number)
 
 
 def test_bad_lines_of_a_file_are_set_aside_and_the_others_are_done(

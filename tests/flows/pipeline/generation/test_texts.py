@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import PromptError
 from core.prompts.generation import check_text
 from flows.pipeline.generation.texts import Texts, given_texts, read_texts, refused_lines
-from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import StorageRefused
 

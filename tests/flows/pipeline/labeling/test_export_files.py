@@ -106,7 +106,7 @@ def test_equal_rows_give_equal_objects_however_they_are_spelled(store: Store) ->
     export_labels([ROW], store.storage, RUN)
     first = objects(store)
     berlin = ROW.created_at.astimezone(timezone(timedelta(hours=1)))
-    turned = dict(reversed(ROW.probabilities.items()))
+    turned = dict(reversed(list(ROW.probabilities.items())))
     export_labels(iter([replace(ROW, created_at=berlin, probabilities=turned)]), store.storage, RUN)
     assert objects(store) == first
 

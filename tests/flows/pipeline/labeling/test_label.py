@@ -2,10 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def clips(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def night(runtime: Runtime, folder: Path, **request: object) -> Labeling:
+def night(runtime: Runtime, folder: Path, **request: Any) -> Labeling:
     wanted = LabelRequest(**request)
     return run_night(
         runtime, partition_of(str(folder)), wanted, with_bar, kind="label", export=False
@@ -299,7 +300,8 @@ def is_long(codes: ClipCodes) -> bool:
 
 
 def statuses(done: Night) -> dict[str, tuple[str, str | None]]:
-    return {Path(row["uri"]).name: (row["status"], row.get("reason")) for row in json_rows(done.answers)}
+    found: Iterable[Mapping[str, Any]] = json_rows(done.answers)
+    return {Path(row["uri"]).name: (row["status"], row.get("reason")) for row in found}
 
 
 def run(runtime: Runtime, folder: Path, library: str) -> Night:

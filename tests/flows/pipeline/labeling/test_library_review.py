@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def more_clips(folder: Path, count: int) -> list[str]:
     return [f'{{"path": "more-{number}.wav", "label": "beep"}}' for number in range(count)]
 
 
-def night(runtime: Runtime, folder: Path, canaries: CanaryRequest | None = None, **request: object) -> Night:
+def night(runtime: Runtime, folder: Path, canaries: CanaryRequest | None = None, **request: Any) -> Night:
     asked = LabelRequest("sounds", **request)
     return run_night(
         runtime, partition_of(str(folder)), asked, with_bar, kind=KIND, export=False, canaries=canaries

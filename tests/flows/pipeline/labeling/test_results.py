@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ from flows.pipeline.storage.uris import file_path
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
 
-def night(runtime: Runtime, folder: Path, **request: object) -> OpenRun:
+def night(runtime: Runtime, folder: Path, **request: Any) -> OpenRun:
     wanted = LabelRequest("sounds", **request)
     return run_night(runtime, partition_of(str(folder)), wanted, with_bar, kind="night", export=True).run
 

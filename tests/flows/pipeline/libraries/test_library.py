@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from core.errors import PromptError
 from db.runs import RunClaim
 from flows.pipeline.libraries.library import LibraryTask, build_library
-from flows.pipeline.libraries.manifest import ManifestError
+from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import StorageRefused
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip, write_manifest
@@ -110,7 +111,7 @@ def test_a_library_that_no_prompt_can_ask_for_is_refused(
         build_library(runtime, "sounds@2", str(manifest), "label", run_id)
 
 
-def write_rows(folder: Path, rows: list[dict[str, object]]) -> str:
+def write_rows(folder: Path, rows: Sequence[Mapping[str, object]]) -> str:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)

@@ -18,12 +18,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "EVERY_SECONDS", 0.02)
 
 
+def _read_on(said: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Add what is new on stderr, and return all of it."""
+    said.append(capsys.readouterr().err)
+    return "".join(said)
+
+
 def test_an_overdue_session_ends_and_is_told(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     with create_engine(database.url("analyst"), poolclass=NullPool).connect() as analyst:
         analyst.execute(text("SELECT 1"))
         with watchdog.watchdog(database.url("writer")) as thread:
-            eventually(lambda: said.append(capsys.readouterr().err) or "idle in transaction" in "".join(said))
+            eventually(lambda: "idle in transaction" in _read_on(said, capsys))
         with pytest.raises(DBAPIError):
             analyst.execute(text("SELECT 1"))
         analyst.invalidate()
@@ -33,7 +39,7 @@ def test_an_overdue_session_ends_and_is_told(database: Database, capsys: pytest.
 def test_a_database_that_is_away_is_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     with watchdog.watchdog("postgresql://wordwave_writer:sesame@127.0.0.1:1/none") as thread:
-        eventually(lambda: said.append(capsys.readouterr().err) or "".join(said).count("are not watched") > 1)
+        eventually(lambda: _read_on(said, capsys).count("are not watched") > 1)
     thread.join()
     assert "sesame" not in "".join(said)
 

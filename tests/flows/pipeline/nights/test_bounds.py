@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -29,7 +30,7 @@ NIGHT = NightSummary(
 EMPTY = NightSummary({}, 0, None, {}, {})
 
 
-def told(runtime: Runtime, night: NightSummary = NIGHT, least_clips: int = 1, **bounds: float) -> list[str]:
+def told(runtime: Runtime, night: NightSummary = NIGHT, least_clips: int = 1, **bounds: Any) -> list[str]:
     """What is said of a night on a Saturday."""
     if bounds:
         set_bounds(runtime, "s3://calls/{day}", bounds)
@@ -42,7 +43,7 @@ def told(runtime: Runtime, night: NightSummary = NIGHT, least_clips: int = 1, **
 def run(runtime: Runtime, day: date, clips: int | None = None, status: str = "running") -> UUID:
     """A night's row."""
     run_id = uuid4()
-    of_earlier_version = {"uncertain": 0, "mean_margin": None, "agreement": {}, "quarantined": {}}
+    others: dict[str, object] = {"uncertain": 0, "mean_margin": None, "agreement": {}, "quarantined": {}}
     with session_scope(runtime.engine) as session:
         session.execute(
             insert(Run).values(
@@ -53,7 +54,7 @@ def run(runtime: Runtime, day: date, clips: int | None = None, status: str = "ru
                 parameters={"prefix": "s3://calls/{day}"},
                 day=day,
                 status=status,
-                summary={"labels": {"dog": clips}, **of_earlier_version} if clips else None,
+                summary={"labels": {"dog": clips}, **others} if clips else None,
                 finished_at=None if status == "running" else day,
             )
         )
@@ -78,14 +79,15 @@ def test_a_place_without_bounds_has_no_doubts(runtime: Runtime) -> None:
     ],
 )
 def test_a_figure_beyond_its_bound_is_said(
-    runtime: Runtime, bound: dict[str, float], holding: float, said: str
+    runtime: Runtime, bound: dict[str, Any], holding: float, said: str
 ) -> None:
     assert told(runtime, **bound) == [said]
-    assert told(runtime, **dict.fromkeys(bound, holding)) == []
+    held: dict[str, Any] = dict.fromkeys(bound, holding)
+    assert told(runtime, **held) == []
 
 
 def test_clips_are_compared_with_the_usual_number_of_the_weekday(runtime: Runtime) -> None:
-    bounds = {"least_usual": 0.5, "most_usual": 2.0}
+    bounds: dict[str, Any] = {"least_usual": 0.5, "most_usual": 2.0}
     assert told(runtime, **bounds) == [], "nothing is usual yet"
     for weeks, clips in {1: 200, 2: 104, 3: 100, 4: 96, 5: 9}.items():
         run(runtime, DAY - timedelta(weeks=weeks), clips, "completed")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,14 +38,14 @@ def llama_runtime(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
     runtime.close()
 
 
-def seen(runtime: Runtime, partition: Partition, **request: object) -> Preview:
+def seen(runtime: Runtime, partition: Partition, **request: Any) -> Preview:
     before = tables(runtime.database_url)
     found = preview(Labeling(runtime, LabelRequest("sounds", **request)), partition, KIND)
     assert tables(runtime.database_url) == before
     return found
 
 
-def night(runtime: Runtime, partition: Partition, **request: object) -> Night:
+def night(runtime: Runtime, partition: Partition, **request: Any) -> Night:
     asked = LabelRequest("sounds", **request)
     return run_night(runtime, partition, asked, with_bar, kind=KIND, export=True)
 

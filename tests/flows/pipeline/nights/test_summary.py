@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> Path:
     return manifest.parent
 
 
-def night(runtime: Runtime, folder: Path, day: str, **request: object) -> Night:
+def night(runtime: Runtime, folder: Path, day: str, **request: Any) -> Night:
     asked = LabelRequest("sounds", **request)
     partition = partition_of(f"{folder}/{{day}}", day)
     return run_night(runtime, partition, asked, with_bar, kind="nightly-labeling", export=False)
@@ -43,10 +44,11 @@ def test_a_nights_figures_are_those_of_its_clips(runtime: Runtime, folder: Path,
     (folder / "2026-11-21/junk.wav").write_bytes(b"junk")
     done = night(runtime, folder, "2026-11-21", min_margin=1.0)
     margins = [clip.answer.margin for clip in done.answers if clip.answer]
+    assert done.summary.mean_margin == pytest.approx(sum(margins) / 5)
     assert done.summary == NightSummary(
         labels={"tone": 3, "hiss": 2},
         uncertain=5,
-        mean_margin=pytest.approx(sum(margins) / 5),
+        mean_margin=done.summary.mean_margin,
         agreement={"nearest": 1.0, "nearest_latent": 1.0},
         quarantined={"unsupported": 1},
         by_labeler={

@@ -10,7 +10,9 @@ from core.errors import AudioRejected
 from flows.pipeline.runs.halving import DeviceFailed, ModelStep
 
 
-def step(work: Callable[[Sequence[int]], list[int]], limits: dict[str, int] | None = None) -> ModelStep:
+def step(
+    work: Callable[[Sequence[int]], list[int]], limits: dict[str, int] | None = None
+) -> ModelStep[int, int]:
     return ModelStep("double", work, {} if limits is None else limits, lambda: work([0]))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,6 @@ from botocore.exceptions import EndpointConnectionError
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AudioRejected
-from flows.pipeline.runs import outage
 from flows.pipeline.runs.halving import DeviceFailed
 from flows.pipeline.runs.outage import MAX_WAIT_SECONDS, PAUSES_SECONDS, Away, Breaker, can_pass
 from flows.pipeline.storage import DamagedTransfer
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(outage.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     return clock
 
 

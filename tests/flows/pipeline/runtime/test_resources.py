@@ -74,7 +74,9 @@ def test_a_codec_without_a_tokenizer_takes_the_words_of_its_llm(
     tmp_path: Path, models: tuple[Path, Path]
 ) -> None:
     codec, llm = map(str, models)
-    assert len(Runtime(Settings(home=tmp_path, codec=codec, llm=llm)).llm.vocabulary.tokenizer) == 3072
+    opened = Runtime(Settings(home=tmp_path, codec=codec, llm=llm)).llm
+    assert opened
+    assert len(opened.vocabulary.tokenizer) == 3072
 
 
 def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabulary(
@@ -83,5 +85,7 @@ def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabular
     codec, llm = map(str, models)
     runtime = Runtime(Settings(home=tmp_path, codec=codec, llm=llm))
     runtime.codec.config = replace(runtime.codec.config, codebook_sizes=(512, 32_000, 32_000))
+    labeling_llm = runtime.llm
+    assert labeling_llm
     with pytest.raises(CheckpointMismatch, match=r"32000 rows, the tokenizer of .* has 3072 pieces"):
-        _ = runtime.llm.vocabulary
+        _ = labeling_llm.vocabulary

@@ -43,7 +43,7 @@ def test_what_may_pass_by_itself_is_tried_again(error: Exception) -> None:
         answer("PreconditionFailed", 412),
         answer("InvalidRequest", 400),
         boto.NoCredentialsError(),
-        boto.SSLError(endpoint_url="https://s3", error="certificate verify failed"),
+        boto.SSLError(endpoint_url="https://s3", error=ValueError("certificate verify failed")),
         AudioRejected("gone", "it"),
         StorageRefused("no"),
         StorageDenied("no"),

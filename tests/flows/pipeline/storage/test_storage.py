@@ -203,7 +203,8 @@ def test_a_missing_root_is_an_error_and_no_empty_listing(store: Store, tmp_path:
 def test_what_is_written_is_there_whole_with_its_hash(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "big"
     file.write_bytes(bytes(3 * 2**20))
-    for data, content in [(b"bytes", b"bytes"), (file, bytes(3 * 2**20))]:
+    written: list[tuple[bytes | Path, bytes]] = [(b"bytes", b"bytes"), (file, bytes(3 * 2**20))]
+    for data, content in written:
         stored = store.storage.write("audio/a-1.wav", data)
         assert stored.sha256 == hashlib.sha256(content).digest()
         assert stored.size == len(content)

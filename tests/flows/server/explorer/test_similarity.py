@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.in_context.latents import _directions
-from core.tokens.clip_codes import ClipCodes
 from flows.server.explorer.charts import share_chart
 from flows.server.explorer.similarity import directions, nearest, plane
+from tests.core.made_clips import clip_of
 
 
 def stored(rows: NDArray[np.float16]) -> list[tuple[bytes, bytes]]:
@@ -19,15 +19,16 @@ def stored(rows: NDArray[np.float16]) -> list[tuple[bytes, bytes]]:
 
 def test_directions_are_those_of_the_labeler() -> None:
     latents = np.random.default_rng(0).random((5, 2, 8)).astype(np.float16)
-    codes = [np.zeros(length, np.int16) for length in (2, 4, 8, 2)]
-    clips = [ClipCodes(*codes, latent) for latent in latents]
+    codes = [np.zeros(length, np.int16) for length in (2, 4, 8)]
+    clips = [clip_of(codes, latent=latent) for latent in latents]
     assert directions(stored(latents)) == pytest.approx(_directions(clips), abs=1e-6)
 
 
 def test_the_nearest_come_first() -> None:
-    unit = directions(stored(np.random.default_rng(1).standard_normal((40, 2, 8))))
+    unit = directions(stored(np.random.default_rng(1).standard_normal((40, 2, 8)).astype(np.float16)))
     found = nearest(unit[7], unit, 40)
-    assert found[0] == (7, pytest.approx(1.0, abs=1e-3))
+    assert found[0][0] == 7
+    assert found[0][1] == pytest.approx(1.0, abs=1e-3)
     assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
 
 
@@ -43,7 +44,7 @@ def test_a_map_keeps_two_groups_apart_and_is_the_same_each_time() -> None:
 
 
 def test_equal_clips_are_a_map_too() -> None:
-    points, kept = plane(directions(stored(np.ones((5, 2, 4)))))
+    points, kept = plane(directions(stored(np.ones((5, 2, 4), np.float16))))
     assert np.isfinite(points).all()
     assert np.isfinite(kept)
 

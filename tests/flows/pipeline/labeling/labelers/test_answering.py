@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -50,8 +51,8 @@ def unnamed(settings: Settings) -> Iterator[Runtime]:
     runtime.close()
 
 
-def night(runtime: Runtime, place: str, library: str, **request: object) -> Night:
-    wanted = LabelRequest(library, **request)  # type: ignore[arg-type]
+def night(runtime: Runtime, place: str, library: str, **request: Any) -> Night:
+    wanted = LabelRequest(library, **request)
     return run_night(runtime, partition_of(place), wanted, with_bar, kind="label", export=False)
 
 
@@ -216,7 +217,7 @@ def test_a_clip_farther_than_the_bound_is_unknown_and_another_bound_computes_not
         assert clip.answer
         assert clip.answer.distance is not None
         assert (clip.status == "unknown") == (clip.answer.distance > bound.distance)
-    assert dict(rows(unnamed.engine, "SELECT uri, status FROM analytics.labels")) == statuses  # type: ignore[arg-type]
+    assert dict(rows(unnamed.engine, "SELECT uri, status FROM analytics.labels")) == statuses
     off = night(unnamed, place, library, coverage=0.0)
     assert strict.run.counts["label.labeled"] + off.run.counts["label.labeled"] == 0
     assert {clip.status for clip in off.answers} == {"labeled"} == current(unnamed, "status")

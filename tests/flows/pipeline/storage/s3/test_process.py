@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 
 from core.errors import AudioRejected
 from flows.pipeline.configuration.settings import Settings
@@ -25,6 +25,7 @@ from flows.pipeline.storage import StorageDenied, StorageRefused, is_transient, 
 from flows.pipeline.storage.s3.process import Reader, _Child, _pickled
 from tests.eventually import eventually
 from tests.fixtures_s3 import S3Bucket
+from tests.flows.pipeline.storage.test_retryable import answer
 
 
 @pytest.fixture
@@ -103,9 +104,7 @@ def test_the_limit_and_the_allow_list_of_the_settings_hold(s3: S3Bucket, setting
     [
         AudioRejected("gone", "it is"),
         StorageDenied("no"),
-        ClientError(
-            {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "GetObject"
-        ),  # type: ignore[typeddict-item]
+        answer("SlowDown", 503),
     ],
 )
 def test_an_error_crosses_as_it_is(error: Exception) -> None:
