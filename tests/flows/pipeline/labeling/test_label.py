@@ -78,7 +78,7 @@ def test_nearest_neighbour_answers_every_clip_and_says_so(
 
 def test_equal_work_has_the_key_that_stored_answers_have(runtime: Runtime, library: str) -> None:
     labeling = Labeling(runtime, LabelRequest(library, k_shot=2, min_margin=0.3))
-    runtime.__dict__["codec_fingerprint"], labeling.setup.__dict__["prompt_hash"] = "c0dec", "9a5"
+    runtime.__dict__["codec_fingerprint"], labeling.setup.prompt.__dict__["hash"] = "c0dec", "9a5"
     known = "68c538c7b61f5236562bfe334eb8fc06ef75ea11ccbd5fdf25673b3a1211dab2"
     assert labeling.setup.work_key(b"content").hex() == known
 
