@@ -72,7 +72,8 @@ class Content(Base):
 class Clip(Base):
     """One version of one audio object. The current version of a uri has no `missing_since`.
 
-    Triggers keep `is_newest`: the current version of a uri, else the one that was missed last.
+    Triggers keep `is_newest`: the current version of a uri, else the one that was missed last. `day` is that
+    of the first folder that is a date, else of `last_modified`.
     """
 
     __tablename__ = "clips"
@@ -80,6 +81,7 @@ class Clip(Base):
         UniqueConstraint("uri", "version_token"),
         Index("uq_clips_current_uri", "uri", unique=True, postgresql_where=text("missing_since IS NULL")),
         Index(None, "content_sha256"),
+        Index(None, "day"),
         CheckConstraint("size >= 0", name="size"),
     )
 
@@ -93,6 +95,9 @@ class Clip(Base):
     first_seen: Mapped[datetime] = _written_at()
     missing_since: Mapped[datetime | None]
     is_newest: Mapped[bool] = mapped_column(server_default=text("true"))
+    day: Mapped[date] = mapped_column(
+        Computed("day_of_clip(uri, last_modified)", persisted=True), nullable=True
+    )
 
 
 class Run(Base):
@@ -100,7 +105,8 @@ class Run(Base):
 
     `asked` has the parameters of the request, if some were fixed when the run began. `flow_run_id` is
     Prefect's id of its last flow run; those of its earlier attempts are kept too. `figures` are for
-    monitoring: `name/stage/detail` -> number, of this run's own processes.
+    monitoring: `name/stage/detail` -> number, of this run's own processes. `price_per_hour` is that of the
+    machine on which it began.
     """
 
     __tablename__ = "runs"
@@ -110,6 +116,7 @@ class Run(Base):
         CheckConstraint("status IN ('running', 'completed', 'failed', 'cancelled')", name="status"),
         CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
         CheckConstraint("attempts > 0", name="attempts"),
+        CheckConstraint("price_per_hour >= 0", name="price_per_hour"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -130,6 +137,18 @@ class Run(Base):
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     started_at: Mapped[datetime] = _written_at()
     finished_at: Mapped[datetime | None]
+    asked_by: Mapped[str | None]
+    price_per_hour: Mapped[float | None]
+
+
+class ExploreAddress(Base):
+    """The address of the pages to look and listen, for links to them."""
+
+    __tablename__ = "explore_address"
+    __table_args__ = (CheckConstraint("is_current", name="one_row"),)
+
+    is_current: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    url: Mapped[str]
 
 
 class Codec(Base):

@@ -88,14 +88,17 @@ def start_run(
     day: date | None,
     flow_run_id: str | None,
     code_version: str,
+    asked_by: str | None = None,
+    price_per_hour: float | None = None,
 ) -> RecordedRun:
     """Begin a run, or resume the same one with one more attempt.
 
     A run is resumed if it was never finished, or if the same flow run began it: a flow run that is retried is
     one run. The same run has equal kind, partition and code version (a run's rows have one origin) and equal
     requested parameters. If it fixed some parameters when it began, `asked` has those of the request, and the
-    fixed ones are kept. The caller holds the partition's lock, so a run still marked running is one whose
-    process died; one with another request is closed as failed.
+    fixed ones are kept; so are `asked_by` and the price of its first attempt. The caller holds the
+    partition's lock, so a run still marked running is one whose process died; one with another request is
+    closed as failed.
     """
     wanted = Run(
         kind=kind,
@@ -105,6 +108,8 @@ def start_run(
         day=day,
         flow_run_id=flow_run_id,
         code_version=code_version,
+        asked_by=asked_by,
+        price_per_hour=price_per_hour,
     )
     is_ours = Run.flow_run_id == flow_run_id if flow_run_id else false()
     found = session.scalars(
@@ -229,6 +234,11 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     if row is None:
         raise RunNotFound(f"there is no run {run_id}: its page, and the column run of the views, have the id")
     return RecordedRun(*row)
+
+
+def asker_of(session: Session, run_id: UUID) -> str | None:
+    """Return who asked for a run, None for one from before that was recorded."""
+    return session.scalar(select(Run.asked_by).where(Run.id == run_id))
 
 
 def find_runs(session: Session, ids: Collection[UUID]) -> list[RecordedRun]:

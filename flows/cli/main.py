@@ -10,6 +10,7 @@ import click
 from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 COMMANDS = {
+    "flows.cli.analysts": ("sql", "analyst-url"),
     "flows.cli.audio": ("speak", "sound", "denoise"),
     "flows.cli.demo.command": ("demo",),
     "flows.cli.labels": ("label", "choose-labeler", "backfill", "evaluate", "watch"),
@@ -21,7 +22,6 @@ COMMANDS = {
         "down",
         "doctor",
         "migrate",
-        "sql",
         "explore",
         "automations",
         "metrics",

@@ -1,38 +1,47 @@
-"""A query by an analyst, as aligned text."""
+"""Queries of an analyst, and what they answer."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import make_engine
-from flows.pipeline.runtime.printable import printable
 
-MAX_ROWS = 1000
+ROWS_AT_A_TIME = 5_000
 
 
-def answer_lines(url: str, query: str) -> Iterator[str]:
-    """Yield column names and up to 1,000 rows. Raises ValueError with Postgres' message on a bad query."""
-    engine = make_engine(url, "wordwave sql")
+@dataclass(frozen=True)
+class Answer:
+    """What a query answers: columns, their types as Postgres numbers them, and rows as they arrive."""
+
+    columns: Sequence[str]
+    types: Sequence[int]
+    rows: Iterator[Sequence[Any]]
+
+
+@contextmanager
+def answered(url: str, query: str, values: Mapping[str, str] | None = None) -> Iterator[Answer]:
+    """Ask, and read rows while the block lasts. `values` are bound to `:name` in the query.
+
+    Raises ValueError with Postgres' message on a bad query.
+    """
+    engine, values = make_engine(url, "wordwave sql"), values or {}
     try:
-        with engine.connect().execution_options(stream_results=True) as connection:
-            # a colon is the query's own, never the name of a parameter
-            result = connection.execute(text(query.replace(":", r"\:")))
-            rows = [[_shown(value) for value in row] for row in result.fetchmany(MAX_ROWS + 1)]
-            table = [list(result.keys()), *rows[:MAX_ROWS]]
+        with engine.connect().execution_options(yield_per=ROWS_AT_A_TIME) as connection:
+            result = connection.execute(text(_with_own_colons(query, values)), dict(values))
+            types: list[Any] = [column[1] for column in result.cursor.description]
+            yield Answer(list(result.keys()), types, map(tuple, result))
     except DBAPIError as error:
         raise ValueError(str(error.orig).strip()) from error
     finally:
         engine.dispose()
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        yield "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
-    if len(rows) > MAX_ROWS:
-        yield f"(the first {MAX_ROWS} rows: narrow the query, or use a client of your own)"
 
 
-def _shown(value: object) -> str:
-    """Return a value as text: bytes, such as a sha256, in hex, and NULL as an empty text."""
-    if value is None:
-        return ""
-    return value.hex() if isinstance(value, bytes | memoryview) else printable(str(value))
+def _with_own_colons(query: str, names: Collection[str]) -> str:
+    """Escape each colon that is the query's own: all but one before the name of a value."""
+    named = "|".join(map(re.escape, names)) or "(?!)"
+    return re.sub(rf":(?!(?<!::)(?:{named})\b)", r"\:", query)

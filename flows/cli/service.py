@@ -33,7 +33,8 @@ PORT = click.IntRange(1, 65535)
     show_default="UTC",
     help="Time zone of the nightly run and of its days.",
 )
-def up(port: int, nightly: tuple[str, ...], **settings: tuple[Any, ...]) -> None:
+@click.option("--analyst-port", type=PORT, help="Port of this machine for analysts' clients; default: none.")
+def up(port: int, nightly: tuple[str, ...], analyst_port: int | None, **settings: tuple[Any, ...]) -> None:
     """Start Postgres, Prefect with its UI, and all flows.
 
     Ctrl-C stops Prefect and the flows.
@@ -57,7 +58,7 @@ def up(port: int, nightly: tuple[str, ...], **settings: tuple[Any, ...]) -> None
     ]
     if len({deployment_name(night.prefix) for night in nights}) < len(nights):
         raise click.UsageError("a place is given twice: name each place once with --nightly")
-    run_up(port, nights)
+    run_up(port, nights, analyst_port)
 
 
 def _one_each(option: str, values: tuple[Any, ...], number: int) -> tuple[Any, ...]:
@@ -108,28 +109,6 @@ def migrate() -> None:
     from flows.pipeline.runtime.database import migrate as migrate_database
 
     click.echo(f"at the newest schema: {migrate_database(Settings())}", err=True)
-
-
-@click.command()
-@click.argument("query")
-def sql(query: str) -> None:
-    """Query the embedded Postgres as an analyst.
-
-    Analysts can read the views of schema analytics, and nothing else.
-    """
-    from db.embedded.server import start
-    from flows.cli.query import answer_lines
-    from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.database import writer_url
-
-    settings = Settings()
-    if settings.database_url is not None:
-        raise click.ClickException(
-            "WORDWAVE_DATABASE_URL is set: query that database with your own client, as wordwave_analyst"
-        )
-    writer_url(settings)
-    for line in answer_lines(start(settings.home).url("analyst"), query):
-        click.echo(line)
 
 
 @click.command()

@@ -6,18 +6,21 @@ a run whose schedule lacks a value, since it binds arguments before the run begi
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import wraps
 from inspect import Parameter
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow
+from prefect.context import FlowRunContext
 from pydantic import TypeAdapter, ValidationError
 
 from flows.flow_runs.retries import retried_after_outage
 from flows.flow_runs.states import tell_failures_in_sentences
 from flows.forms import form_type
 from flows.pipeline.configuration.options import RequestField, request_fields
+from flows.pipeline.runs.asker import asked_by
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +40,7 @@ class FormFlow(Flow[P, R]):
 
     def __init__(self, fn: Callable[..., R], **options: Any) -> None:
         tell_failures_in_sentences()
-        super().__init__(_with_flat_parameters(retried_after_outage()(fn)), **options)
+        super().__init__(_with_flat_parameters(told_who_asked()(retried_after_outage()(fn))), **options)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the values in their types. Raises FormRefused, which names each missing or wrong one."""
@@ -60,6 +63,18 @@ def flow(**options: Any) -> Callable[[Callable[..., R]], FormFlow[..., R]]:
         return FormFlow(fn, **options)
 
     return decorate
+
+
+@contextmanager
+def told_who_asked() -> Iterator[None]:
+    """Decorate a flow's function so that its runs record who asked: the schedule or, without users, the UI.
+
+    A flow inside another one has been asked for by whoever asked for that.
+    """
+    context = FlowRunContext.get()
+    is_scheduled = bool(context and context.flow_run and context.flow_run.auto_scheduled)
+    with asked_by("schedule" if is_scheduled else "UI"):
+        yield
 
 
 def check_values(flow: Flow[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:

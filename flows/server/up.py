@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from db.embedded.server import start
 from db.engine import session_scope
 from db.libraries import library_names
 from flows.deployments import local_deployments
@@ -18,6 +19,7 @@ from flows.pipeline.maintenance.analyst_watchdog import watchdog
 from flows.pipeline.runtime.database import reader_url, writer_url
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage import is_transient
+from flows.server.analysts.port import analyst_port
 from flows.server.automations import update_automations
 from flows.server.explorer.process import Pages, pages_server, plan_pages
 from flows.server.interruption import exit_when_interrupted
@@ -44,11 +46,12 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 
-def run_up(port: int, nights: Sequence[NightlyPlace]) -> None:
+def run_up(port: int, nights: Sequence[NightlyPlace], port_of_analysts: int | None = None) -> None:
     """Start everything, print the UI's address and serve the flows until the process is interrupted."""
     settings = ServerSettings()
     with announced(settings.home, port):
         check_port(port)
+        _check_analyst_port(settings, port_of_analysts)
         pages = plan_pages(settings, port)
         _wait_for("the database")
         database = writer_url(settings)
@@ -63,6 +66,7 @@ def run_up(port: int, nights: Sequence[NightlyPlace]) -> None:
         with (
             prefect_server(environment) as server,
             watchdog(database),
+            _analyst_port(settings, port_of_analysts),
             _metrics(settings),
             pages_server(pages),
         ):
@@ -70,7 +74,24 @@ def run_up(port: int, nights: Sequence[NightlyPlace]) -> None:
             _wait_for("the Prefect server, which takes half a minute when it is new", nl=False)
             wait_until_healthy(server, port)
             click.echo(err=True)
+            if port_of_analysts:
+                click.echo(f"Analysts     port {port_of_analysts} of {HOST}: see wordwave analyst-url")
             _serve(deployments, libraries, nights, settings, port, pages)
+
+
+def _check_analyst_port(settings: ServerSettings, port: int | None) -> None:
+    if port is None:
+        return
+    if settings.database_url is not None:
+        raise click.UsageError(
+            "--analyst-port leads to the embedded Postgres, and WORDWAVE_DATABASE_URL names another one, "
+            "which analysts reach directly"
+        )
+    check_port(port)
+
+
+def _analyst_port(settings: ServerSettings, port: int | None) -> AbstractContextManager[None]:
+    return analyst_port(settings.home, start(settings.home).socket_folder, port) if port else nullcontext()
 
 
 def _library_names(settings: ServerSettings) -> list[str]:

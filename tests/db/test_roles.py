@@ -62,7 +62,7 @@ def _refused(database: Database, role: Role, statement: str) -> bool:
 def test_an_analyst_reads_every_view(database: Database) -> None:
     views = ["clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs", "figures"]
     views += ("embeddings", "sound_tags", "nights", "demonstrations", "latents", "codebook", "history")
-    views += ("least_sure", "labelers")
+    views += ("least_sure", "labelers", "libraries", "accuracy")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 

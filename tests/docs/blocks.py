@@ -67,7 +67,8 @@ def sql_statements() -> Iterator[tuple[str, str]]:
     for block in all_blocks("sql"):
         yield from ((block.page, statement) for statement in statements(block.text))
     for block in all_blocks("sh"):
-        yield from ((block.page, words[2]) for words in block.commands if words[:2] == ["wordwave", "sql"])
+        asked = [words[2:] for words in block.commands if words[:2] == ["wordwave", "sql"]]
+        yield from ((block.page, word) for words in asked for word in words if word.startswith("SELECT "))
     for page in PAGES:
         inline = (code for code in inline_code(page) if code.startswith("SELECT "))
         yield from ((str(page.relative_to(ROOT)), code) for code in inline)
@@ -86,7 +87,7 @@ def _commands(line: str) -> Iterator[list[str]]:
 def _parts(words: Sequence[str]) -> Iterator[list[str]]:
     part: list[str] = []
     for word in [*words, "&&"]:
-        if word in ("&&", "|", ";"):
+        if word in ("&&", "|", ";", ">"):
             yield part
             part = []
         else:

@@ -121,7 +121,7 @@ def test_the_export_holds_what_analysts_read(first_night: FirstNight) -> None:
         assert row.pop("missing_since") is None
         for name in ("is_promoted", "is_chosen"):  # which are about later nights too
             del row[name]
-        for name in ("by_labeler", "distance"):
+        for name in ("by_labeler", "distance", "day", "link", "prompt_hash", "answer"):
             del row[name]
     objects = first_night.world.objects()
     folder = f"runs/{first_night.run.id}"

@@ -62,6 +62,7 @@ def test_a_night_counts_what_it_did_and_shows_it(
     [run] = rows(database.url("writer"), "SELECT * FROM runs WHERE kind = 'nightly-labeling'")
     assert str(run["id"]) == run_id
     assert run["day"] == date(2026, 11, 21)
+    assert run["asked_by"] == "UI"
     assert run["partition_key"].endswith(file_uri(day))
     assert run["flow_run_id"] == str(summary.flow_run_id) == str(table.flow_run_id)
 

@@ -101,7 +101,7 @@ def test_checks_and_partial_indexes_say_what_the_models_say(database: Database) 
     engine = create_engine(database.url("owner"), poolclass=NullPool)
     with engine.connect() as connection, connection.begin() as transaction:
         connection.execute(text("CREATE SCHEMA models"))
-        connection.execute(text("SET LOCAL search_path = models"))
+        connection.execute(text("SET LOCAL search_path = models, public"))
         Base.metadata.create_all(connection, checkfirst=False)
         definitions = text(
             "SELECT conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint"

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     explore_url: Annotated[str, AfterValidator(_ORIGIN.check)] | None = Field(
         None, description="address under which people open the pages to listen, for links to them"
     )
+    price_per_hour: float | None = Field(
+        None, ge=0, description="price of an hour in the models on this machine, for the cost of runs"
+    )
     s3_endpoint_url: Place | None = Field(None, description="S3 server; unset: what boto3 finds")
     read_roots: Annotated[tuple[Place, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="what may be read: s3://bucket[/folder] and local folders, comma separated"

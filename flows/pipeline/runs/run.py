@@ -15,10 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
+from db.explorer.address import keep_address
 from db.libraries import LibraryNotFound, get_library
 from db.library_names import split_library_name
 from db.locks import PartitionLock, partition_lock
-from db.runs import FinalStatus, RunClaim, RunLost, finish_run, hold_run, save_counts, start_run
+from db.runs import FinalStatus, RunClaim, RunLost, asker_of, finish_run, hold_run, save_counts, start_run
+from flows.pipeline.runs.asker import asker
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Breaker
 from flows.pipeline.runtime.code_version import code_version
@@ -97,6 +99,7 @@ def recorded_run(
     key = f"{kind} {partition}"
     with partition_lock(runtime.database_url, key) as lock:
         with session_scope(runtime.engine) as session:
+            keep_address(session, runtime.settings.explore_url)
             started = start_run(
                 session,
                 kind,
@@ -106,6 +109,8 @@ def recorded_run(
                 day=day,
                 flow_run_id=flow_run_id,
                 code_version=code_version(),
+                asked_by=asker() if night is None else asker_of(session, night),
+                price_per_hour=runtime.settings.price_per_hour,
             )
         claim = RunClaim(started.id, started.attempts, night)
         breaker = Breaker(runtime.settings.outage_timeout)

@@ -32,8 +32,8 @@ def analyst_url(settings: Settings) -> str:
         return settings.analyst_database_url.get_secret_value()
     if settings.database_url is not None:
         raise ValueError(
-            "WORDWAVE_DATABASE_URL is set without WORDWAVE_ANALYST_DATABASE_URL: set it too, since the pages "
-            "read as an analyst and never as the flows"
+            "WORDWAVE_DATABASE_URL is set without WORDWAVE_ANALYST_DATABASE_URL: set it too, since pages and "
+            "queries read as an analyst and never as the flows"
         )
     writer_url(settings)
     return start(settings.home).url("analyst")

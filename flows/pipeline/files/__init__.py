@@ -1,0 +1,1 @@
+"""Files for people without a database: tables of Postgres as Parquet."""

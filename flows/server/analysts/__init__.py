@@ -1,0 +1,1 @@
+"""The way in for analysts: their address, and a port for clients that know no socket."""
