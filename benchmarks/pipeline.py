@@ -168,7 +168,7 @@ def whole(place: str) -> dict[str, Any]:
 
 def _prepare(runtime: Runtime) -> None:
     """Return the library, and the models loaded."""
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
 
     import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
     _ = runtime.llm and runtime.llm.llama

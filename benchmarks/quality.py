@@ -22,8 +22,8 @@ from benchmarks.auto_labeler import AutoLabeler, OtherClips, ask_other_clips, ze
 from benchmarks.recorded import data_root, labeled_clips, verdict
 from core.evaluation.episodes import LabeledClips
 from core.evaluation.experiment import SHUFFLED, Experiment, MethodFactory, always, few_shot
+from core.evaluation.layouts import Column
 from core.evaluation.measure import Score, lead
-from core.evaluation.paper import Column
 from core.evaluation.tables import cell
 from core.prompts.few_shot import FewShotSettings
 from flows.pipeline.configuration.settings import Settings

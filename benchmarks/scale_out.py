@@ -26,7 +26,7 @@ from db.embedded import server as embedded
 from db.embedded.server import EmbeddedServer
 from db.engine import database_url
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.nights.jobs import import_manifest
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.runtime.resources import Runtime
 from migrations.upgrade import upgrade
 

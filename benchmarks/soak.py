@@ -33,7 +33,7 @@ from benchmarks.scale_out import LIBRARY, write_clips, write_tone
 from db.embedded import server as embedded
 from db.engine import database_url
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.nights.jobs import import_manifest
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.runtime.resources import Runtime
 from flows.server.process import prefect_environment
 

@@ -50,7 +50,8 @@ PREPARE = """
 import sys
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.nights.jobs import import_manifest, ingest_place, tokenize_place, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import ingest_place, tokenize_place, with_bar
 from flows.pipeline.runs.run import recorded_run
 library, manifest, place = sys.argv[1:]
 runtime = Runtime(Settings())

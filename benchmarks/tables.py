@@ -18,7 +18,7 @@ import torch
 from benchmarks.recorded import DataRow, data_root, labeled_clips, manifest
 from core.evaluation.episodes import LabeledClips
 from core.evaluation.experiment import Experiment, MethodFactory, few_shot
-from core.evaluation.paper import Column, Layout, TaskName, columns
+from core.evaluation.layouts import Column, Layout, TaskName, columns
 from core.evaluation.tables import Table, table_lines
 from core.prompts.few_shot import FewShotSettings
 from flows.pipeline.configuration.settings import Settings

@@ -61,7 +61,7 @@ def night(name: str, folder: Path) -> dict[str, float | str | None]:
     from db.embedded.server import stop
     from flows.nightly import nightly_labeling
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.runtime.resources import shared_runtime
     from flows.steps import ingest_clips
 

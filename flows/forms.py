@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
 from core.errors import ReasonCode
-from core.evaluation.paper import Layout, TaskName
+from core.evaluation.layouts import Layout, TaskName
 from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS, MAX_TEXT_CHARACTERS
 from db.library_names import NAME, VERSION
 from flows.pipeline.configuration.credentials import CREDENTIAL

@@ -52,10 +52,11 @@ from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
+from flows.pipeline.nights.earlier import night_before
 from flows.pipeline.nights.jobs import Shard, run_night, run_shard
 from flows.pipeline.nights.plan import STATES, NightPlan
 from flows.pipeline.nights.preview import preview
-from flows.pipeline.nights.summary import night_before, night_line
+from flows.pipeline.nights.summary import night_line
 from flows.pipeline.runs.outage import Away
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.verdict import no_clips

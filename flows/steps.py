@@ -32,8 +32,8 @@ from flows.pipeline.labeling.report import ClipAnswers, quarantined
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
 from flows.pipeline.labeling.row import LabelRow
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.nights.jobs import (
-    import_manifest,
     ingest_place,
     label_selection,
     run_once,

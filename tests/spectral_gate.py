@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 
 FRAME = 512
 

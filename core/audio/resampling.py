@@ -27,7 +27,7 @@ from cachetools import LRUCache, cached
 from torch import Tensor
 
 from core.audio.torchaudio_cpu import torchaudio
-from core.decoding.in_process import DEFAULT_LIMITS, AudioInfo, AudioLimits, Samples, open_audio
+from core.decoding.audio_stream import DEFAULT_LIMITS, AudioInfo, AudioLimits, Samples
 from core.errors import AudioRejected
 
 _LOWPASS_FILTER_WIDTH, _ROLLOFF = 6, 0.99  # torchaudio's own defaults
@@ -43,6 +43,8 @@ def read_waveform(
 
     Raises AudioRejected.
     """
+    from core.decoding.in_process import open_audio  # with readers that services have in a child
+
     with _opened(source) as file:
         stream = open_audio(file, limits)
         blocks = resample_blocks(stream, stream.sample_rate, sample_rate, limits)

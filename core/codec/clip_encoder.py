@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.codec import EncodedClip, LLMCodec
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.tokens.clip_codes import ClipCodes, Int16Array
 from core.tokens.loudness import LevelMeter
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from core.codec.chunking import WINDOW_BLOCKS, EncoderWindow, cut_windows
 from core.codec.config import CodecConfig
-from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
 from core.codec.files import checkpoint
 from core.codec.files.directory import check_words
 from core.codec.layers import WaveformDecoder, WaveformEncoder
@@ -24,6 +23,9 @@ from core.codec.pooled_latent import Sums, frame_sums, pooled_latent
 from core.codec.quantize import ResidualVectorQuantize
 from core.errors import BadCodes
 from core.tokens.clip_codes import Float16Array
+
+if TYPE_CHECKING:  # what only the released blocks on a CPU need
+    from core.codec.cpu.single_clip import SingleClipDecoder, SingleClipEncoder
 
 Codes = NDArray[np.int64]
 
@@ -214,12 +216,16 @@ class LLMCodec(nn.Module):
         return self.device.type == "cpu" and self.config.blocks == "waveform" and self.config.depthwise
 
     @cached_property
-    def _encode_one(self) -> SingleClipEncoder:
+    def _encode_one(self) -> "SingleClipEncoder":
+        from core.codec.cpu.single_clip import SingleClipEncoder
+
         assert isinstance(self.encoder, WaveformEncoder)
         return SingleClipEncoder(self.encoder)
 
     @cached_property
-    def _decode_one(self) -> SingleClipDecoder:
+    def _decode_one(self) -> "SingleClipDecoder":
+        from core.codec.cpu.single_clip import SingleClipDecoder
+
         assert isinstance(self.decoder, WaveformDecoder)
         return SingleClipDecoder(self.decoder)
 

@@ -8,11 +8,9 @@ import math
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
+from core.decoding.audio_stream import Samples
 from core.errors import AudioRejected
-
-Samples = npt.NDArray[np.float32]
 
 _CANCELLATION_DB = 20.0
 """Largest loss of level from channels to mix: 3 dB for two unlike channels, 9 dB for one of eight."""

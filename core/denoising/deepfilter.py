@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.description import file_sha256
 from core.errors import CheckpointMismatch
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 
 
 class Denoiser(Protocol):

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.description import EmbeddingDescription, read_description
 from core.embeddings.front_end import Features
 from core.embeddings.network import Network, WindowOutput

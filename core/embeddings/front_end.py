@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 
 Features = npt.NDArray[np.float32]
 

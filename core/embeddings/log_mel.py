@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.codec.config import MEL_BANDS
 from core.codec.mel import LogMelFrames
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.embedder import ClipEmbedding, Piece
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 

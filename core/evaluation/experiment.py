@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from core.errors import PromptTooLong
 from core.evaluation.episodes import Episode, LabeledClips, draw_episodes, shuffle_labels
+from core.evaluation.layouts import Column
 from core.evaluation.measure import Score, score
 from core.evaluation.methods import FewShotMethod, Method, Reply, baselines, installed
-from core.evaluation.paper import Column
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.vocabulary import Vocabulary

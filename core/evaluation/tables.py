@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from core.evaluation.layouts import Column, Layout, TaskName
 from core.evaluation.measure import Score
-from core.evaluation.paper import PAPER, Column, Layout, PaperTask, TaskName
+from core.evaluation.paper import PAPER, PaperTask
 from core.evaluation.verdict import INTERVALS_EXPLAINED, Confusion, confusion_rows
 
 CELL_WIDTH = 8

@@ -13,10 +13,11 @@ from flows.pipeline.labeling.canary import Canaries
 from flows.pipeline.labeling.labelers.choosing import answering_sentence, choice_rows
 from flows.pipeline.nights.backfill import DayOutcome
 from flows.pipeline.nights.bounds import Figure
+from flows.pipeline.nights.earlier import EarlierNight
 from flows.pipeline.nights.jobs import Night
 from flows.pipeline.nights.plan import IDLE_STATES, STATES, NightPlan
 from flows.pipeline.nights.preview import Preview, PromptPreview
-from flows.pipeline.nights.summary import EarlierNight, NightSummary, clips_worked, share, shift
+from flows.pipeline.nights.summary import NightSummary, clips_worked, share, shift
 from flows.pipeline.runs.run import OpenRun
 
 PROMPT_HEAD, PROMPT_TAIL = 2000, 600

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from core.evaluation.paper import Layout, TaskName
+from core.evaluation.layouts import Layout, TaskName
 from flows.cli.options import (
     ALLOW_LOSS,
     ALLOWED_PLACES,

@@ -41,7 +41,7 @@ def library_import(
     content keeps its version.
     """
     from flows.pipeline.labeling.library_review import review
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.storage.uris import canonical
 
     with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
@@ -59,7 +59,7 @@ def library_list() -> None:
     """List all libraries with their versions, and which version is in use."""
     from db.engine import session_scope
     from db.libraries import list_versions
-    from flows.pipeline.labeling.report import library_lines
+    from flows.pipeline.labeling.library_review import library_lines
 
     with runtime_for() as runtime, session_scope(runtime.engine) as session:
         versions = list_versions(session)
@@ -70,8 +70,7 @@ def library_list() -> None:
 @click.argument("library", metavar="NAME[@VERSION]")
 def library_show(library: str) -> None:
     """Show a version: its labels and clips, whether it is in use, and whether it fits the LLM."""
-    from flows.pipeline.labeling.library_review import named_library, review
-    from flows.pipeline.labeling.report import review_lines
+    from flows.pipeline.labeling.library_review import named_library, review, review_lines
 
     with runtime_for() as runtime:
         reviewed = review(runtime, named_library(runtime, library))

@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 @contextmanager
 def runtime_for(*places: str) -> Iterator["Runtime"]:
     """Open a runtime that may read the places named on the command line."""
-    from flows.pipeline.configuration.home import close_home
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.runtime.otlp import send_traces
-    from flows.pipeline.runtime.resources import Runtime
+    from flows.pipeline.runtime.resources import open_runtime
 
-    settings = Settings().reading(*places)
-    close_home(settings)
-    send_traces()
-    runtime = Runtime(settings)
+    runtime = open_runtime(Settings().reading(*places))
     try:
         yield runtime
     finally:

@@ -48,8 +48,7 @@ def recheck(place: str, dry_run: bool) -> None:
     Labels and audio that came from wrong audio are retracted and made again. Clips that today's checks refuse
     are quarantined.
     """
-    from flows.pipeline.labeling.report import suspect_lines
-    from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
+    from flows.pipeline.maintenance.recheck import recheck_place, suspect_lines, suspects_of
     from flows.pipeline.nights.jobs import with_bar
 
     with runtime_for(place) as runtime:

@@ -12,8 +12,9 @@ from db.embedded.server import EmbeddedServer
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation.job import Generated, run_texts
 from flows.pipeline.generation.texts import given_texts
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.verify import verify_run
-from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.conftest import NewBucket
 from tests.e2e.nights import wait_until_gone

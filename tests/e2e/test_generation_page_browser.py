@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from core.audio.resampling import wav_bytes
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.training.data.named_sounds import NAMED_SOUNDS
 from core.training.data.sounds import add_noise
 from flows.pipeline.generation.page.page import Item, Page, render_page

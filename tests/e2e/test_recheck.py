@@ -17,9 +17,10 @@ from db.engine import session_scope
 from flows.pipeline.generation.job import run_denoising, run_texts
 from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import given_texts
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.undo import undo
-from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.tables import rows

@@ -16,7 +16,8 @@ from flows.cli.torture.sounds import wav
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.language_model import LanguageModel
 from flows.pipeline.runtime.resources import Runtime

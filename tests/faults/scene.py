@@ -23,6 +23,7 @@ from flows.flow_runs.explain import explain
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
     check_contents,
@@ -30,7 +31,7 @@ from flows.pipeline.maintenance.ledger_check import (
     check_settled,
 )
 from flows.pipeline.maintenance.upgrade import model_set
-from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
+from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.e2e.nights import KIND

@@ -85,7 +85,7 @@ def manifest(worker: Path) -> str:
 def library(manifest: str) -> str:
     """The library, imported without Prefect."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.runtime.resources import shared_runtime
 
     return import_manifest(shared_runtime(Settings()), "sounds", manifest, "label")[0].name

@@ -189,7 +189,7 @@ def test_the_page_of_a_night_compares_it_with_the_last_one(day: Path, library: s
 def shuffled_canaries(worker: Path) -> str:
     """A library of two clips, each labeled as the other."""
     from flows.pipeline.configuration.settings import Settings
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.runtime.resources import shared_runtime
 
     for name, hertz in {"deep.wav": 220, "shrill.wav": 2800}.items():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.decoding.audio_stream import AudioInfo, AudioLimits, Samples
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo, AudioLimits, Samples
 from core.errors import AudioRejected
 from tests.fuzz.mutations import Mutant
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from core.decoding.audio_stream import AudioInfo, Samples
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo, Samples
 from tests.fuzz.judge import LIMITS, Judge, Tally, wrongs
 from tests.fuzz.mutations import Mutant, mutant
 from tests.fuzz.run import fuzz

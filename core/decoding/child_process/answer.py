@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from core.decoding.in_process import AudioInfo, AudioLimits, Samples
+from core.decoding.audio_stream import AudioInfo, AudioLimits, Samples
 from core.errors import AudioRejected, CoreError, ReasonCode
 
 _CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

@@ -17,9 +17,15 @@ from typing import Self
 
 from core.confinement.child import end_child, start_child
 from core.confinement.sandbox import hide_memory
+from core.decoding.audio_stream import (
+    DEFAULT_LIMITS,
+    AudioInfo,
+    AudioLimits,
+    AudioStream,
+    Samples,
+)
 from core.decoding.child_process.answer import AnswerValidator, InvalidAnswer
 from core.decoding.child_process.protocol import LENGTHS, MAX_BLOCK_BYTES, MAX_FACT_BYTES, NEXT, OPEN
-from core.decoding.in_process import DEFAULT_LIMITS, AudioInfo, AudioLimits, AudioStream, Samples
 from core.errors import AudioRejected
 
 _START_TIMEOUT = 60.0

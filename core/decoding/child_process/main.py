@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from core.confinement.child import receive_files
 from core.confinement.sandbox import bound_resources, confine
+from core.decoding.audio_stream import DEFAULT_LIMITS, AudioLimits, Samples
 from core.decoding.child_process.protocol import OPEN, pack_answer
 from core.decoding.child_process.rehearsal import make_rehearsal
-from core.decoding.in_process import DEFAULT_LIMITS, AudioLimits, Samples, open_audio
+from core.decoding.in_process import open_audio
 from core.errors import AudioRejected
 
 CHILD_MEMORY_BYTES = 2 * 1024**3

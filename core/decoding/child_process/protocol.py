@@ -9,7 +9,7 @@ one request and one answer, and a clip that is abandoned leaves no data on the s
 import json
 import struct
 
-from core.decoding.in_process import BLOCK_SAMPLES, Samples
+from core.decoding.audio_stream import BLOCK_SAMPLES, Samples
 
 OPEN, NEXT = b"o", b"n"
 LENGTHS = struct.Struct("<II")

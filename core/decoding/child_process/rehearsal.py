@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
-from core.decoding.mixdown import Samples
+from core.decoding.audio_stream import Samples
 from core.decoding.pyav.sound import find_av
 
 _RATE = 48_000

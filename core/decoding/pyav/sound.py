@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from core.decoding.mixdown import Samples
+from core.decoding.audio_stream import Samples
 from core.errors import AudioRejected
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def _run(settings: Settings, clips: DemoClips) -> tuple[list["ClipAnswer"], str,
     from flows.pipeline.labeling.labelers.choosing import answering_sentence
     from flows.pipeline.labeling.report import ClipAnswers
     from flows.pipeline.labeling.request import LabelRequest
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.runtime.resources import shared_runtime
     from flows.pipeline.storage.uris import canonical
 

@@ -22,7 +22,7 @@ CODEC = "Codec: the clean recording, decoded from its own tokens."
 
 def import_audio(runtime: Runtime, clips: AudioClips) -> None:
     """Import the three libraries."""
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
 
     import_manifest(runtime, DIGITS, str(clips.digits), "speech")
     import_manifest(runtime, SOUNDS, str(clips.sounds), "sound")

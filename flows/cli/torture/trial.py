@@ -16,6 +16,7 @@ from flows.cli.torture.sounds import PITCHES, clip
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.ledger_check import (
     Finding,
     check_contents,
@@ -27,7 +28,7 @@ from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.upgrade import model_set, promote_models
 from flows.pipeline.nights.backfill import backfill, raise_failures
-from flows.pipeline.nights.jobs import Shard, import_manifest, run_night, run_shard, with_bar
+from flows.pipeline.nights.jobs import Shard, run_night, run_shard, with_bar
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.run import OpenRun
 from flows.pipeline.storage import Storage

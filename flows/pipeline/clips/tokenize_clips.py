@@ -14,8 +14,8 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeGuard
 
+from core.decoding.audio_stream import AudioInfo, AudioStream
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo, AudioStream
 from core.errors import AudioRejected
 from db.clips import (
     LABEL_STAGE,

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.decoding.audio_stream import AudioLimits
 from core.decoding.formats.codings import EXTRA_CODINGS
-from core.decoding.in_process import AudioLimits
+from db.private import private_folder
 from flows.pipeline.configuration.credentials import mask_url, refuse_credentials
 from flows.pipeline.configuration.options import Rule
 
@@ -156,6 +157,15 @@ class Settings(BaseSettings):
     def reading(self, *places: str) -> "Settings":
         """Return these settings with more places that may be read, such as those of a command line."""
         return self.model_copy(update={"read_roots": (*self.read_roots, *map(refuse_credentials, places))})
+
+    def close_home(self) -> None:
+        """Make the working folder, and the results in it, private to this user.
+
+        It holds fingerprints of models and passwords. A place that `storage_uri` names keeps its permissions.
+        """
+        private_folder(self.home)
+        if self.storage_uri == str(results := self.home / RESULTS):
+            private_folder(results)
 
     def describe(self) -> dict[str, str]:
         """Return the values by variable for display: passwords masked, `-` if unset."""

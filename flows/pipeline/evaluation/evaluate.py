@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from core.evaluation.paper import Column, Layout, TaskName, columns
+from core.evaluation.layouts import Column, Layout, TaskName, columns
 from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.nights.jobs import BatchRunner, run_stage
 from flows.pipeline.runs.counts import Counts

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.errors import AudioRejected
 from db.clips import ClipToTokenize, clips_with_content
 from db.engine import session_scope

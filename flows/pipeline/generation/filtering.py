@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.decoding.audio_stream import Samples
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import Samples
 from core.errors import AudioRejected
 from db.generated import NewAudio, move_audio, save_audio
 from flows.pipeline.generation.clip_audio import fetch_content

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.decoding.audio_stream import Samples
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import Samples
 from core.errors import AudioRejected, PromptError
 from db.denoising_measures import PairMeasure, get_measures, save_measures
 from db.engine import session_scope

@@ -1,7 +1,7 @@
 """Reviews of library versions: the difference from the one in use, the prompt's size and the canaries."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from core.errors import CoreError
@@ -11,6 +11,7 @@ from db.libraries import (
     LibraryDemonstration,
     LibraryNotFound,
     LibraryVersion,
+    VersionSummary,
     get_library,
     previous_version_in_use,
     use_library,
@@ -218,3 +219,25 @@ def _nightly_request(runtime: Runtime, version: LibraryVersion) -> tuple[LabelRe
     if not parameters.get("canary_library"):
         return request, None
     return request, CanaryRequest(parameters["canary_library"], parameters["least_canary_accuracy"])
+
+
+def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
+    """Yield a table of the library versions. A bare name means the version in use."""
+    yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
+    for one in versions:
+        used = "in use" if one.is_in_use else ""
+        name = f"{one.name}@{one.version}"
+        yield f"{name:<32}{used:<8}{one.task:<10}{one.demonstrations:>6}  {one.created_at:%Y-%m-%d %H:%M}"
+
+
+def review_lines(reviewed: LibraryReview) -> Iterator[str]:
+    """Yield the sentences of a review, then the labels and clips of the version in prompt order."""
+    yield from reviewed.sentences
+    if reviewed.labelers:
+        yield from ("", *reviewed.labelers)
+    yield ""
+    for label, clips in reviewed.labels.most_common():
+        yield f"{clips:>6}  {label}"
+    yield ""
+    for row in reviewed.version.demonstrations:
+        yield f"{row.label or row.target_uri:<16} {row.uri}"

@@ -8,12 +8,9 @@ from typing import Literal
 
 from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
-from db.libraries import VersionSummary
 from db.predictions import Answer
 from db.quarantine import QuarantinedClip, open_quarantine
-from db.recheck import SuspectCount
 from flows.pipeline.labeling.label import AnswerStatus, Labeling
-from flows.pipeline.labeling.library_review import LibraryReview
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.resources import Runtime
@@ -101,33 +98,3 @@ def table_lines(answers: Iterable[ClipAnswer]) -> Iterator[str]:
         label = clip.answer.label if clip.answer else "-"
         status = f"{clip.status}: {clip.reason}" if clip.reason else clip.status
         yield printable(f"{label:<16}{numbers}  {status:<12} {clip.uri}")
-
-
-def library_lines(versions: Iterable[VersionSummary]) -> Iterator[str]:
-    """Yield a table of the library versions. A bare name means the version in use."""
-    yield f"{'library':<32}{'':<8}{'task':<10}{'clips':>6}  made"
-    for one in versions:
-        used = "in use" if one.is_in_use else ""
-        name = f"{one.name}@{one.version}"
-        yield f"{name:<32}{used:<8}{one.task:<10}{one.demonstrations:>6}  {one.created_at:%Y-%m-%d %H:%M}"
-
-
-def review_lines(reviewed: LibraryReview) -> Iterator[str]:
-    """Yield the sentences of a review, then the labels and clips of the version in prompt order."""
-    yield from reviewed.sentences
-    if reviewed.labelers:
-        yield from ("", *reviewed.labelers)
-    yield ""
-    for label, clips in reviewed.labels.most_common():
-        yield f"{clips:>6}  {label}"
-    yield ""
-    for row in reviewed.version.demonstrations:
-        yield f"{row.label or row.target_uri:<16} {row.uri}"
-
-
-def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:
-    """Yield what a recheck will read again, before it begins."""
-    contents, size = sum(found.contents for found in suspects), sum(found.size for found in suspects)
-    yield f"{contents} contents ({size / 1e6:.1f} MB) are suspect and will be read again"
-    for found in suspects:
-        yield f"{found.contents:>9}  {found.kind}"

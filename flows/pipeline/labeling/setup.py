@@ -19,7 +19,7 @@ from db.runs import RunClaim
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.labeling.labelers.answering import Answering, asks_llm
 from flows.pipeline.labeling.labelers.comparison import LabelerComparison
-from flows.pipeline.labeling.prompt import LibraryPrompt
+from flows.pipeline.labeling.labelers.prompt import LibraryPrompt
 from flows.pipeline.libraries.demonstrations import missing_uris
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runtime.fingerprints import work_key

@@ -25,7 +25,8 @@ from flows.pipeline.libraries.manifest import (
     warn_of_labels_alike,
 )
 from flows.pipeline.libraries.rows import ManifestError
-from flows.pipeline.runs.run import run_session
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
@@ -40,6 +41,29 @@ ROWS: Mapping[LibraryTask, type[ClipRow]] = {
 
 SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
 """Tasks in which a recording may have several answers. It has only one label, one text and one clean form."""
+
+
+def import_manifest(
+    runtime: Runtime,
+    name: str,
+    manifest: str,
+    task: LibraryTask,
+    instruction: str | None = None,
+    *,
+    promote: bool = False,
+    flow_run_id: str | None = None,
+) -> tuple[LibraryVersion, OpenRun]:
+    """Make a library version from a manifest. The first version, or a promoted one, is put into use."""
+    parameters = {
+        "manifest": canonical(manifest),
+        "task": task,
+        "instruction": instruction,
+        "promote": promote,
+    }
+    with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
+        version = build_library(runtime, name, manifest, task, run.claim, instruction, promote=promote)
+        run.count("library", Counts(demonstrations=len(version.demonstrations)))
+    return version, run
 
 
 def build_library(

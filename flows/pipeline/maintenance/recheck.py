@@ -1,7 +1,7 @@
 """Rechecks of contents that were read before today's checks existed; results of wrong audio are redone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.decoding.in_process import AudioInfo
+from core.decoding.audio_stream import AudioInfo
 from core.errors import AudioRejected
 from db.clips import TOKENIZE_STAGE
 from db.engine import session_scope
@@ -95,6 +95,14 @@ def suspects_of(runtime: Runtime, prefix: str) -> list[SuspectCount]:
     """Return how many contents of a place a recheck would read, by kind."""
     with session_scope(runtime.engine) as session:
         return count_suspects(session, canonical(prefix), runtime.codec_id)
+
+
+def suspect_lines(suspects: Sequence[SuspectCount]) -> Iterator[str]:
+    """Yield what a recheck will read again, before it begins."""
+    contents, size = sum(found.contents for found in suspects), sum(found.size for found in suspects)
+    yield f"{contents} contents ({size / 1e6:.1f} MB) are suspect and will be read again"
+    for found in suspects:
+        yield f"{found.contents:>9}  {found.kind}"
 
 
 def recheck_place(

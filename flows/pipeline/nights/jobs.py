@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from db.clips import Selection, shard_uris
 from db.engine import session_scope
-from db.libraries import LibraryVersion
 from db.runs import get_run
 from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
@@ -24,7 +23,6 @@ from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
-from flows.pipeline.libraries.library import LibraryTask, build_library
 from flows.pipeline.nights.bounds import Figure, doubts, judge
 from flows.pipeline.nights.summary import NightSummary, summarize
 from flows.pipeline.runs.counts import Counts
@@ -35,7 +33,6 @@ from flows.pipeline.runs.verdict import require_clips
 from flows.pipeline.runtime.code_version import code_version
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import work_on_batch
-from flows.pipeline.storage.uris import canonical
 
 SHARD = "label-shard"
 Step = Callable[[Any], Counts]
@@ -258,26 +255,3 @@ def run_shard(
         tokenize_place(runtime, partition.place, selection, run, run_batches, models)
         label_selection(labeling, selection, run, run_batches)
     return run
-
-
-def import_manifest(
-    runtime: Runtime,
-    name: str,
-    manifest: str,
-    task: LibraryTask,
-    instruction: str | None = None,
-    *,
-    promote: bool = False,
-    flow_run_id: str | None = None,
-) -> tuple[LibraryVersion, OpenRun]:
-    """Make a library version from a manifest. The first version, or a promoted one, is put into use."""
-    parameters = {
-        "manifest": canonical(manifest),
-        "task": task,
-        "instruction": instruction,
-        "promote": promote,
-    }
-    with recorded_run(runtime, "build-library", name, parameters, flow_run_id=flow_run_id) as run:
-        version = build_library(runtime, name, manifest, task, run.claim, instruction, promote=promote)
-        run.count("library", Counts(demonstrations=len(version.demonstrations)))
-    return version, run

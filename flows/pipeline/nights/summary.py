@@ -1,19 +1,14 @@
-"""Figures of a night at its end, and the night before it."""
+"""Figures of a night at its end."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
-from uuid import UUID
 
-from db.engine import session_scope
-from db.night_change import NightChange, compare_nights
 from db.predictions import Answer
-from db.run_history import CompletedRun, previous_run
 from flows.pipeline.labeling.label import NEIGHBOR_BASELINES
 from flows.pipeline.labeling.report import ClipAnswer
-from flows.pipeline.runtime.resources import Runtime
 
 WORK_COUNTS = (
     ("tokenize.tokenized", "tokenize.same_bytes", "tokenize.quarantined"),
@@ -95,29 +90,6 @@ def _comparable(answer: Answer) -> Iterator[str]:
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
     """Sort counts by frequency, then name."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-@dataclass(frozen=True)
-class EarlierNight:
-    """The night before, its figures, and the change since then, if that is known."""
-
-    run: CompletedRun
-    summary: NightSummary
-    change: NightChange | None = None
-
-    @property
-    def name(self) -> str:
-        """The day of the night, or its start."""
-        return str(self.run.day or f"{self.run.started_at:%Y-%m-%d %H:%M}")
-
-
-def night_before(runtime: Runtime, run_id: UUID) -> EarlierNight | None:
-    """Return the last completed night of the same prefix and library before a run, if any."""
-    with session_scope(runtime.engine) as session:
-        run = previous_run(session, run_id)
-        if run is None or run.summary is None:
-            return None
-        return EarlierNight(run, NightSummary(**run.summary), compare_nights(session, run.id, run_id))
 
 
 def night_line(night: NightSummary, clips: int, counts: Mapping[str, int]) -> str:

@@ -25,7 +25,6 @@ from core.errors import CheckpointMismatch
 from db.embeddings import NewEmbeddingModel, ensure_embedding_model
 from db.engine import make_engine, session_scope
 from db.model_registry import ensure_codec, registered_codec
-from flows.pipeline.configuration.home import close_home
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.database import writer_url
 from flows.pipeline.runtime.fingerprints import codec_fingerprint
@@ -347,7 +346,12 @@ def _has_cuda() -> bool:
 def shared_runtime(settings: Settings) -> Runtime:
     """Return the runtime of this process, so that its tasks and flows share the loaded models."""
     end_after_sigterm()
-    close_home(settings)
-    send_traces()
     logging.captureWarnings(settings.log_format == "json")
+    return open_runtime(settings)
+
+
+def open_runtime(settings: Settings) -> Runtime:
+    """Return a runtime whose home is private, and whose traces are sent if any are."""
+    settings.close_home()
+    send_traces()
     return Runtime(settings)

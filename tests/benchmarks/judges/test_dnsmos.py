@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.judges.dnsmos import SAMPLES, Dnsmos, Opinion, calibrated, segments
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 
 NEEDS = "the packages onnx and onnxruntime are not installed"
 

@@ -21,7 +21,8 @@ from core.audio.resampling import (
     wav_bytes,
 )
 from core.audio.torchaudio_cpu import torchaudio
-from core.decoding.in_process import AudioLimits, Samples, open_audio
+from core.decoding.audio_stream import AudioLimits, Samples
+from core.decoding.in_process import open_audio
 from core.errors import AudioRejected
 
 NOISE = np.random.default_rng(0).uniform(-1, 1, 300_000).astype(np.float32)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 INSIDE = """
 import ctypes, errno, json, os, platform, resource, signal, socket, subprocess, sys, threading
-from core.decoding.in_process import AudioLimits
+from core.decoding.audio_stream import AudioLimits
 from core.decoding.child_process import main as decoding_child
 from core.decoding.child_process.main import settle_in, _held_in_memory, answer_clip
 from core.decoding.child_process.rehearsal import encode_by_soundfile, make_noise

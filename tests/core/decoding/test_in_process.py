@@ -13,14 +13,14 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.decoding.in_process import (
+from core.decoding.audio_stream import (
     BLOCK_SAMPLES,
     DEFAULT_LIMITS,
     AudioInfo,
     AudioLimits,
     Samples,
-    open_audio,
 )
+from core.decoding.in_process import open_audio
 from core.decoding.pyav.sound import find_av
 from core.errors import AudioRejected
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.decoding.audio_stream import AudioInfo, AudioLimits, Samples
 from core.decoding.child_process.decoder import ClipDecoder
-from core.decoding.in_process import AudioInfo, AudioLimits, Samples, open_audio
+from core.decoding.in_process import open_audio
 from core.errors import AudioRejected
 
 av = pytest.importorskip("av")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.decoding.in_process import AudioInfo, Samples, open_audio
+from core.decoding.audio_stream import AudioInfo, Samples
+from core.decoding.in_process import open_audio
 from core.errors import AudioRejected
 from tests.fuzz.seeds import Seed, seeds, without_count
 

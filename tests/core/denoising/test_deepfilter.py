@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.audio.resampling import read_waveform
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.denoising import deepfilter
 from core.denoising.deepfilter import SAMPLE_RATE, DeepFilter, find_deepfilter
 from core.embeddings.description import file_sha256

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.denoising.denoiser import Denoiser, Unchanged, denoise_at
 from core.errors import AudioRejected
 from tests.spectral_gate import SpectralGate

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.embedder import (
     ClipEmbedding,
     Embedder,

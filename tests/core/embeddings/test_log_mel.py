@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.codec.config import MEL_BANDS
 from core.codec.mel import LogMelFrames
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.log_mel import LogMelPass, log_mel_statistics
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 

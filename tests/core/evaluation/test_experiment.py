@@ -6,8 +6,8 @@ import pytest
 from core.errors import PromptTooLong
 from core.evaluation.episodes import Episode, LabeledClips
 from core.evaluation.experiment import Experiment, few_shot
+from core.evaluation.layouts import Column, columns
 from core.evaluation.methods import Method, Reply, most_probable
-from core.evaluation.paper import Column, columns
 from core.llama.model import FrozenLlama
 from core.prompts.few_shot import FewShotSettings
 from core.tokens.clip_codes import ClipCodes

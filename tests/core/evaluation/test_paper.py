@@ -1,4 +1,5 @@
-from core.evaluation.paper import PAPER, Column, columns
+from core.evaluation.layouts import Column, columns
+from core.evaluation.paper import PAPER
 
 
 def test_the_layouts_have_the_columns_of_the_papers_tables() -> None:

@@ -1,5 +1,5 @@
+from core.evaluation.layouts import Column, columns
 from core.evaluation.measure import Score
-from core.evaluation.paper import Column, columns
 from core.evaluation.tables import Table, table_lines, table_rows
 
 

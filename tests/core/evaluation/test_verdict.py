@@ -7,8 +7,8 @@ import pytest
 
 from core.evaluation.episodes import Episode, LabeledClips
 from core.evaluation.experiment import Experiment
+from core.evaluation.layouts import Column
 from core.evaluation.methods import Method, Reply, most_probable
-from core.evaluation.paper import Column
 from core.evaluation.verdict import confusion, confusion_rows, verdicts
 from tests.core.evaluation.test_experiment import clip, run
 

@@ -17,9 +17,10 @@ from db.run_history import CompletedRun
 from db.runs import RunClaim
 from flows.artifacts.night_pages import listen_line, night_page, plan_page, plan_rows
 from flows.pipeline.nights.bounds import Figure
+from flows.pipeline.nights.earlier import EarlierNight
 from flows.pipeline.nights.plan import NightPlan, State
 from flows.pipeline.nights.preview import Pace, Preview, PromptPreview
-from flows.pipeline.nights.summary import EarlierNight, NightSummary
+from flows.pipeline.nights.summary import NightSummary
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runs.run import OpenRun
 from tests.flows.artifacts.test_pages import EMPHASIS, MARKUP, render

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from sqlalchemy import Engine, text
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from db.embeddings import ensure_embedding_model
 from db.engine import make_engine, session_scope
 from db.runs import RunClaim, start_run

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.generation.job import Generated, run_denoising, run_texts
 from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import Texts, given_texts
-from flows.pipeline.libraries.library import LibraryTask
-from flows.pipeline.nights.jobs import import_manifest, with_bar
+from flows.pipeline.libraries.library import LibraryTask, import_manifest
+from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import RATE, hiss, rows, tone, write_clip

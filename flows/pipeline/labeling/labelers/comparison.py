@@ -10,7 +10,7 @@ from core.embeddings.log_mel_model import LOG_MEL
 from db.labeler_choices import add_first_choice
 from flows.pipeline.clips.stored_codes import clip_features
 from flows.pipeline.labeling.labelers.answering import Answering, asks_llm, choice_of
-from flows.pipeline.labeling.prompt import LibraryPrompt
+from flows.pipeline.labeling.labelers.prompt import LibraryPrompt
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.decoding.audio_stream import AudioInfo, AudioLimits
 from core.decoding.child_process import decoder as decoder_module
 from core.decoding.child_process.answer import AnswerValidator, InvalidAnswer, _Info
 from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.child_process.protocol import pack_answer
-from core.decoding.in_process import AudioInfo, AudioLimits
 from core.errors import AudioRejected
 
 BLOCK = np.array([0.5, -0.25], np.float32)

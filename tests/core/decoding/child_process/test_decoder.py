@@ -17,9 +17,10 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.decoding.audio_stream import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples
 from core.decoding.child_process.decoder import ClipDecoder
 from core.decoding.child_process.main import CHILD_MEMORY_BYTES
-from core.decoding.in_process import BLOCK_SAMPLES, AudioInfo, AudioLimits, Samples, open_audio
+from core.decoding.in_process import open_audio
 from core.decoding.pyav.sound import find_av
 from core.errors import AudioRejected
 from tests.eventually import eventually

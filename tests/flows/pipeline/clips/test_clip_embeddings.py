@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from core.audio.resampling import read_waveform
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.embeddings.embedder import Embedder
 from core.embeddings.log_mel import log_mel_statistics
 from core.errors import CheckpointMismatch

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from core.audio.resampling import read_waveform
 from core.codec import EncodedClip
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from db.engine import session_scope
 from db.quarantine import open_quarantine, quarantine_contents
 from db.runs import RunClaim

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from db.private import private_folder
-from flows.pipeline.configuration.home import close_home
 from flows.pipeline.configuration.settings import Settings
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
@@ -19,7 +18,7 @@ def mode(path: Path) -> int:
 
 def test_a_new_home_and_its_results_are_closed(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "deep" / "home")
-    close_home(settings)
+    settings.close_home()
     assert mode(settings.home) == mode(settings.home / "storage") == 0o700
 
 
@@ -33,7 +32,7 @@ def test_a_results_folder_that_was_named_keeps_its_mode(tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()
     results.chmod(0o775)
-    close_home(Settings(home=tmp_path / "home", storage_uri=str(results)))
+    Settings(home=tmp_path / "home", storage_uri=str(results)).close_home()
     assert mode(results) == 0o775
     assert not (tmp_path / "home" / "storage").exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.decoding.in_process import AudioLimits
+from core.decoding.audio_stream import AudioLimits
 from flows.pipeline.configuration.settings import Settings
 
 

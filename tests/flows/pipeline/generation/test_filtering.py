@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.errors import MissingPackage, PromptError
 from core.in_context.audio_generator import AudioGenerator
 from core.prompts.generation import Example
@@ -186,7 +186,7 @@ def test_where_nothing_helps_a_clip_is_its_own_answer_and_says_so(filtered: Runt
 def test_a_library_of_one_pair_measures_the_denoiser_alone(
     both: Runtime, clips: Path, tmp_path: Path
 ) -> None:
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
 
     one = (tmp_path / "library" / "street.jsonl").read_text().splitlines()[0]
     (tmp_path / "library" / "one.jsonl").write_text(one + "\n")
@@ -292,7 +292,7 @@ def test_a_long_pair_is_measured_by_its_beginning(
 def test_a_library_of_another_task_is_refused_before_anything_is_measured(
     filtered: Runtime, clips: Path, manifest: Path
 ) -> None:
-    from flows.pipeline.nights.jobs import import_manifest
+    from flows.pipeline.libraries.library import import_manifest
 
     import_manifest(filtered, "sounds", str(manifest), "label")
     with pytest.raises(PromptError, match="library sounds@1 is for label, not for denoise"):

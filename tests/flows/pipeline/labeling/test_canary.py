@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.decoding.in_process import Samples
+from core.decoding.audio_stream import Samples
 from core.errors import PromptError
 from db.libraries import LibraryNotFound
 from db.runs import RunClaim

@@ -16,10 +16,11 @@ from flows.pipeline.labeling.library_review import (
     named_library,
     put_into_use,
     review,
+    review_lines,
 )
-from flows.pipeline.labeling.report import review_lines
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip, write_manifest

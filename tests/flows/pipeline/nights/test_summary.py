@@ -8,9 +8,10 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.libraries.library import build_library
-from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
-from flows.pipeline.nights.summary import NightSummary, clips_worked, night_before, shift
+from flows.pipeline.libraries.library import build_library, import_manifest
+from flows.pipeline.nights.earlier import night_before
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
+from flows.pipeline.nights.summary import NightSummary, clips_worked, shift
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime

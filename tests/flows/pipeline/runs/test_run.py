@@ -13,7 +13,8 @@ from db.engine import session_scope
 from db.locks import PartitionBusy, partition_lock
 from db.runs import RunClaim, RunLost, save_counts, start_run
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.nights.jobs import import_manifest, run_stage, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import run_stage, with_bar
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import recorded_run, run_session
 from flows.pipeline.runtime.code_version import code_version

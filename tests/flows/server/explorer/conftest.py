@@ -14,7 +14,8 @@ from db.embedded.server import EmbeddedServer
 from db.engine import make_engine, session_scope
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from flows.server.explorer.app import explorer_app
