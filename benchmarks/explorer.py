@@ -19,7 +19,7 @@ from time import perf_counter
 from sqlalchemy import NullPool, create_engine, text
 from starlette.testclient import TestClient
 
-from benchmarks.analysts import fill
+from benchmarks.analysts.filling import fill
 from benchmarks.recorded import verdict
 from benchmarks.scale_out import fresh_database
 from db.embedded import server as embedded

@@ -3,12 +3,18 @@
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+_COLUMNS = (
+    "content_sha256, task, library, prediction_id, label, margin, status, is_promoted, is_chosen, "
+    "is_demonstration, created_at"
+)
 _DIFFERENCES = text(
-    """
+    f"""
     SELECT count(*) FROM (
-      (TABLE current_answers EXCEPT TABLE current_answers_defined)
-      UNION ALL (TABLE current_answers_defined EXCEPT TABLE current_answers)) AS differences
-    """
+      (SELECT {_COLUMNS} FROM current_answers EXCEPT SELECT {_COLUMNS} FROM current_answers_defined)
+      UNION ALL
+      (SELECT {_COLUMNS} FROM current_answers_defined EXCEPT SELECT {_COLUMNS} FROM current_answers)
+    ) AS differences
+    """  # noqa: S608  the columns are ours
 )
 
 

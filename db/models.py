@@ -174,6 +174,7 @@ class CodebookWord(Base):
     """The word of a code of a layer."""
 
     __tablename__ = "codebook_words"
+    __table_args__ = (Index(None, "word"),)
 
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
     layer: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
@@ -207,7 +208,7 @@ class TokenSequence(Base):
         CheckConstraint(
             "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
         ),
-        Index(None, "semantic", postgresql_using="gin"),
+        Index("ix_token_sequences_marks", text("analytics.code_marks(semantic)"), postgresql_using="gin"),
     )
 
     content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
@@ -218,6 +219,56 @@ class TokenSequence(Base):
     levels: Mapped[list[int]] = mapped_column(SmallIntegers)
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[datetime] = _written_at()
+
+
+class CodeCount(Base):
+    """How many contents have a semantic code, and how often: of contents with a row in near_copy_keys."""
+
+    __tablename__ = "code_counts"
+
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
+    code: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    contents: Mapped[int] = mapped_column(BigInteger)
+    occurrences: Mapped[int] = mapped_column(BigInteger)
+
+
+class NearCopyKeys(Base):
+    """Keys of a content's codes, of which near copies share one; its codes are counted with this row.
+
+    A trigger of token_sequences deletes it and counts back.
+    """
+
+    __tablename__ = "near_copy_keys"
+    __table_args__ = (Index(None, "keys", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),)
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    codec_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class NearCopy(Base):
+    """Two contents whose codes overlap, the one with the smaller digest first."""
+
+    __tablename__ = "near_copies"
+    __table_args__ = (
+        Index(None, "other_sha256", "codec_id"),
+        CheckConstraint("overlap BETWEEN 0 AND 1", name="overlap"),
+        ForeignKeyConstraint(
+            ["content_sha256", "codec_id"],
+            ["near_copy_keys.content_sha256", "near_copy_keys.codec_id"],
+            ondelete="CASCADE",
+        ),
+        ForeignKeyConstraint(
+            ["other_sha256", "codec_id"],
+            ["near_copy_keys.content_sha256", "near_copy_keys.codec_id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    codec_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    other_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    overlap: Mapped[float]
 
 
 class PooledLatent(Base):
@@ -435,6 +486,62 @@ class CurrentAnswer(Base):
     is_chosen: Mapped[bool]
     is_demonstration: Mapped[bool]
     created_at: Mapped[datetime]
+    since: Mapped[datetime] = _written_at()
+
+
+class PastAnswer(Base):
+    """What was the current answer for a content, task and library from `since` until `until`.
+
+    Triggers of current_answers keep it.
+    """
+
+    __tablename__ = "past_answers"
+    __table_args__ = (
+        Index(None, "until"),
+        CheckConstraint("since < until", name="span"),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    library: Mapped[str] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str]
+    margin: Mapped[float]
+    status: Mapped[str]
+    is_promoted: Mapped[bool]
+    is_chosen: Mapped[bool]
+    is_demonstration: Mapped[bool]
+    created_at: Mapped[datetime]
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
+
+
+class LabelSample(Base):
+    """How many contents of a label were read for label_motifs."""
+
+    __tablename__ = "label_samples"
+
+    library: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
+    contents: Mapped[int] = mapped_column(Integer)
+    counted_at: Mapped[datetime] = _written_at()
+
+
+class LabelMotif(Base):
+    """How many of these contents have codes one after another, and how many of the other labels."""
+
+    __tablename__ = "label_motifs"
+    __table_args__ = (CheckConstraint("cardinality(codes) BETWEEN 1 AND 4", name="codes"),)
+
+    library: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
+    codes: Mapped[list[int]] = mapped_column(SmallIntegers, primary_key=True)
+    contents: Mapped[int] = mapped_column(Integer)
+    elsewhere: Mapped[int] = mapped_column(Integer)
 
 
 class LabelerChoice(Base):

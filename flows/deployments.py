@@ -67,6 +67,7 @@ DEPLOYMENTS = (
     FlowDeployment("recheck", "repair", ("repair",), pool="wordwave-gpu"),
     FlowDeployment("undo-run", "repair", ("repair",)),
     FlowDeployment("verify-run", "quality", ("check",), pool="wordwave-gpu"),
+    FlowDeployment("count-words", "quality", ("check",)),
     FlowDeployment("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
     FlowDeployment("promote-models", "models", ("models",)),
     FlowDeployment("choose-labeler", "models", ("models",), pool="wordwave-gpu"),

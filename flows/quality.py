@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from db.watches import Bounds
 from flows.artifacts.markdown import cell
 from flows.artifacts.pages import evaluation_page, publish_checks, publish_page, publish_run
-from flows.artifacts.tables import check_rows, score_rows
+from flows.artifacts.tables import check_rows, count_rows, score_rows
 from flows.batches import batch_threads, in_tasks
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
@@ -43,6 +43,7 @@ from flows.forms import (
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.maintenance.count_words import count_words as count
 from flows.pipeline.maintenance.verify import verify_run as verify
 from flows.pipeline.nights.bounds import set_bounds
 from flows.pipeline.runs.check import require
@@ -149,6 +150,18 @@ def verify_run(run: RunId, sample: Sample = 50) -> dict[str, str | int]:
     publish_run("verify-run", f"run {run_id}", verified, check_rows(checks))
     require(checks)
     return completed_with_counts({"run": str(verified.id), **verified.counts}, verified.counts)
+
+
+@flow(
+    name="count-words",
+    **run_options("count words {now}"),
+    description="Count new contents' words, near copies and the motifs of labels, for analysts.",
+)
+def count_words() -> dict[str, int]:
+    """Count what is not counted. A second run adds nothing."""
+    counted = count(shared_runtime(Settings()), flow_run_id=flow_run.id)
+    publish_run("count-words", "all contents", counted, count_rows(counted))
+    return completed_with_counts(dict(counted.counts), counted.counts)
 
 
 @flow(

@@ -1,4 +1,4 @@
-"""The page of the database: tables from the models, views and their comments from a migrated Postgres."""
+"""The page of the database: tables from the models, views and functions from a migrated Postgres."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -25,9 +25,24 @@ VIEW_COLUMNS = text(
 )
 
 
+FUNCTIONS = text(
+    """
+    SELECT p.proname, pg_get_function_arguments(p.oid), obj_description(p.oid, 'pg_proc')
+    FROM pg_proc p WHERE p.pronamespace = 'analytics'::regnamespace ORDER BY p.proname
+    """
+)
+
+
 def schema_page(database_url: str) -> str:
     """Return the page of views and tables; the database must be at the newest schema."""
-    return "\n".join([INTRODUCTION, *_views(database_url), *map(_table, Base.metadata.sorted_tables)])
+    return "\n".join(
+        [
+            INTRODUCTION,
+            *_views(database_url),
+            *_functions(database_url),
+            *map(_table, Base.metadata.sorted_tables),
+        ]
+    )
 
 
 def _views(database_url: str) -> Iterator[str]:
@@ -36,6 +51,13 @@ def _views(database_url: str) -> Iterator[str]:
     for (name, comment), group in groupby(columns, key=lambda column: column[:2]):
         rows = [(code(column), code(kind), escaped(note or "")) for _, _, column, kind, note in group]
         yield f"## analytics.{name}\n\n{escaped(comment or '')}\n\n" + table(("column", "type", ""), rows)
+
+
+def _functions(database_url: str) -> Iterator[str]:
+    with create_engine(database_url, poolclass=NullPool).connect() as connection:
+        found = connection.execute(FUNCTIONS).tuples().all()
+    rows = [(code(f"{name}({arguments})"), escaped(comment or "")) for name, arguments, comment in found]
+    yield "## Functions\n\n" + table(("function of analytics", ""), rows)
 
 
 def _table(described: Table) -> str:

@@ -119,3 +119,16 @@ def check_answers() -> None:
             "As wordwave_owner, call refresh_current_answers_of with the ids of all demonstration_sets"
         )
     click.echo("every current answer is the one that its definition says", err=True)
+
+
+@click.command("count-words")
+def count_words() -> None:
+    """Count words, near copies and motifs of labels for analysts.
+
+    Only what is new is counted. Schedule it after the nights, or use the flow count-words.
+    """
+    from flows.pipeline.maintenance.count_words import count_words as count
+
+    with runtime_for() as runtime:
+        counted = count(runtime)
+    echo_json({"run": str(counted.id), **counted.counts})

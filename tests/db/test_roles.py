@@ -16,7 +16,7 @@ from db.embedded.server import EmbeddedServer
 from tests.fixtures_postgres import Database, migrated_database
 
 TABLES = sorted(Base.metadata.tables)
-KEPT_BY_TRIGGERS = {"current_answers"}
+KEPT_BY_TRIGGERS = {"current_answers", "past_answers"}
 FROZEN = {
     "contents",
     "codecs",
@@ -34,6 +34,10 @@ FROZEN = {
     "library_uses",
     "labeler_choices",
     "watches",
+    "near_copy_keys",
+    "near_copies",
+    "label_samples",
+    "label_motifs",
 }
 
 
@@ -63,6 +67,8 @@ def test_an_analyst_reads_every_view(database: Database) -> None:
     views = ["clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs", "figures"]
     views += ("embeddings", "sound_tags", "nights", "demonstrations", "latents", "codebook", "history")
     views += ("least_sure", "labelers", "libraries", "accuracy")
+    views += ("versions", "label_spans", "sequences")
+    views += ("word_counts", "near_duplicates", "label_motifs")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 

@@ -1,59 +1,44 @@
 """Words find what reading them one after another finds."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from datetime import UTC, datetime
+
+import pytest
 from sqlalchemy.orm import Session
 
 from db.explorer.clips import Scope
-from db.explorer.words import GAP, WordHit, WordPattern, find_contents, find_words, parse_words
+from db.explorer.words import EVERYWHERE, BadPattern, find_contents, find_words
 from tests.db.rows import FOLDER, make_tokenized_clips
 
-SECONDS = 0.5
-
-
-def begins_at(codes: list[int], pattern: list[int | None]) -> bool:
-    """Whether the codes begin with the pattern, where None is one code or more."""
-    if not pattern:
-        return True
-    if not codes:
-        return False
-    if pattern[0] is None:
-        return begins_at(codes[1:], pattern[1:]) or begins_at(codes[1:], pattern)
-    return codes[0] == pattern[0] and begins_at(codes[1:], pattern[1:])
-
-
-@given(
-    codes=st.lists(st.integers(0, 12), min_size=1, max_size=12),
-    pattern=st.lists(st.none() | st.integers(0, 12), min_size=1, max_size=5).filter(
-        lambda words: words[0] is not None and words[-1] is not None
-    ),
-)
-def test_places_are_those_where_the_words_begin(codes: list[int], pattern: list[int | None]) -> None:
-    groups = [None if word is None else [word] for word in pattern]
-    found = WordPattern({"c": groups}, {"c": SECONDS}, []).starts(WordHit(1, "a", 9.0, codes, "c"), 99)
-    naive = [at for at in range(len(codes)) if begins_at(codes[at:], pattern)]
-    places = [round(start / SECONDS) for start in found]
-    assert places[:1] == naive[:1]
-    assert set(places) <= set(naive)
+NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def test_clips_are_found_by_words_and_gaps(session: Session) -> None:
     make_tokenized_clips(session, "a.wav", "b.wav")
     found = {
-        words: [hit.uri for hit in find_words(session, parse_words(session, words.split()), scope, 9)]
-        for scope in (None, Scope(FOLDER, ""))
-        for words in ("dog rain", "rain dog", "dog", f"dog {GAP} rain")
+        words: [(hit.uri, hit.starts) for hit in find_words(session, words, scope, 9)]
+        for scope in (EVERYWHERE, Scope(FOLDER, ""))
+        for words in ("dog rain", "rain dog", "dog", "dog * rain", "dog ** rain", "(rain|bell)")
     }
-    both = [f"{FOLDER}/a.wav", f"{FOLDER}/b.wav"]
-    assert found == {"dog rain": both, "rain dog": [], "dog": both, f"dog {GAP} rain": []}
-    here, elsewhere = Scope(FOLDER, ""), Scope("s3://bucket/da", "")
-    pattern = parse_words(session, ["dog", "rain"])
-    assert len(find_contents(session, pattern, here, 9)) == 2
-    assert find_contents(session, pattern, elsewhere, 9) == []
+    both, behind = ([(f"{FOLDER}/{name}.wav", [start]) for name in "ab"] for start in (0.0, 0.12))
+    assert found == {
+        "dog rain": both,
+        "rain dog": [],
+        "dog": both,
+        "dog * rain": [],
+        "dog ** rain": both,
+        "(rain|bell)": behind,
+    }
 
 
-def test_a_word_that_no_codec_has_is_named(session: Session) -> None:
+def test_contents_are_those_below_a_folder_and_of_a_time(session: Session) -> None:
+    make_tokenized_clips(session, "a.wav", "b.wav")
+    here, elsewhere, later = Scope(FOLDER, ""), Scope("s3://bucket/da", ""), Scope(FOLDER, "", NEW_YEAR)
+    counts = [len(find_contents(session, "dog rain", scope, 9)) for scope in (here, elsewhere, later)]
+    assert counts == [2, 0, 0]
+
+
+def test_a_word_that_no_codec_has_is_named_and_the_transaction_goes_on(session: Session) -> None:
     make_tokenized_clips(session, "a.wav")
-    pattern = parse_words(session, ["dog", GAP, "zebra"])
-    assert pattern.unknown == ["zebra"]
-    assert pattern.codes == {}
+    with pytest.raises(BadPattern, match='no codec has the word "zebra"'):
+        find_words(session, "dog * zebra", EVERYWHERE, 9)
+    assert len(find_words(session, "dog", EVERYWHERE, 9)) == 1

@@ -20,9 +20,9 @@ from db.explorer.clips import (
     list_labels,
 )
 from db.explorer.nights import NightRow
-from db.explorer.words import find_contents
+from db.explorer.words import BadPattern, find_contents
 from flows.server.explorer.baselines import guesses
-from flows.server.explorer.pages.words import Words, read_words
+from flows.server.explorer.pages.words import read_words
 from flows.server.explorer.query import (
     given_number,
     given_text,
@@ -62,7 +62,7 @@ class Listing:
     rows: Sequence[Row]
     aside: Sequence[AsideClip]
     next: str | None
-    words: Words | None = None
+    problem: str | None = None
     is_cut: bool = False
 
 
@@ -104,10 +104,12 @@ def _given(request: Request) -> dict[str, str]:
 
 
 def _answered(session: Session, request: Request, scope: Scope) -> Listing:
-    words = read_words(session, given_text(request, "words"))
-    contents = None
-    if words:
-        contents = find_contents(session, words.pattern, scope, MAX_CONTENTS) if words.can_match else []
+    words = read_words(given_text(request, "words"))
+    contents, problem = None, None
+    try:
+        contents = find_contents(session, words, scope, MAX_CONTENTS) if words else None
+    except BadPattern as bad:
+        contents, problem = [], str(bad)
     wanted = ClipFilter(
         label=given_text(request, "label"),
         most_margin=given_number(request, "margin", 0, 1),
@@ -119,7 +121,7 @@ def _answered(session: Session, request: Request, scope: Scope) -> Listing:
     rows = [Row(clip) for clip in found[:PAGE_ROWS]]
     after = f"{rows[-1].clip.margin!r}:{rows[-1].clip.answer}" if len(found) > PAGE_ROWS else None
     is_cut = contents is not None and len(contents) == MAX_CONTENTS
-    return Listing(rows, [], _next(request, after), words, is_cut)
+    return Listing(rows, [], _next(request, after), problem, is_cut)
 
 
 def _after_answer(request: Request) -> tuple[float, int] | None:

@@ -1,0 +1,125 @@
+"""How long analysts wait for the documented questions on a large database.
+
+`python -m benchmarks.analysts FOLDER [--clips N] [--first N]` starts a Postgres of its own in the folder,
+fills a small and a large database in bulk, counts words as the job does, and prints for each question p50 and
+p95 as the analyst, its bar and how it grew; then how many of the ten most similar clips are found, bytes a
+clip, and how fast tokens are written with all indexes in place. What it made is deleted in the end.
+"""
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.analysts.asking import Asked, ask_all
+from benchmarks.analysts.corpus import Corpus
+from benchmarks.analysts.filling import fill
+from benchmarks.analysts.questions import documented_questions
+from benchmarks.analysts.recall import recall
+from benchmarks.analysts.writing import bytes_of, written_per_second
+from benchmarks.machine import seconds_of
+from benchmarks.recorded import verdict
+from benchmarks.scale_out import fresh_database
+from db.embedded import server as embedded
+from db.embedded.server import EmbeddedServer
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.count_words import count_words
+from flows.pipeline.runtime.resources import Runtime
+
+CLIPS, FIRST = 1_000_000, 10_000
+LEAST_RECALL, LEAST_RATE = 0.9, 2_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a database of so many clips."""
+
+    clips: int
+    asked: Sequence[Asked]
+    recall: float
+    rate: float
+    bytes: dict[str, int]
+    filled_s: float
+    counted_s: float
+
+
+def measure(server: EmbeddedServer, clips: int) -> Measured:
+    """Fill a database, count its words, ask everything, and write."""
+    name = f"clips_{clips}"
+    fresh_database(server, name)
+    corpora: list[Corpus] = []
+    filled = seconds_of(lambda: corpora.append(fill(server.url("owner", name), clips)))
+    [corpus] = corpora
+    print(f"{clips} clips: filled in {filled:.0f} s", flush=True)
+    counted = seconds_of(partial(count, server.url("writer", name), server.home))
+    print(f"{clips} clips: words counted in {counted:.0f} s", flush=True)
+    analyst = server.url("analyst", name)
+    asked = ask_all(analyst, documented_questions(), corpus)
+    return Measured(
+        clips,
+        asked,
+        recall(analyst, corpus),
+        written_per_second(server.url("writer", name), corpus),
+        bytes_of(server.url("owner", name)),
+        filled,
+        counted,
+    )
+
+
+def count(writer: str, home: Path) -> None:
+    """Count words, near copies and motifs as the job does."""
+    runtime = Runtime(Settings(home=home / "counting", database_url=writer))
+    try:
+        count_words(runtime)
+    finally:
+        runtime.close()
+
+
+def report(small: Measured, large: Measured) -> None:
+    """Print each question of the large database against its bar and against the small one."""
+    print(f"p50 and p95 in ms at {large.clips} clips, times as long as at {small.clips}, bar")
+    for before, now in zip(small.asked, large.asked, strict=True):
+        bar = now.question.bar_ms
+        grew = now.p50 / before.p50
+        times = f"{now.p50:8.1f} {now.p95:8.1f} {grew:6.1f}  {bar:5.0f}"
+        print(f"{times} {verdict(now.p95 <= bar)}  {now.question.sql}")
+    print(f"  recall at 10 {large.recall:.3f} of {LEAST_RECALL} {verdict(large.recall >= LEAST_RECALL)}")
+    print(f"  written clips a second {large.rate:.0f} of {LEAST_RATE} {verdict(large.rate >= LEAST_RATE)}")
+    print(f"  bytes a clip {sum(large.bytes.values()) / large.clips:.0f}, of these:")
+    for table, size in list(large.bytes.items())[:8]:
+        print(f"    {table} {size / large.clips:.0f}")
+
+
+def figures(measured: Measured) -> dict[str, object]:
+    """Return what was measured as JSON."""
+    asked = {one.question.sql: [round(one.p50, 1), round(one.p95, 1)] for one in measured.asked}
+    return vars(measured) | {"asked": asked}
+
+
+def main() -> None:
+    """Fill two databases, measure both and print the report and a JSON line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.analysts", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an empty or new folder, with a short path")
+    parser.add_argument("--clips", type=int, default=CLIPS)
+    parser.add_argument("--first", type=int, default=FIRST)
+    given = parser.parse_args()
+    home = given.folder / "home"
+    given.folder.mkdir(parents=True, exist_ok=True)
+    given.folder.chmod(0o711)  # Postgres may run as another account
+    server = embedded.start(home)
+    try:
+        measured = [measure(server, clips) for clips in (given.first, given.clips)]
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home)
+    report(*measured)
+    said = {"benchmark": "analysts", "cores": os.cpu_count()}
+    print(json.dumps({**said, "measured": [figures(one) for one in measured]}))
+
+
+if __name__ == "__main__":
+    main()

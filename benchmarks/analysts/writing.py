@@ -1,0 +1,69 @@
+"""How fast tokens are written with all indexes in place, and what a clip takes on disk."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+import numpy as np
+from sqlalchemy import NullPool, create_engine, text
+
+from benchmarks.analysts.corpus import Corpus
+from db.clips import add_clips
+from db.engine import make_engine, session_scope
+from db.object_version import ObjectVersion
+from db.runs import start_run
+from db.tokens import TokenizedContent, save_tokens
+
+SEED = 7
+CLIPS, BATCH, SHORT = 20_000, 256, 9
+"""One-second clips that are written, in batches as the flows do, and their semantic codes."""
+NO_RUN: dict[str, object] = {"parameters": {}, "asked": None, "day": None, "flow_run_id": None}
+
+
+def written_per_second(writer: str, corpus: Corpus) -> float:
+    """Return one-second clips a second whose tokens are written as by the flows."""
+    engine, rng, spent = make_engine(writer), np.random.default_rng(SEED), 0.0
+    with session_scope(engine) as session:
+        codec_id = int(session.scalars(text("SELECT min(id) FROM codecs")).one())
+        run = start_run(session, "tokenize", "short", **NO_RUN, code_version="0")  # type: ignore[arg-type]
+    for first in range(0, CLIPS, BATCH):
+        uris = [f"s3://short/{first + number}.flac" for number in range(BATCH)]
+        with session_scope(engine) as session:
+            listed = [ObjectVersion(uri, "v1", 20_000, datetime.now(UTC)) for uri in uris]
+            add_clips(session, listed, "s3://short/none")
+            query = text("SELECT id FROM clips WHERE uri = ANY(:uris) ORDER BY uri")
+            clips = session.scalars(query, {"uris": uris}).all()
+        batch = [_short(rng, corpus, clip) for clip in clips]
+        begun = perf_counter()
+        with session_scope(engine) as session:
+            save_tokens(session, codec_id, run.id, batch)
+        spent += perf_counter() - begun
+    engine.dispose()
+    return CLIPS / spent
+
+
+def _short(rng: np.random.Generator, corpus: Corpus, clip_id: int) -> TokenizedContent:
+    """Return a second of a clip."""
+    at = int(rng.integers(0, corpus.codes.shape[1] - SHORT))
+    codes = corpus.codes[rng.integers(len(corpus.codes)), at : at + SHORT].tolist()
+    return TokenizedContent(
+        clip_id=clip_id,
+        sha256=rng.bytes(32),
+        sample_rate=16_000,
+        channels=1,
+        num_samples=16_000,
+        format="FLAC/PCM_16",
+        peak=0.5,
+        codes=(codes, codes * 2, codes * 4),
+        levels=[-200] * SHORT,
+        latent=([0.5] * 32, [0.5] * 32),
+    )
+
+
+def bytes_of(owner: str) -> dict[str, int]:
+    """Return the bytes of each table with its indexes, the largest first."""
+    query = text(
+        "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = 'public'::regnamespace ORDER BY 2 DESC"
+    )
+    with create_engine(owner, poolclass=NullPool).connect() as connection:
+        return dict(connection.execute(query).tuples().all())

@@ -1,0 +1,134 @@
+"""What is counted over all contents: codes, near copies, and the motifs of labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.bulk_insert import Row, insert_new
+from db.models import LabelMotif, LabelSample, NearCopyKeys
+
+_UNCOUNTED = text(
+    """
+    SELECT s.content_sha256, s.codec_id, s.semantic FROM token_sequences s WHERE NOT EXISTS (
+      SELECT FROM near_copy_keys k WHERE k.content_sha256 = s.content_sha256 AND k.codec_id = s.codec_id)
+    LIMIT :limit
+    """
+)
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('count words', 0))")
+_ADD = text(
+    """
+    INSERT INTO code_counts AS c (codec_id, code, contents, occurrences)
+    SELECT :codec_id, * FROM unnest(CAST(:codes AS smallint[]), CAST(:contents AS bigint[]),
+      CAST(:occurrences AS bigint[]))
+    ON CONFLICT (codec_id, code) DO UPDATE SET contents = c.contents + excluded.contents,
+      occurrences = c.occurrences + excluded.occurrences
+    """
+)
+_NEAR_COPIES = text(
+    """
+    INSERT INTO near_copies (content_sha256, codec_id, other_sha256, overlap)
+    SELECT least(f.one, f.other), f.codec_id, greatest(f.one, f.other), f.overlap FROM (
+      SELECT n.content_sha256 AS one, o.content_sha256 AS other, n.codec_id,
+        analytics.code_overlap(a.semantic, b.semantic) AS overlap
+      FROM near_copy_keys n CROSS JOIN LATERAL (
+        SELECT k.content_sha256 FROM near_copy_keys k
+        WHERE k.keys && n.keys AND k.codec_id = n.codec_id AND k.content_sha256 <> n.content_sha256
+        LIMIT :most) o
+      JOIN token_sequences a ON a.content_sha256 = n.content_sha256 AND a.codec_id = n.codec_id
+      JOIN token_sequences b ON b.content_sha256 = o.content_sha256 AND b.codec_id = n.codec_id
+      WHERE n.codec_id = :codec_id AND n.content_sha256 = ANY(:contents)) f
+    WHERE f.overlap >= :least ON CONFLICT DO NOTHING
+    """
+)
+_LIBRARIES = text("SELECT DISTINCT library, task FROM current_answers ORDER BY library, task")
+_SAMPLE = text(
+    """
+    SELECT s.codec_id, n.label, s.semantic[1 : 500] FROM (
+      SELECT a.label, a.content_sha256,
+        row_number() OVER (PARTITION BY a.label ORDER BY a.content_sha256) AS place
+      FROM current_answers a WHERE a.library = :library AND a.task = :task AND a.status = 'labeled'
+    ) n JOIN token_sequences s ON s.content_sha256 = n.content_sha256
+    WHERE n.place <= 200 ORDER BY s.codec_id, n.label, s.content_sha256
+    """
+)
+_FORGET_MOTIFS = text("SELECT forget_motifs(:library, :task)")
+_LOCK_MOTIFS = text("SELECT pg_advisory_xact_lock(hashtextextended('count motifs', 0))")
+
+
+@dataclass(frozen=True)
+class LabeledSequence:
+    """The first semantic codes of a content that is surely labeled."""
+
+    codec_id: int
+    label: str
+    codes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class CodeSequence:
+    """The semantic codes of a content."""
+
+    content_sha256: bytes
+    codec_id: int
+    codes: Sequence[int]
+
+
+def uncounted_sequences(session: Session, limit: int) -> list[CodeSequence]:
+    """Return up to `limit` sequences that are not counted. Others who count wait for this transaction."""
+    session.execute(_LOCK)
+    rows = session.execute(_UNCOUNTED, {"limit": limit})
+    return [CodeSequence(bytes(content), codec_id, codes) for content, codec_id, codes in rows]
+
+
+def add_counts(session: Session, codec_id: int, counts: Mapping[int, tuple[int, int]]) -> None:
+    """Add the numbers of contents and of occurrences of codes."""
+    ordered = sorted(counts.items())
+    session.execute(
+        _ADD,
+        {
+            "codec_id": codec_id,
+            "codes": [code for code, _ in ordered],
+            "contents": [contents for _, (contents, _) in ordered],
+            "occurrences": [occurrences for _, (_, occurrences) in ordered],
+        },
+    )
+
+
+def add_near_copies(
+    session: Session, codec_id: int, keys: Mapping[bytes, Sequence[int]], least: float, most: int
+) -> int:
+    """Store the keys of contents and up to `most` copies of each that overlap by `least`; return how many."""
+    rows = [{"content_sha256": one, "codec_id": codec_id, "keys": list(keys[one])} for one in sorted(keys)]
+    insert_new(session, NearCopyKeys, rows)
+    session.execute(text("SET LOCAL enable_seqscan = off"))  # a key is rare, which the planner cannot know
+    found = session.execute(
+        _NEAR_COPIES, {"codec_id": codec_id, "contents": list(keys), "least": least, "most": most}
+    )
+    return found.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def counted_libraries(session: Session) -> list[tuple[str, str]]:
+    """Return the libraries with current answers, each with its task."""
+    return list(session.execute(_LIBRARIES).tuples())
+
+
+def labeled_sequences(session: Session, library: str, task: str) -> list[LabeledSequence]:
+    """Return up to 200 contents of each label, the same ones every time, by codec.
+
+    Others who count motifs wait for this transaction.
+    """
+    session.execute(_LOCK_MOTIFS)
+    rows = session.execute(_SAMPLE, {"library": library, "task": task})
+    return [LabeledSequence(*row) for row in rows]
+
+
+def replace_motifs(
+    session: Session, library: str, task: str, samples: Sequence[Row], motifs: Sequence[Row]
+) -> None:
+    """Write how many contents of each label were read and what they have, in place of what was there."""
+    of_library = {"library": library, "task": task}
+    session.execute(_FORGET_MOTIFS, of_library)
+    insert_new(session, LabelSample, [of_library | dict(row) for row in samples])
+    insert_new(session, LabelMotif, [of_library | dict(row) for row in motifs])
