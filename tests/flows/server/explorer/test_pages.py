@@ -172,8 +172,8 @@ def test_words_find_the_clips_that_have_them(explored: Explored) -> None:
     assert f"{clip}?at=" in " ".join(found.links)
     assert clip in read(explored, f"/search?words={words[0]}+**+{words[-1]}&place={explored.place}").clips
     assert clip in read(explored, f"{explored.night}?words={phrase}").clips
-    for page in ("/search", explored.night):
-        assert 'no codec has the word "zzzyx"' in read(explored, f"{page}?words=zzzyx").text
+    for address in ("/search", explored.night):
+        assert 'no codec has the word "zzzyx"' in read(explored, f"{address}?words=zzzyx").text
 
 
 def test_the_most_similar_clip_is_the_one_with_the_same_bytes(explored: Explored) -> None:
