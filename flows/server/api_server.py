@@ -1,36 +1,45 @@
 """Serve Prefect's API and UI like `prefect server start`, but to their own origins only.
 
-The origins are those of PREFECT_SERVER_CORS_ALLOWED_ORIGINS. Prefect alone answers under any host name, and
-accepts WebSockets from any page.
+The origins are those of PREFECT_SERVER_CORS_ALLOWED_ORIGINS. Prefect alone answers under any host name,
+accepts WebSockets from any page, and its UI asks somebody else how to send statistics even where they
+are switched off.
 """
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
 from jsonschema import Draft202012Validator, ValidationError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class OwnOriginsOnly:
     """Refuse requests and WebSockets to another host name, or from a page of another origin.
 
-    If someone else's DNS points a name to this machine, their page would count as our own origin.
+    Pages that it serves reach these origins alone, and no page of somebody else can frame them. If someone
+    else's DNS points a name to this machine, their page would count as our own origin.
     """
 
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
         self._app = app
         self._origins = frozenset(origins)
         self._hosts = frozenset(urlsplit(origin).netloc for origin in origins)
+        self._policy = own_origins_policy(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = None if scope["type"] == "lifespan" else self._refusal(Headers(scope=scope))
         app = PlainTextResponse(refusal, status_code=403) if refusal else self._app
-        await app(scope, receive, send)
+        await app(scope, receive, partial(self._send, send))
+
+    async def _send(self, send: Send, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Content-Security-Policy"] = self._policy
+        await send(message)
 
     def _refusal(self, headers: Headers) -> str | None:
         hosts = [host.lower() for host in headers.getlist("host")]
@@ -39,6 +48,19 @@ class OwnOriginsOnly:
         if not self._origins.issuperset(headers.getlist("origin")):
             return "this server does not answer pages of another origin"
         return None
+
+
+def own_origins_policy(origins: list[str]) -> str:
+    """Return the Content-Security-Policy of pages that connect to these origins and to nothing else."""
+    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
+    return "; ".join(
+        (
+            f"connect-src {' '.join(origins + sockets)}",
+            "img-src 'self' data: blob:",
+            "object-src 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 def refuse_in_sentences() -> None:

@@ -1,11 +1,15 @@
 """Ways through Prefect's UI, by clicks."""
 
+import re
 from typing import TYPE_CHECKING
 
 from tests.e2e.service import Service
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+
+SEARCHED = re.compile("[?&]flowOrDeploymentName=[^&]")
 
 
 def sign_in(page: "Page", service: Service) -> None:
@@ -29,6 +33,7 @@ def open_deployment(page: "Page", service: Service, flow: str) -> None:
     page.goto(service.address)
     page.get_by_role("link", name="Deployments").click()
     page.get_by_placeholder("Search deployments").fill(flow)
+    page.wait_for_url(SEARCHED)  # the search goes into the address a moment later, and leaves the next page
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=flow, exact=True))
     row.get_by_role("link", name="wordwave", exact=True).click()
     page.get_by_role("button", name="Run", exact=True).wait_for()

@@ -223,6 +223,18 @@ def test_under_the_name_localhost_the_ui_works_too(page: "Page", service: Servic
     open_deployment(page, service, "label-clips")
 
 
+def test_the_ui_reaches_this_server_and_nobody_else(page: "Page", service: Service) -> None:
+    asked, failed = [], {}
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: failed.update({request.url: request.failure}))
+    open_deployment(page, service, "label-clips")
+    page.goto(f"{service.address}/v2/runs")
+    page.get_by_role("link", name="nightly s3://calls").first.wait_for()
+    assert any(url.startswith(service.address) for url in asked)
+    outside = [url for url in asked if not url.startswith((service.address, "data:", "blob:"))]
+    assert [failed.get(url) for url in outside] == ["csp"] * len(outside)
+
+
 ATTEMPTS = """async ([api, password]) => {
     const said = async request => await request.then(answer => answer.type, () => 'refused');
     const body = JSON.stringify({name: 'planted', value: 'x'});

@@ -69,6 +69,18 @@ def test_a_second_host_or_origin_hides_nothing(client: TestClient) -> None:
             assert client.get("/", headers=[(name, value) for value in pair]).status_code == 403
 
 
+def test_its_pages_reach_its_own_origins_alone_and_stand_in_no_frame(client: TestClient) -> None:
+    for answer in (
+        client.get("/"),
+        client.get("/nowhere"),
+        client.get("/", headers={"Host": "evil.example"}),
+    ):
+        (policy,) = answer.headers.get_list("content-security-policy")
+        reached = {rule.split()[0]: set(rule.split()[1:]) for rule in policy.split("; ")}
+        assert reached["connect-src"] == {*OWN, "ws://127.0.0.1:4200", "ws://localhost:4200"}
+        assert reached["frame-ancestors"] == {"'none'"}
+
+
 REFUSED = """
 from flows.server.api_server import refuse_in_sentences
 refuse_in_sentences()
