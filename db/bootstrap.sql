@@ -67,6 +67,7 @@ ALTER ROLE wordwave_analyst RESET ALL;
 ALTER ROLE wordwave_analyst SET search_path = analytics;
 ALTER ROLE wordwave_analyst SET default_transaction_read_only = on;
 ALTER ROLE wordwave_analyst SET statement_timeout = '5min';
+ALTER ROLE wordwave_analyst SET work_mem = '64MB';
 ALTER ROLE wordwave_analyst SET idle_in_transaction_session_timeout = '5min';
 
 -- This one only an administrator can change. What sorts and joins spill, for each connection.

@@ -12,7 +12,7 @@ from benchmarks.analysts.corpus import Corpus
 from benchmarks.analysts.questions import Question
 
 SEED = 7
-MOST_ASKINGS, LEAST_ASKINGS, ASKING_SECONDS = 40, 5, 20.0
+MOST_ASKINGS, LEAST_ASKINGS, ASKING_SECONDS = 40, 5, 8.0
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ SELECT sha256(convert_to(number || ' ' || :library || ' ' || :after, 'UTF8')), {
   CASE WHEN :library < 3 THEN 1 END, CASE WHEN :library < 3 THEN 'few-shot' ELSE 'nearest' END,
   answer, jsonb_build_object('dog', 0.2, 'cat', 0.2, 'rain', 0.1, 'siren', 0.1, 'bell', 0.1)
     || jsonb_build_object(answer, 0.5), (number % 97) / 100.0, 0.1,
-  jsonb_build_object('chance', 0.2, 'majority', 'dog', 'nearest', label, 'nearest_latent', label),
+  jsonb_build_object('chance', 0.2, 'majority', 'dog', 'nearest', label, 'nearest_latent', label,
+    'labelers', jsonb_build_object('nearest', jsonb_build_object('label', label, 'probability', 0.5))),
   number % 1000 = 0, '{{"prompt_hash": "ab", "windows": 1}}', number,
   md5('night ' || number % {NIGHTS})::uuid, {UPLOADED} + :after * interval '1 hour',
   CASE WHEN :retracted THEN md5('undo')::uuid END

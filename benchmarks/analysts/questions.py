@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.analysts.corpus import Corpus
+from benchmarks.analysts.corpus import LABELS, Corpus
 from benchmarks.analysts.filling import NIGHTS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -43,10 +43,19 @@ class Question:
 
 
 def documented_questions() -> list[Question]:
-    """Return the statements of the SQL blocks of the page, then those of the saved queries."""
+    """Return the statements of the SQL blocks of the page, then the saved queries with their examples."""
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    texts = [*blocks, *(path.read_text(encoding="utf-8") for path in sorted(SAVED.glob("*.sql")))]
+    saved = [path.read_text(encoding="utf-8") for path in sorted(SAVED.glob("*.sql"))]
+    texts = [*blocks, *map(_with_examples, saved)]
     return list(dict.fromkeys(Question(sql) for block in texts for sql in _statements(block)))
+
+
+def _with_examples(saved: str) -> str:
+    """Return a saved query with what its comments give as the values of parameters."""
+    for name, value in re.findall(r"^-- (\w+) = (.*)$", saved, re.MULTILINE):
+        value = value if name != "label" else LABELS[0]
+        saved = saved.replace(f":{name}", f"'{value}'")
+    return saved
 
 
 def _statements(block: str) -> Iterator[str]:

@@ -1,3 +1,3 @@
--- Which words does the codec hear most?
-SELECT word, count(*) AS times FROM analytics.words WHERE layer = 0
-GROUP BY word ORDER BY times DESC, word LIMIT 20
+-- Which words does the codec hear most, as counted by wordwave count-words?
+SELECT word, contents, occurrences FROM analytics.word_counts
+ORDER BY occurrences DESC, word LIMIT 20

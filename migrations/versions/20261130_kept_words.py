@@ -211,7 +211,7 @@ BEGIN
   PERFORM analytics.require_counted(b, label_difference.of_library, most);
   RETURN QUERY
   WITH counted AS (
-    SELECT m.library, m.codec_fingerprint, m.codes, min(m.words) AS words,
+    SELECT m.library, m.codec_fingerprint, m.codes,
       coalesce(max(m.contents) FILTER (WHERE m.label = a), 0) AS contents_a,
       coalesce(max(m.contents) FILTER (WHERE m.label = b), 0) AS contents_b
     FROM analytics.label_motifs m
@@ -222,15 +222,23 @@ BEGIN
     SELECT m.library, m.codec_fingerprint, max(m.of_contents) FILTER (WHERE m.label = a) AS of_a,
       max(m.of_contents) FILTER (WHERE m.label = b) AS of_b
     FROM analytics.label_motifs m WHERE m.label IN (a, b) GROUP BY 1, 2
-  )
-  SELECT c.library, c.words, c.contents_a, s.of_a, c.contents_b, s.of_b, d.difference, d.z, c.codes
+  ),
+  told AS MATERIALIZED (
+  SELECT c.library, c.codec_fingerprint, c.codes, c.contents_a, s.of_a, c.contents_b, s.of_b, d.difference,
+    d.z
   FROM counted c JOIN sizes s USING (library, codec_fingerprint),
   LATERAL (SELECT c.contents_a::double precision / s.of_a AS share_a,
     c.contents_b::double precision / s.of_b AS share_b,
     (c.contents_a + c.contents_b + 1.0) / (s.of_a + s.of_b + 2) AS share) p,
   LATERAL (SELECT p.share_a - p.share_b AS difference,
     (p.share_a - p.share_b) / sqrt(p.share * (1 - p.share) * (1.0 / s.of_a + 1.0 / s.of_b)) AS z) d
-  ORDER BY abs(d.z) DESC, c.codes LIMIT most;
+  ORDER BY abs(d.z) DESC, c.codes LIMIT most
+  )
+  SELECT t.library, (SELECT string_agg(coalesce(b.word, u.code::text), ' ' ORDER BY u.place)
+      FROM unnest(t.codes) WITH ORDINALITY AS u (code, place) LEFT JOIN analytics.codebook b
+        ON b.codec_fingerprint = t.codec_fingerprint AND b.layer = 0 AND b.code = u.code),
+    t.contents_a, t.of_a, t.contents_b, t.of_b, t.difference, t.z, t.codes
+  FROM told t ORDER BY abs(t.z) DESC, t.codes;
 END $$;
 
 COMMENT ON FUNCTION analytics.label_difference(text, text, text, integer) IS

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 from uuid import UUID
@@ -26,13 +27,18 @@ from db.runs import RunClaim, finish_run, start_run
 from db.tokens import save_tokens
 from flows.cli.query import answered
 from flows.cli.saved_queries import read_saved
+from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.maintenance.count_words import count_words
+from flows.pipeline.runtime.resources import Runtime
 from tests.db.rows import WORDS, make_codec, make_llm, make_run, prediction, sha256, tokenized
 from tests.fixtures_postgres import Database, migrated_database
 
 DAYS = [date(2026, 11, 20) + timedelta(days=number) for number in range(3)]
 LABELS = ("cat", "dog", "rain")
 PAGES = "https://listen.example"
-CLIPS_A_DAY, PRICE = 12, 3.0
+CLIPS_A_DAY, PRICE, LEAST_MARGIN = 12, 3.0, 0.1
+SHOWN = ("dog", "rain")
+"""The words of the demonstration."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,26 @@ class Truth:
 
 
 @pytest.fixture(scope="module")
-def truth(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Truth]:
+def truth(
+    postgres: EmbeddedServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Truth]:
     with migrated_database(postgres, migrated_template) as database:
         engine = make_engine(database.url("writer"))
         with session_scope(engine) as session:
             clips = [clip for day in DAYS for clip in write_night(session, day)]
             keep_address(session, PAGES)
         engine.dispose()
+        count(database, tmp_path_factory.mktemp("home"))
         yield Truth(database, clips)
+
+
+def count(database: Database, home: Path) -> None:
+    """Count words as the job does."""
+    runtime = Runtime(Settings(home=home, database_url=database.url("writer")))
+    try:
+        count_words(runtime)
+    finally:
+        runtime.close()
 
 
 def write_night(session: Session, day: date) -> Iterator[TrueClip]:
@@ -162,16 +180,29 @@ def test_the_most_doubtful_clips_with_the_pages_to_hear_them(truth: Truth) -> No
 
 def test_common_words_and_those_typical_of_a_label(truth: Truth) -> None:
     words = {code: WORDS[0][code] for code in range(4)}
-    times = Counter(words[code] for clip in truth.clips for code in clip.codes)
+    times = Counter(words[code] for clip in truth.clips for code in clip.codes) + Counter(SHOWN)
+    contents = Counter(words[code] for clip in truth.clips for code in set(clip.codes)) + Counter(SHOWN)
     assert truth.ask("common-words") == [
-        {"word": word, "times": number}
-        for word, number in sorted(times.items(), key=lambda pair: (-pair[1], pair[0]))
+        {"word": word, "contents": contents[word], "occurrences": times[word]}
+        for word in sorted(times, key=lambda word: (-times[word], word))
     ]
-    clips = Counter(words[code] for clip in truth.clips for code in set(clip.codes))
-    dogs = Counter(words[code] for clip in truth.clips if clip.label == "dog" for code in set(clip.codes))
-    typical = sorted(dogs, key=lambda word: (-(dogs[word] ** 2) / clips[word], word))
+    sure = [clip for clip in truth.clips if clip.margin >= LEAST_MARGIN]
+    dogs, others = ([clip for clip in sure if (clip.label == "dog") is wanted] for wanted in (True, False))
+
+    def having(clips: list[TrueClip]) -> Counter[str]:
+        return Counter(words[code] for clip in clips for code in set(clip.codes))
+
+    here, there = having(dogs), having(others)
+    order = sorted(here, key=lambda word: (there[word] / len(others) - here[word] / len(dogs), word))
     assert truth.ask("typical-words", label="dog") == [
-        {"word": word, "clips": dogs[word], "of_clips": clips[word]} for word in typical
+        {
+            "word": word,
+            "contents": here[word],
+            "of_contents": len(dogs),
+            "elsewhere": there[word],
+            "of_elsewhere": len(others),
+        }
+        for word in order
     ]
 
 
