@@ -71,7 +71,7 @@ INSERT INTO predictions (work_key, content_sha256, task, demonstration_set_id, c
 SELECT sha256(convert_to(number || ' ' || :library || ' ' || :after, 'UTF8')), {SHA256}, 'label', :library, 1,
   CASE WHEN :library < 3 THEN 1 END, CASE WHEN :library < 3 THEN 'few-shot' ELSE 'nearest' END,
   answer, jsonb_build_object('dog', 0.2, 'cat', 0.2, 'rain', 0.1, 'siren', 0.1, 'bell', 0.1)
-    || jsonb_build_object(answer, 0.5), (number % 97) / 100.0, 0.1,
+    || jsonb_build_object(answer, 0.5), number * 7919 % 1000003 / 1000003.0, 0.1,
   jsonb_build_object('chance', 0.2, 'majority', 'dog', 'nearest', label, 'nearest_latent', label,
     'labelers', jsonb_build_object('nearest', jsonb_build_object('label', label, 'probability', 0.5))),
   number % 1000 = 0, '{{"prompt_hash": "ab", "windows": 1}}', number,

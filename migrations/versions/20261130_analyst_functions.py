@@ -146,37 +146,38 @@ $$;
 COMMENT ON FUNCTION analytics.code_expression(text) IS
   'A pattern of codes as a regular expression over codes with a comma behind each';
 
-CREATE FUNCTION analytics.code_starts(codes smallint[], pattern text) RETURNS integer[]
+CREATE FUNCTION analytics.code_starts(codes smallint[], first integer[], span integer, expression text)
+RETURNS integer[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-  WITH form AS MATERIALIZED (
-    SELECT (SELECT f.codes FROM analytics.read_codes(pattern) f WHERE f.place = 1) AS first,
-      CASE WHEN bool_or(p.is_open) THEN cardinality(code_starts.codes)
-        ELSE sum(p.least_distance)::integer END AS span,
-      '^' || analytics.code_expression(pattern) AS expression
-    FROM analytics.read_codes(pattern) p
-  )
   SELECT array_agg(found.start) FROM (
-    SELECT u.place::integer - 1 AS start
-    FROM form f, unnest(code_starts.codes) WITH ORDINALITY AS u (code, place)
-    WHERE u.code = ANY (f.first)
-      AND array_to_string(code_starts.codes[u.place : u.place + f.span - 1], ',') || ',' ~ f.expression
+    SELECT u.place::integer - 1 AS start FROM unnest(codes) WITH ORDINALITY AS u (code, place)
+    WHERE u.code = ANY (first)
+      AND array_to_string(codes[u.place : u.place + span - 1], ',') || ',' ~ ('^' || expression)
     LIMIT 100
   ) found
 $$;
 
-COMMENT ON FUNCTION analytics.code_starts(smallint[], text) IS
-  'Where a pattern begins in codes, from 0: up to 100 places, null where there is none';
+COMMENT ON FUNCTION analytics.code_starts(smallint[], integer[], integer, text) IS
+  'Where an expression of at most span codes begins, with one of the first codes, from 0: up to 100 places';
 
 CREATE FUNCTION analytics.find_codes(pattern text, codec text DEFAULT NULL, below text DEFAULT '',
   begins timestamptz DEFAULT '-infinity', ends timestamptz DEFAULT 'infinity', most integer DEFAULT 100)
 RETURNS TABLE (uri text, starts double precision[], duration double precision, codec_fingerprint text,
   clip_id bigint, content_sha256 bytea)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  expression text := analytics.code_expression(pattern);
+  first integer[];
+  span integer;
 BEGIN
   IF most IS NULL OR most NOT BETWEEN 1 AND 10000 THEN
     RAISE invalid_parameter_value USING MESSAGE = format('most is %s', coalesce(most::text, 'null')),
       HINT = 'ask for 1 to 10000 clips';
   END IF;
+  SELECT p.codes INTO first FROM analytics.read_codes(pattern) p WHERE p.place = 1;
+  -- a gap of any length may reach to the end of every clip
+  SELECT CASE WHEN bool_or(p.is_open) THEN 1 << 29 ELSE sum(p.least_distance) END INTO span
+  FROM analytics.read_codes(pattern) p;
   RETURN QUERY EXECUTE format($query$
     WITH found AS MATERIALIZED (
       SELECT c.uri, s.semantic, s.seconds, c.duration, s.codec_fingerprint, c.clip_id, c.content_sha256
@@ -184,7 +185,8 @@ BEGIN
       WHERE c.missing_since IS NULL AND %s
         AND ',' || array_to_string(s.semantic, ',') || ',' ~ $1 AND %s AND %s AND %s
       LIMIT $2)
-    SELECT f.uri, ARRAY(SELECT at * f.seconds FROM unnest(analytics.code_starts(f.semantic, $3)) AS at),
+    SELECT f.uri, ARRAY(SELECT at * f.seconds FROM
+        unnest(analytics.code_starts(f.semantic, $3, $8, $9)) AS at),
       f.duration, f.codec_fingerprint, f.clip_id, f.content_sha256
     FROM found f ORDER BY f.uri, f.codec_fingerprint
     $query$, analytics.code_conditions(pattern),
@@ -193,7 +195,7 @@ BEGIN
       ELSE '(c.uri = $5 OR c.uri >= rtrim($5, ''/'') || ''/'' AND c.uri < rtrim($5, ''/'') || ''0'')' END,
     CASE WHEN isfinite(begins) OR isfinite(ends) THEN 'c.last_modified >= $6 AND c.last_modified < $7'
       ELSE 'true' END)
-  USING ',' || analytics.code_expression(pattern), most, pattern, codec, below, begins, ends;
+  USING ',' || expression, most, first, codec, below, begins, ends, span, expression;
 END $$;
 
 COMMENT ON FUNCTION analytics.find_codes(text, text, text, timestamptz, timestamptz, integer) IS
@@ -352,7 +354,7 @@ SIGNATURES = (
     "read_codes(text)",
     "code_conditions(text)",
     "code_expression(text)",
-    "code_starts(smallint[], text)",
+    "code_starts(smallint[], integer[], integer, text)",
     "find_codes(text, text, text, timestamptz, timestamptz, integer)",
     "read_words(text)",
     "find_words(text, text, timestamptz, timestamptz, integer)",
