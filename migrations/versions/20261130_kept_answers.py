@@ -55,7 +55,6 @@ CREATE TABLE current_answers (
   created_at TIMESTAMPTZ NOT NULL,
   CONSTRAINT pk_current_answers PRIMARY KEY (content_sha256, task, library)
 );
-INSERT INTO current_answers SELECT * FROM current_answers_defined;
 CREATE INDEX ix_current_answers_library_margin ON current_answers (library, margin);
 GRANT SELECT ON current_answers, current_answers_defined TO wordwave_writer;
 """
