@@ -33,7 +33,18 @@ def mean_of(values: Sequence[float] | FloatArray, units: Sequence[int] | None = 
     """Return the mean with its interval by bootstrap over units, such as prompts; None: over clips."""
     array = np.array(values, np.float64)
     _, at = np.unique(np.arange(len(array)) if units is None else np.array(units), return_inverse=True)
-    sums, sizes = np.bincount(at, array), np.bincount(at)
+    return _ratio(np.bincount(at, array), np.bincount(at).astype(np.float64), len(array))
+
+
+def rate_of(counted: Sequence[int], among: Sequence[int]) -> Mean:
+    """Return the share of all that was counted, such as wrong words among words, clip by clip.
+
+    The interval is by bootstrap over clips.
+    """
+    return _ratio(np.array(counted, np.float64), np.array(among, np.float64), len(among))
+
+
+def _ratio(sums: FloatArray, sizes: FloatArray, clips: int) -> Mean:
     drawn = np.random.default_rng(0).integers(len(sizes), size=(RESAMPLES, len(sizes)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
-    return Mean(float(array.mean()), (float(low), float(high)), len(array))
+    return Mean(float(sums.sum() / sizes.sum()), (float(low), float(high)), clips)

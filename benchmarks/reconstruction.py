@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.judges.word_errors import MISSING, Whisper, find_whisper, word_error_rate
-from benchmarks.means import Mean, mean_of
+from benchmarks.means import Mean, mean_of, rate_of
 from benchmarks.recorded import DataRow, data_root, manifest, verdict, waveforms
 from core.codec import LLMCodec
 from core.evaluation.metrics import mel_distance, pesq, stoi
+from core.evaluation.whisper import MISSING, Whisper, find_whisper
+from core.evaluation.word_errors import word_errors, words
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.language_model import model_directory
 
@@ -83,21 +84,22 @@ def bars(speech: dict[str, Mean], layers: Sequence[Usage]) -> Iterator[str]:
     yield f"semantic perplexity {perplexity:.0f} of {PERPLEXITY_BAR:.0f} {over}"
 
 
-def word_lines(
+def misheard(
     codec: LLMCodec,
     read: Sequence[tuple[DataRow, Tensor]],
     codes: Sequence[list[Tensor]],
-    whisper: Whisper | None,
-) -> Iterator[str]:
-    """Yield the share of words that Whisper gets wrong in the recordings, and after the codec."""
-    if whisper is None:
-        yield MISSING
-        return
-    said = [row["labels"]["text"] for row, _ in read]
-    decoded = [codec.decode(clip) for clip in codes]
-    for name, clips in (("recorded", [waveform for _, waveform in read]), ("after the codec", decoded)):
-        rate = word_error_rate(said, [whisper.transcript(clip) for clip in clips])
-        yield f"words that Whisper gets wrong, {name}: {rate:.1%}"
+    whisper: Whisper,
+) -> dict[str, Mean]:
+    """Return the share of words that Whisper gets wrong in the recordings, and after the codec."""
+    said = [str(row["labels"]["text"]) for row, _ in read]
+    sizes = [len(words(text)) for text in said]
+    recorded = [waveform for _, waveform in read]
+    decoded = [codec.decode(one)[..., : clip.shape[-1]] for one, clip in zip(codes, recorded, strict=True)]
+    shares = {}
+    for name, clips in (("recorded", recorded), ("after the codec", decoded)):
+        heard = [whisper.transcript(clip) for clip in clips]
+        shares[name] = rate_of([word_errors(*pair) for pair in zip(said, heard, strict=True)], sizes)
+    return shares
 
 
 def main(directories: Sequence[str]) -> None:
@@ -106,16 +108,18 @@ def main(directories: Sequence[str]) -> None:
     root, figures, whisper = data_root(), {}, find_whisper()
     for directory in directories:
         codec = LLMCodec.from_directory(model_directory(directory))
-        rate, sets, codes = codec.config.sample_rate, {}, []
+        rate, sets, codes, wrong = codec.config.sample_rate, {}, [], dict[str, Mean]()
         print(f"{directory} ({codec.fingerprint[:12]}): reconstruction of clips that it never saw")
         for name in SETS:
             read = waveforms(root, manifest(root, name), rate)
             sets[name], of_set = measured(codec, [waveform for _, waveform in read])
-            if name == SPEECH:
-                print("\n".join(f"  {line}" for line in word_lines(codec, read, of_set, whisper)), flush=True)
+            if name == SPEECH and whisper:
+                wrong = misheard(codec, read, of_set, whisper)
             codes += of_set
             for measure, mean in sets[name].items():
                 print(f"  {name:<14}{measure:<18}{mean}", flush=True)
+        for name, share in wrong.items():
+            print(f"  words of {SPEECH} that Whisper gets wrong, {name}, percent{share.percent}", flush=True)
         layers = usage(codec, codes)
         for number, layer in enumerate(layers):
             print(
@@ -127,9 +131,12 @@ def main(directories: Sequence[str]) -> None:
             "sets": {
                 name: {measure: asdict(mean) for measure, mean in row.items()} for name, row in sets.items()
             },
+            "misheard": {name: asdict(share) for name, share in wrong.items()},
             "layers": [asdict(layer) for layer in layers],
         }
     print(PAPER if has_pesq() else f"{PAPER}\nPESQ was not measured: pip install pesq (needs a C compiler)")
+    if whisper is None:
+        print(MISSING)
     print(json.dumps({"benchmark": "reconstruction", "codecs": figures}))
 
 

