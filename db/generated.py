@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from db.bulk_insert import insert_new
@@ -82,6 +83,13 @@ def move_audio(session: Session, objects: Mapping[bytes, tuple[str, bytes]]) -> 
     """Change the objects of audio that is not retracted: uri and SHA-256, by work key."""
     for work_key, (uri, sha256) in sorted(objects.items()):
         session.execute(update(GeneratedAudio).where(_standing([work_key])).values(uri=uri, sha256=sha256))
+
+
+def add_metrics(session: Session, measured: Mapping[bytes, Mapping[str, Any]]) -> None:
+    """Add measures, or replace those of the same name, to audio that is not retracted, by work key."""
+    for work_key, measures in sorted(measured.items()):
+        added = GeneratedAudio.metrics.op("||")(cast(dict(measures), JSONB))
+        session.execute(update(GeneratedAudio).where(_standing([work_key])).values(metrics=added))
 
 
 def get_audio(session: Session, work_keys: Collection[bytes]) -> dict[bytes, StoredAudio]:

@@ -20,7 +20,7 @@ from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS, MAX_TEXT_CHARACTERS
 from db.library_names import NAME, VERSION
 from flows.pipeline.configuration.credentials import CREDENTIAL
 from flows.pipeline.configuration.options import RequestField, Rule, request_fields
-from flows.pipeline.generation.request import METHOD, DenoisingMethod
+from flows.pipeline.generation.request import JUDGE, METHOD, DenoisingMethod
 from flows.pipeline.labeling.request import LABELER_RULE, LabelRequest, LayerChoice
 from flows.pipeline.libraries.library_option import LIBRARY, LIBRARY_RULE, NAME_CHARACTERS
 from flows.pipeline.runs.days import check_timezone
@@ -318,6 +318,7 @@ SliceSeconds = Annotated[
         "whole clip at once; a clip that does not fit the LLM's context is set aside.",
     ),
 ]
+Judge = Annotated[bool, _form("Judge", JUDGE)]
 DenoiseMethod = Annotated[DenoisingMethod, _form("Method", METHOD)]
 MAX_SHARDS = 64
 Shards = Annotated[

@@ -16,6 +16,7 @@ from flows.forms import (
     Day,
     DenoiseMethod,
     Duration,
+    Judge,
     Prefix,
     SliceSeconds,
     Texts,
@@ -44,9 +45,10 @@ def generate_speech(
     texts: Texts = [],  # noqa: B006  a form's empty list
     texts_uri: TextsUri = "",
     duration: Duration = 0.72,
+    judge: Judge = False,
 ) -> Outcome:
     """Write an object and a row for each text. The same request does nothing a second time."""
-    return _answer_texts("speech", options.with_seconds(duration), texts, texts_uri)
+    return _answer_texts("speech", options.with_seconds(duration), texts, texts_uri, judge=judge)
 
 
 @flow(
@@ -89,10 +91,12 @@ def denoise_clips(
     return _publish("denoise-clips", partition.place, done)
 
 
-def _answer_texts(task: TextTask, request: AudioRequest, texts: Sequence[str], texts_uri: str) -> Outcome:
+def _answer_texts(
+    task: TextTask, request: AudioRequest, texts: Sequence[str], texts_uri: str, *, judge: bool = False
+) -> Outcome:
     runtime = shared_runtime(Settings())
     questions = find_texts(runtime, texts, texts_uri)
-    done = run_texts(runtime, task, request, questions, in_tasks, flow_run_id=flow_run.id)
+    done = run_texts(runtime, task, request, questions, in_tasks, judge=judge, flow_run_id=flow_run.id)
     return _publish(f"generate-{task}", texts_uri or f"texts by {request.library}", done)
 
 

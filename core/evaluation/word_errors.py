@@ -3,10 +3,19 @@
 import re
 from collections.abc import Sequence
 
+NUMBERS = (
+    *("zero", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+
 
 def words(text: str) -> list[str]:
-    """Return the words of a text as they are compared: lower case, without marks; digits stay digits."""
-    return re.findall(r"[a-z0-9']+", text.lower())
+    """Return the words of a text as they are compared: lower case, without marks, numbers to 12 in words.
+
+    Whoever writes down speech may write 7 for seven, which is no error.
+    """
+    found = re.findall(r"[a-z0-9']+", text.lower())
+    return [NUMBERS[int(one)] if one.isdecimal() and int(one) < len(NUMBERS) else one for one in found]
 
 
 def word_errors(reference: str, heard: str) -> int:

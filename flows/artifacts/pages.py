@@ -80,6 +80,8 @@ def publish_audio(key: str, place: str, done: Generated) -> None:
     """Publish the page of a run that generated audio, with a link to its listening page, and its table."""
     record = done.record
     sections = [refused_lines(record.refused)] if record.refused else []
+    if record.remark:
+        sections.append([f"{escape(record.remark)}."])
     if record.choice:
         sections.append([f"The method was chosen: {escape(record.choice.reason)}."])
     page = summary(place, done.run, *sections, kept="To look at and listen to")

@@ -123,10 +123,14 @@ def _visible(text: str) -> str:
 
 
 def _audio_row(
-    question: str, status: str, uri: str = "", metrics: Mapping[str, float] = {}
+    question: str, status: str, uri: str = "", metrics: Mapping[str, float | str] = {}
 ) -> dict[str, str]:
-    measured = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
-    return {"asked": cell(question), "status": cell(status), "audio": cell(uri), "metrics": measured}
+    measured = ", ".join(f"{name} {_measure(value)}" for name, value in metrics.items())
+    return {"asked": cell(question), "status": cell(status), "audio": cell(uri), "metrics": cell(measured)}
+
+
+def _measure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _row(clip: ClipAnswer) -> dict[str, str]:

@@ -7,7 +7,7 @@ import click
 
 from flows.cli.options import ALLOW_LOSS, OUTPUT_FORMAT, Command, FiniteRange, request_options
 from flows.cli.output import echo_json, runtime_for
-from flows.pipeline.generation.request import METHOD, AudioOptions, DenoisingMethod
+from flows.pipeline.generation.request import JUDGE, METHOD, AudioOptions, DenoisingMethod
 
 if TYPE_CHECKING:
     from flows.pipeline.generation.generate import TextTask
@@ -41,6 +41,7 @@ def text_options(seconds: float) -> Callable[[Command], Command]:
 
 @click.command()
 @text_options(0.72)
+@click.option("--judge", is_flag=True, help=JUDGE)
 def speak(**options: Any) -> None:
     """Speak texts, and print where the audio is.
 
@@ -106,7 +107,13 @@ def denoise(
 
 
 def answer_texts(
-    task: "TextTask", texts: tuple[str, ...], seconds: float, out: str | None, layout: str, **options: Any
+    task: "TextTask",
+    texts: tuple[str, ...],
+    seconds: float,
+    out: str | None,
+    layout: str,
+    judge: bool = False,
+    **options: Any,
 ) -> None:
     """Answer texts with audio, and print where each answer is."""
     from flows.pipeline.generation.job import run_texts
@@ -115,7 +122,9 @@ def answer_texts(
 
     with runtime_for() as runtime:
         request = AudioOptions(**options).with_seconds(seconds)
-        done = run_texts(runtime, task, request, given_texts(texts), with_bar)
+        done = run_texts(runtime, task, request, given_texts(texts), with_bar, judge=judge)
+        if done.record.remark:
+            click.echo(done.record.remark, err=True)
         echo_audio(runtime, done, out, layout)
 
 

@@ -9,6 +9,7 @@ from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
 from db.generated import IN_CONTEXT, StoredAudio
 from db.quarantine import open_quarantine
+from flows.pipeline.evaluation.hearing import Hearing
 from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, Q, TextQuestion, TextTask, TextToAudio
@@ -43,11 +44,16 @@ def run_texts(
     texts: Texts,
     run_batches: BatchRunner,
     *,
+    judge: bool = False,
     flow_run_id: str | None = None,
 ) -> Generated:
-    """Generate speech or sounds for texts. Raises PromptError for a given text that no prompt can contain."""
+    """Generate speech or sounds for texts, and let the installed judge hear them if that is asked.
+
+    Raises PromptError for a given text that no prompt can contain.
+    """
     partition = texts.place or f"texts {texts.sha256}"
     parameters = asdict(request) | {"texts_uri": texts.place, "texts_sha256": texts.sha256}
+    parameters |= {"judge": True} if judge else {}
     recorded = recorded_run(
         runtime, KINDS[task], partition, parameters, libraries=("library",), flow_run_id=flow_run_id
     )
@@ -61,14 +67,31 @@ def run_texts(
         answer_batch = partial(text_to_audio.answer_batch, run=run.claim)
         run_stage(run, run_batches, "generate", answer_batch, batches, things="texts")
         restore(text_to_audio, questions.values(), run, run_batches)
+        remark = hear(text_to_audio, questions.values(), run, run_batches) if judge else None
         audio = text_to_audio.audio(questions.values())
         failed = {question: why.message for question, why in text_to_audio.failed.items()}
         answers = [
             audio_answer(text, question, audio, failed.get(question)) for text, question in questions.items()
         ]
-        record = Record(text_to_audio, answers, accepted.refused)
+        record = Record(text_to_audio, answers, accepted.refused, remark=remark)
         run_once(run, "page", partial(keep_page, record, run))
     return Generated(run, record)
+
+
+def hear(
+    speech: TextToAudio, questions: Iterable[TextQuestion], run: OpenRun, run_batches: BatchRunner
+) -> str | None:
+    """Keep what the judge hears in the answers. Return the reason where none is installed."""
+    from core.evaluation.whisper import MISSING
+
+    if (whisper := speech.runtime.whisper) is None:
+        return MISSING
+    hearing = Hearing(speech, whisper)
+    batches = run.breaker.run(lambda: hearing.unheard(questions))
+    run_stage(
+        run, run_batches, "judge", partial(hearing.hear_batch, run=run.claim), batches, things="answers"
+    )
+    return None
 
 
 def run_denoising(

@@ -19,6 +19,7 @@ from uuid import UUID
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import StoredAudio
+from flows.pipeline.evaluation.hearing import HEARD
 from flows.pipeline.generation.filtering import Filtering
 from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, Question
 from flows.pipeline.generation.methods import UNCHANGED, MethodChoice
@@ -46,10 +47,12 @@ MAX_REFUSED_LINES = 5
 """Refused lines in a note of the page."""
 ABOUT = {
     "level_db": "level_db: the RMS level, 0 is full scale.",
+    "heard": "heard, heard_by: what the judge of speech wrote down, and which judge.",
     "likeness": "likeness: of the codes with those of the nearest demonstration of the same text, 0 to 1.",
     "mel_distance_db": "mel_distance_db: how far the answer is from the noisy clip, the mean over mel bands: "
     "how much was changed, not how well.",
     "noisy_level_db": "noisy_level_db: the RMS level of the noisy clip.",
+    "word_error_rate": "word_error_rate: words heard wrong, over the words of the text.",
 }
 
 
@@ -68,18 +71,25 @@ class AudioAnswer:
 class Record:
     """The answers of a run, in the order of their questions, and the refused lines.
 
-    `choice` is the method that was chosen, None where it was asked for.
+    `choice` is the method that was chosen, None where it was asked for. `remark` says what was asked for and
+    could not be done.
     """
 
     generation: Generation[Any]
     answers: Sequence[AudioAnswer]
     refused: Sequence[Refused] = ()
     choice: MethodChoice | None = None
+    remark: str | None = None
 
     @property
     def with_audio(self) -> list[tuple[Question, AudioAnswer, StoredAudio]]:
         """The answers with audio."""
         return [(one.question, one, one.audio) for one in self.answers if one.question and one.audio]
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the judge heard in the answers, by text."""
+        return {one.name: audio.metrics[HEARD] for _, one, audio in self.with_audio if HEARD in audio.metrics}
 
     @property
     def key(self) -> bytes:
@@ -92,6 +102,9 @@ class Record:
         parts: list[object] = ["generated", *where, outcomes, [asdict(one) for one in self.refused]]
         if isinstance(self.generation, Filtering):  # in context, a page is the same whoever chose that
             parts.append(self.choice and self.choice.reason)
+        # pages from before there was a judge stay the same
+        parts += [self.words] if self.words else []
+        parts += [self.remark] if self.remark else []
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
@@ -256,6 +269,8 @@ def _words(generation: InContext[Any], codes: Sequence[int]) -> tuple[str, ...]:
 def _notes(record: Record, run_id: UUID, demonstrations: int) -> Iterator[str]:
     generation = record.generation
     yield f"Run {run_id}: {_how(generation)}"
+    if record.remark:
+        yield f"{record.remark[0].upper()}{record.remark[1:]}."
     if record.choice:
         yield f"The method was chosen: {record.choice.reason}."
     if generation.task == "denoise":

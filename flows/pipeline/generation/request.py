@@ -14,6 +14,10 @@ METHOD = (
     "none is better than the noisy clips; in context where no denoiser is installed. deepfilter: by the "
     "installed denoiser. in-context: by the LLM, as the library's pairs show."
 )
+JUDGE = (
+    "Let Whisper hear each answer: what it writes down and the share of wrong words stand beside the answer. "
+    "Needs wordwave[judge]; without it the run says so and judges nothing."
+)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exportin
     from core.denoising.denoiser import Denoiser
     from core.embeddings.description import EmbeddingDescription
     from core.embeddings.embedder import Embedder
+    from core.evaluation.whisper import Whisper
     from core.llama.files import DType
     from core.tokens.vocabulary import TextTokenizer
 
@@ -246,6 +247,13 @@ class Runtime:
         from core.denoising.deepfilter import find_deepfilter
 
         return find_deepfilter() if self.settings.denoiser else None
+
+    @cached_property
+    def whisper(self) -> "Whisper | None":
+        """The judge of speech, None where it is not installed."""
+        from core.evaluation.whisper import find_whisper
+
+        return find_whisper()
 
     @cached_property
     def tokenizer(self) -> "TextTokenizer | None":

@@ -31,6 +31,10 @@ def test_errors_are_a_distance(one: str, other: str, third: str) -> None:
     assert word_errors(one, third) <= word_errors(one, other) + word_errors(other, third)
 
 
+def test_a_number_is_its_word() -> None:
+    assert words("One, 7 and 12 of 13") == ["one", "seven", "and", "twelve", "of", "13"]
+
+
 def test_the_rate_is_over_all_words_and_needs_some() -> None:
     assert word_error_rate(["one two three", "four"], ["one two", "for"]) == 0.5
     with pytest.raises(ValueError, match="no words"):
