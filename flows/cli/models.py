@@ -1,5 +1,7 @@
 """Commands on models: convert and train them, and switch between them."""
 
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import click
 from flows.cli.output import echo_json, runtime_for
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 CONFIG = click.argument("config", type=FILE)
 OUTPUT = click.argument("output", type=click.Path(path_type=Path))
@@ -85,6 +88,23 @@ def convert_embedding_command(
     )
 
 
+@models.command("convert-whisper")
+@OUTPUT
+@click.option(
+    "--source",
+    type=FOLDER,
+    help="Directory of a CTranslate2 Whisper. Default: the one of wordwave[judge].",
+)
+def convert_whisper_command(output: Path, source: Path | None) -> None:
+    """Convert a CTranslate2 Whisper to a directory that trainings read as a teacher."""
+    from core.evaluation.whisper import packaged_whisper
+    from core.training.teachers.whisper_weights import convert_whisper
+
+    with packaged_whisper() if source is None else nullcontext(source) as found:
+        written = convert_whisper(found, output)
+    echo_json({"directory": str(output), **asdict(written)})
+
+
 @click.group()
 def train() -> None:
     """Train your own models. The shipped ones were made with these commands."""
@@ -94,11 +114,22 @@ def train() -> None:
 @CONFIG
 @OUTPUT
 @MORE_DATA
-def train_codec_command(config: Path, output: Path, data: Path | None) -> None:
-    """Train an LLM-Codec from CONFIG (core/training/configs). An interrupted training resumes."""
+@click.option("--whisper", type=FOLDER, help="Teacher of frames, as models convert-whisper writes it.")
+@click.option("--sentences", type=FOLDER, help="Teacher of what is said: a sentence encoder's directory.")
+@click.option(
+    "--tagger", type=FOLDER, help="Teacher of what is heard, as models convert-embedding writes it."
+)
+def train_codec_command(config: Path, output: Path, data: Path | None, **teachers: Path | None) -> None:
+    """Train an LLM-Codec from CONFIG (core/training/configs). An interrupted training resumes.
+
+    Teachers that are given replace those of CONFIG. What they say of the clips is computed once and kept in
+    OUTPUT.
+    """
+    from core.training.codec.config import TeacherSource
     from core.training.codec.trainer import train_codec
 
-    train_codec(config, output, data=data)
+    given = {name: str(path.resolve()) for name, path in teachers.items() if path}
+    train_codec(config, output, data=data, teachers=TeacherSource(**given) if given else None)
 
 
 @train.command("mini")

@@ -46,14 +46,24 @@ class DataSource:
     sets: tuple[str, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     manifest: str | None = None
+    voice: str | None = None
+    """Directory of a Piper voice, which says the bank's `voice_phrases`."""
 
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """Directories of frozen T5 and Whisper models; if empty, stand-ins are fitted to the bank."""
+    """Directories of frozen encoders, relative to the configuration file; for what is None, stand-ins are
+    fitted to the bank.
+
+    With both `t5` and `whisper`, these hear every crop, as in the paper. Otherwise features of `whisper`, of
+    `sentences` (a BERT for sentences) and of `tagger` (an embedding model's directory) are computed once for
+    each clip. `tagger` is an extension of the paper's method.
+    """
 
     t5: str | None = None
     whisper: str | None = None
+    sentences: str | None = None
+    tagger: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.errors import CheckpointMismatch
 from core.llama.huggingface import transformers
-from core.training.data.clips import Clips
+from core.training.data.clips import Clips, Drawn
 
 T5_LENGTH = 77
 WHISPER_RATE, WHISPER_HOP = 16000, 320
@@ -48,7 +48,7 @@ class FrozenTeacher:
         return mean
 
     @torch.no_grad()
-    def frames(self, crops: Tensor) -> Tensor:
+    def frames(self, crops: Tensor, drawn: Drawn | None = None) -> Tensor:
         waveforms = [crop[0].cpu().numpy() for crop in crops]
         features = self._features(waveforms, sampling_rate=WHISPER_RATE, return_tensors="pt")
         hidden = self._whisper(features.input_features.to(self._device)).last_hidden_state

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from core.codec.mel import MEL_FRAMES, LogMelFrames
 from core.training.codec.quantizer import principal_axes
-from core.training.data.clips import Clips
+from core.training.data.clips import Clips, Drawn
 
 FRAME_STEP = 7
 """Step between the frames to which the components are fitted: neighboring frames are alike."""
@@ -25,13 +25,13 @@ RIDGE = 0.05
 
 
 class Teacher(Protocol):
-    """Target vectors of a batch: `text` (B, D) by number of the clip, `frames` (B, D, F) from crops (B, 1,
-    T).
+    """Target vectors of a batch: `text` (B, D) by number of the clip, `frames` (B, D, F) from crops (B, 1, T)
+    or from where they were drawn.
     """
 
     def text(self, clips: Sequence[int]) -> Tensor: ...
 
-    def frames(self, crops: Tensor) -> Tensor: ...
+    def frames(self, crops: Tensor, drawn: Drawn) -> Tensor: ...
 
 
 class MelTeacher:
@@ -59,7 +59,7 @@ class MelTeacher:
     def text(self, clips: Sequence[int]) -> Tensor:
         return self._text[list(clips)]
 
-    def frames(self, crops: Tensor) -> Tensor:
+    def frames(self, crops: Tensor, drawn: Drawn | None = None) -> Tensor:
         return (self._changes(self._mel.to(crops.device)(crops)) @ self._axes.to(crops)).transpose(1, 2)
 
     def _log_mel(self, clips: Clips, index: int) -> Tensor:

@@ -7,6 +7,7 @@ OUT gets `bank.safetensors` (the rule-made data), `checkpoint.pt`, `log.jsonl`, 
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from core.audio.resampling import read_waveform
 from core.codec.files import checkpoint
 from core.codec.files.directory import read_words
 from core.tokens.vocabulary import TextTokenizer
-from core.training.codec.config import TrainingConfig
+from core.training.codec.config import TeacherSource, TrainingConfig
 from core.training.codec.progress import append_log, write_samples
 from core.training.codec.teachers import MelTeacher, Teacher
 from core.training.codec.updates import CodecTrainer
@@ -32,6 +33,7 @@ from core.training.data.clips import (
     write_bank,
 )
 from core.training.data.families import Samples
+from core.training.data.neural_voice import NeuralVoice
 
 LOG_EVERY = 50
 NUM_SAMPLE_CROPS = 4
@@ -43,6 +45,7 @@ def train_codec(
     *,
     data: Path | None = None,
     reader: Reader | None = None,
+    teachers: TeacherSource | None = None,
     device: str = "cpu",
 ) -> Path:
     """Train to the last step and return the codec's directory.
@@ -50,12 +53,14 @@ def train_codec(
     Args:
         data: folder of the recorded sets that the configuration names.
         reader: reads a row's path as mono samples at the codec's rate (None: files of this machine).
+        teachers: others than the configuration names.
     """
     config = TrainingConfig.from_json(config_path)
+    config = replace(config, teachers=teachers) if teachers else config
     here = config_path.parent
     out.mkdir(parents=True, exist_ok=True)
     clips = read_clips(config, here, out, data, reader or file_reader(config.codec.sample_rate))
-    teacher = make_teacher(config, here, clips, device)
+    teacher = make_teacher(config, here, clips, out, device)
     trainer = CodecTrainer(config, read_codebooks(config, here), clips, teacher, device)
     run(trainer, out)
     tokenizer = config.codebooks.tokenizer
@@ -105,7 +110,11 @@ def read_clips(
         raise ValueError(f"the recorded sets {source.sets} need a data folder: pass the one that holds them")
     path = out / "bank.safetensors"
     recorded: Iterator[TrainingClip] = recorded_clips(data, source.sets, reader) if data else iter(())
-    bank = Bank(path) if path.exists() else write_bank(path, make_clips(source.bank, recorded))
+    if path.exists():
+        bank = Bank(path)
+    else:
+        voice = NeuralVoice(here / source.voice) if source.voice else None
+        bank = write_bank(path, make_clips(source.bank, recorded, voice))
     bank.share(source.shares)
     return bank
 
@@ -120,8 +129,10 @@ def file_reader(sample_rate: int) -> Reader:
     return read
 
 
-def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips, device: str) -> Teacher:
-    """Return frozen T5 and Whisper if the configuration names them, else stand-ins fitted to the clips."""
+def make_teacher(
+    config: TrainingConfig, here: Path, clips: Bank | ManifestClips, out: Path, device: str
+) -> Teacher:
+    """Return the teachers that the configuration names, and stand-ins fitted to the clips for all others."""
     source, codec = config.teachers, config.codec
     if source.t5 and source.whisper:
         from core.training.codec.frozen_teachers import FrozenTeacher  # transformers takes seconds to import
@@ -129,7 +140,7 @@ def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips
         return FrozenTeacher(
             here / source.t5, here / source.whisper, clips, dim=codec.latent_dim, device=device
         )
-    return MelTeacher(
+    stand_in = MelTeacher(
         clips,
         len(clips.weights),
         sample_rate=codec.sample_rate,
@@ -137,6 +148,11 @@ def make_teacher(config: TrainingConfig, here: Path, clips: Bank | ManifestClips
         stride=codec.vq_strides[0],
         dim=codec.latent_dim,
     )
+    if not (source.whisper or source.sentences or source.tagger):
+        return stand_in
+    from core.training.teachers.installed import installed_teacher
+
+    return installed_teacher(source, here, clips, stand_in, out / "teachers", codec.latent_dim, device)
 
 
 def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:

@@ -6,6 +6,7 @@ equals, bit for bit, one that was never stopped.
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from core.training.codec.losses import (
 from core.training.codec.progress import CodebookUsage
 from core.training.codec.quantizer import TrainableQuantizer
 from core.training.codec.teachers import Teacher
-from core.training.data.clips import Clips, augment, draw_crops
+from core.training.data.clips import Clips, Drawn, augment, draw_crops
 
 RISE_STEPS = 50
 """Steps over which the learning rate rises from 0."""
@@ -136,13 +137,13 @@ class CodecTrainer:
         torch.autograd.backward(torch.stack(weighted).sum() / self.config.accumulate)
         return losses
 
-    def _draw(self, part: int) -> tuple[Tensor, list[int]]:
-        """Draw crops that depend on seed, step and part alone, and return them with the numbers of their
-        clips.
-        """
+    def _draw(self, part: int) -> tuple[Tensor, Drawn]:
+        """Draw crops that depend on seed, step and part alone, and return where they are from, too."""
         generator = torch.Generator().manual_seed(self._seed(part))
         crops, drawn = draw_crops(self.clips, generator, self.config.batch, self.config.crop_length)
-        crops = augment(crops, generator) if self.config.augment else crops
+        if self.config.augment:
+            crops, speeds = augment(crops, generator)
+            drawn = replace(drawn, speeds=speeds)
         return crops.to(self.device), drawn
 
     def _seed(self, part: int) -> int:
@@ -177,13 +178,13 @@ class CodecTrainer:
             "discriminator": judged.detach(),
         }
 
-    def _teaching(self, layers: list[Tensor], crops: Tensor, drawn: list[int]) -> Losses:
+    def _teaching(self, layers: list[Tensor], crops: Tensor, drawn: Drawn) -> Losses:
         losses: Losses = {}
         if self.config.weighs(("semantic",)):
-            text = self.teacher.text(drawn).to(self.device)
+            text = self.teacher.text(drawn.clips).to(self.device)
             losses["semantic"] = semantic_loss(layers[0], text, self.config.distance)
         if self.config.weighs(("consistency",)) and len(layers) > 1:
-            frames = self.teacher.frames(crops)
+            frames = self.teacher.frames(crops, drawn)
             losses["consistency"] = consistency_loss(layers[1], frames, self.config.distance)
         return losses
 

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -22,13 +23,14 @@ from torch.nn import functional
 
 from core.training.data.corpus import read_word_list, sentences
 from core.training.data.families import Samples
+from core.training.data.neural_voice import NeuralVoice
 from core.training.data.sounds import sound_class
 from core.training.data.speech import VOICES, speak
 
 Reader = Callable[[str], Samples]
 """Reads a path or URI as samples: (T,) float32, mono, at the codec's rate."""
 
-SOUND, SPEECH = "sound", "speech"
+SOUND, SPEECH, VOICE = "sound", "speech", "voice"
 WORDS_PER_PHRASE = 3
 
 
@@ -36,7 +38,8 @@ WORDS_PER_PHRASE = 3
 class BankSpec:
     """Size of a bank. A class of sounds or speech has `takes` clips.
 
-    A class of speech is a phrase in many voices, or a voice with many phrases.
+    A class of speech is a phrase in many voices, or a voice with many phrases. `voice_phrases` are said once
+    each by a neural voice.
     """
 
     sound_classes: int
@@ -44,15 +47,31 @@ class BankSpec:
     takes: int
     duration: float
     seed: int
+    voice_phrases: int = 0
 
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """Samples, their kind, and the class or transcript for a semantic teacher."""
+    """Samples, their kind, and the class or transcript for a semantic teacher.
+
+    `caption` says in words what is heard, empty where the class has only a number or a name.
+    """
 
     samples: Samples
     kind: str
     text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What crops are of: numbers of clips, the sample of the clip at which each crop begins, below 0 where
+    silence comes first, and how many samples of the clip one of the crop stands for.
+    """
+
+    clips: list[int]
+    starts: list[int]
+    speeds: list[float]
 
 
 class Clips(Protocol):
@@ -63,6 +82,8 @@ class Clips(Protocol):
     def samples(self, index: int) -> Samples: ...
 
     def text(self, index: int) -> str: ...
+
+    def caption(self, index: int) -> str: ...
 
 
 class ManifestClips:
@@ -80,6 +101,9 @@ class ManifestClips:
         row = self.rows[index]
         return row.get("text") or row.get("label") or ""
 
+    def caption(self, index: int) -> str:
+        return self.text(index)
+
 
 class Bank:
     """Clips of one file: concatenated int16 samples, with lengths, kinds and texts."""
@@ -89,8 +113,10 @@ class Bank:
             self._samples = file.get_tensor("samples")
             self._ends = file.get_tensor("ends")
             listed = json.loads(file.metadata()["clips"])
+            captions = json.loads(file.metadata().get("captions", "[]"))
         self.kinds: list[str] = listed["kinds"]
         self.texts: list[str] = listed["texts"]
+        self.captions: list[str] = captions or [""] * len(self.texts)
         digest = hashlib.sha256(self._samples.data)
         digest.update(json.dumps(listed).encode())
         self.sha256 = digest.hexdigest()
@@ -112,6 +138,9 @@ class Bank:
     def text(self, index: int) -> str:
         return self.texts[index]
 
+    def caption(self, index: int) -> str:
+        return self.captions[index]
+
 
 def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
     """Write the clips to one file and read it back."""
@@ -122,18 +151,31 @@ def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
     listed = {"kinds": [clip.kind for clip in kept], "texts": [clip.text for clip in kept]}
     ends = np.cumsum([len(clip.samples) for clip in kept])
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"samples": samples, "ends": ends}, path, {"clips": json.dumps(listed)})
+    # beside the list, over which the bank's hash is: the samples are the same with and without them
+    captions = json.dumps([clip.caption for clip in kept])
+    save_file({"samples": samples, "ends": ends}, path, {"clips": json.dumps(listed), "captions": captions})
     return Bank(path)
 
 
-def make_clips(spec: BankSpec, recorded: Iterable[TrainingClip] = ()) -> Iterator[TrainingClip]:
-    """Yield all clips of the bank: sounds, rule-made speech, then recordings."""
+def make_clips(
+    spec: BankSpec, recorded: Iterable[TrainingClip] = (), voice: NeuralVoice | None = None
+) -> Iterator[TrainingClip]:
+    """Yield all clips of the bank: sounds, rule-made speech, a neural voice's, then recordings."""
     for number in range(spec.sound_classes):
         kind = sound_class(spec.seed * 1_000_000 + number)
         for take in range(spec.takes):
-            yield TrainingClip(kind.render(take, spec.duration), SOUND, kind.name)
+            yield TrainingClip(kind.render(take, spec.duration), SOUND, kind.name, kind.caption)
     yield from spoken_clips(spec)
+    if voice:
+        yield from voice_clips(spec, voice)
     yield from recorded
+
+
+def voice_clips(spec: BankSpec, voice: NeuralVoice) -> Iterator[TrainingClip]:
+    """Yield phrases of a neural voice, each at a speed of its own."""
+    rng = np.random.default_rng([spec.seed, 2])
+    for phrase in islice(_phrases(spec, spec.voice_phrases), spec.voice_phrases):
+        yield TrainingClip(voice.speak(phrase, slowness=rng.uniform(0.8, 1.25)), VOICE, phrase, phrase)
 
 
 def spoken_clips(spec: BankSpec) -> Iterator[TrainingClip]:
@@ -144,9 +186,10 @@ def spoken_clips(spec: BankSpec) -> Iterator[TrainingClip]:
         phrase, manner = next(phrases), draw_manner(rng)
         for _ in range(spec.takes):
             if number % 2 == 0:
-                yield TrainingClip(spoken(phrase, draw_manner(rng)), SPEECH, phrase)
+                yield TrainingClip(spoken(phrase, draw_manner(rng)), SPEECH, phrase, phrase)
             else:
-                yield TrainingClip(spoken(next(phrases), manner), SPEECH, " ".join(map(str, manner)))
+                said = next(phrases)
+                yield TrainingClip(spoken(said, manner), SPEECH, " ".join(map(str, manner)), said)
 
 
 Manner = tuple[str, int, int]
@@ -162,11 +205,11 @@ def spoken(phrase: str, manner: Manner) -> Samples:
     return speak(phrase, voice=voice, speed=speed, pitch=pitch)
 
 
-def _phrases(spec: BankSpec) -> Iterator[str]:
+def _phrases(spec: BankSpec, more: int = 0) -> Iterator[str]:
     """Yield phrases of a few plain words."""
     words = read_word_list()
     plain = {word for listed in words.values() for word in listed}
-    count = spec.speech_classes * (spec.takes + 1)
+    count = spec.speech_classes * (spec.takes + 1) + more
     for line in sentences(words, spec.seed, count=max(1000, 4 * count)):
         spoken_words = [word for word in line.split() if word in plain][:WORDS_PER_PHRASE]
         if len(spoken_words) == WORDS_PER_PHRASE:
@@ -175,35 +218,37 @@ def _phrases(spec: BankSpec) -> Iterator[str]:
 
 def draw_crops(
     clips: Clips, generator: torch.Generator, batch: int, num_samples: int
-) -> tuple[Tensor, list[int]]:
-    """Draw random crops (batch, 1, num_samples) and their clip numbers; a short clip is padded at random."""
-    drawn = torch.multinomial(clips.weights, batch, replacement=True, generator=generator).tolist()
-    crops = [_crop(torch.from_numpy(clips.samples(index)), generator, num_samples) for index in drawn]
-    return torch.stack(crops).unsqueeze(1), drawn
+) -> tuple[Tensor, Drawn]:
+    """Draw random crops (batch, 1, num_samples) and where they are from; a short clip is padded at random."""
+    numbers = torch.multinomial(clips.weights, batch, replacement=True, generator=generator).tolist()
+    crops = [_crop(torch.from_numpy(clips.samples(index)), generator, num_samples) for index in numbers]
+    drawn = Drawn(numbers, [start for _, start in crops], [1.0] * batch)
+    return torch.stack([crop for crop, _ in crops]).unsqueeze(1), drawn
 
 
-def _crop(samples: Tensor, generator: torch.Generator, num_samples: int) -> Tensor:
+def _crop(samples: Tensor, generator: torch.Generator, num_samples: int) -> tuple[Tensor, int]:
     slack = len(samples) - num_samples
     offset = int(torch.randint(abs(slack) + 1, (1,), generator=generator))
     if slack >= 0:
-        return samples[offset : offset + num_samples]
-    return functional.pad(samples, (offset, -slack - offset))
+        return samples[offset : offset + num_samples], offset
+    return functional.pad(samples, (offset, -slack - offset)), -offset
 
 
-def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
+def augment(crops: Tensor, generator: torch.Generator) -> tuple[Tensor, list[float]]:
     """Vary speed (and pitch) and level, and mix a third of the crops with another one.
 
-    (B, 1, T) in and out. The neighbor in the batch is the noise, 0 to 20 dB below.
+    (B, 1, T) in and out, with the speed of each. The neighbor in the batch is the noise, 0 to 20 dB below.
     """
     rows = [_change_speed(crop, generator) for crop in crops]
-    changed = torch.stack(rows)
+    changed = torch.stack([row for row, _ in rows])
     behind = (torch.rand(len(changed), 1, 1, generator=generator) < 1 / 3) * _decibels(
         len(changed), -20, 0, generator
     )
     power = changed.square().mean(-1, keepdim=True).clamp(min=1e-8).sqrt()
     mixed = changed + behind * power * (changed / power).roll(1, 0)
     peak = mixed.abs().amax(-1, keepdim=True).clamp(min=1e-3)
-    return mixed / peak * 0.95 * _decibels(len(changed), -26, 0, generator)
+    levels = _decibels(len(changed), -26, 0, generator)
+    return mixed / peak * 0.95 * levels, [speed for _, speed in rows]
 
 
 def _decibels(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -211,14 +256,14 @@ def _decibels(count: int, low: float, high: float, generator: torch.Generator) -
     return gain
 
 
-def _change_speed(crop: Tensor, generator: torch.Generator) -> Tensor:
-    """Resample (1, T) to (1, T), up to a seventh faster or slower."""
+def _change_speed(crop: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
+    """Resample (1, T) to (1, T), up to a seventh faster or slower, and return the speed."""
     length = crop.shape[-1]
     ratio = float(0.86 + 0.3 * torch.rand(1, generator=generator))
     stretched = functional.interpolate(crop.unsqueeze(0), size=round(length * ratio), mode="linear").squeeze(
         0
     )
-    return functional.pad(stretched, (0, max(0, length - stretched.shape[-1])))[..., :length]
+    return functional.pad(stretched, (0, max(0, length - stretched.shape[-1])))[..., :length], 1 / ratio
 
 
 def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[TrainingClip]:
@@ -226,6 +271,5 @@ def recorded_clips(root: Path, sets: Sequence[str], reader: Reader) -> Iterator[
     for name in sets:
         lines = (root / name / "dev" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
         for row in map(json.loads, lines):
-            yield TrainingClip(
-                reader(str(root / row["path"])), name, row["labels"].get("text") or row["speaker"]
-            )
+            said = row["labels"].get("text") or ""
+            yield TrainingClip(reader(str(root / row["path"])), name, said or row["speaker"], said)

@@ -83,6 +83,11 @@ class SoundClass:
     jitter: float = 0.05
     snr_db: tuple[float, float] = (5.0, 50.0)
 
+    @property
+    def caption(self) -> str:
+        """Say in words what is heard."""
+        return "the sound of " + " and ".join(layer.family.replace("_", " ") for layer in self.layers)
+
     def render(self, seed: int, duration: float = 1.92) -> Samples:
         """Render one take: (round(duration * 16000),) float32, mono, peak at most 0.9."""
         if duration <= 0:

@@ -27,6 +27,8 @@ class Tones:
     def text(self, index: int) -> str:
         return f"tone {index // 3}"
 
+    caption = text
+
 
 @pytest.fixture(scope="module")
 def teacher() -> MelTeacher:

@@ -47,7 +47,7 @@ def test_the_same_seed_makes_the_same_bank_and_hash(tmp_path: Path) -> None:
 def test_kinds_are_drawn_as_their_shares_say(bank: Bank) -> None:
     bank.share({"sound": 0.25, "digits": 0.75})
     _, drawn = draw_crops(bank, torch.Generator().manual_seed(0), 400, 480)
-    assert sum(index >= 6 for index in drawn) / 400 == pytest.approx(0.75, abs=0.08)
+    assert sum(index >= 6 for index in drawn.clips) / 400 == pytest.approx(0.75, abs=0.08)
 
 
 def test_crops_follow_from_the_generator(bank: Bank) -> None:
@@ -66,22 +66,26 @@ def test_a_short_clip_lies_whole_in_its_crop() -> None:
         def text(self, index: int) -> str:
             return ""
 
-    crops, _ = draw_crops(OneClip(), torch.Generator().manual_seed(0), 50, 9)
+        caption = text
+
+    crops, drawn = draw_crops(OneClip(), torch.Generator().manual_seed(0), 50, 9)
     assert crops.shape == (50, 1, 9)
     assert all(row[row > 0].tolist() == [1, 2, 3, 4, 5] for row in crops)
     assert len({tuple(row.flatten().tolist()) for row in crops}) == 5
+    assert all(int(row.flatten()[-start]) == 1 for row, start in zip(crops, drawn.starts, strict=True))
 
 
 def test_augmented_crops_keep_their_shape_and_never_clip() -> None:
     crops = torch.randn(12, 1, 960, generator=torch.Generator().manual_seed(1))
-    changed = augment(crops, torch.Generator().manual_seed(2))
+    changed, speeds = augment(crops, torch.Generator().manual_seed(2))
     assert changed.shape == crops.shape
     assert float(changed.abs().max()) <= 0.95
-    assert torch.equal(changed, augment(crops, torch.Generator().manual_seed(2)))
+    assert torch.equal(changed, augment(crops, torch.Generator().manual_seed(2))[0])
+    assert all(0.86 < speed < 1.17 for speed in speeds)
 
 
 def test_augmented_silence_stays_silent() -> None:
-    assert not augment(torch.zeros(3, 1, 960), torch.Generator()).any()
+    assert not augment(torch.zeros(3, 1, 960), torch.Generator())[0].any()
 
 
 def test_manifest_rows_are_read_by_the_reader_that_was_passed_in() -> None:
