@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.in_context.baselines import FloatArray
 
@@ -33,7 +35,7 @@ def mean_of(values: Sequence[float] | FloatArray, units: Sequence[int] | None = 
     """Return the mean with its interval by bootstrap over units, such as prompts; None: over clips."""
     array = np.array(values, np.float64)
     _, at = np.unique(np.arange(len(array)) if units is None else np.array(units), return_inverse=True)
-    return _ratio(np.bincount(at, array), np.bincount(at).astype(np.float64), len(array))
+    return _ratio(np.bincount(at, array), np.bincount(at), len(array))
 
 
 def rate_of(counted: Sequence[int], among: Sequence[int]) -> Mean:
@@ -44,7 +46,7 @@ def rate_of(counted: Sequence[int], among: Sequence[int]) -> Mean:
     return _ratio(np.array(counted, np.float64), np.array(among, np.float64), len(among))
 
 
-def _ratio(sums: FloatArray, sizes: FloatArray, clips: int) -> Mean:
+def _ratio(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], clips: int) -> Mean:
     drawn = np.random.default_rng(0).integers(len(sizes), size=(RESAMPLES, len(sizes)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
     return Mean(float(sums.sum() / sizes.sum()), (float(low), float(high)), clips)

@@ -48,7 +48,7 @@ def _write(path: Path, rows: list[Tensor]) -> None:
 
 def _read(path: Path) -> Iterator[Tensor]:
     stored = load_file(path)
-    yield from stored["values"].split(stored["sizes"].tolist())
+    yield from torch.split(stored["values"], stored["sizes"].tolist())
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
