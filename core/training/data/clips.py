@@ -83,6 +83,10 @@ class Clips(Protocol):
 
     def text(self, index: int) -> str: ...
 
+
+class CaptionedClips(Clips, Protocol):
+    """Clips that also say in words what is heard."""
+
     def caption(self, index: int) -> str: ...
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from core.embeddings.embedder import Embedder
 from core.training.codec.teachers import TEXT_SCALE, Teacher, scaled_components
-from core.training.data.clips import Clips, Drawn
+from core.training.data.clips import CaptionedClips, Clips, Drawn
 from core.training.teachers.encoders import FRAME_SAMPLES, SentenceEncoder, WhisperFrames
 from core.training.teachers.feature_store import kept_features, kept_tensor
 
@@ -63,7 +63,7 @@ def whisper_frames(folder: Path, clips: Clips, whisper: WhisperFrames, dim: int)
 
 
 def clip_vectors(
-    folder: Path, clips: Clips, sentences: SentenceEncoder | None, tagger: Embedder | None, dim: int
+    folder: Path, clips: CaptionedClips, sentences: SentenceEncoder | None, tagger: Embedder | None, dim: int
 ) -> Tensor | None:
     """Return a vector (dim) of every clip, from what it says and how it sounds; None without an encoder.
 
@@ -77,7 +77,7 @@ def clip_vectors(
     return joined_components(sources, dim) if sources else None
 
 
-def caption_vectors(clips: Clips, encoder: SentenceEncoder) -> Tensor:
+def caption_vectors(clips: CaptionedClips, encoder: SentenceEncoder) -> Tensor:
     """Return (N, D) of the captions, relative to their mean; 0 for a clip whose class has only a number."""
     captions = [clips.caption(number) for number in range(len(clips.weights))]
     known = sorted({caption for caption in captions if caption})

@@ -6,7 +6,7 @@ from pathlib import Path
 from core.embeddings.embedder import Embedder
 from core.training.codec.config import TeacherSource
 from core.training.codec.teachers import Teacher
-from core.training.data.clips import Clips
+from core.training.data.clips import CaptionedClips
 from core.training.teachers.encoders import SentenceEncoder, WhisperFrames
 from core.training.teachers.feature_teacher import FeatureTeacher, clip_vectors, whisper_frames
 
@@ -14,7 +14,13 @@ RECORD = "teachers.json"
 
 
 def installed_teacher(
-    source: TeacherSource, here: Path, clips: Clips, stand_in: Teacher, kept: Path, dim: int, device: str
+    source: TeacherSource,
+    here: Path,
+    clips: CaptionedClips,
+    stand_in: Teacher,
+    kept: Path,
+    dim: int,
+    device: str,
 ) -> FeatureTeacher:
     """Return a teacher of what the named encoders say of the clips, which is kept in a folder.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 import core.training
 from core.training.codec.config import TrainingConfig
 from core.training.codec.updates import CodecTrainer
+from core.training.data.clips import Drawn
 from core.training.data.families import Samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -42,7 +43,7 @@ class RandomTeacher:
             [torch.randn(512, generator=torch.Generator().manual_seed(clip)) for clip in clips]
         )
 
-    def frames(self, crops: Tensor) -> Tensor:
+    def frames(self, crops: Tensor, drawn: Drawn) -> Tensor:
         return torch.randn(len(crops), 512, 36, generator=torch.Generator().manual_seed(9))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from core.codec import CodecConfig
 from core.training.codec.config import CodebookSource, DataSource, TeacherSource, TrainingConfig
 from core.training.codec.updates import CodecTrainer, learning_rate_share
+from core.training.data.clips import Drawn
 from core.training.data.families import Samples
 
 MINI = CodecConfig(
@@ -85,7 +86,7 @@ class ConstantTeacher:
     def text(self, clips: Sequence[int]) -> Tensor:
         return torch.ones(len(clips), self.dim)
 
-    def frames(self, crops: Tensor) -> Tensor:
+    def frames(self, crops: Tensor, drawn: Drawn) -> Tensor:
         return torch.ones(len(crops), self.dim, 5)
 
 

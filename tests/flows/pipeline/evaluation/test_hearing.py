@@ -55,7 +55,7 @@ def page(done: Generated) -> str:
 def test_what_is_heard_stands_in_the_row_and_on_the_page(speaker: Runtime) -> None:
     vars(speaker)["whisper"] = listener = Listener()
     done = ask(speaker, "one", "one two", "!")
-    metrics = {answer.name: audio.metrics for _, answer, audio in done.record.heard}
+    metrics = {answer.name: audio.metrics for _, answer, audio in done.record.with_audio}
     assert {text: of_text.get("word_error_rate") for text, of_text in metrics.items()} == {
         "one": 0.0,
         "one two": 0.5,
