@@ -585,6 +585,74 @@ class LabelerChoice(Base):
     created_at: Mapped[datetime] = _written_at()
 
 
+class QueuedReview(Base):
+    """A clip of a library's queue, the answer that a person is asked to judge, and why this clip.
+
+    `drawn` is chosen for what its review would settle, or random to measure. Of a library the newest queue
+    counts. `uri` is that of the clip when it was queued.
+    """
+
+    __tablename__ = "review_queue"
+    __table_args__ = (
+        UniqueConstraint("run_id", "position"),
+        UniqueConstraint("run_id", "content_sha256"),
+        Index(None, "demonstration_set_id", "id"),
+        CheckConstraint("drawn IN ('chosen', 'random')", name="drawn"),
+        CheckConstraint("(drawn = 'chosen') = (gain IS NOT NULL AND stands_for IS NOT NULL)", name="gain"),
+        CheckConstraint("position > 0", name="position"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"))
+    uri: Mapped[str]
+    status: Mapped[str]
+    position: Mapped[int] = mapped_column(Integer)
+    drawn: Mapped[str]
+    gain: Mapped[float | None]
+    stands_for: Mapped[int | None] = mapped_column(Integer)
+    reason: Mapped[str]
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
+
+
+class ReviewDecision(Base):
+    """What a person said about a queued clip; the latest of a clip counts, and none is ever changed.
+
+    `external_id` names the decision where it came from, so that none counts twice. `shown` is what the person
+    saw, `came_from` an address or a file.
+    """
+
+    __tablename__ = "review_decisions"
+    __table_args__ = (
+        UniqueConstraint("source", "external_id"),
+        Index(None, "review_id", "id"),
+        CheckConstraint("verdict IN ('label', 'none', 'skip')", name="verdict"),
+        CheckConstraint("(verdict = 'label') = (label IS NOT NULL)", name="label"),
+        CheckConstraint("source IN ('page', 'csv', 'label-studio')", name="source"),
+        CheckConstraint(
+            "char_length(label) BETWEEN 1 AND 200 AND char_length(note) <= 1000"
+            " AND char_length(reviewer) BETWEEN 1 AND 100 AND char_length(external_id) BETWEEN 1 AND 200"
+            " AND char_length(came_from) <= 1000 AND octet_length(shown::text) <= 16384",
+            name="sizes",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    review_id: Mapped[int] = mapped_column(ForeignKey("review_queue.id"))
+    verdict: Mapped[str]
+    label: Mapped[str | None]
+    note: Mapped[str | None]
+    reviewer: Mapped[str]
+    source: Mapped[str]
+    came_from: Mapped[str]
+    shown: Mapped[dict[str, Any]]
+    external_id: Mapped[str]
+    written_by: Mapped[str] = mapped_column(server_default=text("SESSION_USER"))
+    decided_at: Mapped[datetime] = _written_at()
+
+
 class GeneratedAudio(Base):
     """Audio for a text or a noisy clip. Its work key is unique among audio that is not retracted.
 

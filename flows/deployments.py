@@ -71,6 +71,7 @@ DEPLOYMENTS = (
     FlowDeployment("upgrade-models", "models", ("models",), pool="wordwave-gpu"),
     FlowDeployment("promote-models", "models", ("models",)),
     FlowDeployment("choose-labeler", "models", ("models",), pool="wordwave-gpu"),
+    FlowDeployment("learn-library", "models", ("library",), pool="wordwave-gpu"),
     FlowDeployment("doctor", "quality", ("check",), pool="wordwave-gpu"),
 )
 

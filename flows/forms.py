@@ -189,6 +189,28 @@ ExportedLibrary = Annotated[
     AfterValidator(NEW_LIBRARY.check),
     _form("Library", "Name of the library that the clips were labeled by.", NEW_LIBRARY),
 ]
+LearnedLibrary = Annotated[
+    str,
+    AfterValidator(NEW_LIBRARY.check),
+    _form("Library", "Name of the library that learns from what people decided.", NEW_LIBRARY),
+]
+PromoteRule = Annotated[
+    Literal["auto", "ask", "never"],
+    _form(
+        "Promote",
+        "auto: put the new version into use if its gain is above zero at the lower bound, else wait until "
+        "somebody resumes the run. ask: always wait. never: only make and score it.",
+    ),
+]
+NightsAgain = Annotated[
+    int,
+    Field(ge=0, le=366),
+    _form(
+        "Nights",
+        "Last nights of each place of the library to answer again by a version that is put into use. Older "
+        "answers stay.",
+    ),
+]
 ChosenLabeler = Annotated[
     str,
     AfterValidator(LABELER_RULE.check),
@@ -321,6 +343,11 @@ SliceSeconds = Annotated[
 Judge = Annotated[bool, _form("Judge", JUDGE)]
 DenoiseMethod = Annotated[DenoisingMethod, _form("Method", METHOD)]
 MAX_SHARDS = 64
+Reviews = Annotated[
+    int,
+    Field(ge=0, le=500),
+    _form("Reviews", "Clips to queue for people to judge, those whose review is worth most. 0: none."),
+]
 Shards = Annotated[
     int,
     Field(ge=1, le=MAX_SHARDS),

@@ -1,22 +1,29 @@
 """Flows that change which models and labelers answer: the new ones answer first, then they are chosen."""
 
+from collections.abc import Sequence
+
 from prefect.runtime import flow_run
 
-from flows.artifacts.markdown import cell
-from flows.artifacts.pages import publish_run
+from flows.artifacts.markdown import cell, escape
+from flows.artifacts.pages import publish_page, publish_run
 from flows.artifacts.tables import changed_rows
 from flows.batches import batch_threads, in_tasks
+from flows.flow_runs.approval import wait_for_approval
 from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import run_options
 from flows.flow_runs.states import with_named_failures
-from flows.forms import ChosenLabeler, Folder, LibraryName
+from flows.forms import ChosenLabeler, Folder, LearnedLibrary, LibraryName, NightsAgain, PromoteRule
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.labelers.choosing import choice_rows, choice_sentence
 from flows.pipeline.labeling.labelers.choosing import choose_labeler as choose
+from flows.pipeline.labeling.library_review import name_of
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
+from flows.pipeline.reviews.again import Outlook
+from flows.pipeline.reviews.learning import promote_library, propose
+from flows.pipeline.reviews.report import morning_line, proposal_lines
 from flows.pipeline.runtime.resources import shared_runtime
 
 
@@ -63,3 +70,33 @@ def choose_labeler(library: LibraryName, labeler: ChosenLabeler = "auto") -> dic
     rows = [{name: cell(value) for name, value in row.items()} for row in choice_rows(choice)]
     publish_run("choose-labeler", choice_sentence(choice), run, rows)
     return completed({"run": str(run.id), "labeler": choice.labeler}, choice_sentence(choice))
+
+
+@flow(
+    name="learn-library",
+    **run_options("learn {library}"),
+    description="Make the next version of a library from what people decided, and use it if it is better.",
+    task_runner=batch_threads(),
+)
+@with_named_failures
+def learn_library(
+    library: LearnedLibrary, promote: PromoteRule = "auto", nights: NightsAgain = 7
+) -> dict[str, str | int | bool]:
+    """Score the next version against the one in use, list what it would change, and put it into use."""
+    runtime = shared_runtime(Settings())
+    proposal, run = propose(runtime, library, nights, flow_run_id=flow_run.id)
+    name, promotion = name_of(proposal.new), None
+    _show_proposal(name, [*proposal_lines(proposal)], proposal.outlook)
+    if promote == "ask" or (promote == "auto" and not proposal.scores.is_better):
+        wait_for_approval()
+    if promote != "never":
+        promotion, run = promote_library(runtime, name, in_tasks, nights, flow_run_id=flow_run.id)
+    line = morning_line(proposal, promotion)
+    _show_proposal(name, [line, *proposal_lines(proposal)], proposal.outlook)
+    promoted = promotion is not None
+    return completed({"run": str(run.id), "version": proposal.new.version, "promoted": promoted}, line)
+
+
+def _show_proposal(name: str, lines: Sequence[str], ahead: Outlook) -> None:
+    rows = [{field: cell(value) for field, value in vars(one).items()} for one in ahead.changes]
+    publish_page("learn-library", name, "\n".join(f"- {escape(line)}" for line in lines), rows)

@@ -42,6 +42,7 @@ from flows.forms import (
     LeastClips,
     NightRun,
     Prefix,
+    Reviews,
     ShardNumber,
     Shards,
     Timezone,
@@ -87,6 +88,7 @@ def nightly_labeling(
     allow_loss: AllowLoss = False,
     catch_up_days: CatchUpDays = 7,
     shards: Shards = 1,
+    reviews: Reviews = 10,
 ) -> Outcome:
     """Run one day: `{day}` in the prefix is replaced, or the clips last modified on that day are taken."""
     runtime, due = shared_runtime(Settings()), flow_run.scheduled_start_time or datetime.now(UTC)
@@ -111,6 +113,7 @@ def nightly_labeling(
         flow_run_id=flow_run.id,
         distribute=in_shards(shards, prefix, timezone) if shards > 1 else None,
         least_clips=least_clips,
+        reviews=reviews,
     )
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     page += "\n\n" + all_clips(partition.place, night)
@@ -156,7 +159,7 @@ def make_up(days: Iterable[date], night: Flow[..., dict[str, Any]]) -> None:
     logger = get_run_logger()
     for day in days:
         logger.info("no night of %s was completed: running it now", day)
-        values = flow_run.parameters | {"day": day.isoformat(), "catch_up_days": 0}
+        values = flow_run.parameters | {"day": day.isoformat(), "catch_up_days": 0, "reviews": 0}
         state = cast("State[Any]", night(**values, return_state=True))
         if not state.is_completed():
             logger.warning("%s is still incomplete: %s", day, state.message)
@@ -194,6 +197,7 @@ def backfill_labeling(
             allow_loss=allow_loss,
             least_clips=least_clips,
             catch_up_days=0,
+            reviews=0,
             **asdict(request),
         )
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "flows.cli.labels": ("label", "choose-labeler", "backfill", "evaluate", "watch"),
     "flows.cli.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
+    "flows.cli.reviews": ("review", "review-queue", "review-import", "learn"),
     "flows.cli.runs": ("replay", "recheck", "undo", "verify", "check-answers", "count-words"),
     "flows.cli.service": (
         "up",

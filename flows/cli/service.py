@@ -119,6 +119,11 @@ def explore(port: int) -> None:
     They are for this machine alone, ask for the password of `wordwave up`, and read as an analyst. `wordwave
     up` serves them too.
     """
+    serve_pages(port, "")
+
+
+def serve_pages(port: int, path: str) -> None:
+    """Serve the pages until stopped, after printing the address of one of them."""
     import shlex
 
     from flows.flow_runs.own_server import HOST, check_port, origin, password_file
@@ -127,7 +132,7 @@ def explore(port: int) -> None:
 
     settings = Settings()
     check_port(port)
-    click.echo(f"Pages        {origin(HOST, port)}")
+    click.echo(f"Pages        {origin(HOST, port)}{path}")
     click.echo(
         f"Password     user:password for the browser: cat {shlex.quote(str(password_file(settings.home)))}"
     )

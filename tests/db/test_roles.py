@@ -38,6 +38,8 @@ FROZEN = {
     "near_copies",
     "label_samples",
     "label_motifs",
+    "review_queue",
+    "review_decisions",
 }
 
 
@@ -69,6 +71,7 @@ def test_an_analyst_reads_every_view(database: Database) -> None:
     views += ("least_sure", "labelers", "libraries", "accuracy")
     views += ("versions", "label_spans", "sequences")
     views += ("word_counts", "near_duplicates", "label_motifs")
+    views += ("reviews", "review_decisions", "review_accuracy", "lessons")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 
@@ -86,6 +89,9 @@ REFUSED = {
         "SELECT * FROM analytics.labels FOR UPDATE",
         "TRUNCATE public.runs",
         "SELECT setval('public.clips_id_seq', 1)",
+        "INSERT INTO public.review_decisions (review_id) VALUES (1)",
+        "INSERT INTO analytics.review_decisions (review) VALUES (1)",
+        "UPDATE analytics.reviews SET label = 'a'",
     ],
     "definitions": [
         "CREATE TABLE public.mine (id integer)",

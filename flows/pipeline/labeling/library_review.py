@@ -89,7 +89,7 @@ def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
 def _labelers(runtime: Runtime, version: LibraryVersion) -> list[str]:
     if version.task != TASK:
         return []
-    setup = LabelingSetup(runtime, _nightly_request(runtime, version)[0])
+    setup = LabelingSetup(runtime, nightly_request(runtime, version)[0])
     choice = stored_choice(runtime, name_of(version))
     table = ["", *table_lines(choice)] if choice and choice.measured else []
     return [answering_sentence(setup), *table]
@@ -168,7 +168,7 @@ def _join(items: Sequence[str]) -> str:
 def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if version.task != TASK:
         return "whether its prompt fits depends on the requested seconds: a run checks that first"
-    request = _nightly_request(runtime, version)[0]
+    request = nightly_request(runtime, version)[0]
     setup = LabelingSetup(runtime, request)
     if not setup.answering.is_known:  # the LLM is compared if its prompt fits
         plain = FEW_SHOT if runtime.llm else NEAREST_NEIGHBOR
@@ -190,7 +190,7 @@ def canary_line(runtime: Runtime, version: LibraryVersion) -> str | None:
     """Label the canaries of the last night with this library and return the result, None without any."""
     if version.task != TASK:
         return None
-    request, canaries = _nightly_request(runtime, version)
+    request, canaries = nightly_request(runtime, version)
     if canaries is None:
         return None
     try:
@@ -210,7 +210,7 @@ def _ask(canaries: Canaries) -> str:
     )
 
 
-def _nightly_request(runtime: Runtime, version: LibraryVersion) -> tuple[LabelRequest, CanaryRequest | None]:
+def nightly_request(runtime: Runtime, version: LibraryVersion) -> tuple[LabelRequest, CanaryRequest | None]:
     """Return the requests of the last night with this library, for this version."""
     with session_scope(runtime.engine) as session:
         parameters = latest_parameters(session, "nightly-labeling", version.name) or {}

@@ -8,6 +8,7 @@ from db.engine import session_scope
 from db.locks import partition_lock
 from db.retractions import has_answers, restore_run, retract_run
 from db.runs import RecordedRun, get_run
+from flows.pipeline.reviews.learning import PROMOTE, put_back
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -18,7 +19,8 @@ KIND = "undo-run"
 def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> OpenRun:
     """Retract the standing answers of a run, so that current answers are what they were before it.
 
-    Undoing an undo-run restores the answers, except for work that was answered again in between. The run's
+    Undoing an undo-run restores the answers, except for work that was answered again in between. With the
+    answers of a promoted library version goes its use: the version before is in use again. The run's
     partition is held, so a run under way is not undone. Raises RunNotFound, PartitionBusy, and ValueError for
     a run that wrote no answers.
     """
@@ -27,6 +29,8 @@ def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> O
     recorded = recorded_run(runtime, KIND, str(run_id), {"run": str(run_id)}, flow_run_id=flow_run_id)
     with recorded as run, partition_lock(runtime.database_url, answered.partition_key):
         run.count("undo", _change(runtime, answered.id, restores, run))
+        if answered.kind == PROMOTE:
+            put_back(runtime, answered.parameters, run, again=restores)
     return run
 
 
@@ -37,7 +41,7 @@ def _answered(session: Session, run_id: UUID) -> tuple[RecordedRun, bool]:
         run = get_run(session, UUID(run.parameters["night"]))
     while run.kind == KIND:
         run, restores = get_run(session, UUID(run.parameters["run"])), not restores
-    if not has_answers(session, run.id):
+    if run.kind != PROMOTE and not has_answers(session, run.id):
         raise ValueError(f"run {run.id} ({run.kind}) wrote no answers: there is nothing to undo")
     return run, restores
 

@@ -25,6 +25,7 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
 from flows.pipeline.nights.bounds import Figure, doubts, judge
 from flows.pipeline.nights.summary import NightSummary, summarize
+from flows.pipeline.reviews.choosing import make_queue
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Away
 from flows.pipeline.runs.partition import Partition
@@ -181,11 +182,13 @@ def run_night(
     flow_run_id: str | None = None,
     distribute: Distribute | None = None,
     least_clips: int = 1,
+    reviews: int = 0,
 ) -> Night:
     """List, tokenize, label and optionally export a partition as one run.
 
     Canaries come first: if too few answers are right, nothing else is done. After `distribute`, this process
-    does what the others left. Raises NoClips if there are none, unless `least_clips` is 0.
+    does what the others left. Up to `reviews` clips are queued for people to judge.
+    Raises NoClips if there are none, unless `least_clips` is 0.
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
     recorded = recorded_run(
@@ -216,6 +219,8 @@ def run_night(
         if export:
             rows = partial(labeling.rows, selection=selection)
             run_once(run, "export", partial(write_export, runtime, rows, run))
+        if reviews:
+            run.breaker.run(lambda: make_queue(runtime, labeling.setup.library, run.claim, reviews))
         answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))
         summary = run.breaker.run(lambda: summarize(answers))
         figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))

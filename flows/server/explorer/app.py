@@ -31,6 +31,8 @@ from flows.server.explorer.pages.similar import similar
 from flows.server.explorer.pages.words import search
 from flows.server.explorer.query import Explorer
 from flows.server.explorer.rendering import page
+from flows.server.explorer.reviewing.deciding import decision
+from flows.server.explorer.reviewing.pages import queues, review
 
 SHOWN = "/demonstrations/{version:int}/{ordinal:int}/{library:path}"
 QUERY_CANCELED = "57014"
@@ -57,6 +59,9 @@ def explorer_app(
             Route(f"{SHOWN}/sound", demonstration_sound),
             Route(f"{SHOWN}/spectrogram.png", demonstration_picture),
             Route("/search", search),
+            Route("/reviews", queues),
+            Route("/reviews/{review:int}", review, methods=["GET"]),
+            Route("/reviews/{review:int}", decision, methods=["POST"]),
             Route("/health", lambda _: PlainTextResponse("ok")),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],

@@ -109,7 +109,7 @@ def clip(request: Request) -> Response:
         return page(
             "clip.html",
             clip=found,
-            strip=_strip(session, found, at),
+            strip=strip_of(session, found, at),
             answers=answers,
             past=past,
             asides=list_asides(session, found.uri),
@@ -118,7 +118,8 @@ def clip(request: Request) -> Response:
         )
 
 
-def _strip(session: Session, clip: ClipFacts, at: float) -> Strip | None:
+def strip_of(session: Session, clip: ClipFacts, at: float) -> Strip | None:
+    """Return the part of a clip that holds a moment; None for a clip that was not read."""
     if clip.duration is None:
         return None
     begins = min(at, clip.duration) // WINDOW_SECONDS * WINDOW_SECONDS
@@ -159,13 +160,14 @@ def _span(tag: Tag, begins: float, ends: float, pixels_a_second: float) -> tuple
 
 
 def _answer(session: Session, clip: ClipFacts, past: PastAnswer) -> AnswerSection:
+    assert clip.content_sha256
     ordered = sorted(past.probabilities.items(), key=lambda pair: (-pair[1], pair[0]))
     return AnswerSection(
         past,
         ordered,
         guesses(past.baselines),
         numbers(past.baselines),
-        _neighbors(session, clip, past),
+        neighbors_of(session, clip.content_sha256, past.library, past.version, past.codec_fingerprint),
         {shown(key): shown(_plain(value), MAX_PROVENANCE_LENGTH) for key, value in past.provenance.items()},
     )
 
@@ -174,13 +176,14 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _neighbors(session: Session, clip: ClipFacts, past: PastAnswer) -> list[Neighbor]:
-    """Return the demonstrations of the library version that sound most like the clip."""
-    assert clip.content_sha256
-    latent = get_latent(session, clip.content_sha256, past.codec_fingerprint)
+def neighbors_of(
+    session: Session, content: bytes, library: str, version: int, codec: str | None = None
+) -> list[Neighbor]:
+    """Return the demonstrations of a library version that sound most like a content."""
+    latent = get_latent(session, content, codec)
     if latent is None:
         return []
-    others = list_shown_latents(session, past.library, past.version, latent.codec)
+    others = list_shown_latents(session, library, version, latent.codec)
     if not others:
         return []
     (query,) = directions([(latent.mean, latent.deviation)])

@@ -1,0 +1,114 @@
+"""Commands on reviews: what to review, the pages to decide on, decisions from files, and learning."""
+
+from typing import Literal
+
+import click
+
+from flows.cli.output import echo_json, echo_lines, runtime_for
+from flows.cli.service import PORT
+
+Rule = Literal["auto", "ask", "never"]
+
+
+@click.command()
+@click.argument("library", required=False)
+@click.option("--port", type=PORT, default=4201, show_default=True, help="Port to listen on.")
+def review(library: str | None, port: int) -> None:
+    """Serve the pages on which people decide what clips are.
+
+    They are those of `wordwave explore`, opened at the queue of a library. They read as an analyst and write
+    decisions, nothing else. `wordwave up` serves them too.
+    """
+    from flows.cli.service import serve_pages
+
+    serve_pages(port, "/reviews" if library is None else f"/reviews?library={library}")
+
+
+@click.command("review-queue")
+@click.argument("library", metavar="NAME[@VERSION]")
+@click.option("--size", type=click.IntRange(1, 500), default=10, show_default=True, help="Clips to review.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file to decide in.")
+def review_queue(library: str, size: int, as_csv: bool) -> None:
+    """Choose the clips whose review is worth most, and print those that wait.
+
+    Each night does this for its library. A fifth of them are drawn at random: they measure how many answers
+    are right, and never become demonstrations.
+    """
+    from flows.pipeline.reviews.choosing import queue_library
+    from flows.pipeline.reviews.csv_file import csv_lines
+    from flows.pipeline.reviews.report import queue_lines
+
+    with runtime_for() as runtime:
+        queue = queue_library(runtime, library, size)
+    echo_lines(csv_lines(queue) if as_csv else queue_lines(queue))
+
+
+@click.command("review-import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--reviewer", default="", metavar="NAME", help="Who decided, where the file does not say.")
+def review_import(file: str, reviewer: str) -> None:
+    """Store the decisions of a CSV file that `wordwave review-queue --csv` printed.
+
+    Each row with a decided_label, or the verdict none or skip, is a decision. The same file again adds
+    nothing.
+    """
+    from pathlib import Path
+
+    from flows.pipeline.reviews.csv_file import import_decisions
+
+    text = Path(file).read_text(encoding="utf-8-sig")
+    with runtime_for() as runtime:
+        new = import_decisions(runtime, Path(file).name, text, reviewer)
+    echo_json({"new": new})
+
+
+@click.command()
+@click.argument("library")
+@click.option(
+    "--promote",
+    "rule",
+    type=click.Choice(["auto", "ask", "never"]),
+    default="auto",
+    show_default=True,
+    help="auto: put the new version into use if it is better for sure, else ask.",
+)
+@click.option(
+    "--nights",
+    type=click.IntRange(0, 366),
+    default=7,
+    show_default=True,
+    help="Last nights of each place to answer again.",
+)
+def learn(library: str, rule: Rule, nights: int) -> None:
+    """Make the next version of a library from what people decided.
+
+    It is scored against the version in use on random reviews, canaries and left-out decisions, and what it
+    would change is listed, before it is put into use. `wordwave undo` takes a promotion back.
+    """
+    from flows.pipeline.labeling.library_review import name_of
+    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.reviews.learning import promote_library, propose
+    from flows.pipeline.reviews.report import morning_line, proposal_lines
+
+    with runtime_for() as runtime:
+        proposal, _ = propose(runtime, library, nights)
+        echo_lines(proposal_lines(proposal), err=True)
+        name, promotion, run = name_of(proposal.new), None, None
+        if (rule == "auto" and proposal.scores.is_better) or (rule != "never" and _agrees(name)):
+            promotion, run = promote_library(runtime, name, with_bar, nights)
+        echo_lines([morning_line(proposal, promotion)], err=True)
+    echo_json(
+        {
+            "library": proposal.new.name,
+            "version": proposal.new.version,
+            "promoted": promotion is not None,
+            "run": str(run.id) if run else None,
+        }
+    )
+
+
+def _agrees(name: str) -> bool:
+    """Ask a person at a terminal; elsewhere nobody agrees."""
+    import sys
+
+    return sys.stdin.isatty() and click.confirm(f"Put {name} into use?", err=True)

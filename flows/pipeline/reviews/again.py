@@ -1,0 +1,119 @@
+"""The last nights of a library's places, answered again by another version: what it costs and changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import AudioRejected
+from db.clips import clips_with_tokens
+from db.engine import session_scope
+from db.reviews.nights import CurrentLabel, current_labels_of, last_nights, uris_of_nights
+from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
+from flows.pipeline.nights.preview import pace
+from flows.pipeline.reviews.vectors import review_features
+from flows.pipeline.runs.run import OpenRun
+from flows.pipeline.runtime.resources import Runtime
+
+NIGHT = "nightly-labeling"
+MAX_PREVIEWED = 1_000
+"""Clips whose next answer is computed before anything is decided; of more, a fair sample."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A clip whose answer would be another one."""
+
+    uri: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What answering the last nights again would cost and change.
+
+    clips: those of the nights. compared: clips whose next answer was computed. minutes is None without nights
+    whose pace is known.
+    """
+
+    nights: int
+    clips: int
+    compared: int
+    changes: Sequence[Change]
+    minutes: float | None
+
+    @property
+    def expected_changes(self) -> int:
+        """The number of answers that would change, of all clips."""
+        return round(self.clips * len(self.changes) / self.compared) if self.compared else 0
+
+    @property
+    def moves(self) -> Counter[tuple[str, str]]:
+        """How often each label would become another one."""
+        return Counter((one.before, one.after) for one in self.changes)
+
+
+def places_of(runtime: Runtime, library: str, nights: int) -> tuple[int, dict[str, list[str]]]:
+    """Return how many nights are to be answered again, and their clips by place."""
+    with session_scope(runtime.engine) as session:
+        found = last_nights(session, library, nights)
+        return len(found), uris_of_nights(session, found)
+
+
+def outlook(runtime: Runtime, labeling: Labeling, nights: int) -> Outlook:
+    """Return what a version would change in the last nights; nothing is written."""
+    library = labeling.setup.library.name
+    count, places = places_of(runtime, library, nights)
+    uris = {uri for some in places.values() for uri in some}
+    with session_scope(runtime.engine) as session:
+        clips = clips_with_tokens(session, uris, runtime.codec_id)
+        sample = sorted(clips, key=lambda clip: hashlib.sha256(clip.content_sha256).digest())[:MAX_PREVIEWED]
+        before = current_labels_of(session, library, {clip.content_sha256 for clip in sample})
+    after = _next_labels(runtime, labeling, list(before))
+    changes = [
+        Change(clip.uri, before[clip.content_sha256].label, after[clip.content_sha256])
+        for clip in sample
+        if clip.content_sha256 in after and after[clip.content_sha256] != before[clip.content_sha256].label
+    ]
+    speed = pace(runtime, NIGHT)
+    minutes = len(uris) / speed.clips_per_second / 60 if speed else None
+    compared = sum(clip.content_sha256 in after for clip in sample)
+    return Outlook(count, len(uris), compared, sorted(changes, key=lambda one: one.uri), minutes)
+
+
+def _next_labels(runtime: Runtime, labeling: Labeling, contents: Sequence[bytes]) -> dict[bytes, str]:
+    """Return what the version says of contents that have all that its labeler compares."""
+    features = review_features(runtime, contents)
+    needed = set(labeling.setup.answering.embeddings)
+    usable = {content: one for content, one in features.items() if needed <= one.vectors.keys()}
+    answers = labeling.setup.predict(list(usable.values())) if usable else []
+    pairs = zip(usable, answers, strict=True)
+    return {content: one.label for content, one in pairs if not isinstance(one, AudioRejected)}
+
+
+def answer_again(
+    runtime: Runtime, labeling: Labeling, nights: int, run: OpenRun, run_batches: BatchRunner
+) -> int:
+    """Answer the clips of the last nights by a version, and return how many current labels moved."""
+    library = labeling.setup.library.name
+    _, places = places_of(runtime, library, nights)
+    labeling.setup.prepare(run.claim)
+    before = _current(runtime, library, places)
+    for place, uris in places.items():
+        tokenize_place(runtime, place, uris, run, run_batches, labeling.setup.answering.embedding_models)
+        label_selection(labeling, uris, run, run_batches)
+    after = _current(runtime, library, places)
+    return sum(before[content].label != now.label for content, now in after.items() if content in before)
+
+
+def _current(
+    runtime: Runtime, library: str, places: Mapping[str, Sequence[str]]
+) -> dict[bytes, CurrentLabel]:
+    uris = {uri for some in places.values() for uri in some}
+    with session_scope(runtime.engine) as session:
+        contents = {clip.content_sha256 for clip in clips_with_tokens(session, uris, runtime.codec_id)}
+        return current_labels_of(session, library, contents)

@@ -1,0 +1,41 @@
+"""Vectors by which clips of a review are compared: what sounds alike is asked about once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from db.engine import session_scope
+from db.tokens import get_token_sequences
+from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.stored_codes import clip_features, readable_codes
+
+if TYPE_CHECKING:
+    from core.in_context.baselines import FloatArray
+    from core.in_context.features import ClipFeatures
+
+
+def review_features(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes, ClipFeatures]:
+    """Return all that is stored of these contents, without those that have no tokens of the codec."""
+    with session_scope(runtime.engine) as session:
+        stored = get_token_sequences(session, runtime.codec_id, sorted(contents))
+    return clip_features(runtime, readable_codes(stored)[0])
+
+
+def review_vectors(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes, FloatArray]:
+    """Return the vector of each content, without those of which it is not stored."""
+    from core.reviewing.vectors import REVIEWED_BY
+
+    features = review_features(runtime, contents)
+    known = {content: one for content, one in features.items() if REVIEWED_BY.is_known(one)}
+    if not known:
+        return {}
+    return dict(zip(known, REVIEWED_BY.vectors(list(known.values())), strict=True))
+
+
+def stacked(vectors: Mapping[bytes, FloatArray], contents: Sequence[bytes]) -> FloatArray:
+    """Return (contents, D)."""
+    import numpy as np
+
+    size = len(next(iter(vectors.values())))
+    return np.stack([vectors[one] for one in contents]) if contents else np.empty((0, size))

@@ -1,0 +1,104 @@
+"""The queues, and the page on which one clip is decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db.explorer.clip import get_clip
+from db.explorer.reviews import (
+    Accuracy,
+    Lesson,
+    Queue,
+    Review,
+    clip_of,
+    get_review,
+    last_lesson,
+    list_accuracy,
+    list_queue,
+    list_queues,
+)
+from flows.server.explorer.charts import Chart, share_chart
+from flows.server.explorer.pages.clip import neighbors_of, strip_of
+from flows.server.explorer.query import given_text, reading
+from flows.server.explorer.rendering import page
+from flows.server.explorer.reviewing.deciding import next_address, reviewer_of
+from flows.server.explorer.reviewing.labels import keyed_labels
+
+MAX_QUEUES, MAX_ACCURACIES = 100, 2_000
+FORMS_ARE_OURS = {"Referrer-Policy": "same-origin"}
+"""Without a referrer a browser would send forms as from nowhere, which are refused."""
+
+
+@dataclass(frozen=True)
+class LibraryReviews:
+    """A library's queue, and how right its answers are."""
+
+    queue: Queue
+    lesson: Lesson | None
+    overall: Sequence[Accuracy]
+    by_label: Sequence[Accuracy]
+    weeks: Sequence[Accuracy]
+
+    @property
+    def chart(self) -> Chart | None:
+        """Return the accuracy over the weeks, if there are two."""
+        by_week = {one.week: one.accuracy for one in self.weeks if one.week}
+        weeks = sorted(by_week)
+        return share_chart("Right answers", [*map(str, weeks)], {"right": [by_week[one] for one in weeks]})
+
+
+def queues(request: Request) -> Response:
+    """Show the queue of each library, and the accuracy of its answers from random reviews."""
+    with reading(request) as session:
+        named = given_text(request, "library")
+        queues_ = [one for one in list_queues(session, MAX_QUEUES) if named in (None, one.library)]
+        found = [_library(session, one) for one in queues_]
+    return page("reviews.html", libraries=found, done=given_text(request, "done"))
+
+
+def review(request: Request) -> Response:
+    """Show a queued clip with the labels to choose from."""
+    with reading(request) as session:
+        found = get_review(session, min(int(request.path_params["review"]), 2**63 - 1))
+        if found is None:
+            raise HTTPException(404, "No clip is queued under this number")
+        clip = get_clip(session, number) if (number := clip_of(session, found)) else None
+        queue = list_queue(session, found.run)
+        response = page(
+            "review.html",
+            review=found,
+            clip=clip,
+            strip=strip_of(session, clip, 0.0) if clip else None,
+            labels=keyed_labels(session, found),
+            neighbors=neighbors_of(session, found.content_sha256, found.library, found.version),
+            queue=queue,
+            before=_before(queue, found),
+            following=next_address(session, found),
+            reviewer=reviewer_of(request),
+            token=uuid4().hex,
+            asides=[],
+            at=0.0,
+        )
+    response.headers.update(FORMS_ARE_OURS)
+    return response
+
+
+def _before(queue: Sequence[Review], review: Review) -> Review | None:
+    earlier = [one for one in queue if one.position < review.position]
+    return earlier[-1] if earlier else None
+
+
+def _library(session: Session, queue: Queue) -> LibraryReviews:
+    rows = list_accuracy(session, queue.library, MAX_ACCURACIES)
+    return LibraryReviews(
+        queue,
+        last_lesson(session, queue.library),
+        [one for one in rows if one.week is None and one.label is None],
+        [one for one in rows if one.week is None and one.label is not None and one.version == queue.version],
+        [one for one in rows if one.week is not None and one.label is None],
+    )

@@ -1,0 +1,238 @@
+"""Queues and decisions as rows: added, never changed, and read back as what counts."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+
+from db.engine import make_engine, session_scope
+from db.libraries import LibraryDemonstration, LibraryVersion, import_library
+from db.predictions import save_predictions
+from db.reviews.decisions import NewDecision, add_decisions, decided_clips, own_decisions, record_decision
+from db.reviews.queue import (
+    NewReview,
+    QueuedClip,
+    doubtful_candidates,
+    open_queue,
+    queue_of_run,
+    random_candidates,
+    save_queue,
+)
+from tests.db.rows import make_library, make_run, make_tokenized_clips, prediction, sha256
+from tests.fixtures_postgres import Database
+
+NAMES = tuple(f"{name}.wav" for name in "abcdefgh")
+
+
+@pytest.fixture
+def answered(session: Session) -> LibraryVersion:
+    """Eight answers by a library, h.wav the least sure one."""
+    return answer_all(session)
+
+
+def answer_all(session: Session) -> LibraryVersion:
+    codec_id = make_tokenized_clips(session, *NAMES)
+    library = make_library(session, codec_id)
+    answers = [
+        prediction(name, library, codec_id, None, margin=0.9 - number / 10)
+        for number, name in enumerate(NAMES)
+    ]
+    save_predictions(session, make_run(session), answers)
+    return library
+
+
+def queue(session: Session, library: LibraryVersion, **run: object) -> list[QueuedClip]:
+    """Queue the two least sure answers and a random one."""
+    found = doubtful_candidates(session, library.name, library.id, 2)
+    (drawn,) = random_candidates(session, library.name, library.id, 1)
+    random = [] if drawn in found else [NewReview(drawn, "random")]
+    run_id = make_run(session, "review-queue", **run)
+    save_queue(session, run_id, library.id, [*(NewReview(one, "doubt", 1.5, 2) for one in found), *random])
+    return queue_of_run(session, run_id)
+
+
+def decide(clip: QueuedClip, label: str | None, reviewer: str = "anna", name: str = "1") -> NewDecision:
+    verdict = "none" if label is None else "label"
+    return NewDecision(clip.review, verdict, label, None, reviewer, "here", {"answer": "dog"}, name)
+
+
+def test_the_least_sure_come_first_and_demonstrations_never(session: Session) -> None:
+    codec_id = make_tokenized_clips(session, "a.wav", "b.wav", "c.wav")
+    library = make_library(session, codec_id)
+    answers = [
+        prediction("a.wav", library, codec_id, None, margin=0.4),
+        prediction("b.wav", library, codec_id, None, margin=0.1, is_demonstration=True),
+        prediction("c.wav", library, codec_id, None, margin=0.8, distance=0.9, max_distance=0.5),
+    ]
+    save_predictions(session, make_run(session), answers)
+    found = doubtful_candidates(session, library.name, library.id, 10)
+    assert [(one.content_sha256, one.status) for one in found] == [
+        (sha256("c.wav"), "unknown"),
+        (sha256("a.wav"), "labeled"),
+    ]
+
+
+def test_answers_by_another_version_and_decided_clips_are_not_asked_about(
+    session: Session, answered: LibraryVersion
+) -> None:
+    first, *_ = queue(session, answered)
+    add_decisions(session, "csv", [decide(first, "cat")])
+    left = doubtful_candidates(session, answered.name, answered.id, 10)
+    assert len(left) == len(NAMES) - 1
+    assert first.content_sha256 not in {one.content_sha256 for one in left}
+    other = import_library(
+        session, answered.name, "label", None, [LibraryDemonstration(sha256("a.wav"), "cat", "file:///a")]
+    )
+    assert doubtful_candidates(session, other.name, other.id, 10) == []
+
+
+def test_a_clip_that_vanished_is_not_asked_about(session: Session, answered: LibraryVersion) -> None:
+    session.execute(text("UPDATE clips SET missing_since = now() WHERE uri LIKE '%h.wav'"))
+    found = doubtful_candidates(session, answered.name, answered.id, 1)
+    assert found[0].content_sha256 == sha256("g.wav")
+
+
+def test_random_clips_come_in_the_same_order_until_they_are_decided(
+    session: Session, answered: LibraryVersion
+) -> None:
+    order = [one.content_sha256 for one in random_candidates(session, answered.name, answered.id, 99)]
+    assert sorted(order) == sorted(map(sha256, NAMES))
+    assert order != sorted(order)
+    again = random_candidates(session, answered.name, answered.id, 3)
+    assert [one.content_sha256 for one in again] == order[:3]
+
+
+def test_the_newest_queue_waits_and_a_decision_takes_its_clip_away(
+    session: Session, answered: LibraryVersion
+) -> None:
+    older, newer = queue(session, answered, attempt=1), queue(session, answered, attempt=2)
+    assert older
+    waiting = open_queue(session, answered.name)
+    assert waiting == newer
+    add_decisions(session, "csv", [decide(newer[0], "cat")])
+    assert [one.review for one in open_queue(session, answered.name)] == [one.review for one in newer[1:]]
+
+
+def test_two_reviewers_disagree_and_the_latest_counts(session: Session, answered: LibraryVersion) -> None:
+    clip = queue(session, answered)[0]
+    assert add_decisions(session, "csv", [decide(clip, "cat", "anna", "1")]) == 1
+    assert add_decisions(session, "csv", [decide(clip, "dog", "ben", "2")]) == 1
+    (decided,) = decided_clips(session, answered.name)
+    assert decided.is_disputed
+    assert (decided.label, decided.latest.reviewer) == ("dog", "ben")
+    assert [(one.label, one.reviewer) for one in decided.earlier] == [("cat", "anna")]
+    disputed = session.scalar(text("SELECT is_disputed FROM analytics.reviews WHERE decisions = 2"))
+    assert disputed is True
+
+
+def test_a_decision_that_came_before_is_not_added_again(session: Session, answered: LibraryVersion) -> None:
+    clip = queue(session, answered)[0]
+    assert add_decisions(session, "csv", [decide(clip, "cat")]) == 1
+    assert add_decisions(session, "csv", [decide(clip, "dog")]) == 0
+    assert [one.label for one in own_decisions(session, [clip.review])[clip.review, "anna"]] == ["cat"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"verdict": "label", "label": None},
+        {"verdict": "none", "label": "dog"},
+        {"verdict": "maybe", "label": None},
+        {"verdict": "label", "label": ""},
+        {"verdict": "label", "label": "x" * 201},
+        {"verdict": "skip", "label": None, "note": "x" * 1001},
+        {"verdict": "skip", "label": None, "reviewer": ""},
+        {"verdict": "skip", "label": None, "shown": {"much": "x" * 20_000}},
+    ],
+)
+def test_decisions_that_say_nothing_or_too_much_are_refused(
+    session: Session, answered: LibraryVersion, wrong: dict[str, object]
+) -> None:
+    clip = queue(session, answered)[0]
+    given = vars(decide(clip, "dog")) | wrong
+    with pytest.raises(IntegrityError):
+        add_decisions(session, "csv", [NewDecision(**given)])  # type: ignore[arg-type]
+
+
+def test_accuracy_counts_random_clips_alone_with_its_interval(
+    session: Session, answered: LibraryVersion
+) -> None:
+    drawn = random_candidates(session, answered.name, answered.id, 4)
+    doubtful = [
+        one for one in doubtful_candidates(session, answered.name, answered.id, 9) if one not in drawn
+    ]
+    run_id = make_run(session, "review-queue")
+    reviews = [*(NewReview(one, "random") for one in drawn), NewReview(doubtful[0], "doubt", 1.0, 1)]
+    save_queue(session, run_id, answered.id, reviews)
+    clips = queue_of_run(session, run_id)
+    labels = ["dog", "dog", "dog", "cat", "cat"]
+    rows = [decide(clip, label, name=str(clip.review)) for clip, label in zip(clips, labels, strict=True)]
+    add_decisions(session, "csv", rows)
+    (total,) = session.execute(
+        text(
+            'SELECT reviews, "right", accuracy, accuracy_low, accuracy_high FROM analytics.review_accuracy'
+            " WHERE week IS NULL AND label IS NULL"
+        )
+    )
+    assert tuple(total)[:3] == (4, 3, 0.75)
+    assert total[3:] == pytest.approx((0.3006, 0.9544), abs=1e-3)
+
+
+@pytest.fixture
+def committed(database: Database) -> Iterator[tuple[Database, int]]:
+    """A database with a queued clip, whose id is given."""
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as session:
+        clip = queue(session, answer_all(session))[0]
+    yield database, clip.review
+    engine.dispose()
+
+
+def as_analyst(database: Database, statement: str, **values: object) -> object:
+    engine = create_engine(database.url("analyst"), poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        return connection.scalar(text(statement), values)
+
+
+def test_an_analyst_adds_decisions_and_changes_none(committed: tuple[Database, int]) -> None:
+    database, review = committed
+    call = (
+        "SELECT analytics.record_decision(:review, 'label', 'cat', 'meows', 'anna', '127.0.0.1', '{}', :name)"
+    )
+    assert as_analyst(database, call, review=review, name="a" * 32)
+    assert as_analyst(database, call, review=review, name="a" * 32) is None
+    row = "SELECT written_by || ' ' || source || ' ' || label FROM analytics.review_decisions"
+    assert as_analyst(database, row) == "wordwave_analyst page cat"
+    for statement in (
+        "DELETE FROM public.review_decisions",
+        "UPDATE public.review_decisions SET label = 'dog'",
+        "INSERT INTO public.review_queue DEFAULT VALUES",
+        "DELETE FROM analytics.review_decisions",
+        "SELECT set_config('role', 'wordwave_owner', false)",
+    ):
+        with pytest.raises(DBAPIError, match=r"denied|cannot delete"):
+            as_analyst(database, statement)
+
+
+def test_a_decision_needs_a_queued_clip_and_there_is_an_end_to_them(committed: tuple[Database, int]) -> None:
+    database, review = committed
+    call = "SELECT analytics.record_decision(:review, 'skip', NULL, NULL, 'anna', '', '{}', :name)"
+    with pytest.raises(DBAPIError, match="no clip is queued as review 999999"):
+        as_analyst(database, call, review=999_999, name="x")
+    for number in range(100):
+        as_analyst(database, call, review=review, name=str(number))
+    with pytest.raises(DBAPIError, match="has 100 decisions"):
+        as_analyst(database, call, review=review, name="one more")
+
+
+def test_the_page_records_as_an_analyst(committed: tuple[Database, int]) -> None:
+    database, review = committed
+    engine = make_engine(database.url("analyst")).execution_options(postgresql_readonly=False)
+    decision = NewDecision(review, "label", "cat", None, "anna", "::1", {}, "f" * 32)
+    with session_scope(engine) as session:
+        assert record_decision(session, decision, "{}")
+        assert not record_decision(session, decision, "{}")
+    engine.dispose()
