@@ -94,8 +94,9 @@ def _answers_without(
 
     shown = _shown_without(setup, fold)
     labels = tuple(sorted({one.label for one in shown}))
-    method = NEAREST_TOKENS if setup.method == NEAREST_NEIGHBOR else setup.method
-    installed = setup.installed(few_shot=asks_llm(method))
+    answering = setup.answering.method
+    method = NEAREST_TOKENS if answering == NEAREST_NEIGHBOR else answering
+    installed = setup.comparison.installed(few_shot=asks_llm(method))
     try:
         names = labeler_names(shown, installed)
         said = answer_by(method, labels, shown, installed, queries, names)

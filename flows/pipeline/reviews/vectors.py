@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from db.engine import session_scope
 from db.tokens import get_token_sequences
+from flows.pipeline.clips.stored_codes import clip_features, readable_codes
 from flows.pipeline.runtime.resources import Runtime
-from flows.pipeline.stored_codes import clip_features, readable_codes
 
 if TYPE_CHECKING:
     from core.in_context.baselines import FloatArray

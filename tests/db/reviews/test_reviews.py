@@ -10,7 +10,14 @@ from sqlalchemy.orm import Session
 from db.engine import make_engine, session_scope
 from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.predictions import save_predictions
-from db.reviews.decisions import NewDecision, add_decisions, decided_clips, own_decisions, record_decision
+from db.reviews.decisions import (
+    NewDecision,
+    Verdict,
+    add_decisions,
+    decided_clips,
+    own_decisions,
+    record_decision,
+)
 from db.reviews.queue import (
     NewReview,
     QueuedClip,
@@ -54,7 +61,7 @@ def queue(session: Session, library: LibraryVersion, **run: object) -> list[Queu
 
 
 def decide(clip: QueuedClip, label: str | None, reviewer: str = "anna", name: str = "1") -> NewDecision:
-    verdict = "none" if label is None else "label"
+    verdict: Verdict = "none" if label is None else "label"
     return NewDecision(clip.review, verdict, label, None, reviewer, "here", {"answer": "dog"}, name)
 
 

@@ -40,7 +40,7 @@ class LabelerComparison:
         from core.in_context.choosing.choice import choose
 
         with self._runtime.device_lock(), timed("choose"):
-            return choose(self.demonstrations, self._installed(few_shot=self._prompt.is_readable()))
+            return choose(self.demonstrations, self.installed(few_shot=self._prompt.is_readable()))
 
     def choose(self, run: RunClaim) -> None:
         """Choose the best labeler, unless another run has chosen one."""
@@ -54,7 +54,7 @@ class LabelerComparison:
         from flows.pipeline.labeling.labelers.side_by_side import SideBySide
 
         choice, is_plain = self._answering.choice, self._answering.is_plain
-        installed = self._installed(few_shot=not is_plain and asks_llm(self._answering.method))
+        installed = self.installed(few_shot=not is_plain and asks_llm(self._answering.method))
         measured = choice.measured if choice else None
         return SideBySide(self.demonstrations, installed, measured, only_cheap=is_plain)
 
@@ -84,7 +84,7 @@ class LabelerComparison:
         by_codes = {id(one.codes): one for one in features.values()}
         return [Demonstration(by_codes[id(one.codes)], one.label) for one in self._prompt.demonstrations]
 
-    def _installed(self, *, few_shot: bool) -> Installed:
+    def installed(self, *, few_shot: bool) -> Installed:
         """Return what the labelers are built from beside the demonstrations."""
         from core.in_context.choosing.library import Installed
 

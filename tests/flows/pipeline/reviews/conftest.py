@@ -1,6 +1,5 @@
 """A library of tones and hisses, and a night of clips between them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_b
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, tone, write_clip
-
-Decide = Callable[..., None]
 
 
 @pytest.fixture
