@@ -35,6 +35,15 @@ _CURRENT = text(
 )
 
 
+_ANSWERED = text(
+    """
+    SELECT label, count(*) FROM current_answers
+    WHERE library = :library AND task = 'label' AND NOT is_demonstration AND status <> 'unknown'
+    GROUP BY label
+    """
+)
+
+
 @dataclass(frozen=True)
 class PastNight:
     """The clips of a night: those of a place, or those of it last modified in a span of time."""
@@ -72,3 +81,9 @@ def current_labels_of(
     """Return the current answers about contents by a library."""
     values = {"library": library, "contents": sorted(contents)}
     return {bytes(content): CurrentLabel(*row) for content, *row in session.execute(_CURRENT, values)}
+
+
+def answered_labels(session: Session, library: str) -> dict[str, int]:
+    """Return how many current answers of a library there are by label; unknown clips have none."""
+    rows = session.execute(_ANSWERED, {"library": library})
+    return {str(label): int(count) for label, count in rows}

@@ -100,3 +100,36 @@ def library_use(library: str) -> None:
         reviewed = review(runtime, put_into_use(runtime, library))
     echo_lines(reviewed.sentences, err=True)
     echo_json({"library": reviewed.version.name, "version": reviewed.version.version})
+
+
+@library.command("lint")
+@click.argument("library", metavar="NAME[@VERSION]")
+def library_lint(library: str) -> None:
+    """Check a version for what a person should look at.
+
+    That is canaries that are demonstrations, clips that sound the same, labels that look wrong, uneven or
+    unused labels, and prompts near the LLM's limit. The exit status is 1 if something is found.
+    """
+    import sys
+
+    from flows.pipeline.labeling.library_review import name_of, named_library
+    from flows.pipeline.reviews.lint import lint
+
+    with runtime_for() as runtime:
+        version = named_library(runtime, library)
+        found = list(lint(runtime, version))
+    echo_lines(found or [f"{name_of(version)}: nothing to look at"])
+    sys.exit(1 if found else 0)
+
+
+@library.command("export")
+@click.argument("library", metavar="NAME[@VERSION]")
+def library_export(library: str) -> None:
+    """Print a version as the manifest from which `wordwave library import` makes it again."""
+    from flows.pipeline.labeling.library_review import named_library
+    from flows.pipeline.libraries.manifest import manifest_rows
+
+    with runtime_for() as runtime:
+        version = named_library(runtime, library)
+    for row in manifest_rows(version):
+        echo_json(row)

@@ -5,7 +5,7 @@ import logging
 import posixpath
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from core.errors import PromptError
 from core.prompts.generation import check_text
 from core.prompts.limits import MAX_TEXT_CHARACTERS
+from db.libraries import LibraryVersion
 from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, names, object_rows, table_rows
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
@@ -76,6 +77,16 @@ def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[i
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
     return rows
+
+
+def manifest_rows(version: LibraryVersion) -> Iterator[dict[str, str]]:
+    """Yield the rows of a manifest that has the demonstrations of a version, in its order."""
+    answer = "label" if version.task == "label" else "text"
+    for row in version.demonstrations:
+        if row.target_uri is not None:
+            yield {"path": row.uri, "target": row.target_uri}
+        else:
+            yield {"path": row.uri, answer: row.label_or_text}
 
 
 def warn_of_labels_alike(labels: Iterable[str]) -> None:

@@ -19,12 +19,12 @@ from db.libraries import (
 )
 from db.promotions import ModelSet, promote, promoted_model_set
 from db.reviews.decisions import DecidedClip, decided_clips
-from flows.pipeline.labeling.canary import Canaries
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.nights.jobs import BatchRunner
 from flows.pipeline.reviews.again import Outlook, answer_again, outlook
+from flows.pipeline.reviews.canaries import canaries_of
 from flows.pipeline.reviews.lessons import Lesson, lesson_of
 from flows.pipeline.reviews.scoring import CANARIES, RANDOM, Scores, Truth, score
 from flows.pipeline.runs.counts import Counts
@@ -74,7 +74,7 @@ def propose(
     old = named_library(runtime, library)
     with session_scope(runtime.engine) as session:
         decided = decided_clips(session, old.name)
-    canaries = _canaries(runtime, old)
+    canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
     lesson = lesson_of(runtime, old, decided, held_out=canaries.keys())
     if lesson.is_empty:
         raise NothingToLearn(_why_nothing(old, decided))
@@ -154,15 +154,6 @@ def put_back(runtime: Runtime, promotion: Mapping[str, Any], run: OpenRun, *, ag
 
 def _of_version(models: ModelSet, version: LibraryVersion) -> ModelSet:
     return ModelSet(version.id, models.codec_id, models.llm_id)
-
-
-def _canaries(runtime: Runtime, library: LibraryVersion) -> Truth:
-    """Return the canaries of the last night with the library, by content."""
-    request, canaries = nightly_request(runtime, library)
-    if canaries is None:
-        return {}
-    found = Canaries(LabelingSetup(runtime, request), canaries).library
-    return {row.content_sha256: row.label_or_text for row in found.demonstrations}
 
 
 def _random_truth(decided: list[DecidedClip]) -> Truth:
