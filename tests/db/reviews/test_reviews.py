@@ -160,7 +160,7 @@ def test_decisions_that_say_nothing_or_too_much_are_refused(
     clip = queue(session, answered)[0]
     given = vars(decide(clip, "dog")) | wrong
     with pytest.raises(IntegrityError):
-        add_decisions(session, "csv", [NewDecision(**given)])  # type: ignore[arg-type]
+        add_decisions(session, "csv", [NewDecision(**given)])
 
 
 def test_accuracy_counts_random_clips_alone_with_its_interval(

@@ -8,7 +8,8 @@ from db.engine import session_scope
 from db.reviews.decisions import NewDecision, Verdict, add_decisions
 from db.reviews.queue import QueuedClip, open_queue
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import Night, import_manifest, run_night, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import hiss, tone, write_clip

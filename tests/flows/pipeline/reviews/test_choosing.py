@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from db.reviews.queue import NewReview, ReviewCandidate
-from flows.pipeline.nights.jobs import Night, import_manifest
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import Night
 from flows.pipeline.reviews.choosing import doubt_of, interleaved, queue_library
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import rows

@@ -7,8 +7,9 @@ from flows.pipeline.labeling.canary import CanaryRequest
 from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.care import label_lines, size_line
+from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.libraries.manifest import manifest_rows
-from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
+from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.reviews.lint import lint
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from db.engine import session_scope
 from db.reviews.queue import QueuedClip, open_queue
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import import_manifest, run_night, with_bar
+from flows.pipeline.libraries.library import import_manifest
+from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.reviews.choosing import queue_library
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
