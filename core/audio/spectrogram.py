@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Return squared magnitudes; the square root of `abs` is slow for complex numbers on a CPU."""
-    return spectrum.real.square() + spectrum.imag.square()
+    """Return squared magnitudes: `abs` has a square root, and parts of complex numbers are read one by one."""
+    squares = torch.view_as_real(spectrum).square()
+    return squares[..., 0] + squares[..., 1]
 
 
 def power_frames(samples: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:

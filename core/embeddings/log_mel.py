@@ -20,6 +20,8 @@ from core.embeddings.embedder import ClipEmbedding, Piece
 from core.embeddings.log_mel_model import HOP_LENGTH, SAMPLE_RATE
 
 CHUNK_FRAMES = 128
+TAIL_FRAMES = 16
+"""The last chunk of a clip is cut to a multiple of these: products of few sizes are compiled once."""
 _CONTEXT_FRAMES = 3
 """Frames before and after a chunk whose samples its own frames reach into."""
 _CHUNK, _CONTEXT = CHUNK_FRAMES * HOP_LENGTH, _CONTEXT_FRAMES * HOP_LENGTH
@@ -74,9 +76,10 @@ class _ClipFrames:
     def end(self) -> None:
         """Add the frames of what is left, filled up with zeros."""
         while self._left > 0 or not self._frames:
-            chunk = self._waiting[: _CHUNK + 2 * _CONTEXT]
             frames = min(CHUNK_FRAMES, max(1, -(-self._left // HOP_LENGTH)))
-            self._add(np.pad(chunk, (0, _CHUNK + 2 * _CONTEXT - len(chunk))), frames)
+            size = -(-frames // TAIL_FRAMES) * TAIL_FRAMES * HOP_LENGTH + 2 * _CONTEXT
+            chunk = self._waiting[:size]
+            self._add(np.pad(chunk, (0, size - len(chunk))), frames)
             self._waiting, self._left = self._waiting[_CHUNK:], self._left - _CHUNK
 
     def statistics(self) -> npt.NDArray[np.float32]:
@@ -99,7 +102,7 @@ class _ClipFrames:
 
 @torch.inference_mode()
 def _frames_of(chunk: Samples) -> Tensor:
-    """Return float64 frames (bands, CHUNK_FRAMES) of a chunk with its context on both sides."""
+    """Return float64 frames (bands, frames) of a chunk with its context on both sides."""
     frames: Tensor = _front_end()(torch.from_numpy(np.ascontiguousarray(chunk))[None, None])[0]
     return frames[:, _CONTEXT_FRAMES:-_CONTEXT_FRAMES].double()
 
