@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Return squared magnitudes: `abs` has a square root, and parts of complex numbers are read one by one."""
+    """Return squared magnitudes: `abs` has a square root, and parts of complex numbers are read singly."""
     squares = torch.view_as_real(spectrum).square()
     return squares[..., 0] + squares[..., 1]
 

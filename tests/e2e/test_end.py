@@ -94,14 +94,14 @@ class Place:
     def at_work(self) -> list[int]:
         """The processes of a run, once it decodes and computes."""
         self.wait(
-            lambda: any("core.decoding.child_process.decoder" in command(pid) for pid in self.processes())
+            lambda: any("core.decoding.child_process.main" in command(pid) for pid in self.processes())
         )
         self.wait(lambda: not self.device_is_free())
         return self.processes()
 
 
 def is_of_run(pid: int) -> bool:
-    return any(name in command(pid) for name in ("prefect.engine", "core.decoding.child_process.decoder"))
+    return any(name in command(pid) for name in ("prefect.engine", "core.decoding.child_process.main"))
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_cancelled_run_that_cannot_be_interrupted_ends_within_15_seconds(place
     with place.device_held():
         run = place.start_tokenizing()
         place.wait(
-            lambda: any("core.decoding.child_process.decoder" in command(pid) for pid in place.processes())
+            lambda: any("core.decoding.child_process.main" in command(pid) for pid in place.processes())
         )
         pids = place.processes()
         time.sleep(2)  # so that it stands before the device, which it will not get
@@ -175,7 +175,7 @@ def test_of_two_runs_at_once_one_works_and_the_other_says_why_not(place: Place) 
     with place.device_held():
         first = place.start_tokenizing()
         place.wait(
-            lambda: any("core.decoding.child_process.decoder" in command(pid) for pid in place.processes())
+            lambda: any("core.decoding.child_process.main" in command(pid) for pid in place.processes())
         )
         refused = service.wait_for(service.start("tokenize-clips", prefix=str(place.folder)))
         assert refused["type"] == "FAILED"
