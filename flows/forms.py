@@ -117,9 +117,12 @@ def form_type(field: RequestField) -> Any:
     return Annotated[field.kind, *checks, form_field(field)]
 
 
+Place = Annotated[str, Field(max_length=MAX_PLACE_CHARACTERS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 Prefix = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(PREFIX.check),
     _form(
         "Prefix",
@@ -129,8 +132,7 @@ Prefix = Annotated[
     ),
 ]
 Folder = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(FOLDER.check),
     _form(
         "Prefix",
@@ -140,8 +142,7 @@ Folder = Annotated[
     ),
 ]
 PrefixOrRun = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(FOLDER_OR_RUN.check),
     _form(
         "Prefix",
@@ -151,8 +152,7 @@ PrefixOrRun = Annotated[
     ),
 ]
 ManifestUri = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
@@ -163,8 +163,7 @@ ManifestUri = Annotated[
     ),
 ]
 LabeledManifestUri = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(MANIFEST.check),
     _form(
         "Manifest",
@@ -312,8 +311,7 @@ Texts = Annotated[
     ),
 ]
 TextsUri = Annotated[
-    str,
-    Field(max_length=MAX_PLACE_CHARACTERS),
+    Place,
     AfterValidator(TEXTS_FILE.check),
     _form(
         "Texts uri",
@@ -398,31 +396,23 @@ LeastClips = Annotated[
     ),
 ]
 MaxQuarantined = Annotated[
-    float,
-    Field(ge=0, le=1),
-    _form("Max quarantined", "Largest share of a night's clips that may be quarantined. 1: no bound."),
+    Share, _form("Max quarantined", "Largest share of a night's clips that may be quarantined. 1: no bound.")
 ]
 MaxUncertain = Annotated[
-    float,
-    Field(ge=0, le=1),
-    _form("Max uncertain", "Largest share of a night's answers that may be uncertain. 1: no bound."),
+    Share, _form("Max uncertain", "Largest share of a night's answers that may be uncertain. 1: no bound.")
 ]
 MaxUnknown = Annotated[
-    float,
-    Field(ge=0, le=1),
+    Share,
     _form(
         "Max unknown",
         "Largest share of a night's answered clips that may be far from every demonstration. 1: no bound.",
     ),
 ]
 MaxOneLabel = Annotated[
-    float,
-    Field(ge=0, le=1),
-    _form("Max one label", "Largest share of the answers that one label may have. 1: no bound."),
+    Share, _form("Max one label", "Largest share of the answers that one label may have. 1: no bound.")
 ]
 LeastAgreement = Annotated[
-    float,
-    Field(ge=0, le=1),
+    Share,
     _form(
         "Least agreement",
         "Smallest share of the answers that must match the nearest demonstration, by tokens and by pooled "
@@ -430,8 +420,7 @@ LeastAgreement = Annotated[
     ),
 ]
 LeastUsual = Annotated[
-    float,
-    Field(ge=0, le=1),
+    Share,
     _form(
         "Least usual",
         "Smallest number of clips in a night, as a share of the usual number: the median of the last four "
@@ -499,8 +488,7 @@ CanaryLibrary = Annotated[
     ),
 ]
 LeastCanaryAccuracy = Annotated[
-    float,
-    Field(ge=0, le=1),
+    Share,
     _form(
         "Least canary accuracy",
         "Smallest share of right canaries. With fewer, the run stops before it labels anything.",
