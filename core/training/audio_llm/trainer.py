@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.codec import LLMCodec
-from core.llama.huggingface import LlamaConfig
-from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.audio_llm.clips import AnswerSpec, answer_clips
 from core.training.audio_llm.episodes import AnswerBatch, AnswerEpisodes
 from core.training.audio_llm.losses import ATTENTION_LOSSES, answer_losses
@@ -25,7 +22,7 @@ from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, token_bank
 from core.training.data.clips import Bank, write_bank
 from core.training.data.corpus import read_word_list
-from core.training.llama_trainer import LlamaTrainer
+from core.training.llama_trainer import LlamaTrainer, TrainingPlan
 
 VALIDATION_SHARE = 0.05
 """Share of the classes, voices and pairs of each kind held out for validation.
@@ -34,34 +31,21 @@ Recorded speakers are too few.
 """
 
 
-@dataclass(frozen=True)
-class AnswerTraining:
-    """Configuration of one training, read from JSON; paths are relative to the file.
+@dataclass(frozen=True, kw_only=True)
+class AnswerTraining(TrainingPlan):
+    """Configuration of one training, read from JSON.
 
-    shares: how often a prompt is of each kind of clip; later_shares: the same from step later_from, when
-    digits and sounds are learned but noise is not. A batch has about `batch_ids` token ids. `noise` is the
-    share of ids of answers that are replaced in the input, `looking` the weight of the attention losses,
-    `precision` the type of the matrix products; bfloat16 is many times slower on a CPU without support for
-    it.
+    later_shares: the shares from step later_from on, when digits and sounds are learned but noise is not.
+    `looking` is the weight of the attention losses, `precision` the type of the matrix products; bfloat16 is
+    many times slower on a CPU without support for it.
     """
 
-    shape: str
-    tokenizer: str
-    codec: str
     clips: AnswerSpec
-    shares: dict[str, float]
     later_shares: dict[str, float]
     later_from: int
-    steps: int
-    batch_ids: int
-    learning_rate: float
-    noise: float
     looking: float
-    weight_decay: float = 0.05
     precision: str = "float32"
-    validate_every: int = 200
     validation_batches: int = 2
-    seed: int = 0
 
     @classmethod
     def from_json(cls, path: Path) -> "AnswerTraining":
@@ -87,13 +71,12 @@ class AnswerTrainer(LlamaTrainer):
     """A network, its optimizer and its prompts."""
 
     warmup_steps = 100
+    written_dtype = torch.float16
 
     def __init__(self, config: AnswerTraining, here: Path, bank: TokenBank) -> None:
         self.config = config
-        shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        super().__init__(config, answer_network(shape, config.seed))
-        words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
-        vocabulary = Vocabulary(words, TextTokenizer(here / config.tokenizer))
+        super().__init__(config, answer_network(config.read_shape(here), config.seed))
+        vocabulary = config.read_vocabulary(here)
         labels = sorted({word for kind in read_word_list().values() for word in kind})
         kept, trained = _kept_back(bank)
         self._episodes = AnswerEpisodes(trained, vocabulary, labels)
@@ -133,16 +116,6 @@ class AnswerTrainer(LlamaTrainer):
 
     def _mean_loss(self, batches: list[AnswerBatch]) -> float:
         return float(torch.stack([self._losses(batch)["answer"] for batch in batches]).mean())
-
-    def write(self, path: Path, here: Path) -> Path:
-        """Write the weights in half precision as a Hugging Face directory, with the tokenizer."""
-        path.mkdir(parents=True, exist_ok=True)
-        tensors = self.network.state_dict()
-        kept = {name: tensors[name].half().contiguous() for name in sorted(tensors)}
-        save_file(kept, path / "model.safetensors", {"format": "pt"})
-        (path / "config.json").write_bytes((here / self.config.shape).read_bytes())
-        (path / "tokenizer.model").write_bytes((here / self.config.tokenizer).read_bytes())
-        return path
 
 
 def _bank(config: AnswerTraining, here: Path, out: Path, data: Path) -> TokenBank:

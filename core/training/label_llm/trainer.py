@@ -13,21 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.codec import LLMCodec
-from core.llama.huggingface import LlamaConfig
 from core.prompts.model_slots import PROMPT_FILE, ModelPrompt
 from core.prompts.template import Layers, PromptTemplate
-from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.training.codec.trainer import file_reader
 from core.training.data.bank import TokenBank, merge_banks, token_bank
 from core.training.data.clips import Bank, BankSpec, TrainingClip, make_clips, recorded_clips, write_bank
 from core.training.label_llm.episodes import EpisodeBatch, Episodes, EpisodeShape
 from core.training.label_llm.losses import Aids, label_losses, matching_losses
 from core.training.label_llm.network import apply_layer, logits_at, new_network
-from core.training.llama_trainer import LlamaTrainer
+from core.training.llama_trainer import LlamaTrainer, TrainingPlan
 
 VALIDATION_TASKS = ((2, 1), (2, 3), (3, 1), (5, 1), (5, 3))
 """(n_way, k_shot)."""
@@ -37,18 +35,15 @@ MATCHING_EVERY = 3
 """After the first steps, which train the matching alone, every third step still does."""
 
 
-@dataclass(frozen=True)
-class LlamaTraining:
-    """Configuration of one training, read from JSON; paths are relative to the file.
+@dataclass(frozen=True, kw_only=True)
+class LlamaTraining(TrainingPlan):
+    """Configuration of one training, read from JSON.
 
-    The first `matching_steps` train only the matching of clips. A batch has about `batch_ids` token ids.
-    `noise` is the share of codes that are replaced. `orders` is the number of prompts that labeling averages.
+    The first `matching_steps` train only the matching of clips. `orders` is the number of prompts that
+    labeling averages.
     """
 
-    shape: str
     embeddings: str
-    tokenizer: str
-    codec: str
     slots: tuple[str, ...]
     layers: Layers
     window: int
@@ -56,17 +51,10 @@ class LlamaTraining:
     bank: BankSpec
     validation: BankSpec
     sets: tuple[str, ...]
-    shares: dict[str, float]
     aids: Aids
-    steps: int
     matching_steps: int
-    batch_ids: int
-    learning_rate: float
-    noise: float = 0.0
-    weight_decay: float = 0.05
     validate_every: int = 250
     validation_episodes: int = 100
-    seed: int = 0
 
     @classmethod
     def from_json(cls, path: Path) -> "LlamaTraining":
@@ -102,11 +90,8 @@ class LabelTrainer(LlamaTrainer):
     def __init__(self, config: LlamaTraining, here: Path, bank: TokenBank, validation: TokenBank) -> None:
         self.config = config
         table = load_file(here / config.embeddings)["model.embed_tokens.weight"]
-        shape = LlamaConfig.from_dict(json.loads((here / config.shape).read_text()))
-        super().__init__(config, new_network(shape, table, config.aids.layer, config.seed))
-        tokenizer = TextTokenizer(here / config.tokenizer)
-        words = tuple((here / config.codec / "words.txt").read_text(encoding="utf-8").split("\n"))[:-1]
-        template = PromptTemplate(Vocabulary(words, tokenizer), config.layers)
+        super().__init__(config, new_network(config.read_shape(here), table, config.aids.layer, config.seed))
+        template = PromptTemplate(config.read_vocabulary(here), config.layers)
         self.episodes = Episodes(bank, template, config.slots, config.shares, smallest_class=6)
         kinds = {kind: share for kind, share in config.shares.items() if kind in validation.kinds}
         held_out = Episodes(validation, template, config.slots, kinds, smallest_class=6)
@@ -177,14 +162,7 @@ class LabelTrainer(LlamaTrainer):
 
     def write(self, path: Path, here: Path) -> Path:
         """Write the weights as a Hugging Face directory, with the slots that stand for labels."""
-        path.mkdir(parents=True, exist_ok=True)
-        tensors = dict(self.network.state_dict())
-        if self.network.config.tie_word_embeddings:
-            tensors.pop("lm_head.weight")
-        kept = {name: tensors[name].clone().contiguous() for name in sorted(tensors)}
-        save_file(kept, path / "model.safetensors", {"format": "pt"})
-        for name in (self.config.shape, self.config.tokenizer):
-            (path / Path(name).name).write_bytes((here / name).read_bytes())
+        super().write(path, here)
         config = self.config
         prompt = ModelPrompt(config.slots, config.layers, config.window, config.orders)
         (path / PROMPT_FILE).write_text(json.dumps(asdict(prompt), indent=1) + "\n", encoding="utf-8")
