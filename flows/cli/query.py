@@ -15,7 +15,7 @@ ROWS_AT_A_TIME = 5_000
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """What a query answers: columns, their types as Postgres numbers them, and rows as they arrive."""
 
     columns: Sequence[str]
@@ -24,7 +24,7 @@ class Answer:
 
 
 @contextmanager
-def answered(url: str, query: str, values: Mapping[str, str] | None = None) -> Iterator[Answer]:
+def answered(url: str, query: str, values: Mapping[str, str] | None = None) -> Iterator[QueryResult]:
     """Ask, and read rows while the block lasts. `values` are bound to `:name` in the query.
 
     Raises ValueError with Postgres' message on a bad query.
@@ -34,7 +34,7 @@ def answered(url: str, query: str, values: Mapping[str, str] | None = None) -> I
         with engine.connect().execution_options(yield_per=ROWS_AT_A_TIME) as connection:
             result = connection.execute(text(_with_own_colons(query, values)), dict(values))
             types: list[Any] = [column[1] for column in result.cursor.description]
-            yield Answer(list(result.keys()), types, map(tuple, result))
+            yield QueryResult(list(result.keys()), types, map(tuple, result))
     except DBAPIError as error:
         raise ValueError(str(error.orig).strip()) from error
     finally:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import IO, Any, Literal, get_args
 
-from flows.cli.query import Answer
+from flows.cli.query import QueryResult
 from flows.pipeline.runtime.printable import printable
 
 QueryFormat = Literal["table", "csv", "json", "parquet"]
@@ -16,7 +16,7 @@ FORMATS: tuple[QueryFormat, ...] = get_args(QueryFormat)
 MAX_TABLE_ROWS = 1000
 
 
-def write_answer(answer: Answer, layout: QueryFormat, file: IO[bytes]) -> None:
+def write_answer(answer: QueryResult, layout: QueryFormat, file: IO[bytes]) -> None:
     """Write an answer. Raises ValueError for Parquet to a terminal."""
     if layout == "parquet":
         if file.isatty():
@@ -29,7 +29,7 @@ def write_answer(answer: Answer, layout: QueryFormat, file: IO[bytes]) -> None:
         file.write(shown(line).encode(errors="surrogateescape") + b"\n")
 
 
-def _table_lines(answer: Answer) -> Iterator[str]:
+def _table_lines(answer: QueryResult) -> Iterator[str]:
     """Yield column names and up to 1,000 rows, aligned."""
     rows = [[printable(_text(value)) for value in row] for row in islice(answer.rows, MAX_TABLE_ROWS + 1)]
     table = [list(answer.columns), *rows[:MAX_TABLE_ROWS]]
@@ -49,7 +49,7 @@ class _Line:
         self.text = text
 
 
-def _csv_lines(answer: Answer) -> Iterator[str]:
+def _csv_lines(answer: QueryResult) -> Iterator[str]:
     line = _Line()
     writer = csv.writer(line, lineterminator="")
     writer.writerow(answer.columns)
@@ -59,7 +59,7 @@ def _csv_lines(answer: Answer) -> Iterator[str]:
         yield line.text
 
 
-def _json_lines(answer: Answer) -> Iterator[str]:
+def _json_lines(answer: QueryResult) -> Iterator[str]:
     """Yield an object for each row. A number that JSON does not know is null."""
     for row in answer.rows:
         named = dict(zip(answer.columns, map(_json_value, row), strict=True))
@@ -97,7 +97,7 @@ def _json_value(value: object) -> Any:
     return _text(value)
 
 
-def _write_parquet(answer: Answer, file: IO[bytes]) -> None:
+def _write_parquet(answer: QueryResult, file: IO[bytes]) -> None:
     import pyarrow as pa
 
     from flows.pipeline.files.arrow import column_type, write_parquet

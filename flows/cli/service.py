@@ -46,7 +46,7 @@ def up(port: int, nightly: tuple[str, ...], analyst_port: int | None, **settings
     from flows.server.interruption import exit_when_interrupted
 
     exit_when_interrupted()
-    from flows.server.places import NightlyPlace, deployment_name
+    from flows.server.nights.places import NightlyPlace, deployment_name
     from flows.server.up import run_up
 
     values = {option: _one_each(option, given, len(nightly)) for option, given in settings.items()}

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.deployments import DEPLOYMENTS, NIGHTLY
-from flows.server.places import longest_pause, scheduled_nights
+from flows.server.nights.places import longest_pause, scheduled_nights
 
 if TYPE_CHECKING:
     from prefect.automations import AutomationCore

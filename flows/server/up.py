@@ -23,8 +23,8 @@ from flows.server.analysts.port import analyst_port
 from flows.server.automations import update_automations
 from flows.server.explorer.process import Pages, pages_server, plan_pages
 from flows.server.interruption import exit_when_interrupted
-from flows.server.place_words import describe_place, differences
-from flows.server.places import (
+from flows.server.nights.place_words import describe_place, differences
+from flows.server.nights.places import (
     NightlyPlace,
     create_missing_places,
     deployment_name,
@@ -115,7 +115,7 @@ def _wait_for(what: str, *, nl: bool = True) -> None:
 
 def _check(settings: ServerSettings, night: NightlyPlace) -> None:
     """Refuse a night that would fail for good, and warn of problems that may pass."""
-    from flows.server.night_check import NothingYet, find_obstacle
+    from flows.server.nights.night_check import NothingYet, find_obstacle
 
     error = find_obstacle(settings, night.parameters)
     if error and (is_transient(error) or isinstance(error, NothingYet)):
@@ -160,7 +160,7 @@ def _describe(
     places: "Sequence[DeploymentResponse]", nights: Sequence[NightlyPlace], settings: ServerSettings
 ) -> None:
     """Print what runs when, where the command line is not followed, and what will fail."""
-    from flows.server.night_check import find_obstacle
+    from flows.server.nights.night_check import find_obstacle
 
     named = {deployment_name(night.prefix): night for night in nights}
     for place in places:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.server.places import deployment_name
+from flows.server.nights.places import deployment_name
 from tests.e2e.service import Service, make_library, serving, wait_until
 from tests.fixtures_postgres import Database
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flows.server.places import deployment_name
+from flows.server.nights.places import deployment_name
 from tests.e2e.browsing import open_place, sign_in
 from tests.e2e.service import Service, make_library, serving, wait_until
 from tests.e2e.world import tone

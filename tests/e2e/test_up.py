@@ -14,7 +14,7 @@ import pytest
 
 from flows.deployments import DEPLOYMENTS
 from flows.flow_runs.own_server import password_file
-from flows.server.places import deployment_name
+from flows.server.nights.places import deployment_name
 from tests.e2e.processes import children, command, descendants, lives
 from tests.e2e.service import Service, free_port, make_library, serving, wait_until
 from tests.e2e.tables import rows

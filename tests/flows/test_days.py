@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from flows.pipeline.runs.days import modified_span, resolve_day
-from flows.server.places import NightlyPlace
+from flows.server.nights.places import NightlyPlace
 
 YEARS = range(2026, 2067)
 TIMES = [time(0), time(0, 30), time(0, 59), time(2), time(2, 30), time(12), time(23), time(23, 30)]

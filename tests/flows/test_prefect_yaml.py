@@ -11,7 +11,7 @@ import yaml
 
 from flows.deployments import DEPLOYMENT_NAME, DEPLOYMENTS, NIGHTLY
 from flows.flow_runs.form_flow import check_values
-from flows.server.places import deployment_name
+from flows.server.nights.places import deployment_name
 from flows.server.prefect_yaml import render
 from tests.flows.conftest import collect_sockets
 

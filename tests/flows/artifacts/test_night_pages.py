@@ -105,8 +105,7 @@ def night(summary: NightSummary) -> Any:
     )
     setup = SimpleNamespace(
         request=SimpleNamespace(min_margin=0.2, labeler="default"),
-        method="mixture",
-        answering=SimpleNamespace(is_automatic=True, choice=CHOICE),
+        answering=SimpleNamespace(is_automatic=True, choice=CHOICE, method="mixture"),
     )
     labeling = SimpleNamespace(setup=setup)
     figures = [

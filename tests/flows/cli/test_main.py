@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from flows.cli import main as cli
 from flows.cli.main import COMMANDS, wordwave
 from flows.cli.output import echo_json
-from flows.server.places import NightlyPlace
+from flows.server.nights.places import NightlyPlace
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from cronsim import CronSim, CronSimError
 
-from flows.server.places import next_times
+from flows.server.nights.places import next_times
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
 
-    from flows.server.places import NightlyPlace
+    from flows.server.nights.places import NightlyPlace
 
 NEXT_TIMES = 3
 NO_SCHEDULE = "without a schedule: add one in the UI"

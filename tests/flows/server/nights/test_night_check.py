@@ -9,7 +9,7 @@ import pytest
 from flows.flow_runs.form_flow import FormRefused
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.storage import StorageMissing, StorageRefused
-from flows.server.night_check import NothingYet, find_obstacle
+from flows.server.nights.night_check import NothingYet, find_obstacle
 
 
 def values(worker: Path, **other: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from flows.server.place_words import describe_place, describe_schedule, differences
-from flows.server.places import NightlyPlace
+from flows.server.nights.place_words import describe_place, describe_schedule, differences
+from flows.server.nights.places import NightlyPlace
 
 NIGHT = NightlyPlace("s3://calls/{day}", "sounds", time(2), "Europe/Berlin")
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from flows.deployments import DEPLOYMENT_NAME, NIGHTLY, local_deployments
-from flows.server.places import (
+from flows.server.nights.places import (
     SLUG,
     NightlyPlace,
     create_missing_places,
