@@ -88,7 +88,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class PastAnswer:
+class ExplainedAnswer:
     """An answer and all that decided it. Only the current one of a task and library has a status."""
 
     answer: int
@@ -166,10 +166,10 @@ def list_words(session: Session, uri: str, begins: float, ends: float) -> list[W
     return [Word(*row) for row in session.execute(_WORDS, values)]
 
 
-def list_past_answers(session: Session, clip: ClipFacts, limit: int) -> list[PastAnswer]:
+def list_past_answers(session: Session, clip: ClipFacts, limit: int) -> list[ExplainedAnswer]:
     """Return the answers about the bytes of a clip, the latest first."""
     values = {"uri": clip.uri, "content": clip.content_sha256, "limit": limit}
-    return [PastAnswer(*row) for row in session.execute(_ANSWERS, values)]
+    return [ExplainedAnswer(*row) for row in session.execute(_ANSWERS, values)]
 
 
 def list_asides(session: Session, uri: str) -> list[Aside]:

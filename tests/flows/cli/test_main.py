@@ -76,7 +76,7 @@ NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"
 
 def test_each_place_takes_the_options_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[NightlyPlace]] = []
-    monkeypatch.setattr("flows.server.up.run_up", lambda port, nights: started.append(nights))
+    monkeypatch.setattr("flows.server.up.run_up", lambda port, nights, _: started.append(nights))
     monkeypatch.setattr("flows.server.interruption.exit_when_interrupted", lambda: None)
     at = ["--library", "sounds", "--library", "birds", "--at", "02:00", "--at", "23:30"]
     assert CliRunner().invoke(wordwave, [*NIGHTS, *at, "--timezone", "Asia/Tokyo"]).exit_code == 0

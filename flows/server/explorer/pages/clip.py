@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from db.explorer.clip import (
     ClipFacts,
-    PastAnswer,
+    ExplainedAnswer,
     Shown,
     Tag,
     Word,
@@ -86,7 +86,7 @@ class Neighbor:
 class AnswerSection:
     """An answer as its section shows it."""
 
-    past: PastAnswer
+    past: ExplainedAnswer
     probabilities: Sequence[tuple[str, float]]
     guesses: Sequence[NamedGuess]
     numbers: Sequence[tuple[str, float]]
@@ -159,7 +159,7 @@ def _span(tag: Tag, begins: float, ends: float, pixels_a_second: float) -> tuple
     return round((start - begins) * pixels_a_second, 1), round(max(end - start, 0) * pixels_a_second, 1)
 
 
-def _answer(session: Session, clip: ClipFacts, past: PastAnswer) -> AnswerSection:
+def _answer(session: Session, clip: ClipFacts, past: ExplainedAnswer) -> AnswerSection:
     assert clip.content_sha256
     ordered = sorted(past.probabilities.items(), key=lambda pair: (-pair[1], pair[0]))
     return AnswerSection(
