@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.audio.denoiser import Denoiser
 from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
-from core.denoising.denoiser import Denoiser
 from core.in_context.audio_generator import AudioGenerator, Decoding
 from core.llama.model import FrozenLlama
 from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask

@@ -15,8 +15,8 @@ from benchmarks.held_out import held_out
 from benchmarks.means import Mean, mean_of
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import DataRow, manifest, verdict, waveforms
+from core.audio.denoiser import denoise_at
 from core.audio.resampling import read_waveform, resample_blocks
-from core.denoising.denoiser import denoise_at
 from core.evaluation.metrics import mel_distance, pesq, si_sdr, stft_loss, stoi
 from core.in_context.audio_generator import denoise
 from core.in_context.baselines import FloatArray

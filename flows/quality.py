@@ -42,7 +42,7 @@ from flows.forms import (
     Window,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, evaluate
 from flows.pipeline.maintenance.count_words import count_words as count
 from flows.pipeline.maintenance.verify import verify_run as verify
 from flows.pipeline.nights.bounds import set_bounds

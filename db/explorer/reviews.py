@@ -56,7 +56,7 @@ _LESSON = text(
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PastLesson:
     """The last version that a library learned; `moved` is None if it was not put into use."""
 
     from_version: int
@@ -164,10 +164,10 @@ def list_accuracy(session: Session, library: str, limit: int) -> list[Accuracy]:
     return [Accuracy(*row) for row in session.execute(_ACCURACY, {"library": library, "limit": limit})]
 
 
-def last_lesson(session: Session, library: str) -> Lesson | None:
+def last_lesson(session: Session, library: str) -> PastLesson | None:
     """Return the last version that a library learned from reviews, or None."""
     row = session.execute(_LESSON, {"library": library}).one_or_none()
-    return None if row is None else Lesson(*row)
+    return None if row is None else PastLesson(*row)
 
 
 def decide(session: Session, decision: NewDecision) -> bool:

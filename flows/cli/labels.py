@@ -174,8 +174,8 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
     query's group. The models are those of the settings; without an LLM, only the baselines are measured.
     """
     from core.evaluation.tables import table_lines
-    from flows.pipeline.evaluation.evaluate import EvaluationRequest, figures_json
-    from flows.pipeline.evaluation.evaluate import evaluate as evaluate_manifest
+    from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, figures_json
+    from flows.pipeline.labeling.evaluation.evaluate import evaluate as evaluate_manifest
     from flows.pipeline.nights.jobs import with_bar
     from flows.pipeline.storage.uris import canonical
 

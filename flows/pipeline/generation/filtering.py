@@ -29,7 +29,7 @@ from flows.pipeline.runtime.telemetry import add_audio, timed
 from flows.pipeline.storage.hashed_copy import sha256_of
 
 if TYPE_CHECKING:
-    from core.denoising.denoiser import Denoiser
+    from core.audio.denoiser import Denoiser
     from db.runs import RunClaim
 
 STAGE = "filter"
@@ -149,8 +149,8 @@ class Filtering(OfClips):
 
     def _filtered(self, question: ClipQuestion, decoder: ClipDecoder, folder: Path) -> Filtered:
         """Decode, denoise and write one clip piece by piece."""
+        from core.audio.denoiser import denoise_at
         from core.audio.resampling import write_blocks
-        from core.denoising.denoiser import denoise_at
 
         noisy, answer, path = Level(), Level(), folder / f"{question.key}.{self.request.format}"
         with ExitStack() as files:

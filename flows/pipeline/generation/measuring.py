@@ -120,7 +120,7 @@ def _candidates(runtime: Runtime, request: AudioRequest, run: RunClaim) -> list[
         Denoising.method: in_context.answer,
     }
     if (denoiser := runtime.denoiser) is not None:
-        from core.denoising.denoiser import denoise_at
+        from core.audio.denoiser import denoise_at
 
         def filtered(pair: Pair) -> Samples:
             blocks = denoise_at(denoiser, [pair.noisy], pair.sample_rate)

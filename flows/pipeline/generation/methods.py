@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from core.denoising.denoiser import Denoiser, Unchanged
+from core.audio.denoiser import Denoiser, Unchanged
 from core.errors import MissingPackage
 from db.denoising_measures import PairMeasure
 from db.generated import IN_CONTEXT

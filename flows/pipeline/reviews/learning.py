@@ -56,7 +56,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Promotion:
+class AppliedProposal:
     """A version that was put into use, and the current labels of the last nights that it moved."""
 
     before: str
@@ -105,7 +105,7 @@ def promote_library(
     nights: int = NIGHTS,
     *,
     flow_run_id: str | None = None,
-) -> tuple[Promotion, OpenRun]:
+) -> tuple[AppliedProposal, OpenRun]:
     """Put a version into use and answer the last nights of its places by it; older answers stand.
 
     The run can be undone: then the version before is in use again, and its answers are the current ones.
@@ -131,7 +131,7 @@ def promote_library(
             if kept:
                 promote(session, TASK, labeling.setup.answering.models)
         moved = answer_again(runtime, labeling, nights, run, run_batches)
-        promotion = Promotion(run.parameters["before"], name_of(new), moved)
+        promotion = AppliedProposal(run.parameters["before"], name_of(new), moved)
         run.summary = asdict(promotion)
     return promotion, run
 

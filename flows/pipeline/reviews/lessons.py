@@ -20,7 +20,7 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
-class Suspect:
+class SuspectDemonstration:
     """A demonstration that looks mislabeled: the others say another label."""
 
     demonstration: LibraryDemonstration
@@ -41,7 +41,7 @@ class Lesson:
     dropped: tuple[LibraryDemonstration, ...]
     contradictions: tuple[Contradiction, ...]
     disputed: tuple[DecidedClip, ...]
-    suspects: tuple[Suspect, ...]
+    suspects: tuple[SuspectDemonstration, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -76,7 +76,7 @@ def lesson_of(
         dropped=tuple(row for row in old.demonstrations if row.content_sha256 in rows.keys() - kept),
         contradictions=tuple(contradictions(old, usable)),
         disputed=tuple(one for one in usable if one.is_disputed),
-        suspects=tuple(Suspect(compared[at], label) for at, label in looks_wrong.items()),
+        suspects=tuple(SuspectDemonstration(compared[at], label) for at, label in looks_wrong.items()),
     )
 
 

@@ -6,7 +6,7 @@ from core.reviewing.comparison import Gain
 from db.reviews.queue import QueuedClip
 from flows.pipeline.labeling.library_review import name_of
 from flows.pipeline.reviews.again import Outlook
-from flows.pipeline.reviews.learning import Promotion, Proposal
+from flows.pipeline.reviews.learning import AppliedProposal, Proposal
 from flows.pipeline.reviews.lessons import Lesson
 from flows.pipeline.reviews.scoring import Scores
 
@@ -97,7 +97,7 @@ def verdict_line(proposal: Proposal) -> str:
     return f"{name_of(proposal.new)} is not better for sure: {reason}"
 
 
-def morning_line(proposal: Proposal, promotion: Promotion | None) -> str:
+def morning_line(proposal: Proposal, promotion: AppliedProposal | None) -> str:
     """Return what the decisions were worth in a sentence."""
     moved = (
         f"your {proposal.decided} answers moved {promotion.moved} labels"

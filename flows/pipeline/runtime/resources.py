@@ -36,8 +36,8 @@ from flows.pipeline.storage.s3.process import Reader
 from flows.pipeline.storage.uris import is_s3
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
+    from core.audio.denoiser import Denoiser
     from core.codec import LLMCodec
-    from core.denoising.denoiser import Denoiser
     from core.embeddings.description import EmbeddingDescription
     from core.embeddings.embedder import Embedder
     from core.evaluation.whisper import Whisper
@@ -244,7 +244,7 @@ class Runtime:
     @cached_property
     def denoiser(self) -> "Denoiser | None":
         """The denoiser of the settings, None where it is not installed or none is set."""
-        from core.denoising.deepfilter import find_deepfilter
+        from core.audio.deepfilter import find_deepfilter
 
         return find_deepfilter() if self.settings.denoiser else None
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from db.explorer.clip import get_clip
 from db.explorer.reviews import (
     Accuracy,
-    Lesson,
+    PastLesson,
     Queue,
     Review,
     clip_of,
@@ -39,7 +39,7 @@ class LibraryReviews:
     """A library's queue, and how right its answers are."""
 
     queue: Queue
-    lesson: Lesson | None
+    lesson: PastLesson | None
     overall: Sequence[Accuracy]
     by_label: Sequence[Accuracy]
     weeks: Sequence[Accuracy]

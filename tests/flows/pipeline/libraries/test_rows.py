@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from db.engine import session_scope
 from db.libraries import get_library, import_library
 from db.runs import RunClaim
-from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.generation.texts import read_texts
+from flows.pipeline.labeling.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest
 from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, object_rows, table_rows

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.audio import deepfilter
+from core.audio.deepfilter import SAMPLE_RATE, DeepFilter, find_deepfilter
 from core.audio.resampling import read_waveform
 from core.decoding.audio_stream import Samples
-from core.denoising import deepfilter
-from core.denoising.deepfilter import SAMPLE_RATE, DeepFilter, find_deepfilter
 from core.embeddings.description import file_sha256
 from core.errors import CheckpointMismatch
 from core.evaluation.metrics import si_sdr, stoi
-from tests.core.denoising.test_denoiser import denoised
+from tests.core.audio.test_denoiser import denoised
 
 installed = pytest.mark.skipif(
     find_spec(deepfilter.PACKAGE) is None,

@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from core.evaluation.layouts import Column, Layout, TaskName, columns
-from flows.pipeline.evaluation.labeled_manifest import LabeledManifest
+from flows.pipeline.labeling.evaluation.labeled_manifest import LabeledManifest
 from flows.pipeline.nights.jobs import BatchRunner, run_stage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.audio.denoiser import Denoiser, Unchanged, denoise_at
 from core.decoding.audio_stream import Samples
-from core.denoising.denoiser import Denoiser, Unchanged, denoise_at
 from core.errors import AudioRejected
 from tests.spectral_gate import SpectralGate
 

@@ -11,7 +11,7 @@ import soundfile
 from core.errors import PromptError
 from core.evaluation.experiment import Experiment, Job
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, evaluate
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime

@@ -1,1 +1,0 @@
-"""Networks that take noise out of audio, next to what an LLM answers in context."""
