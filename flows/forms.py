@@ -15,13 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
 from core.errors import ReasonCode
-from core.evaluation.layouts import Layout, TaskName
 from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS, MAX_TEXT_CHARACTERS
 from db.library_names import NAME, VERSION
 from flows.pipeline.configuration.credentials import CREDENTIAL
-from flows.pipeline.configuration.options import RequestField, Rule, request_fields
+from flows.pipeline.configuration.options import RequestField, Rule
 from flows.pipeline.generation.request import JUDGE, METHOD, DenoisingMethod
-from flows.pipeline.labeling.request import LABELER_RULE, LabelRequest, LayerChoice
+from flows.pipeline.labeling.request import LABELER_RULE
 from flows.pipeline.libraries.library_option import LIBRARY, LIBRARY_RULE, NAME_CHARACTERS
 from flows.pipeline.runs.days import check_timezone
 
@@ -244,56 +243,6 @@ LibraryInstruction = Annotated[
         "First sentence of the prompts of speech, sound and denoise. Empty: the default of the task.",
         LINE,
     ),
-]
-_LABELING = request_fields(LabelRequest)
-Repeats = Annotated[int, form_field(_LABELING["repeats"])]
-Layers = Annotated[LayerChoice, form_field(_LABELING["layers"])]
-MaxWindows = Annotated[int, form_field(_LABELING["max_windows"])]
-Orders = Annotated[int, form_field(_LABELING["orders"])]
-NWay = Annotated[int, Field(ge=2, le=64), _form("N way", "Labels of an episode. The layout ways sets it.")]
-Shots = Annotated[
-    int,
-    Field(ge=1, le=64),
-    _form("K shot", "Demonstrations of each label in an episode. The layout prompts sets it."),
-]
-Episodes = Annotated[
-    int,
-    Field(ge=1, le=100_000),
-    _form("Episodes", "Questions in each column of the table. The paper asks 600."),
-]
-TableLayout = Annotated[
-    Layout,
-    _form(
-        "Layout",
-        "Columns of the table. single: one column, as set in this form. prompts: those of the paper's Tables "
-        "2 and 8 (instruction, shots, repeats) for both kinds of layers. ways: 2 to 6 labels, as in its "
-        "Table 9.",
-    ),
-]
-PaperTask = Annotated[
-    TaskName,
-    _form("Paper", "Task whose figures in the paper to compare with, where the paper has such columns."),
-]
-ShownInstruction = Annotated[
-    bool, _form("Instruction", "Begin the prompt by naming the labels. The layout prompts sets it.")
-]
-Window = Annotated[
-    int,
-    Field(ge=0, le=512),
-    _form("Window", "Semantic codes in a window, 8.3 a second. 0: as many as the LLM was trained on."),
-]
-Protocol = Annotated[
-    Literal["service", "paper"],
-    _form(
-        "Protocol",
-        "service: ask about whole clips, in windows. paper: cut or pad clips to 1 second before they are "
-        "encoded, and decode greedily.",
-    ),
-]
-EpisodeSeed = Annotated[
-    int,
-    Field(ge=0, lt=2**31),
-    _form("Seed", "Seed of the episodes: the same seed draws the same ones from the same clips."),
 ]
 MAX_TEXTS = 200
 Texts = Annotated[

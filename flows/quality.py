@@ -16,33 +16,21 @@ from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import run_options
 from flows.flow_runs.reference import find_run
 from flows.forms import (
-    Episodes,
-    EpisodeSeed,
     LabeledManifestUri,
-    Layers,
     LeastAgreement,
     LeastUsual,
     MaxOneLabel,
     MaxQuarantined,
     MaxUncertain,
     MaxUnknown,
-    MaxWindows,
     MostUsual,
-    NWay,
-    Orders,
-    PaperTask,
     Prefix,
-    Protocol,
-    Repeats,
     RunId,
     Sample,
-    Shots,
-    ShownInstruction,
-    TableLayout,
-    Window,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.labeling.evaluation.evaluate import evaluate
+from flows.pipeline.labeling.evaluation.request import EvaluationOptions, EvaluationRequest
 from flows.pipeline.maintenance.count_words import count_words as count
 from flows.pipeline.maintenance.verify import verify_run as verify
 from flows.pipeline.nights.bounds import set_bounds
@@ -58,39 +46,9 @@ from flows.server.health import examine_service
     description="Measure few-shot labeling on clips with known labels, compared with free baselines.",
     task_runner=batch_threads(),
 )
-def evaluate_task(
-    manifest: LabeledManifestUri,
-    layout: TableLayout = "single",
-    n_way: NWay = 2,
-    k_shot: Shots = 1,
-    episodes: Episodes = 600,
-    paper: PaperTask = "none",
-    protocol: Protocol = "service",
-    seed: EpisodeSeed = 0,
-    instruction: ShownInstruction = True,
-    repeats: Repeats = 0,
-    layers: Layers = "auto",
-    window: Window = 0,
-    max_windows: MaxWindows = 3,
-    orders: Orders = 0,
-) -> dict[str, str | int | None]:
+def evaluate_task(manifest: LabeledManifestUri, options: EvaluationOptions) -> dict[str, str | int | None]:
     """Evaluate a task. The same request gives the same figures."""
-    request = EvaluationRequest(
-        manifest,
-        n_way=n_way,
-        k_shot=k_shot,
-        episodes=episodes,
-        layout=layout,
-        paper=paper,
-        instruction=instruction,
-        repeats=repeats,
-        layers=layers,
-        window=window,
-        max_windows=max_windows,
-        orders=orders,
-        protocol=protocol,
-        seed=seed,
-    )
+    request = EvaluationRequest(manifest=manifest, **vars(options))
     evaluation, run = evaluate(shared_runtime(Settings()), request, in_tasks, flow_run_id=flow_run.id)
     page = evaluation_page(canonical(manifest), evaluation.table, run)
     publish_page("evaluate-task", canonical(manifest), page, score_rows(evaluation.table))

@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from core.evaluation.layouts import Layout, TaskName
 from flows.cli.options import (
     ALLOW_LOSS,
     ALLOWED_PLACES,
@@ -17,6 +16,7 @@ from flows.cli.options import (
     request_options,
 )
 from flows.cli.output import echo_json, echo_lines, runtime_for
+from flows.pipeline.labeling.evaluation.request import EvaluationOptions, EvaluationRequest
 from flows.pipeline.labeling.request import LabelRequest
 
 
@@ -103,65 +103,7 @@ def backfill(
 
 @click.command()
 @click.argument("manifest", metavar="MANIFEST.jsonl")
-@click.option(
-    "--n-way", type=click.IntRange(2, 64), default=2, show_default=True, help="Labels of an episode."
-)
-@click.option(
-    "--k-shot",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Demonstrations of each label in an episode.",
-)
-@click.option(
-    "--episodes",
-    type=click.IntRange(1, 100_000),
-    default=600,
-    show_default=True,
-    help="Episodes of each column of the table.",
-)
-@click.option(
-    "--layout",
-    type=click.Choice(get_args(Layout)),
-    default="single",
-    show_default=True,
-    help="Columns of the table. prompts: those of the paper's Tables 2 and 8; ways: those of its Table 9.",
-)
-@click.option(
-    "--paper",
-    type=click.Choice(get_args(TaskName)),
-    default="none",
-    show_default=True,
-    help="Task whose figures in the paper to compare with.",
-)
-@click.option(
-    "--instruction/--no-instruction",
-    default=True,
-    show_default=True,
-    help="Whether the prompt begins by naming the labels.",
-)
-@request_options(LabelRequest, only=["layers", "repeats", "max_windows", "orders"])
-@click.option(
-    "--window",
-    type=click.IntRange(0, 512),
-    default=0,
-    show_default=True,
-    help="Semantic codes in a window, 8.3 a second. 0: as many as the LLM was trained on.",
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["service", "paper"]),
-    default="service",
-    show_default=True,
-    help="paper: cut or pad clips to 1 second, and decode greedily.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="The same seed draws the same episodes.",
-)
+@request_options(EvaluationOptions)
 @ALLOWED_PLACES
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Write the JSON to this file as well.")
@@ -174,13 +116,15 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
     query's group. The models are those of the settings; without an LLM, only the baselines are measured.
     """
     from core.evaluation.tables import table_lines
-    from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, figures_json
     from flows.pipeline.labeling.evaluation.evaluate import evaluate as evaluate_manifest
+    from flows.pipeline.labeling.evaluation.evaluate import figures_json
     from flows.pipeline.nights.jobs import with_bar
     from flows.pipeline.storage.uris import canonical
 
     with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
-        evaluation, run = evaluate_manifest(runtime, EvaluationRequest(manifest, **options), with_bar)
+        evaluation, run = evaluate_manifest(
+            runtime, EvaluationRequest(manifest=manifest, **options), with_bar
+        )
         figures = figures_json(evaluation, run)
     if output:
         output.write_bytes(figures)

@@ -59,7 +59,8 @@ def request_options(
 
 
 def _option(field: RequestField, name: str | None) -> Callable[[Command], Command]:
-    declarations = [name or f"--{field.name.replace('_', '-')}", field.name]
+    flag = name or f"--{field.name.replace('_', '-')}"
+    declarations = [f"{flag}/--no-{flag[2:]}" if field.kind is bool else flag, field.name]
     kind, metavar = _type(field)
     if field.is_required:
         return click.option(*declarations, type=kind, required=True, help=field.option.help, metavar=metavar)

@@ -13,11 +13,13 @@ from db.library_names import split_library_name
 from flows import forms as p
 from flows.pipeline.configuration.options import request_fields
 from flows.pipeline.generation.request import AudioOptions
+from flows.pipeline.labeling.evaluation.request import EvaluationOptions
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.days import render_day, resolve_day
 from tests.flows.pipeline.configuration.test_credentials import CREDENTIALS
 
 LABELING = {name: p.form_type(field) for name, field in request_fields(LabelRequest).items()}
+EVALUATION = {name: p.form_type(field) for name, field in request_fields(EvaluationOptions).items()}
 AUDIO = {name: p.form_type(field) for name, field in request_fields(AudioOptions).items()}
 TYPES: dict[str, Any] = {
     "prefix": p.Prefix,
@@ -28,9 +30,9 @@ TYPES: dict[str, Any] = {
     "new_library": p.NewLibraryName,
     "task": p.Task,
     "k_shot": LABELING["k_shot"],
-    "repeats": p.Repeats,
-    "layers": p.Layers,
-    "max_windows": p.MaxWindows,
+    "repeats": EVALUATION["repeats"],
+    "layers": EVALUATION["layers"],
+    "max_windows": EVALUATION["max_windows"],
     "min_margin": LABELING["min_margin"],
     "seed": AUDIO["seed"],
     "dry_run": p.DryRun,
@@ -43,12 +45,12 @@ TYPES: dict[str, Any] = {
     "least_canary_accuracy": p.LeastCanaryAccuracy,
     "last_day": p.LastDay,
     "timezone": p.Timezone,
-    "n_way": p.NWay,
-    "shots": p.Shots,
-    "episodes": p.Episodes,
-    "table": p.TableLayout,
-    "paper": p.PaperTask,
-    "instruction": p.ShownInstruction,
+    "n_way": EVALUATION["n_way"],
+    "shots": EVALUATION["k_shot"],
+    "episodes": EVALUATION["episodes"],
+    "table": EVALUATION["layout"],
+    "paper": EVALUATION["paper"],
+    "instruction": EVALUATION["instruction"],
     "library_instruction": p.LibraryInstruction,
     "texts_uri": p.TextsUri,
     "duration": p.Duration,
@@ -56,9 +58,9 @@ TYPES: dict[str, Any] = {
     "temperature": AUDIO["temperature"],
     "top_p": AUDIO["top_p"],
     "audio_format": AUDIO["format"],
-    "window": p.Window,
-    "protocol": p.Protocol,
-    "episode_seed": p.EpisodeSeed,
+    "window": EVALUATION["window"],
+    "protocol": EVALUATION["protocol"],
+    "episode_seed": EVALUATION["seed"],
 }
 
 
@@ -154,19 +156,19 @@ def test_a_library_name_falls_into_name_and_version() -> None:
         (AUDIO["top_p"], [0.1, 1], [0, 1.1]),
         (AUDIO["format"], ["wav", "flac"], ["mp3", ""]),
         (LABELING["k_shot"], [0, 64], [-1, 65]),
-        (p.Repeats, [0, 16], [-1, 17]),
-        (p.Layers, ["semantic", "semantic+acoustic"], ["acoustic"]),
-        (p.MaxWindows, [1, 100], [0, 101]),
+        (EVALUATION["repeats"], [0, 16], [-1, 17]),
+        (EVALUATION["layers"], ["semantic", "semantic+acoustic"], ["acoustic"]),
+        (EVALUATION["max_windows"], [1, 100], [0, 101]),
         (LABELING["min_margin"], [0, 0.5, 1], [-0.1, 1.1]),
         (AUDIO["seed"], [0, 2**31 - 1], [-1, 2**31]),
-        (p.NWay, [2, 64], [1, 65]),
-        (p.Shots, [1, 64], [0, 65]),
-        (p.Episodes, [1, 100_000], [0, 100_001]),
-        (p.TableLayout, ["single", "prompts", "ways"], ["table 2", ""]),
-        (p.PaperTask, ["none", "sound-events"], ["sound events"]),
-        (p.Window, [0, 512], [-1, 513]),
-        (p.Protocol, ["service", "paper"], ["both"]),
-        (p.EpisodeSeed, [0, 2**31 - 1], [-1, 2**31]),
+        (EVALUATION["n_way"], [2, 64], [1, 65]),
+        (EVALUATION["k_shot"], [1, 64], [0, 65]),
+        (EVALUATION["episodes"], [1, 100_000], [0, 100_001]),
+        (EVALUATION["layout"], ["single", "prompts", "ways"], ["table 2", ""]),
+        (EVALUATION["paper"], ["none", "sound-events"], ["sound events"]),
+        (EVALUATION["window"], [0, 512], [-1, 513]),
+        (EVALUATION["protocol"], ["service", "paper"], ["both"]),
+        (EVALUATION["seed"], [0, 2**31 - 1], [-1, 2**31]),
         (p.CanaryLibrary, ["", "calls", "calls@3"], ["@3", "a b", "calls@0"]),
         (p.LeastCanaryAccuracy, [0, 0.8, 1], [-0.1, 1.1]),
         (p.FirstDay, ["2026-11-22"], ["today", "any", "22.11.2026", ""]),
@@ -242,14 +244,14 @@ def test_prefect_shows_the_titles_and_help_and_keeps_the_order() -> None:
         prefix: p.Prefix,
         library: p.LibraryName,
         day: p.Day = "yesterday",
-        layers: p.Layers = "auto",
+        method: p.DenoiseMethod = "auto",
         dry_run: p.DryRun = False,
     ) -> None:
         """A flow."""
 
     fields = parameter_schema(a_flow).properties
-    assert [field["title"] for field in fields.values()] == ["Prefix", "Library", "Day", "Layers", "Dry run"]
+    assert [field["title"] for field in fields.values()] == ["Prefix", "Library", "Day", "Method", "Dry run"]
     assert [field["position"] for field in fields.values()] == [0, 1, 2, 3, 4]
     assert all(field["description"] for field in fields.values())
     assert fields["prefix"]["pattern"]
-    assert fields["layers"]["enum"] == ["auto", "semantic", "semantic+acoustic"]
+    assert fields["method"]["enum"] == ["auto", "deepfilter", "in-context"]

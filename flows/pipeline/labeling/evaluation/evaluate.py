@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from core.evaluation.layouts import Column, Layout, TaskName, columns
+from core.evaluation.layouts import Column, columns
 from flows.pipeline.labeling.evaluation.labeled_manifest import LabeledManifest
+from flows.pipeline.labeling.evaluation.request import EvaluationRequest
 from flows.pipeline.nights.jobs import BatchRunner, run_stage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
@@ -29,36 +30,10 @@ if TYPE_CHECKING:
 
 KIND = "evaluate-task"
 
-Protocol = Literal["service", "paper"]
 PROTOCOLS = {
     "service": "whole clips are encoded and asked in windows, the most probable label answers",
     "paper": "clips are cut or padded to 1 second before they are encoded, greedy decoding answers",
 }
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """The clips of an evaluation and its prompts.
-
-    The layouts `prompts` and `ways` have columns of their own (core.evaluation.paper), and `prompts` both
-    kinds of layers; the other fields hold for every column. `layers` "auto", `window` 0 and `orders` 0 mean
-    the values that the model was trained with.
-    """
-
-    manifest: str
-    n_way: int = 2
-    k_shot: int = 1
-    episodes: int = 600
-    layout: Layout = "single"
-    paper: TaskName = "none"
-    instruction: bool = True
-    repeats: int = 0
-    layers: Literal["auto"] | Layers = "auto"
-    window: int = 0
-    max_windows: int = 3
-    orders: int = 0
-    protocol: Protocol = "service"
-    seed: int = 0
 
 
 class Evaluation:

@@ -11,7 +11,8 @@ import soundfile
 from core.errors import PromptError
 from core.evaluation.experiment import Experiment, Job
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.evaluation.evaluate import EvaluationRequest, evaluate
+from flows.pipeline.labeling.evaluation.evaluate import evaluate
+from flows.pipeline.labeling.evaluation.request import EvaluationRequest
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import with_bar
 from flows.pipeline.runtime.resources import Runtime
@@ -47,7 +48,7 @@ def write_rows(folder: Path, listed: Sequence[Row]) -> Path:
 
 def figures(runtime: Runtime, manifest: Path, **request: Any) -> dict[str, Any]:
     """What an evaluation keeps."""
-    _, run = evaluate(runtime, EvaluationRequest(str(manifest), episodes=30, **request), with_bar)
+    _, run = evaluate(runtime, EvaluationRequest(manifest=str(manifest), episodes=30, **request), with_bar)
     assert run.manifest
     path = file_path(run.manifest)
     assert path.parts[-3:] == ("runs", str(run.id), "evaluation.json")
@@ -77,7 +78,9 @@ def test_the_same_request_gives_the_same_figures(runtime: Runtime, labeled: Path
 
 
 def test_no_demonstration_is_of_the_querys_group(runtime: Runtime, labeled: Path) -> None:
-    evaluation, _ = evaluate(runtime, EvaluationRequest(str(labeled), episodes=50, k_shot=4), with_bar)
+    evaluation, _ = evaluate(
+        runtime, EvaluationRequest(manifest=str(labeled), episodes=50, k_shot=4), with_bar
+    )
     clips = evaluation.experiment.clips
     for job, number in (one for part in evaluation.experiment.parts() for one in part):
         episode = evaluation.experiment.episodes(job)[number]
@@ -94,7 +97,7 @@ def test_clips_without_a_group_are_kept_from_themselves_alone(runtime: Runtime, 
 def test_the_papers_protocol_encodes_one_second(runtime: Runtime, labeled: Path) -> None:
     lengths = {}
     for protocol in ("service", "paper"):
-        request = EvaluationRequest(str(labeled), episodes=1, protocol=protocol)
+        request = EvaluationRequest(manifest=str(labeled), episodes=1, protocol=protocol)
         evaluation, _ = evaluate(runtime, request, with_bar)
         lengths[protocol] = {len(clip.semantic) for clip in evaluation.experiment.clips.codes}
     assert lengths == {"service": {14}, "paper": {10}}
