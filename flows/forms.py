@@ -344,45 +344,6 @@ LeastClips = Annotated[
         "Doubtful. 0 allows a night without clips.",
     ),
 ]
-MaxQuarantined = Annotated[
-    Share, _form("Max quarantined", "Largest share of a night's clips that may be quarantined. 1: no bound.")
-]
-MaxUncertain = Annotated[
-    Share, _form("Max uncertain", "Largest share of a night's answers that may be uncertain. 1: no bound.")
-]
-MaxUnknown = Annotated[
-    Share,
-    _form(
-        "Max unknown",
-        "Largest share of a night's answered clips that may be far from every demonstration. 1: no bound.",
-    ),
-]
-MaxOneLabel = Annotated[
-    Share, _form("Max one label", "Largest share of the answers that one label may have. 1: no bound.")
-]
-LeastAgreement = Annotated[
-    Share,
-    _form(
-        "Least agreement",
-        "Smallest share of the answers that must match the nearest demonstration, by tokens and by pooled "
-        "latent. 0: no bound.",
-    ),
-]
-LeastUsual = Annotated[
-    Share,
-    _form(
-        "Least usual",
-        "Smallest number of clips in a night, as a share of the usual number: the median of the last four "
-        "nights of that weekday. 0: no bound.",
-    ),
-]
-MostUsual = Annotated[
-    float,
-    Field(ge=0, le=1000),
-    _form(
-        "Most usual", "Largest number of clips in a night, as a multiple of the usual number. 0: no bound."
-    ),
-]
 CatchUpDays = Annotated[
     int,
     Field(ge=0, le=31),

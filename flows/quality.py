@@ -6,7 +6,6 @@ from dataclasses import asdict
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
-from db.watches import Bounds
 from flows.artifacts.markdown import cell
 from flows.artifacts.pages import evaluation_page, publish_checks, publish_page, publish_run
 from flows.artifacts.tables import check_rows, count_rows, score_rows
@@ -17,13 +16,6 @@ from flows.flow_runs.options import run_options
 from flows.flow_runs.reference import find_run
 from flows.forms import (
     LabeledManifestUri,
-    LeastAgreement,
-    LeastUsual,
-    MaxOneLabel,
-    MaxQuarantined,
-    MaxUncertain,
-    MaxUnknown,
-    MostUsual,
     Prefix,
     RunId,
     Sample,
@@ -33,6 +25,7 @@ from flows.pipeline.labeling.evaluation.evaluate import evaluate
 from flows.pipeline.labeling.evaluation.request import EvaluationOptions, EvaluationRequest
 from flows.pipeline.maintenance.count_words import count_words as count
 from flows.pipeline.maintenance.verify import verify_run as verify
+from flows.pipeline.nights.bound_options import BoundOptions
 from flows.pipeline.nights.bounds import set_bounds
 from flows.pipeline.runs.check import require
 from flows.pipeline.runtime.resources import shared_runtime
@@ -60,27 +53,9 @@ def evaluate_task(manifest: LabeledManifestUri, options: EvaluationOptions) -> d
     flow_run_name="watch {prefix}",
     description="Set the bounds outside which nights of a place, and of folders in it, end as Doubtful.",
 )
-def watch_place(
-    prefix: Prefix,
-    max_quarantined: MaxQuarantined = 1.0,
-    max_uncertain: MaxUncertain = 1.0,
-    max_one_label: MaxOneLabel = 1.0,
-    least_agreement: LeastAgreement = 0.0,
-    least_usual: LeastUsual = 0.0,
-    most_usual: MostUsual = 0.0,
-    max_unknown: MaxUnknown = 1.0,
-) -> dict[str, float]:
+def watch_place(prefix: Prefix, options: BoundOptions) -> dict[str, float]:
     """Set all bounds of a place, in place of the earlier ones."""
-    form = Bounds(
-        max_quarantined=max_quarantined,
-        max_uncertain=max_uncertain,
-        max_one_label=max_one_label,
-        least_agreement=least_agreement,
-        least_usual=least_usual,
-        most_usual=most_usual,
-        max_unknown=max_unknown,
-    )
-    bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(form)))
+    bounds = asdict(set_bounds(shared_runtime(Settings()), prefix, asdict(options)))
     rows = [{"bound": name, "is": f"{bound:g}"} for name, bound in bounds.items()]
     create_table_artifact(table=rows, key="watch-place-table", description=cell(prefix))
     return completed(bounds, _bounds_line(bounds))
@@ -88,7 +63,7 @@ def watch_place(
 
 def _bounds_line(bounds: Mapping[str, float]) -> str:
     """Return the bounds that bound something in a line."""
-    unbound = asdict(Bounds())
+    unbound = asdict(BoundOptions())
     texts = [
         f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds.items() if bound != unbound[name]
     ]

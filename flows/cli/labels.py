@@ -11,13 +11,12 @@ from flows.cli.options import (
     ALLOWED_PLACES,
     MIN_CLIPS,
     OUTPUT_FORMAT,
-    SHARE,
-    FiniteRange,
     request_options,
 )
 from flows.cli.output import echo_json, echo_lines, runtime_for
 from flows.pipeline.labeling.evaluation.request import EvaluationOptions, EvaluationRequest
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.nights.bound_options import BoundOptions
 
 
 @click.command()
@@ -154,23 +153,7 @@ def choose_labeler(library: str, name: str | None) -> None:
 
 @click.command()
 @click.argument("place", metavar="PREFIX")
-@click.option("--max-quarantined", type=SHARE, help="Share of the clips that may be quarantined.")
-@click.option("--max-uncertain", type=SHARE, help="Share of the answers that may be uncertain.")
-@click.option("--max-unknown", type=SHARE, help="Share of the answered clips that may be unknown.")
-@click.option("--max-one-label", type=SHARE, help="Share of the answers that the commonest label may have.")
-@click.option(
-    "--least-agreement",
-    type=SHARE,
-    help="Share of the answers that must match the nearest neighbor. 0: no bound.",
-)
-@click.option(
-    "--least-usual", type=SHARE, help="Least number of clips, as a share of the weekday's usual. 0: no bound."
-)
-@click.option(
-    "--most-usual",
-    type=FiniteRange(0, 1000),
-    help="Most clips, as a multiple of the weekday's usual number. 0: no bound.",
-)
+@request_options(BoundOptions, are_changes=True)
 def watch(place: str, **bounds: float | None) -> None:
     """Set the bounds outside which nights end as Doubtful.
 

@@ -1,7 +1,8 @@
 """Options that several commands share, and those made from the fields of a request."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -42,17 +43,17 @@ OUTPUT_FORMAT = click.option(
 
 
 def request_options(
-    request: type, names: Mapping[str, str] | None = None, *, only: Collection[str] = ()
+    request: type, names: Mapping[str, str] | None = None, *, are_changes: bool = False
 ) -> Callable[[Command], Command]:
     """Return a decorator that gives a command an option for each field of a request.
 
-    `names` gives a field an option by another name; `only` leaves out all other fields.
+    `names` gives a field an option by another name. The options of changes have no defaults.
     """
 
     def decorate(command: Command) -> Command:
         for name, field in reversed([*request_fields(request).items()]):
-            if not only or name in only:
-                command = _option(field, (names or {}).get(name))(command)
+            field = replace(field, default=None) if are_changes else field
+            command = _option(field, (names or {}).get(name))(command)
         return command
 
     return decorate
