@@ -149,19 +149,18 @@ class _LayerHistograms:
 
     def __init__(self, clips: Sequence[Int16Array]) -> None:
         self._known = np.unique(np.concatenate(clips))
-        self._roots = self._square_roots(clips)
+        self._roots = np.zeros((len(self._known), len(clips)))
+        for number, clip in enumerate(clips):
+            places, roots = self._square_roots(clip)
+            self._roots[places, number] = roots
 
     def cosines(self, clips: Sequence[Int16Array]) -> FloatArray:
-        """Return the cosines (clips, demonstrations)."""
-        return self._square_roots(clips) @ self._roots.T
+        """Return the cosines (clips, demonstrations), each row from one clip's codes alone."""
+        return np.stack([roots @ self._roots[places] for places, roots in map(self._square_roots, clips)])
 
-    def _square_roots(self, clips: Sequence[Int16Array]) -> FloatArray:
-        """Return (clips, known codes). Codes of no demonstration match nothing but count in the length."""
-        lengths = np.array([len(clip) for clip in clips])
-        codes = np.concatenate(clips)
-        columns = np.searchsorted(self._known, codes).clip(max=len(self._known) - 1)
-        cells = np.repeat(np.arange(len(clips)), lengths) * len(self._known) + columns
-        cells = cells[self._known[columns] == codes]
-        counts = np.bincount(cells, minlength=len(clips) * len(self._known)).reshape(len(clips), -1)
-        roots: FloatArray = np.sqrt(counts / lengths[:, None])
-        return roots
+    def _square_roots(self, clip: Int16Array) -> tuple[npt.NDArray[np.intp], FloatArray]:
+        """Return the places of a clip's known codes, and the square roots of their shares of all codes."""
+        codes, counts = np.unique(clip, return_counts=True)
+        places = np.searchsorted(self._known, codes).clip(max=len(self._known) - 1)
+        is_known = self._known[places] == codes
+        return places[is_known], np.sqrt(counts[is_known] / len(clip))

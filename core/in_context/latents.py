@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import PromptError
+from core.in_context.row_products import row_products
 from core.prompts.demonstrations import LabeledClip
 from core.tokens.clip_codes import ClipCodes, Float16Array
 
@@ -44,8 +45,8 @@ class NearestLatent:
         return tuple(sorted(at for numbers in order for at in numbers))
 
     def _cosines(self, queries: Sequence[ClipCodes]) -> Cosines:
-        # rounded, so that equal demonstrations are equally near in whatever batch they are compared
-        cosines: Cosines = (_directions(queries) @ self._shown.T).round(12)
+        # rounded, so that equal demonstrations are equally near
+        cosines: Cosines = row_products(_directions(queries), self._shown.T).round(12)
         return cosines
 
 

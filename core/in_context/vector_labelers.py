@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.in_context.baselines import FloatArray, softmax
+from core.in_context.row_products import row_products
 
 COSINE_TEMPERATURE = 0.07
 """For cosines, as for those of pooled latents."""
@@ -31,8 +32,8 @@ class ClassMeanLabeler:
 
     def probabilities(self, queries: FloatArray) -> FloatArray:
         """Return (queries, labels): softmax of the cosines over COSINE_TEMPERATURE."""
-        # rounded, so that equal demonstrations are equally near in whatever batch they are compared
-        return softmax((unit_rows(queries) @ self._means.T).round(12) / COSINE_TEMPERATURE)
+        # rounded, so that equal demonstrations are equally near
+        return softmax(row_products(unit_rows(queries), self._means.T).round(12) / COSINE_TEMPERATURE)
 
 
 class LogisticLabeler:
@@ -47,7 +48,7 @@ class LogisticLabeler:
 
     def probabilities(self, queries: FloatArray) -> FloatArray:
         """Return (queries, labels)."""
-        return softmax(unit_rows(queries) @ self._weights)
+        return softmax(row_products(unit_rows(queries), self._weights))
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ from core.in_context.choosing.folding import folds
 from core.in_context.choosing.labelers import Representation
 from core.in_context.choosing.library import Demonstration
 from core.in_context.features import ClipFeatures
+from core.in_context.row_products import row_products
 from core.in_context.vector_labelers import unit_rows
 
 COVERAGE = 0.9
@@ -74,8 +75,8 @@ def nearest_distances(
     if not queries:
         return np.empty(0)
     vectors = unit_rows(representation.vectors([one.features for one in shown]))
-    # rounded, so that a clip has the same distance in whatever batch it is compared
-    nearest: FloatArray = (1 - unit_rows(representation.vectors(queries)) @ vectors.T).min(axis=1).round(9)
+    cosines = row_products(unit_rows(representation.vectors(queries)), vectors.T)
+    nearest: FloatArray = (1 - cosines).min(axis=1).round(9)
     return nearest
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from core.in_context.baselines import FloatArray, softmax
 from core.in_context.choosing.library import Installed
 from core.in_context.features import ClipFeatures
+from core.in_context.row_products import row_products
 
 TEXT_TEMPERATURE = 0.05
 """Of the similarity of a label and a class: 0.05 more makes a class count e times as much."""
@@ -33,7 +34,7 @@ class ZeroShotLabeler:
     def probabilities(self, queries: Sequence[ClipFeatures]) -> FloatArray:
         """Return (queries, labels): shares of the weighted mean scores."""
         scores = np.stack([query.scores[self._tagger] for query in queries]).astype(np.float64)
-        likely = scores @ self._weights.T + SCORE_FLOOR
+        likely = row_products(scores, self._weights.T) + SCORE_FLOOR
         shares: FloatArray = likely / likely.sum(axis=1, keepdims=True)
         return shares
 
