@@ -11,6 +11,19 @@ Samples = npt.NDArray[np.float32]
 BLOCK_SAMPLES = 65_536
 """Decoded samples of one block, over all channels: 256 KiB."""
 
+EXTRA_CODINGS = (
+    "ima_adpcm",
+    "ms_adpcm",
+    "nms_adpcm",
+    "gsm",
+    "g721",
+    "g723",
+    "dwvw",
+    "alac",
+    "mpeg",  # MP3 within WAV
+)
+"""Codings of libsndfile that are decoded only when an operator allows them."""
+
 
 @dataclass(frozen=True)
 class AudioLimits:
@@ -26,7 +39,7 @@ class AudioLimits:
             FLAC of little but silence passes both; an operator who has such clips raises the floor.
         min_peak_dbfs: dB of full scale, peak of the mono mix without offset (silent), unless allow_silent.
         max_peak_dbfs: dB of full scale, peak of any channel (too_loud).
-        extra_codings: names of core.decoding.formats.codings that are decoded too (unsupported).
+        extra_codings: those of EXTRA_CODINGS that are decoded too (unsupported).
         decode_timeout, stall_timeout: seconds that one clip, and one block of it, may take (timeout).
     """
 

@@ -8,24 +8,12 @@ import os
 from collections.abc import Collection, Iterator
 from typing import Literal
 
+from core.decoding.audio_stream import EXTRA_CODINGS
 from core.decoding.formats.chunks import Chunk, Grammar, grammar_of, read_chunks
 from core.decoding.formats.fixed_headers import au_encoding, sphere_coding
 from core.decoding.formats.ogg import first_packet
 from core.decoding.formats.tags import skip_id3v2
 from core.errors import AudioRejected
-
-EXTRA_CODINGS = (
-    "ima_adpcm",
-    "ms_adpcm",
-    "nms_adpcm",
-    "gsm",
-    "g721",
-    "g723",
-    "dwvw",
-    "alac",
-    "mpeg",  # MP3 within WAV
-)
-"""Codings of libsndfile that are decoded only when an operator allows them."""
 
 _ALLOWED = ("pcm", "float", "alaw", "ulaw", "vorbis", "opus")
 

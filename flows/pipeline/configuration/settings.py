@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from core.decoding.audio_stream import AudioLimits
-from core.decoding.formats.codings import EXTRA_CODINGS
+from core.decoding.audio_stream import EXTRA_CODINGS, AudioLimits
 from db.private import private_folder
 from flows.pipeline.configuration.credentials import mask_url, refuse_credentials
 from flows.pipeline.configuration.options import Rule

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.decoding.audio_stream import AudioLimits
-from core.decoding.formats.codings import EXTRA_CODINGS, check_coding, check_subtype
+from core.decoding.audio_stream import EXTRA_CODINGS, AudioLimits
+from core.decoding.formats.codings import check_coding, check_subtype
 from core.decoding.in_process import open_audio
 from core.errors import AudioRejected
 
