@@ -78,8 +78,8 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
 
 def _others(answer: Answer) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """Return the guesses of the labelers that did not answer. A demonstration has none."""
-    said = {} if answer.is_demonstration else answer.baselines.get("labelers", {})
-    return ((name, guess) for name, guess in said.items() if name != answer.labeler)
+    guesses = {} if answer.is_demonstration else answer.baselines.get("labelers", {})
+    return ((name, guess) for name, guess in guesses.items() if name != answer.labeler)
 
 
 def _comparable(answer: Answer) -> Iterator[str]:

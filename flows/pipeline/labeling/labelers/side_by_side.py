@@ -100,42 +100,41 @@ class SideBySide:
     ) -> list[ClipLabel]:
         """Return the answers of one labeler, in order. Raises PromptError if the clips do not allow it."""
         name = NEAREST_TOKENS if name == NEAREST_NEIGHBOR else name
-        said = self._said(clips)
-        if not all(name in one for one in said):
+        answers = self._answers(clips)
+        if not all(name in one for one in answers):
             raise PromptError(f"the labeler {name} compares what these clips or demonstrations do not have")
-        raw = np.array([one[name] for one in said]).reshape(len(clips), len(self.labels))
+        raw = np.array([one[name] for one in answers]).reshape(len(clips), len(self.labels))
         apply = read_calibration(calibration).apply if calibration else np.array
-        rows = zip(
-            raw, apply(raw), self._guesses(clips, said), said, self._distances(clips, bound), strict=True
-        )
+        guesses, distances = self._guesses(clips, answers), self._distances(clips, bound)
+        rows = zip(raw, apply(raw), guesses, answers, distances, strict=True)
         return [
             ClipLabel(
                 label=self.labels[int(row.argmax())],
                 probabilities=self._by_label(row),
                 margin=_margin(row),
-                baselines=guesses,
+                baselines=baselines,
                 by_labeler=self._by_labeler(one),
                 raw_probabilities=self._by_label(before) if calibration else None,
                 distance=distance,
             )
-            for before, row, guesses, one, distance in rows
+            for before, row, baselines, one, distance in rows
         ]
 
     def beside(
         self, predictions: Sequence[Prediction], clips: Sequence[ClipFeatures], bound: UnknownBound | None
     ) -> list[ClipLabel]:
         """Return answers as they are, with what the labelers say of the same clips."""
-        rows = zip(predictions, self._said(clips), self._distances(clips, bound), strict=True)
+        rows = zip(predictions, self._answers(clips), self._distances(clips, bound), strict=True)
         return [
             ClipLabel(
                 label=one.label,
                 probabilities=one.probabilities,
                 margin=one.margin,
                 baselines=one.baselines,
-                by_labeler=self._by_labeler(said),
+                by_labeler=self._by_labeler(answers),
                 distance=distance,
             )
-            for one, said, distance in rows
+            for one, answers, distance in rows
         ]
 
     def bound(self, name: str, coverage: float) -> UnknownBound | None:
@@ -152,24 +151,24 @@ class SideBySide:
         return [next(distances) if bound.representation.is_known(clip) else None for clip in clips]
 
     def _guesses(
-        self, clips: Sequence[ClipFeatures], said: Sequence[Mapping[str, FloatArray]]
+        self, clips: Sequence[ClipFeatures], answers: Sequence[Mapping[str, FloatArray]]
     ) -> list[dict[str, Guess]]:
         """Return the guesses of the baselines; every clip was compared by its tokens already."""
-        nearest = np.array([one[NEAREST_TOKENS] for one in said]).reshape(len(clips), len(self.labels))
+        nearest = np.array([one[NEAREST_TOKENS] for one in answers]).reshape(len(clips), len(self.labels))
         return self._baselines.guesses([clip.codes for clip in clips], nearest)
 
-    def _said(self, clips: Sequence[ClipFeatures]) -> list[dict[str, FloatArray]]:
+    def _answers(self, clips: Sequence[ClipFeatures]) -> list[dict[str, FloatArray]]:
         """Return for each clip the probabilities (labels,) by each labeler that can compare it."""
         together: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for at, clip in enumerate(clips):
             together[tuple(name for name in self._built if _allows(clip, name, self._installed))].append(at)
-        said: list[dict[str, FloatArray]] = [{} for _ in clips]
+        answers: list[dict[str, FloatArray]] = [{} for _ in clips]
         for names, places in together.items():
             some = [clips[at] for at in places]
             for name, rows in self._probabilities(names, some).items():
                 for at, row in zip(places, rows, strict=True):
-                    said[at][name] = row
-        return said
+                    answers[at][name] = row
+        return answers
 
     def _probabilities(self, names: Sequence[str], clips: Sequence[ClipFeatures]) -> dict[str, FloatArray]:
         answers = {name: self._built[name].probabilities(clips) for name in names}
@@ -179,14 +178,16 @@ class SideBySide:
                 answers[name] = with_mixtures(own, self._installed.embeddings)[name]
         return answers
 
-    def _by_labeler(self, said: Mapping[str, FloatArray]) -> dict[str, Guess]:
+    def _by_labeler(self, answers: Mapping[str, FloatArray]) -> dict[str, Guess]:
         """Return the guess of each labeler, calibrated where a calibration was measured."""
         known = {one.name: one.calibration for one in self._choice.candidates} if self._choice else {}
-        rows = {name: known[name].apply(row[None])[0] if name in known else row for name, row in said.items()}
         return {
-            name: Guess(label=self.labels[int(row.argmax())], probability=float(row.max()))
-            for name, row in rows.items()
+            name: self._guess(known[name].apply(row[None])[0] if name in known else row)
+            for name, row in answers.items()
         }
+
+    def _guess(self, row: FloatArray) -> Guess:
+        return Guess(label=self.labels[int(row.argmax())], probability=float(row.max()))
 
     def _by_label(self, row: FloatArray) -> dict[str, float]:
         return dict(zip(self.labels, row.tolist(), strict=True))
