@@ -49,6 +49,12 @@ def softmax(logits: FloatArray) -> FloatArray:
     return shares
 
 
+def best_guess(labels: Sequence[str], probabilities: FloatArray) -> Guess:
+    """Return the first of the most probable labels."""
+    at = int(probabilities.argmax())
+    return Guess(label=labels[at], probability=float(probabilities[at]))
+
+
 def chance(labels: Sequence[str]) -> Guess:
     """Return a blind guess: the first label, with the probability of chance."""
     return Guess(label=labels[0], probability=1 / len(labels))
@@ -134,14 +140,18 @@ class Baselines:
         if self._nearest_latent is None or not known:
             return [None] * len(queries)
         probabilities = iter(latent_probabilities(self._nearest_latent, known))
-        return [None if query.latent is None else self._first(next(probabilities)) for query in queries]
+        return [
+            None if query.latent is None else best_guess(self.labels, next(probabilities))
+            for query in queries
+        ]
 
     def _guesses(self, nearest: FloatArray, by_latent: Guess | None) -> dict[str, Guess]:
-        guesses = {"chance": self._chance, "majority": self._majority, "nearest": self._first(nearest)}
+        guesses = {
+            "chance": self._chance,
+            "majority": self._majority,
+            "nearest": best_guess(self.labels, nearest),
+        }
         return guesses if by_latent is None else {**guesses, "nearest_latent": by_latent}
-
-    def _first(self, probabilities: FloatArray) -> Guess:
-        return Guess(label=self.labels[probabilities.argmax()], probability=float(probabilities.max()))
 
 
 class _LayerHistograms:

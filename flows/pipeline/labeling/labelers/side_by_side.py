@@ -11,7 +11,7 @@ import numpy as np
 
 from core.embeddings.log_mel_model import LOG_MEL
 from core.errors import PromptError
-from core.in_context.baselines import Baselines, FloatArray, Guess
+from core.in_context.baselines import Baselines, FloatArray, Guess, best_guess
 from core.in_context.calibration import Calibration
 from core.in_context.choosing.choice import Choice, compared_by
 from core.in_context.choosing.labelers import (
@@ -182,12 +182,9 @@ class SideBySide:
         """Return the guess of each labeler, calibrated where a calibration was measured."""
         known = {one.name: one.calibration for one in self._choice.candidates} if self._choice else {}
         return {
-            name: self._guess(known[name].apply(row[None])[0] if name in known else row)
+            name: best_guess(self.labels, known[name].apply(row[None])[0] if name in known else row)
             for name, row in answers.items()
         }
-
-    def _guess(self, row: FloatArray) -> Guess:
-        return Guess(label=self.labels[int(row.argmax())], probability=float(row.max()))
 
     def _by_label(self, row: FloatArray) -> dict[str, float]:
         return dict(zip(self.labels, row.tolist(), strict=True))
