@@ -152,7 +152,7 @@ def make_teacher(
         return stand_in
     from core.training.teachers.installed import installed_teacher
 
-    return installed_teacher(source, here, clips, stand_in, out / "teachers", codec.latent_dim, device)
+    return installed_teacher(source, here, clips, stand_in, out / "teachers", codec, device)
 
 
 def read_codebooks(config: TrainingConfig, here: Path) -> list[Tensor]:

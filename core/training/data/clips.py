@@ -85,7 +85,9 @@ class Clips(Protocol):
 
 
 class CaptionedClips(Clips, Protocol):
-    """Clips that also say in words what is heard."""
+    """Clips that also say in words what is heard; `sha256` tells them from others."""
+
+    sha256: str
 
     def caption(self, index: int) -> str: ...
 
@@ -97,6 +99,7 @@ class ManifestClips:
         self.rows = rows
         self.reader = reader
         self.weights = torch.ones(len(rows))
+        self.sha256 = hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
 
     def samples(self, index: int) -> Samples:
         return self.reader(self.rows[index]["path"])

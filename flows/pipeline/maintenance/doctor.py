@@ -169,6 +169,12 @@ def _denoiser(runtime: Runtime) -> str:
     return f"{denoiser.name}, fingerprint {denoiser.fingerprint[:12]}, license {denoiser.license}"
 
 
+def _judge(runtime: Runtime) -> str:
+    """Load the judge of speech, which reads its files."""
+    judge = runtime.whisper
+    return f"{judge.name}, license MIT" if judge else "none: wordwave[judge] is missing"
+
+
 def _device(runtime: Runtime) -> str:
     import torch
 
@@ -230,5 +236,6 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
         "wordwave[tagger]",
     ),
     "denoiser": (_denoiser, "install wordwave[denoise] again, or let WORDWAVE_DENOISER be none"),
+    "judge of speech": (_judge, "install wordwave[judge] again"),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
 }

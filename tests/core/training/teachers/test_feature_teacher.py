@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.codec import LLMCodec
+from core.codec import CodecConfig, LLMCodec
 from core.errors import CheckpointMismatch
 from core.llama.huggingface import transformers
 from core.training.codec.config import TeacherSource
@@ -22,6 +22,7 @@ from core.training.teachers import feature_store
 from core.training.teachers.encoders import FRAME_SAMPLES, SILENT_FRAMES, SentenceEncoder, WhisperFrames
 from core.training.teachers.feature_store import kept_features
 from core.training.teachers.feature_teacher import FeatureTeacher, caption_vectors, joined_components
+from core.training.teachers.installed import installed_teacher
 from tests.core.training.codec.test_trainer import CONFIG
 from tests.tiny_tagger import write_tagger
 
@@ -38,7 +39,7 @@ class NoTeacher:
 
 class Captioned:
     def __init__(self, *captions: str) -> None:
-        self.captions, self.weights = captions, torch.ones(len(captions))
+        self.captions, self.weights, self.sha256 = captions, torch.ones(len(captions)), "0" * 64
 
     def samples(self, index: int) -> Samples:
         return np.zeros(960, np.float32)
@@ -177,6 +178,13 @@ def test_whisper_gives_fifty_frames_a_second_of_clips_of_any_length(encoders: di
 def test_a_directory_without_safetensors_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(CheckpointMismatch, match="must be safetensors"):
         SentenceEncoder(tmp_path)
+
+
+def test_a_teacher_of_another_rate_is_refused(encoders: dict[str, Path], tmp_path: Path) -> None:
+    slow = CodecConfig(sample_rate=8_000)
+    source, clips = TeacherSource(whisper=str(encoders["whisper"])), Captioned("dog")
+    with pytest.raises(CheckpointMismatch, match="Whisper hears 16000 Hz, the codec 8000 Hz"):
+        installed_teacher(source, tmp_path, clips, NoTeacher(), tmp_path / "out", slow, "cpu")
 
 
 def test_a_training_with_teachers_that_was_cut_in_two_ends_in_the_same_codec(

@@ -54,6 +54,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "audio llm",
         "embeddings",
         "denoiser",
+        "judge of speech",
         "device",
         "server",
         "workers",
