@@ -33,9 +33,8 @@ def installed_teacher(
     whisper = WhisperFrames(here / source.whisper, device) if source.whisper else None
     sentences = SentenceEncoder(here / source.sentences, device) if source.sentences else None
     tagger = Embedder(here / source.tagger) if source.tagger else None
-    _check_rates(
-        codec, {"Whisper": whisper and WHISPER_RATE, "tagger": tagger and tagger.description.sample_rate}
-    )
+    rates = {"Whisper": WHISPER_RATE} if whisper else {}
+    _check_rates(codec, rates | ({"tagger": tagger.description.sample_rate} if tagger else {}))
     out.mkdir(parents=True, exist_ok=True)
     named = {
         "whisper": whisper and whisper.sha256,
@@ -48,10 +47,9 @@ def installed_teacher(
     return FeatureTeacher(stand_in, clip_vectors(kept, clips, sentences, tagger, dim), frames)
 
 
-def _check_rates(codec: CodecConfig, rates: Mapping[str, int | None]) -> None:
+def _check_rates(codec: CodecConfig, rates: Mapping[str, int]) -> None:
     for name, rate in rates.items():
-        if rate and rate != codec.sample_rate:
+        if rate != codec.sample_rate:
             raise CheckpointMismatch(
-                f"the {name} hears {rate} Hz, the codec {codec.sample_rate} Hz: teachers hear the clips as they "
-                "are read, so name one of the codec's rate"
+                f"the {name} hears {rate} Hz, the codec {codec.sample_rate} Hz: name a teacher of the codec's rate"
             )
