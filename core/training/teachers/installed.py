@@ -51,5 +51,5 @@ def _check_rates(codec: CodecConfig, rates: Mapping[str, int]) -> None:
     for name, rate in rates.items():
         if rate != codec.sample_rate:
             raise CheckpointMismatch(
-                f"the {name} hears {rate} Hz, the codec {codec.sample_rate} Hz: name a teacher of the codec's rate"
+                f"the {name} hears {rate} Hz, the codec {codec.sample_rate} Hz: name a teacher of its rate"
             )
