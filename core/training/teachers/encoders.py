@@ -15,8 +15,6 @@ from core.training.data.families import Samples
 
 WEIGHTS = "model.safetensors"
 WHISPER_RATE, FRAME_SAMPLES = 16_000, 320
-MEL_FRAMES = 2
-"""Frames of the mel-spectrogram for each of the encoder's."""
 SILENT_FRAMES = 25
 """Half a second of silence behind a clip: the encoder expects 30 s, of which speech is the beginning."""
 MAX_TOKENS = 77
@@ -48,8 +46,14 @@ class WhisperFrames:
 
     def _stretch(self, samples: Samples) -> Tensor:
         count = -(-len(samples) // FRAME_SAMPLES)
-        found = self._features(samples, sampling_rate=WHISPER_RATE, return_tensors="pt").input_features
-        mel = found[..., : MEL_FRAMES * (count + SILENT_FRAMES)].to(self._device)
+        heard = self._features(
+            samples,
+            sampling_rate=WHISPER_RATE,
+            padding="max_length",
+            max_length=FRAME_SAMPLES * (count + SILENT_FRAMES),
+            return_tensors="pt",
+        )
+        mel = heard.input_features.to(self._device)
         encoder = self._encoder
         hidden = functional.gelu(encoder.conv1(mel))
         hidden = functional.gelu(encoder.conv2(hidden)).transpose(1, 2)

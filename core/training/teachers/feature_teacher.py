@@ -19,7 +19,7 @@ from core.training.data.clips import CaptionedClips, Clips, Drawn
 from core.training.teachers.encoders import FRAME_SAMPLES, SentenceEncoder, WhisperFrames
 from core.training.teachers.feature_store import kept_features, kept_tensor
 
-CLIPS_FOR_COMPONENTS = 256
+CLIPS_FOR_COMPONENTS = 64
 
 
 class FeatureTeacher:
