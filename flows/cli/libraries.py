@@ -15,7 +15,7 @@ def library() -> None:
 
 @library.command("import")
 @click.argument("name")
-@click.argument("manifest", metavar="MANIFEST.jsonl")
+@click.argument("manifest", metavar="MANIFEST.jsonl|FOLDER/")
 @click.option(
     "--task",
     type=click.Choice(["label", "speech", "sound", "denoise"]),
@@ -33,6 +33,8 @@ def library_import(
 ) -> None:
     """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
 
+    A folder, with a slash at its end, has folders that are named by label: dog/1.wav, bell/1.wav.
+
     The first version is in use at once: NAME without a version means it. Later versions are used only after
     they are promoted, with --promote or `wordwave library use`.
 
@@ -41,10 +43,12 @@ def library_import(
     content keeps its version.
     """
     from flows.pipeline.labeling.library_review import review
+    from flows.pipeline.libraries.folders import is_folder
     from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.storage.uris import canonical
 
-    with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
+    place = manifest if is_folder(manifest) else canonical(manifest).rpartition("/")[0]
+    with runtime_for(place, *allow) as runtime:
         version, _ = import_manifest(runtime, name, manifest, task, instruction, promote=promote)
         reviewed = review(runtime, version)
     answers = {row.label or row.target_content_sha256 for row in version.demonstrations}
@@ -133,3 +137,22 @@ def library_export(library: str) -> None:
         version = named_library(runtime, library)
     for row in manifest_rows(version):
         echo_json(row)
+
+
+@library.command("cut")
+@click.argument("recording", type=click.Path(exists=True, dir_okay=False))
+@click.argument("labels", metavar="LABELS.txt", type=click.Path(exists=True, dir_okay=False))
+@click.argument("folder", type=click.Path(file_okay=False))
+def library_cut(recording: str, labels: str, folder: str) -> None:
+    """Cut a recording by the labels that Audacity exported, and write the manifest of a library.
+
+    Each region becomes a FLAC file in FOLDER, and FOLDER/library.jsonl is what `wordwave library import`
+    takes.
+    """
+    from pathlib import Path
+
+    from flows.pipeline.configuration.settings import Settings
+    from flows.pipeline.libraries.audacity import cut, read_regions
+
+    regions = read_regions(Path(labels).read_text(encoding="utf-8-sig"))
+    echo_lines([str(cut(Settings(), Path(recording), regions, Path(folder)))])

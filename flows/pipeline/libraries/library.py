@@ -14,6 +14,7 @@ from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
+from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
     ClipRow,
@@ -76,7 +77,7 @@ def build_library(
     *,
     promote: bool = False,
 ) -> LibraryVersion:
-    """Tokenize the clips of a manifest (JSONL or CSV) and freeze them, in its order, as a version.
+    """Tokenize the clips of a manifest (JSONL, CSV), or of folders named by label, and freeze them in order.
 
     The first version of a library is put into use, a later one only if it is promoted. Duplicate rows count
     once. Raises ManifestError if a row is wrong or a clip is missing or quarantined, and PromptError for
@@ -85,7 +86,7 @@ def build_library(
     if not re.fullmatch(NAME, name):
         raise ManifestError(f"{name!r} is not a library name: use {NAME_CHARACTERS}")
     check_instruction(task, instruction)
-    rows = read_manifest(runtime, manifest, ROWS[task])
+    rows = _read_rows(runtime, manifest, task)
     uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
     _ingest_rows(runtime, list(uris), run)
     tokenize_uris(runtime, set(uris), run)
@@ -95,6 +96,15 @@ def build_library(
     _check(runtime, task, demonstrations)
     with run_session(runtime, run) as session:
         return import_library(session, name, task, instruction, demonstrations, promote=promote)
+
+
+def _read_rows(runtime: Runtime, manifest: str, task: LibraryTask) -> Mapping[int, ClipRow]:
+    """Return the rows of a manifest, or the clips of a folder whose folders are labels."""
+    if not is_folder(manifest):
+        return read_manifest(runtime, manifest, ROWS[task])
+    if task != "label":
+        raise ManifestError(f"{manifest} is a folder, which only gives labels: name a manifest for {task}")
+    return folder_rows(runtime, manifest)
 
 
 def check_instruction(task: LibraryTask, instruction: str | None) -> None:
