@@ -31,6 +31,17 @@ _DECIDED = text(
 )
 
 
+_NEW = text(
+    """
+    SELECT count(DISTINCT q.content_sha256)
+    FROM review_decisions d JOIN review_queue q ON q.id = d.review_id
+    JOIN demonstration_sets s ON s.id = q.demonstration_set_id
+    JOIN demonstration_sets v ON v.id = :version AND v.name = s.name
+    WHERE d.verdict <> 'skip' AND d.decided_at >= v.created_at
+    """
+)
+
+
 @dataclass(frozen=True)
 class NewDecision:
     """A decision to store. `label` is given with the verdict `label` alone."""
@@ -133,6 +144,11 @@ def decided_clips(session: Session, library: str) -> list[DecidedClip]:
             _DECIDED, {"library": library}
         )
     ]
+
+
+def count_decided_since(session: Session, version: int) -> int:
+    """Return how many clips were decided, skips aside, since a library version (a row's id) was made."""
+    return int(session.scalars(_NEW, {"version": version}).one())
 
 
 def _opinions(labels: list[str | None], reviewers: list[str]) -> tuple[Opinion, tuple[Opinion, ...]]:

@@ -14,7 +14,7 @@ from db.reviews.nights import CurrentLabel, current_labels_of, last_nights, uris
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
 from flows.pipeline.nights.preview import pace
-from flows.pipeline.reviews.vectors import review_features
+from flows.pipeline.reviews.vectors import is_answerable, review_features
 from flows.pipeline.runs.run import OpenRun
 from flows.pipeline.runtime.resources import Runtime
 
@@ -88,8 +88,7 @@ def outlook(runtime: Runtime, labeling: Labeling, nights: int) -> Outlook:
 def _next_labels(runtime: Runtime, labeling: Labeling, contents: Sequence[bytes]) -> dict[bytes, str]:
     """Return what the version says of contents that have all that its labeler compares."""
     features = review_features(runtime, contents)
-    needed = set(labeling.setup.answering.embeddings)
-    usable = {content: one for content, one in features.items() if needed <= one.vectors.keys()}
+    usable = {content: one for content, one in features.items() if is_answerable(labeling.setup, one)}
     answers = labeling.setup.predict(list(usable.values())) if usable else []
     pairs = zip(usable, answers, strict=True)
     return {content: one.label for content, one in pairs if not isinstance(one, AudioRejected)}

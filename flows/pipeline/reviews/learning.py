@@ -18,7 +18,7 @@ from db.libraries import (
     version_in_use,
 )
 from db.promotions import ModelSet, promote, promoted_model_set
-from db.reviews.decisions import DecidedClip, decided_clips
+from db.reviews.decisions import DecidedClip, count_decided_since, decided_clips
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -41,7 +41,10 @@ class NothingToLearn(LookupError):
 
 @dataclass(frozen=True)
 class Proposal:
-    """The next version of a library: what it learned, how it scored, and what it would change."""
+    """The next version of a library: what it learned, how it scored, and what it would change.
+
+    decided: the clips that people decided since the version in use was made.
+    """
 
     new: LibraryVersion
     lesson: Lesson
@@ -74,6 +77,7 @@ def propose(
     old = named_library(runtime, library)
     with session_scope(runtime.engine) as session:
         decided = decided_clips(session, old.name)
+        new_decisions = count_decided_since(session, old.id)
     canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
     lesson = lesson_of(runtime, old, decided, held_out=canaries.keys())
     if lesson.is_empty:
@@ -92,7 +96,7 @@ def propose(
         questions = {RANDOM: _random_truth(decided), CANARIES: canaries}
         scores = score(lesson, before, after, questions)
         labeling = Labeling(runtime, after.request)
-        proposal = Proposal(new, lesson, len(decided), scores, outlook(runtime, labeling, nights))
+        proposal = Proposal(new, lesson, new_decisions, scores, outlook(runtime, labeling, nights))
         run.count("learn", Counts(added=len(lesson.added), dropped=len(lesson.dropped)))
         run.summary = summary_of(proposal)
     return proposal, run

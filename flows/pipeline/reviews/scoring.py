@@ -15,7 +15,7 @@ from core.reviewing.comparison import Gain, paired_gain
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR, asks_llm
 from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.reviews.lessons import Lesson
-from flows.pipeline.reviews.vectors import review_features
+from flows.pipeline.reviews.vectors import is_answerable, review_features
 
 if TYPE_CHECKING:
     from core.in_context.choosing.library import Demonstration
@@ -57,16 +57,14 @@ def score(lesson: Lesson, old: LabelingSetup, new: LabelingSetup, questions: Map
 def _right(setup: LabelingSetup, truth: Truth) -> list[bool]:
     """Return for each content whether the version's answer is right; one that it cannot give is wrong."""
     features = review_features(setup.runtime, truth.keys())
-    answers = dict(zip(features, setup.predict(list(features.values())), strict=True))
-    return [_is(answers.get(content), label) for content, label in truth.items()]
-
-
-def _is(answer: object, label: str) -> bool:
-    return (
-        answer is not None
-        and not isinstance(answer, AudioRejected)
-        and getattr(answer, "label", None) == label
-    )
+    usable = {content: one for content, one in features.items() if is_answerable(setup, one)}
+    answers = setup.predict(list(usable.values())) if usable else []
+    said = {
+        content: one.label
+        for content, one in zip(usable, answers, strict=True)
+        if not isinstance(one, AudioRejected)
+    }
+    return [said.get(content) == label for content, label in truth.items()]
 
 
 def _left_out(lesson: Lesson, old: LabelingSetup, new: LabelingSetup) -> tuple[list[bool], list[bool]]:

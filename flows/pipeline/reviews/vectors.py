@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from db.engine import session_scope
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.stored_codes import clip_features, readable_codes
+from flows.pipeline.labeling.setup import LabelingSetup
 from flows.pipeline.runtime.resources import Runtime
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def review_vectors(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes,
     if not known:
         return {}
     return dict(zip(known, REVIEWED_BY.vectors(list(known.values())), strict=True))
+
+
+def is_answerable(setup: LabelingSetup, clip: ClipFeatures) -> bool:
+    """Return whether a clip has all that the labeler of a version compares."""
+    answering = setup.answering
+    has_latent = clip.codes.latent is not None or not answering.by_latent
+    return has_latent and answering.embeddings.keys() <= clip.vectors.keys()
 
 
 def stacked(vectors: Mapping[bytes, FloatArray], contents: Sequence[bytes]) -> FloatArray:
