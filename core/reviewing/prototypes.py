@@ -15,6 +15,9 @@ from core.in_context.vector_labelers import COSINE_TEMPERATURE, unit_rows
 MOST_OF_A_LABEL = 24
 """Examples of a label that a library keeps: prompts and neighbors stay small."""
 
+MIN_OTHERS = 2
+"""Other examples of a label from which one of it may look mislabeled."""
+
 _FLOOR = 1e-300
 
 
@@ -58,7 +61,8 @@ def worths(labels: Sequence[str], vectors: FloatArray) -> FloatArray:
 def suspects(labels: Sequence[str], vectors: FloatArray, least: float = 0.8) -> dict[int, str]:
     """Return the examples that look mislabeled by number, with the label that the others say.
 
-    The others give another label at least the probability `least`, and the example's own has others, too.
+    The others give another label at least the probability `least`. Where a label has fewer than
+    MIN_OTHERS others, they say nothing about one of them.
     """
     of_label, similar = _weights(labels, vectors)
     found: dict[int, str] = {}
@@ -68,7 +72,7 @@ def suspects(labels: Sequence[str], vectors: FloatArray, least: float = 0.8) -> 
         by_label = np.array([weights[of_label == number].sum() for number in range(len(known))])
         best = int(by_label.argmax())
         is_sure = by_label[best] >= least * max(by_label.sum(), _FLOOR)
-        if known[best] != labels[at] and counts[labels[at]] > 1 and is_sure:
+        if known[best] != labels[at] and counts[labels[at]] > MIN_OTHERS and is_sure:
             found[at] = known[best]
     return found
 

@@ -61,5 +61,6 @@ def test_an_example_among_those_of_another_label_looks_mislabeled() -> None:
     assert suspects(labels, vectors) == {3: "a"}
 
 
-def test_the_only_example_of_a_label_is_not_suspected() -> None:
-    assert suspects(["a", "a", "b"], np.ones((3, 2))) == {}
+def test_of_a_label_with_two_examples_none_is_suspected() -> None:
+    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, 0.05], [1.0, 0.02], [0.0, 1.0]])
+    assert suspects(["a", "a", "a", "b", "b"], vectors) == {}
