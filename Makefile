@@ -63,7 +63,7 @@ bench: .venv/tests ## the figures of docs/benchmarks.md on speed: codec, labelin
 	$(BIN)/python -m benchmarks.labeling
 	$(BIN)/python -m benchmarks.database
 	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.analysts
+	$(BIN)/python -m benchmarks.analysts /tmp/ww-analysts --clips 100000
 	$(BIN)/python -m benchmarks.explorer
 
 bench-gpu: .venv/tests ## codec, labeling and generation on a GPU against what it can do

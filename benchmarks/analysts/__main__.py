@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.analysts.asking import Asked, ask_all
+from benchmarks.analysts.asking import PATIENCE, Asked, Patience, ask_all
 from benchmarks.analysts.corpus import Corpus
 from benchmarks.analysts.filling import fill
 from benchmarks.analysts.questions import documented_questions
@@ -32,6 +32,8 @@ from flows.pipeline.runtime.resources import Runtime
 
 CLIPS, FIRST = 1_000_000, 10_000
 LEAST_RECALL, LEAST_RATE = 0.9, 2_000
+SHORT = 20_000
+"""One-second clips that are written."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class Measured:
     counted_s: float
 
 
-def measure(server: EmbeddedServer, clips: int) -> Measured:
-    """Fill a database, count its words, ask everything, and write."""
+def measure(
+    server: EmbeddedServer, clips: int, patience: Patience = PATIENCE, short: int = SHORT
+) -> Measured:
+    """Fill a database, count its words, ask everything, and write so many short clips."""
     name = f"clips_{clips}"
     fresh_database(server, name)
     corpora: list[Corpus] = []
@@ -58,12 +62,12 @@ def measure(server: EmbeddedServer, clips: int) -> Measured:
     counted = seconds_of(partial(count, server.url("writer", name), server.home))
     print(f"{clips} clips: words counted in {counted:.0f} s", flush=True)
     analyst = server.url("analyst", name)
-    asked = ask_all(analyst, documented_questions(), corpus)
+    asked = ask_all(analyst, documented_questions(), corpus, patience)
     return Measured(
         clips,
         asked,
         recall(analyst, corpus),
-        written_per_second(server.url("writer", name), corpus),
+        written_per_second(server.url("writer", name), corpus, short),
         bytes_of(server.url("owner", name)),
         filled,
         counted,
@@ -108,17 +112,18 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST)
     given = parser.parse_args()
     home = given.folder / "home"
-    given.folder.mkdir(parents=True, exist_ok=True)
-    given.folder.chmod(0o711)  # Postgres may run as another account
+    home.mkdir(parents=True)
+    for folder in (given.folder, home):
+        folder.chmod(0o711)  # Postgres may run as another account
     server = embedded.start(home)
     try:
-        measured = [measure(server, clips) for clips in (given.first, given.clips)]
+        large, small = (measure(server, clips) for clips in (given.clips, given.first))
     finally:
         embedded.stop(home)
         shutil.rmtree(home)
-    report(*measured)
+    report(small, large)
     said = {"benchmark": "analysts", "cores": os.cpu_count()}
-    print(json.dumps({**said, "measured": [figures(one) for one in measured]}))
+    print(json.dumps({**said, "measured": [figures(one) for one in (small, large)]}))
 
 
 if __name__ == "__main__":

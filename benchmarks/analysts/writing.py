@@ -14,31 +14,31 @@ from db.runs import start_run
 from db.tokens import TokenizedContent, save_tokens
 
 SEED = 7
-CLIPS, BATCH, SHORT = 20_000, 256, 9
-"""One-second clips that are written, in batches as the flows do, and their semantic codes."""
+BATCH, SHORT = 256, 9
+"""Clips that the flows write at once, and the semantic codes of one of a second."""
 NO_RUN: dict[str, object] = {"parameters": {}, "asked": None, "day": None, "flow_run_id": None}
 
 
-def written_per_second(writer: str, corpus: Corpus) -> float:
+def written_per_second(writer: str, corpus: Corpus, clips: int) -> float:
     """Return one-second clips a second whose tokens are written as by the flows."""
     engine, rng, spent = make_engine(writer), np.random.default_rng(SEED), 0.0
     with session_scope(engine) as session:
         codec_id = int(session.scalars(text("SELECT min(id) FROM codecs")).one())
         run = start_run(session, "tokenize", "short", **NO_RUN, code_version="0")  # type: ignore[arg-type]
-    for first in range(0, CLIPS, BATCH):
+    for first in range(0, clips, BATCH):
         uris = [f"s3://short/{first + number}.flac" for number in range(BATCH)]
         with session_scope(engine) as session:
             listed = [ObjectVersion(uri, "v1", 20_000, datetime.now(UTC)) for uri in uris]
             add_clips(session, listed, "s3://short/none")
             query = text("SELECT id FROM clips WHERE uri = ANY(:uris) ORDER BY uri")
-            clips = session.scalars(query, {"uris": uris}).all()
-        batch = [_short(rng, corpus, clip) for clip in clips]
+            ids = session.scalars(query, {"uris": uris}).all()
+        batch = [_short(rng, corpus, clip_id) for clip_id in ids]
         begun = perf_counter()
         with session_scope(engine) as session:
             save_tokens(session, codec_id, run.id, batch)
         spent += perf_counter() - begun
     engine.dispose()
-    return CLIPS / spent
+    return -(-clips // BATCH) * BATCH / spent
 
 
 def _short(rng: np.random.Generator, corpus: Corpus, clip_id: int) -> TokenizedContent:
