@@ -5,11 +5,12 @@ answers are retracted and given again, some took the place of another, some clip
 were replaced and some are missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from benchmarks.analysts.corpus import LABELS, NUM_CODES, Corpus, make_corpus
 
@@ -48,9 +49,10 @@ SELECT {SHA256}, 16000, 1, 161280, 'FLAC/PCM_16', 0.5 FROM corpus WHERE number %
 """
 UPLOADED = f"timestamptz '2026-11-01' + number % {NIGHTS} * interval '1 day'"
 LISTED = f"""
-INSERT INTO clips (uri, version_token, size, last_modified, content_sha256, first_seen, missing_since)
+INSERT INTO clips (uri, version_token, size, last_modified, content_sha256, first_seen, missing_since,
+  is_newest)
 SELECT 's3://calls/' || number % {NIGHTS} || '/' || number || '.flac', :version, 200000, {UPLOADED},
-  {SHA256}, {UPLOADED}, CASE WHEN :missing THEN {UPLOADED} + interval '1 day' END
+  {SHA256}, {UPLOADED}, CASE WHEN :missing THEN {UPLOADED} + interval '1 day' END, :version <> 'replaced'
 FROM corpus WHERE
 """
 TOKENS = f"""
@@ -98,20 +100,61 @@ FROM (
 WHERE r.id = n.run_id;
 """
 
+Statement = tuple[str, Mapping[str, object]]
+INDEX = "CREATE INDEX ix_token_sequences_marks ON token_sequences USING gin (analytics.code_marks(semantic))"
+
+
+def _answers(which: str, library: int, after: int, retracted: bool = False) -> list[Statement]:
+    return [(ANSWERS + which, {"library": library, "after": after, "retracted": retracted})]
+
+
+def _listed(which: str, version: str, missing: bool) -> Statement:
+    return LISTED + which, {"version": version, "missing": missing}
+
+
+SIDE_BY_SIDE: Sequence[Sequence[Statement]] = (
+    [
+        ("ALTER TABLE clips DISABLE TRIGGER inserted_clips", {}),
+        _listed("number % 40 = 0", "replaced", missing=True),
+        _listed("number % 33 <> 0", "current", missing=False),
+        _listed("number % 33 = 0", "gone", missing=True),
+        ("ALTER TABLE clips ENABLE TRIGGER inserted_clips", {}),
+    ],
+    [("DROP INDEX ix_token_sequences_marks", {}), (TOKENS, {}), (INDEX, {}), (DEMONSTRATIONS, {})],
+    [
+        ("ALTER TABLE predictions DISABLE TRIGGER inserted_answers", {}),
+        *_answers("number % 20 = 0", 1, 1, retracted=True),
+        *_answers("true", 1, 2),
+        *_answers("number % 2 = 0", 2, 48),
+        *_answers("number % 3 = 0", 3, 3),
+        ("ALTER TABLE predictions ENABLE TRIGGER inserted_answers", {}),
+    ],
+)
+LAST: Sequence[Statement] = (
+    ("DROP TABLE corpus", {}),
+    ("ANALYZE", {}),
+    (CURRENT, {}),
+    (SUMMARIES, {}),
+    ("VACUUM ANALYZE", {}),
+)
+
 
 def fill(url: str, clips: int) -> Corpus:
     """Write the rows of every table in bulk, as the owner, and update the planner's statistics.
 
     The index of codes is built when all are there, and triggers are off: every row is as they would have it.
+    Clips, codes and answers are written side by side.
     """
     corpus = make_corpus(clips, SEED)
-    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.exec_driver_sql("SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'")
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
         connection.exec_driver_sql(ORIGINS)
         _copy(connection, corpus)
-        _write(connection)
-        connection.exec_driver_sql("DROP TABLE corpus")
-        connection.exec_driver_sql("VACUUM ANALYZE")
+    _write(engine, [(CONTENTS, {})])
+    with ThreadPoolExecutor(len(SIDE_BY_SIDE)) as pool:
+        for done in [pool.submit(_write, engine, statements) for statements in SIDE_BY_SIDE]:
+            done.result()
+    _write(engine, LAST)
     return corpus
 
 
@@ -132,25 +175,8 @@ def _lines(corpus: Corpus, first: int, last: int) -> Iterator[str]:
         yield f"{number}\t{{{','.join([written[code] for code in codes])}}}\t{LABELS[label]}\n"
 
 
-def _write(connection: Connection) -> None:
-    def write(statement: str, **values: object) -> None:
-        connection.execute(text(statement), values)
-
-    write(CONTENTS)
-    write(LISTED + "number % 40 = 0", version="replaced", missing=True)
-    write(LISTED + "number % 33 <> 0", version="current", missing=False)
-    write(LISTED + "number % 33 = 0", version="gone", missing=True)
-    index = connection.scalar(text("SELECT pg_get_indexdef('ix_token_sequences_marks'::regclass)"))
-    write("DROP INDEX ix_token_sequences_marks")
-    write(TOKENS)
-    write(str(index))
-    write(DEMONSTRATIONS)
-    write("ALTER TABLE predictions DISABLE TRIGGER inserted_answers")
-    write(ANSWERS + "number % 20 = 0", library=1, after=1, retracted=True)
-    write(ANSWERS + "true", library=1, after=2, retracted=False)
-    write(ANSWERS + "number % 2 = 0", library=2, after=48, retracted=False)
-    write(ANSWERS + "number % 3 = 0", library=3, after=3, retracted=False)
-    write("ALTER TABLE predictions ENABLE TRIGGER inserted_answers")
-    write("ANALYZE")
-    write(CURRENT)
-    write(SUMMARIES)
+def _write(engine: Engine, statements: Sequence[Statement]) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'")
+        for statement, values in statements:
+            connection.execute(text(statement), values)

@@ -1,0 +1,39 @@
+"""The benchmark of analysts' questions asks all that is documented, here of a small database."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.analysts.__main__ import figures, measure, report
+from benchmarks.analysts.asking import Patience
+from benchmarks.analysts.questions import documented_questions
+from db.embedded.server import EmbeddedServer
+
+CLIPS, SHORT = 20_000, 512
+ONCE = Patience(least=1, most=1, seconds=0)
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[str]:
+    return [question.sql for question in documented_questions()]
+
+
+def test_questions_are_those_of_the_page_and_of_the_saved_queries(questions: list[str]) -> None:
+    assert len(questions) >= 20
+    for function in ("why", "find_words", "find_codes", "similar_clips", "labels_as_of", "motifs"):
+        assert any(f"analytics.{function}(" in question for question in questions), function
+    saved = len(list((Path(__file__).parents[2] / "docs" / "queries").glob("*.sql")))
+    assert len(questions) >= saved > 10
+
+
+def test_every_question_has_an_answer_and_similar_clips_are_found(
+    postgres: EmbeddedServer, questions: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = measure(postgres, CLIPS, ONCE, SHORT)
+    assert [asked.question.sql for asked in measured.asked] == questions
+    assert measured.recall >= 0.9
+    assert measured.rate > 0
+    assert sum(measured.bytes.values()) > 1_000 * CLIPS
+    report(measured, measured)
+    assert capsys.readouterr().out.count("\n") > len(questions)
+    assert figures(measured)["clips"] == CLIPS
