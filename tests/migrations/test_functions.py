@@ -1,6 +1,8 @@
 """The functions for analysts find what a naive reading finds, in bounds, and say what is wrong."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -144,6 +146,10 @@ def test_words_are_found_by_all_their_codes_and_in_bounds(engine: Engine, analys
         ("find_codes('(1|')", r'"\(1\|" is no part of a pattern'),
         ("find_codes('99999')", 'no codec has the code in "99999"'),
         ("find_codes('1 1 1 1 1 1 1 1 1 1 1 1 1')", "the pattern is too long"),
+        ("similar_clips('s3://bucket/day/9.wav')", 'no tokenized clip is "s3://bucket/day/9.wav"'),
+        ("similar_clips('s3://bucket/day/0.wav', 0)", "k is 0"),
+        ("motifs('zebra')", 'no words of the label "zebra" are counted'),
+        ("label_difference('dog', 'cat', most => 0)", "most is 0"),
         ("why('s3://bucket/day/0.wav', 'animals')", 'library "animals" has no answer about'),
     ],
 )
@@ -154,6 +160,23 @@ def test_a_question_that_makes_no_sense_is_refused_with_a_remedy(
     with pytest.raises(DBAPIError, match=message) as caught:
         analyst.execute(text(f"SELECT * FROM {call}")).all()
     assert "HINT" in str(caught.value.orig)
+
+
+def test_similar_clips_are_those_that_share_most_pairs(engine: Engine, analyst: Connection) -> None:
+    random = Random(5)
+    sequences = [random.choices(range(4), k=random.randint(3, 9)) for _ in range(40)]
+    store(engine, sequences)
+    pairs = [set(pairwise(codes)) for codes in sequences]
+    for number in range(5):
+        rows = analyst.execute(text(f"SELECT uri, similarity FROM similar_clips('{FOLDER}/{number}.wav', 8)"))
+        found = {int(uri.rpartition("/")[2][:-4]): similarity for uri, similarity in rows}
+        naive = {
+            other: len(pairs[number] & pairs[other]) / len(pairs[number] | pairs[other])
+            for other in range(len(sequences))
+            if other != number
+        }
+        assert list(found.values()) == pytest.approx(sorted(naive.values(), reverse=True)[:8])
+        assert {other: naive[other] for other in found} == pytest.approx(found)
 
 
 def test_why_leads_from_the_answer_down_to_the_bytes_the_prompt_and_the_run(
