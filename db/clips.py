@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 from db.bulk_insert import insert_new
 from db.listing import KnownVersion, ListingComparison, ListingCounts
-from db.models import Clip, Embedding, PooledLatent, QuarantineRow, TokenSequence
+from db.models import Clip, Embedding, PooledLatent, QuarantineRow, TokenSequence, WindowEmbeddings
 from db.object_version import ObjectVersion
 from db.retries import is_due
 
@@ -191,9 +191,19 @@ def _has(stored: type[TokenSequence] | type[PooledLatent], codec_id: int) -> Col
 
 
 def _has_embedding(model_id: int) -> ColumnElement[bool]:
-    return exists().where(
-        Embedding.content_sha256 == Clip.content_sha256, Embedding.embedding_model_id == model_id
-    )
+    return _is_embedded(Embedding, model_id)
+
+
+def _has_windows(model_id: int) -> ColumnElement[bool]:
+    return _is_embedded(WindowEmbeddings, model_id)
+
+
+def _embedded(embeddings: Collection[int], windows: Collection[int]) -> list[ColumnElement[bool]]:
+    return [*map(_has_embedding, embeddings), *map(_has_windows, windows)]
+
+
+def _is_embedded(stored: type[Embedding] | type[WindowEmbeddings], model_id: int) -> ColumnElement[bool]:
+    return exists().where(stored.content_sha256 == Clip.content_sha256, stored.embedding_model_id == model_id)
 
 
 def _is_quarantined(*stages: str) -> ColumnElement[bool]:
@@ -210,13 +220,18 @@ _TO_READ = (Clip.id, Clip.uri, Clip.version_token, Clip.size)
 
 
 def clips_to_tokenize(
-    session: Session, selection: Selection, codec_id: int, embedding_models: Collection[int] = ()
+    session: Session,
+    selection: Selection,
+    codec_id: int,
+    embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> list[ClipToTokenize]:
     """Return current clips without tokens and latent of the codec, except quarantined ones, in uri order.
 
-    Clips without an embedding of each of these models are included.
+    Clips without an embedding of each of these models, or without their windows, are included.
     """
-    lacks = [~_has(PooledLatent, codec_id), *(~_has_embedding(model) for model in embedding_models)]
+    has = (_has(PooledLatent, codec_id), *_embedded(embedding_models, window_models))
+    lacks = [~one for one in has]
     rows = session.execute(
         select(*_TO_READ).where(in_selection(selection), or_(*lacks), ~_is_quarantined()).order_by(Clip.uri)
     ).yield_per(ROWS_AT_A_TIME)
@@ -310,13 +325,14 @@ def stored_versions(
     codec_id: int,
     *stages: str,
     embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> list[StoredVersion]:
     """Return all versions of the selected uris, in uri order.
 
-    Tokenized are those with tokens, latent and an embedding of each of the models. The reason is that of the
-    tokenizing stage or of one of these stages.
+    Tokenized are those with tokens, latent and an embedding, or windows, of each of the models. The reason is
+    that of the tokenizing stage or of one of these stages.
     """
-    is_tokenized = and_(_has(PooledLatent, codec_id), *map(_has_embedding, embedding_models))
+    is_tokenized = and_(_has(PooledLatent, codec_id), *_embedded(embedding_models, window_models))
     rows = session.execute(
         select(
             Clip.uri,

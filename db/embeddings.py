@@ -1,4 +1,4 @@
-"""Embeddings of contents, one for each embedding model, and the timed scores of taggers."""
+"""Embeddings of contents and of their windows by each embedding model, and the timed scores of taggers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.bulk_insert import insert_new
-from db.models import Embedding, EmbeddingModel, SoundTags
+from db.models import Embedding, EmbeddingModel, SoundTags, WindowEmbeddings
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,16 @@ class NewEmbeddingModel:
 
 @dataclass(frozen=True)
 class ContentEmbedding:
-    """The embedding of a content by a model; `tags` are (window, class, score), both by number from 0."""
+    """The embedding of a content by a model; `tags` are (window, class, score), both by number from 0.
+
+    `windows` is the embedding of each window, one after the other in half precision, little-endian.
+    """
 
     model_id: int
     embedding: Sequence[float]
     scores: Sequence[float] | None
     tags: Sequence[tuple[int, int, float]]
+    windows: bytes | None = None
 
 
 def ensure_embedding_model(session: Session, model: NewEmbeddingModel) -> int:
@@ -50,6 +54,9 @@ def save_embeddings(
     """Write embeddings of contents, given by rising sha256; what is stored already stays as it is."""
     insert_new(session, Embedding, [_embedding_row(sha256, one, run_id) for sha256, one in embeddings])
     insert_new(session, SoundTags, [_tags_row(sha256, one) for sha256, one in embeddings if one.tags])
+    insert_new(
+        session, WindowEmbeddings, [_windows_row(*one, run_id) for one in embeddings if one[1].windows]
+    )
 
 
 def contents_with_embeddings(
@@ -58,11 +65,27 @@ def contents_with_embeddings(
     """Return those of the contents that have an embedding of each of the models: without models all."""
     if not models:
         return set(contents)
-    among = Embedding.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    return _with_each(session, Embedding, models, contents)
+
+
+def contents_with_windows(
+    session: Session, models: Collection[int], contents: Collection[bytes]
+) -> set[bytes]:
+    """Return those of the contents that have the windows of each of the models: without models all."""
+    return _with_each(session, WindowEmbeddings, models, contents) if models else set(contents)
+
+
+def _with_each(
+    session: Session,
+    table: type[Embedding] | type[WindowEmbeddings],
+    models: Collection[int],
+    contents: Collection[bytes],
+) -> set[bytes]:
+    among = table.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
     found = (
-        select(Embedding.content_sha256)
-        .where(among, Embedding.embedding_model_id.in_(models))
-        .group_by(Embedding.content_sha256)
+        select(table.content_sha256)
+        .where(among, table.embedding_model_id.in_(models))
+        .group_by(table.content_sha256)
         .having(func.count() == len(set(models)))
     )
     return set(session.scalars(found))
@@ -88,6 +111,35 @@ def get_embeddings(
     return {sha256: StoredEmbedding(*stored) for sha256, *stored in rows}
 
 
+def get_windows(session: Session, model_id: int, contents: Collection[bytes]) -> dict[bytes, bytes]:
+    """Return the stored embeddings of windows by content; contents without any of the model are left out."""
+    stored = WindowEmbeddings
+    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    of_model = stored.embedding_model_id == model_id
+    rows = session.execute(select(stored.content_sha256, stored.vectors).where(among, of_model))
+    return dict(rows.tuples().all())
+
+
+class Tags(NamedTuple):
+    """The best classes of the windows of a content: windows and classes by number, from 0, and scores."""
+
+    windows: Sequence[int]
+    classes: Sequence[int]
+    scores: Sequence[float]
+
+
+def get_tags(session: Session, model_id: int, contents: Collection[bytes]) -> dict[bytes, Tags]:
+    """Return the stored tags by content; contents without any of the model are left out."""
+    stored = SoundTags
+    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    rows = session.execute(
+        select(stored.content_sha256, stored.windows, stored.classes, stored.scores).where(
+            among, stored.embedding_model_id == model_id
+        )
+    )
+    return {sha256: Tags(*tags) for sha256, *tags in rows}
+
+
 def _embedding_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[str, object]:
     return {
         "content_sha256": sha256,
@@ -106,6 +158,15 @@ def _tags_row(sha256: bytes, one: ContentEmbedding) -> dict[str, object]:
         "windows": list(windows),
         "classes": list(classes),
         "scores": _short(scores),
+    }
+
+
+def _windows_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[str, object]:
+    return {
+        "content_sha256": sha256,
+        "embedding_model_id": one.model_id,
+        "vectors": one.windows,
+        "run_id": run_id,
     }
 
 

@@ -366,6 +366,29 @@ class SoundTags(Base):
     scores: Mapped[list[float]] = mapped_column(ARRAY(REAL))
 
 
+class WindowEmbeddings(Base):
+    """The embedding of each window of one content, in half precision, one after the other.
+
+    They are kept only where events were asked for: they take far more room than codes.
+    """
+
+    __tablename__ = "window_embeddings"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["content_sha256", "embedding_model_id"],
+            ["embeddings.content_sha256", "embeddings.embedding_model_id"],
+        ),
+        CheckConstraint("octet_length(vectors) > 0 AND octet_length(vectors) % 2 = 0", name="vectors"),
+        Index(None, "run_id"),
+    )
+
+    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    embedding_model_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    vectors: Mapped[bytes]
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
+
+
 class DemonstrationSet(Base):
     """A frozen version of a library of demonstrations."""
 
@@ -551,6 +574,54 @@ class LabelMotif(Base):
     codes: Mapped[list[int]] = mapped_column(SmallIntegers, primary_key=True)
     contents: Mapped[int] = mapped_column(Integer)
     elsewhere: Mapped[int] = mapped_column(Integer)
+
+
+class EventSet(Base):
+    """What a labeler heard when in one content: none or many events.
+
+    Its work key is unique among those that are not retracted.
+    """
+
+    __tablename__ = "event_sets"
+    __table_args__ = (
+        Index(
+            "uq_event_sets_work_key",
+            "work_key",
+            unique=True,
+            postgresql_where=text("retracted_by_run IS NULL"),
+        ),
+        Index(None, "content_sha256"),
+        Index(None, "run_id"),
+        _sha256_check("work_key"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    work_key: Mapped[bytes]
+    content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"))
+    demonstration_set_id: Mapped[int] = mapped_column(ForeignKey("demonstration_sets.id"))
+    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"))
+    embedding_model_id: Mapped[int] = mapped_column(ForeignKey("embedding_models.id"))
+    labeler: Mapped[str]
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    created_at: Mapped[datetime] = _written_at()
+    retracted_by_run: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class EventRow(Base):
+    """A label and where it is heard, in seconds."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        CheckConstraint("0 <= start_s AND start_s < end_s", name="times"),
+        CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+    )
+
+    event_set_id: Mapped[int] = mapped_column(ForeignKey("event_sets.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    label: Mapped[str]
+    start_s: Mapped[float] = mapped_column(Double)
+    end_s: Mapped[float] = mapped_column(Double)
+    score: Mapped[float] = mapped_column(Double)
 
 
 class LabelerChoice(Base):

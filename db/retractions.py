@@ -1,4 +1,4 @@
-"""Retraction and restoration of a run's answers, labels and audio alike; nothing is deleted."""
+"""Retraction and restoration of a run's answers, labels, events and audio alike; nothing is deleted."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -6,13 +6,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from db.models import DemonstrationRow, GeneratedAudio, PredictionRow, Run
+from db.models import DemonstrationRow, EventSet, GeneratedAudio, PredictionRow, Run
 
 RECHECK = "recheck"
 """The kind of the runs that retract answers from wrong audio."""
 
-Answers = type[PredictionRow] | type[GeneratedAudio]
-ANSWERS: tuple[Answers, ...] = (PredictionRow, GeneratedAudio)
+Answers = type[PredictionRow] | type[GeneratedAudio] | type[EventSet]
+ANSWERS: tuple[Answers, ...] = (PredictionRow, GeneratedAudio, EventSet)
 
 
 def retract_run(session: Session, run_id: UUID, by_run: UUID) -> int:

@@ -37,6 +37,7 @@ from flows.pipeline.nights.jobs import (
     ingest_place,
     label_selection,
     run_once,
+    tokenize_for,
     tokenize_place,
 )
 from flows.pipeline.runs.run import recorded_run
@@ -118,8 +119,8 @@ def label_clips(
         labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
         require_clips(runtime, place, place)
         run.breaker.run(lambda: labeling.setup.prepare(run.claim))
-        if models := labeling.setup.answering.embedding_models:
-            tokenize_place(runtime, place, place, run, in_tasks, models)
+        if labeling.setup.answering.embedding_models or labeling.setup.window_models:
+            tokenize_for(labeling, place, place, run, in_tasks)
         label_selection(labeling, place, run, in_tasks)
     answers = ClipAnswers(labeling, place)
     publish_run("label-clips", place, run, answer_rows(answers), len(answers))

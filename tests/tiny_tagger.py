@@ -88,6 +88,38 @@ def write_waveform_model(directory: Path) -> Path:
     return directory
 
 
+def write_bands_model(directory: Path) -> Path:
+    """Write a model that tells sounds apart: it gives the energy in each of eight bands, up to 8 kHz."""
+    onnx = require_onnx()
+    make, kind = onnx.helper.make_node, onnx.TensorProto.FLOAT
+    window, bands, lines = 1_600, 8, 20
+    description = replace(
+        TAGGER, name="tiny-bands", kind="embedding", front_end=Waveform(), input="samples", scores=None
+    )
+    description = replace(description, classes=(), window=window, hop=window // 2, dimensions=bands)
+    turns = np.outer(np.arange(window), np.arange(bands * lines) * window / 2 / bands / lines) / window
+    waves = np.concatenate([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1)
+    sums = np.tile(np.repeat(np.eye(bands), lines, axis=0), (2, 1))
+    graph = onnx.helper.make_graph(
+        [
+            make("MatMul", ["samples", "waves"], ["lines"]),
+            make("Mul", ["lines", "lines"], ["powers"]),
+            make("MatMul", ["powers", "sums"], ["embedding"]),
+        ],
+        "bands",
+        [onnx.helper.make_tensor_value_info("samples", kind, ["batch", window])],
+        [onnx.helper.make_tensor_value_info("embedding", kind, ["batch", bands])],
+        [
+            onnx.numpy_helper.from_array(array.astype(np.float32), name)
+            for name, array in {"waves": waves / window, "sums": sums}.items()
+        ],
+    )
+    directory.mkdir(parents=True)
+    onnx.save_model(_model(onnx, graph), directory / "model.onnx")
+    write_description(directory, replace(description, sha256=file_sha256(directory / "model.onnx")))
+    return directory
+
+
 def write_quantized(path: Path, *, outputs: int = len(CLASSES), seed: int = 0) -> Path:
     """Write the tagger in eight bits with a fixed batch of one, and logits as its only output."""
     onnx = require_onnx()

@@ -1,7 +1,7 @@
 """From clips to their pooled embeddings and timed class scores, a window at a time and many clips at once.
 
 A clip is taken piece by piece on its way to the codec. Windows of all clips share batches; memory is bounded
-by a batch of windows and a few numbers per window, never by the audio.
+by a batch of windows and a few numbers per window, or its embedding where that is kept, never by the audio.
 """
 
 import math
@@ -21,6 +21,7 @@ from core.embeddings.network import Network, WindowOutput
 from core.errors import AudioRejected
 
 Piece = TypeVar("Piece", bound=npt.ArrayLike)
+HalfFeatures = npt.NDArray[np.float16]
 
 TOP_CLASSES = 5
 """Classes that are kept of each window."""
@@ -36,15 +37,19 @@ class TimedScore(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipEmbedding:
-    """embedding (D,) and scores (classes,) are means over the clip's windows; only a tagger has scores."""
+    """embedding (D,) and scores (classes,) are means over the clip's windows; only a tagger has scores.
+
+    windows (windows, D): the embedding of each, where they were to be kept.
+    """
 
     embedding: Features
     scores: Features | None
     timed: tuple[TimedScore, ...]
+    windows: HalfFeatures | None = None
 
     def check(self) -> None:
         """Raise AudioRejected for numbers that must not be stored."""
-        for numbers in (self.embedding, self.scores):
+        for numbers in (self.embedding, self.scores, self.windows):
             if numbers is not None and not np.isfinite(numbers).all():
                 raise AudioRejected("not_finite", "the clip's embedding is not of finite numbers")
 
@@ -70,16 +75,20 @@ class Embedder:
 
 
 class EmbeddingPass:
-    """One pass over clips: `follow` each of them, then `finish`."""
+    """One pass over clips: `follow` each of them, then `finish`.
 
-    def __init__(self, embedder: Embedder) -> None:
+    keep_windows: whether the embedding of each window is wanted too, in half precision.
+    """
+
+    def __init__(self, embedder: Embedder, *, keep_windows: bool = False) -> None:
         self._embedder = embedder
+        self._keep_windows = keep_windows
         self._clips: list[_ClipSums] = []
         self._waiting: list[tuple[_ClipSums, Features]] = []
 
     def follow(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Pass a clip's 1-D pieces through unchanged, arrays or tensors, and embed them."""
-        clip = _ClipSums(self._embedder.description)
+        clip = _ClipSums(self._embedder.description, [] if self._keep_windows else None)
         self._clips.append(clip)
         windows = WindowCutter(self._embedder.description)
         for piece in pieces:
@@ -142,6 +151,7 @@ class _ClipSums:
     """Sums over the windows of a clip so far."""
 
     description: EmbeddingDescription
+    kept: list[HalfFeatures] | None = None
     windows: int = 0
     embeddings: npt.NDArray[np.float64] = field(init=False)
     scores: npt.NDArray[np.float64] = field(init=False)
@@ -153,6 +163,8 @@ class _ClipSums:
 
     def add(self, output: WindowOutput) -> None:
         self.embeddings += output.embedding
+        if self.kept is not None:
+            self.kept.append(_half(output.embedding))
         if output.scores is not None:
             self.scores += output.scores
             best = best_classes(output.scores, TOP_CLASSES)
@@ -163,7 +175,15 @@ class _ClipSums:
         """Return the means."""
         count = max(1, self.windows)
         scores = (self.scores / count).astype(np.float32) if self.description.classes else None
-        return ClipEmbedding((self.embeddings / count).astype(np.float32), scores, tuple(self.timed))
+        kept = None if self.kept is None else np.array(self.kept).reshape(-1, self.description.dimensions)
+        embedding = (self.embeddings / count).astype(np.float32)
+        return ClipEmbedding(embedding, scores, tuple(self.timed), kept)
+
+
+def _half(embedding: Features) -> HalfFeatures:
+    """Return half precision; numbers beyond it become infinite, which `check` refuses."""
+    with np.errstate(over="ignore"):
+        return embedding.astype(np.float16)
 
 
 def best_classes(scores: Features, count: int) -> Sequence[tuple[int, float]]:

@@ -131,6 +131,40 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
     click.echo(figures.decode() if form == "json" else "\n".join(table_lines(evaluation.table)))
 
 
+@click.command()
+@click.argument("clip", metavar="FILE_OR_S3_URI")
+@click.option("--library", required=True, metavar="NAME", help="Library whose labels were heard.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["table", "json", "audacity", "webvtt"]),
+    default="table",
+    show_default=True,
+    help="audacity: a label track. webvtt: subtitles for a player.",
+)
+def events(clip: str, library: str, layout: str) -> None:
+    """Print when each label is heard in a clip, as the last run with --events found it."""
+    from core.events.formats import audacity, webvtt
+    from db.engine import session_scope
+    from db.events import events_of_clip
+    from flows.pipeline.storage.uris import canonical
+
+    with runtime_for() as runtime, session_scope(runtime.engine) as session:
+        found = events_of_clip(session, canonical(clip), library)
+    if found is None:
+        raise click.ClickException(
+            f"no events of {clip} by library {library}: wordwave label with --events finds them"
+        )
+    if layout in ("audacity", "webvtt"):
+        click.echo((audacity if layout == "audacity" else webvtt)(found.events), nl=False)
+    for event in found.events if layout in ("table", "json") else ():
+        row = {"labeler": found.labeler, **vars(event)}
+        if layout == "json":
+            echo_json(row)
+        else:
+            echo_lines([f"{event.start_s:9.2f} {event.end_s:9.2f}  {event.score:.2f}  {event.label}"])
+
+
 @click.command("choose-labeler")
 @click.argument("library", metavar="LIBRARY[@VERSION]")
 @click.argument("name", required=False)

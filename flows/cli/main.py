@@ -13,7 +13,7 @@ COMMANDS = {
     "flows.cli.analysts": ("sql", "analyst-url"),
     "flows.cli.audio": ("speak", "sound", "denoise"),
     "flows.cli.demo.command": ("demo",),
-    "flows.cli.labels": ("label", "choose-labeler", "backfill", "evaluate", "watch"),
+    "flows.cli.labels": ("label", "events", "choose-labeler", "backfill", "evaluate", "watch"),
     "flows.cli.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
     "flows.cli.reviews": ("review", "review-queue", "review-import", "learn"),

@@ -63,6 +63,8 @@ def _option(field: RequestField, name: str | None) -> Callable[[Command], Comman
     flag = name or f"--{field.name.replace('_', '-')}"
     declarations = [f"{flag}/--no-{flag[2:]}" if field.kind is bool else flag, field.name]
     kind, metavar = _type(field)
+    if field.kind is bool:
+        return click.option(*declarations, is_flag=True, default=field.default, help=field.option.help)
     if field.is_required:
         return click.option(*declarations, type=kind, required=True, help=field.option.help, metavar=metavar)
     return click.option(

@@ -1,5 +1,6 @@
 """Embeddings are stored once per content and model, beside the codes and in their transaction."""
 
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +17,20 @@ from db.embeddings import (
     ensure_embedding_model,
     get_embeddings,
 )
-from db.models import Content, Embedding, SoundTags
+from db.models import Content, Embedding, SoundTags, WindowEmbeddings
 from db.recheck import discard_tokens
 from db.tokens import TokenizedContent, _content_row, save_tokens
 from tests.db.rows import FOLDER, clip_id, listed, make_codec, make_run, sha256, tokenized
 
 TAGGER = NewEmbeddingModel("f1", "tiny-tagger", 3, 0.96, 0.48, "CC0-1.0", ("Dog", "Rain, light", "Speech"))
+WINDOWS = struct.pack("<6e", *range(6))
 TAGS = ((0, 2, 0.75), (0, 0, 0.5), (1, 1, 0.25))
 
 
 def _embedded(content: str, *models: int, clip: int | None = None) -> TokenizedContent:
-    embeddings = [ContentEmbedding(model, (1 / 3, -2.0, 0.0), (0.5, 0.25, 0.75), TAGS) for model in models]
+    embeddings = [
+        ContentEmbedding(model, (1 / 3, -2.0, 0.0), (0.5, 0.25, 0.75), TAGS, WINDOWS) for model in models
+    ]
     return replace(tokenized(clip, content), embeddings=embeddings)
 
 
@@ -117,4 +121,5 @@ def test_what_is_discarded_of_a_content_takes_its_embeddings_along(session: Sess
     save_tokens(session, codec_id, make_run(session), both)
     discard_tokens(session, [sha256("old"), sha256("new")])
     assert contents_with_embeddings(session, [model_id], [sha256("old"), sha256("new")]) == {sha256("new")}
-    assert session.scalars(select(SoundTags.content_sha256)).all() == [sha256("new")]
+    for table in (SoundTags, WindowEmbeddings):
+        assert session.scalars(select(table.content_sha256)).all() == [sha256("new")]

@@ -27,6 +27,9 @@ FROZEN = {
     "embedding_models",
     "embeddings",
     "sound_tags",
+    "window_embeddings",
+    "event_sets",  # but for the mark of a retraction
+    "events",
     "demonstration_sets",
     "demonstrations",
     "denoising_measures",
@@ -69,7 +72,7 @@ def test_an_analyst_reads_every_view(database: Database) -> None:
     views = ["clips", "tokens", "words", "labels", "answers", "generated", "quarantine", "runs", "figures"]
     views += ("embeddings", "sound_tags", "nights", "demonstrations", "latents", "codebook", "history")
     views += ("least_sure", "labelers", "libraries", "accuracy")
-    views += ("versions", "label_spans", "sequences")
+    views += ("versions", "label_spans", "sequences", "events")
     views += ("word_counts", "near_duplicates", "label_motifs")
     views += ("reviews", "review_decisions", "review_accuracy", "lessons")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))

@@ -159,7 +159,7 @@ def test_every_answer_explains_itself(first_night: FirstNight) -> None:
 
 def work_key(row: dict[str, Any]) -> bytes:
     """The work key of an answer, from what the row and its run say alone."""
-    elsewhere = {"prefix", "library", "min_margin", "nearest_shots", "labeler", "coverage"}
+    elsewhere = {"prefix", "library", "min_margin", "nearest_shots", "labeler", "coverage", "events"}
     decoding = {n: v for n, v in row["parameters"].items() if n not in elsewhere}
     parts = [row["content_sha256"].hex(), row["codec"], row["labeler"], row["library"]]
     parts += [row["prompt_hash"], row["task"], json.dumps(decoding, sort_keys=True)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.in_context.baselines import FloatArray, softmax
-from core.in_context.choosing.library import Installed
+from core.in_context.choosing.library import Installed, TextSimilarity
 from core.in_context.features import ClipFeatures
 from core.in_context.row_products import row_products
 
@@ -29,7 +29,7 @@ class ZeroShotLabeler:
     ) -> None:
         texts = installed.texts or WordOverlap(installed.synonyms)
         self._tagger = tagger
-        self._weights = softmax(texts.similarities(labels, classes) / TEXT_TEMPERATURE)
+        self._weights = class_weights(texts, labels, classes)
 
     def probabilities(self, queries: Sequence[ClipFeatures]) -> FloatArray:
         """Return (queries, labels): shares of the weighted mean scores."""
@@ -37,6 +37,11 @@ class ZeroShotLabeler:
         likely = row_products(scores, self._weights.T) + SCORE_FLOOR
         shares: FloatArray = likely / likely.sum(axis=1, keepdims=True)
         return shares
+
+
+def class_weights(texts: TextSimilarity, labels: Sequence[str], classes: Sequence[str]) -> FloatArray:
+    """Return (labels, classes): how much each class counts for a label, with sum 1 for each label."""
+    return softmax(texts.similarities(labels, classes) / TEXT_TEMPERATURE)
 
 
 class WordOverlap:

@@ -26,7 +26,7 @@ from db.clips import (
     last_clip_read,
     link_contents,
 )
-from db.embeddings import ContentEmbedding, contents_with_embeddings
+from db.embeddings import ContentEmbedding, contents_with_embeddings, contents_with_windows
 from db.engine import session_scope
 from db.quarantine import Rejection, quarantine_clips, resolve
 from db.runs import RunClaim
@@ -82,15 +82,21 @@ Outcome = TokenizedContent | SameBytes | AudioRejected
 
 
 def batches_to_tokenize(
-    runtime: Runtime, selection: Selection, size: int, embedding_models: Collection[int] = ()
+    runtime: Runtime,
+    selection: Selection,
+    size: int,
+    embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> list[list[ClipToTokenize]]:
     """Return batches, in uri order, of clips without tokens, latent or an embedding and not in quarantine.
 
-    The embeddings are those of the settings' models and of `embedding_models`. A batch has at most `size`
-    clips and MAX_BATCH_BYTES, or is one larger clip, since its objects are on disk at the same time.
+    The embeddings are those of the settings' models and of `embedding_models`; of `window_models`, those of
+    windows too. A batch has at most `size` clips and MAX_BATCH_BYTES, or is one larger clip: its objects are
+    on disk at the same time.
     """
+    wanted = _wanted(runtime, embedding_models)
     with session_scope(runtime.engine) as session:
-        clips = clips_to_tokenize(session, selection, runtime.codec_id, _wanted(runtime, embedding_models))
+        clips = clips_to_tokenize(session, selection, runtime.codec_id, wanted, window_models)
     batches: list[list[ClipToTokenize]] = []
     room = 0
     for clip in clips:
@@ -107,13 +113,17 @@ def _wanted(runtime: Runtime, embedding_models: Collection[int]) -> set[int]:
 
 
 def tokenize_uris(
-    runtime: Runtime, uris: Iterable[str], run: RunClaim, embedding_models: Collection[int] = ()
+    runtime: Runtime,
+    uris: Iterable[str],
+    run: RunClaim,
+    embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> None:
     """Tokenize the clips that lack tokens or an embedding. The uris may be of several storages."""
-    size = runtime.settings.batch_size
+    size, models = runtime.settings.batch_size, (embedding_models, window_models)
     for _, together in groupby(sorted(uris), key=is_s3):
-        for batch in batches_to_tokenize(runtime, set(together), size, embedding_models):
-            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run, embedding_models)
+        for batch in batches_to_tokenize(runtime, set(together), size, *models):
+            tokenize_batch(runtime, runtime.readable(batch[0].uri), batch, run, *models)
 
 
 def tokenize_batch(
@@ -122,10 +132,11 @@ def tokenize_batch(
     clips: Sequence[ClipToTokenize],
     run: RunClaim,
     embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> Counts:
     """Tokenize a batch and write it in one transaction; safe to repeat, in part or whole."""
-    find_complete = partial(_complete, runtime, _wanted(runtime, embedding_models))
-    return _save(runtime, clips, _tokenize(runtime, storage, clips, find_complete), run)
+    find_complete = partial(_complete, runtime, _wanted(runtime, embedding_models), window_models)
+    return _save(runtime, clips, _tokenize(runtime, storage, clips, find_complete, window_models), run)
 
 
 def encode_again(runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize]) -> list[Outcome]:
@@ -138,6 +149,7 @@ def _tokenize(
     storage: Readable,
     clips: Sequence[ClipToTokenize],
     find_complete: Callable[[Collection[bytes]], set[bytes]],
+    window_models: Collection[int] = (),
 ) -> list[Outcome]:
     with ExitStack() as files:
         with timed("get"):
@@ -146,7 +158,7 @@ def _tokenize(
         with timed("decode"):
             decoded = list(runtime.decoding.map(partial(_decode, runtime), new))
         with runtime.device_lock(), timed("encode"):
-            encoded = _encode_all(runtime, decoded)
+            encoded = _encode_all(runtime, decoded, window_models)
     by_content = {one.fetched.sha256: outcome for one, outcome in zip(new, encoded, strict=True)}
     return [_clip_outcome(clip, fetch, by_content) for clip, fetch in zip(clips, fetches, strict=True)]
 
@@ -226,11 +238,17 @@ def _can_read_another(runtime: Runtime, storage: Readable, unread_uri: str) -> b
         return False
 
 
-def _complete(runtime: Runtime, embedding_models: Collection[int], contents: Collection[bytes]) -> set[bytes]:
+def _complete(
+    runtime: Runtime,
+    embedding_models: Collection[int],
+    window_models: Collection[int],
+    contents: Collection[bytes],
+) -> set[bytes]:
     """Return the contents that have tokens, latent and embeddings, of another clip or an earlier run."""
     with session_scope(runtime.engine) as session:
         complete = contents_with_latents(session, runtime.codec_id, set(contents))
-        return contents_with_embeddings(session, embedding_models, complete)
+        complete = contents_with_embeddings(session, embedding_models, complete)
+        return contents_with_windows(session, window_models, complete)
 
 
 def _new_contents(
@@ -272,10 +290,15 @@ def _resample(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
     yield from map(torch.from_numpy, resample_blocks(stream, stream.sample_rate, rate))
 
 
-def _encode_all(runtime: Runtime, decoded: Sequence[FetchedClip | AudioRejected]) -> list[Outcome]:
+def _encode_all(
+    runtime: Runtime, decoded: Sequence[FetchedClip | AudioRejected], window_models: Collection[int]
+) -> list[Outcome]:
     """Encode the clips that are not rejected; one that the codec fails on alone is rejected too."""
     step: ModelStep[FetchedClip, TokenizedContent | AudioRejected] = ModelStep(
-        "encode", partial(_encode, runtime), runtime.batch_limits, lambda: _encode_tone(runtime)
+        "encode",
+        partial(_encode, runtime, window_models),
+        runtime.batch_limits,
+        lambda: _encode_tone(runtime),
     )
     encoded = iter(step.run([clip for clip in decoded if isinstance(clip, FetchedClip)]))
     return [next(encoded) if isinstance(clip, FetchedClip) else clip for clip in decoded]
@@ -292,13 +315,18 @@ def _encode_tone(runtime: Runtime) -> None:
         embedder.embed([tone.numpy()])
 
 
-def _encode(runtime: Runtime, batch: Sequence[FetchedClip]) -> list[TokenizedContent | AudioRejected]:
+def _encode(
+    runtime: Runtime, window_models: Collection[int], batch: Sequence[FetchedClip]
+) -> list[TokenizedContent | AudioRejected]:
     """Return codes, levels, pooled latent and embeddings of each clip, or why it is rejected."""
     from core.codec.clip_encoder import encode_with_meters
     from core.embeddings.embedder import EmbeddingPass
     from core.embeddings.log_mel import LogMelPass
 
-    passes: list[EmbeddingPass | LogMelPass] = [EmbeddingPass(one) for one in runtime.embedders]
+    passes: list[EmbeddingPass | LogMelPass] = [
+        EmbeddingPass(one, keep_windows=model_id in window_models)
+        for one, model_id in zip(runtime.embedders, runtime.embedding_model_ids, strict=True)
+    ]
     if runtime.log_mel_id is not None:
         passes.append(LogMelPass())
     with ClipDecoder(runtime.settings.audio_limits) as decoder:
@@ -397,6 +425,7 @@ def _content_embeddings(runtime: Runtime, embeddings: Sequence[ClipEmbedding]) -
             one.embedding.tolist(),
             None if one.scores is None else one.scores.tolist(),
             one.timed,
+            None if one.windows is None else one.windows.astype("<f2").tobytes(),
         )
         for model_id, one in zip([*runtime.embedding_model_ids, *log_mel], embeddings, strict=True)
     ]

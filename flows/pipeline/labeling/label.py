@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.errors import AudioRejected
 from db.clips import ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
+from db.events import save_events
 from db.predictions import (
     Answer,
     NewPrediction,
@@ -23,6 +24,7 @@ from db.predictions import (
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.stored_codes import clip_features, quarantine, readable_codes
+from flows.pipeline.labeling.events.hearing import Hearing
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -46,27 +48,43 @@ class Labeling:
     def __init__(self, runtime: Runtime, request: LabelRequest) -> None:
         self.runtime = runtime
         self.setup = LabelingSetup(runtime, request)
+        self.hearing = Hearing(self.setup) if request.events else None
 
     def batches(self, selection: Selection) -> list[list[bytes]]:
-        """Return batches of contents that have no standing answer and do not wait for replay."""
+        """Return batches of contents that lack a standing answer, or events, and do not wait for replay."""
         with session_scope(self.runtime.engine) as session:
             contents = list(self._work_keys(session, selection, TASK).values())
-        answered = self.answered(contents)
-        todo = [content for content in contents if content not in answered]
+        labeled = self._labeled(contents)
+        unheard = self.hearing.missing(selection) if self.hearing else set()
+        todo = [content for content in contents if content not in labeled or content in unheard]
         size = self.runtime.settings.batch_size
         return [todo[start : start + size] for start in range(0, len(todo), size)]
 
+    def load(self) -> None:
+        """Load the models and read the demonstrations, before several threads need them."""
+        self.setup.load()
+        if self.hearing:
+            self.hearing.load()
+
     def answered(self, contents: Iterable[bytes]) -> set[bytes]:
-        """Return the contents that have a standing answer to this request."""
+        """Return the contents that have a standing answer to this request, and events if it asks for them."""
+        labeled = self._labeled(contents)
+        return self.hearing.heard(labeled) if self.hearing else labeled
+
+    def _labeled(self, contents: Iterable[bytes]) -> set[bytes]:
         keys = {self.setup.work_key(content): content for content in contents}
         with session_scope(self.runtime.engine) as session:
             return {keys[key] for key in existing_work_keys(session, keys)}
 
     def label_batch(self, contents: Sequence[bytes], run: RunClaim) -> Counts:
-        """Label a batch and write it in one transaction; safe to repeat.
+        """Label a batch, hear its events if asked to, and write it in one transaction; safe to repeat.
 
         A content whose stored tokens cannot be read, or on which the labeler fails alone, is quarantined.
         """
+        heard = self.hearing.hear_missing(contents) if self.hearing else []
+        if self.hearing:  # a content may lack only its events
+            answered = self._labeled(contents)
+            contents = [content for content in contents if content not in answered]
         with session_scope(self.runtime.engine) as session:
             stored = get_token_sequences(session, self.runtime.codec_id, contents)
         codes, rejected = readable_codes(stored)
@@ -79,10 +97,12 @@ class Labeling:
                 rows.append(self._row(content, outcome))
         with timed("write"), run_session(self.runtime, run) as session:
             labeled = save_predictions(session, run.writes_as, rows)
+            with_events = save_events(session, run.writes_as, heard)
             quarantined = quarantine(session, TASK, run.writes_as, rejected)
         uncertain = sum(row.margin < row.min_margin for row in rows)
         unknown = sum(row.is_unknown for row in rows)
-        return Counts(labeled=labeled, uncertain=uncertain, unknown=unknown) + quarantined
+        counts = Counts(labeled=labeled, uncertain=uncertain, unknown=unknown) + quarantined
+        return counts + Counts(heard=with_events) if self.hearing else counts
 
     def _row(self, content: bytes, answer: ClipLabel) -> NewPrediction:
         setup, runtime = self.setup, self.runtime

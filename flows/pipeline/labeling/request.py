@@ -47,6 +47,13 @@ class LabelRequest:
             lt=1,
         ),
     ] = -1.0
+    events: Annotated[
+        bool,
+        Option(
+            "Also find when in a clip each label is heard, by the windows of an embedding model. Clips whose "
+            "windows are not stored are read again once."
+        ),
+    ] = False
     k_shot: Annotated[
         int, Option("Demonstrations of each label to use, the first of the library. 0: all.", ge=0, le=64)
     ] = 0

@@ -17,6 +17,7 @@ from db.libraries import get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
+from flows.pipeline.labeling.events.listener import listener_of
 from flows.pipeline.labeling.labelers.answering import Answering, asks_llm
 from flows.pipeline.labeling.labelers.comparison import LabelerComparison
 from flows.pipeline.labeling.labelers.prompt import LibraryPrompt
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from flows.pipeline.labeling.request import LabelRequest
 
 TASK = LABEL_STAGE
-NOT_DECODING_FIELDS = {"library", "min_margin", "nearest_shots", "labeler", "coverage"}
+NOT_DECODING_FIELDS = {"library", "min_margin", "nearest_shots", "labeler", "coverage", "events"}
 """Fields of a request that are not decoding parameters of the work key.
 
 The key holds the library version, the labeler that answers and, in the prompt hash, the nearest shots. Margin
-and coverage change no answer.
+and coverage change no answer, and events have keys of their own.
 """
 
 
@@ -61,6 +62,11 @@ class LabelingSetup:
         self.prompt = LibraryPrompt(runtime, request, self.library, self.answering)
         self.comparison = LabelerComparison(runtime, self.answering, self.prompt, request.coverage)
 
+    @property
+    def window_models(self) -> list[int]:
+        """The embedding models whose windows clips need. Raises PromptError for events without a model."""
+        return listener_of(self.runtime, self.answering.method).window_models if self.request.events else []
+
     def prepare(self, run: RunClaim) -> None:
         """Make the prompt, and choose the labeler if none is chosen yet.
 
@@ -69,8 +75,9 @@ class LabelingSetup:
         if not self.answering.is_known:
             self._tokenize_for_all(run)
             self.comparison.choose(run)
-        models = self.answering.embedding_models
-        tokenize_uris(self.runtime, self._waiting(self.answering.by_latent, models), run, models)
+        models, windows = self.answering.embedding_models, self.window_models
+        waiting = self._waiting(self.answering.by_latent, models, windows)
+        tokenize_uris(self.runtime, waiting, run, models, windows)
         _ = self.prompt.hash
 
     def measure(self, run: RunClaim) -> Choice:
@@ -81,16 +88,24 @@ class LabelingSetup:
     def is_prepared(self) -> bool:
         """Return whether the prompt can be made without reading audio, and a labeler is chosen."""
         answering = self.answering
-        return answering.is_known and not self._waiting(answering.by_latent, answering.embedding_models)
+        if not answering.is_known:
+            return False
+        return not self._waiting(answering.by_latent, answering.embedding_models, self.window_models)
 
     def _tokenize_for_all(self, run: RunClaim) -> None:
         """Store what any of the labelers compares of the demonstrations."""
         models = [one.id for one in self.runtime.known_embeddings.values()]
         tokenize_uris(self.runtime, self._waiting(True, models), run, models)
 
-    def _waiting(self, by_latent: bool, models: Collection[int]) -> set[str]:
+    def _waiting(self, by_latent: bool, models: Collection[int], windows: Collection[int] = ()) -> set[str]:
         """Return the demonstrations of which something is not stored that a labeler compares."""
-        return missing_uris(self.runtime, self.library, with_latent=by_latent, embedding_models=models)
+        return missing_uris(
+            self.runtime,
+            self.library,
+            with_latent=by_latent,
+            embedding_models=models,
+            window_models=windows,
+        )
 
     @cached_property
     def labeler(self) -> Labeler:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from core.errors import PromptError
-from db.embeddings import contents_with_embeddings
+from db.embeddings import contents_with_embeddings, contents_with_windows
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.tokens import TokensOfContent, contents_with_latents, contents_with_tokens, get_token_sequences
@@ -11,7 +11,12 @@ from flows.pipeline.runtime.resources import Runtime
 
 
 def missing_uris(
-    runtime: Runtime, library: LibraryVersion, *, with_latent: bool, embedding_models: Collection[int] = ()
+    runtime: Runtime,
+    library: LibraryVersion,
+    *,
+    with_latent: bool,
+    embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> set[str]:
     """Return the uris of clips that have no tokens of this codec yet, or none of what is asked for."""
     stored = contents_with_latents if with_latent else contents_with_tokens
@@ -19,6 +24,7 @@ def missing_uris(
     with session_scope(runtime.engine) as session:
         known = stored(session, runtime.codec_id, set(contents.values()))
         known = contents_with_embeddings(session, embedding_models, known)
+        known = contents_with_windows(session, window_models, known)
     return {uri for uri, content in contents.items() if content not in known}
 
 

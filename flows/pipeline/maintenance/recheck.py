@@ -214,7 +214,8 @@ def _label_again(runtime: Runtime, recheck: Recheck, run_batches: BatchRunner) -
     for request, uris in requests.items():
         labeling = Labeling(runtime, request)
         labeling.setup.prepare(recheck.run.claim)
-        tokenize_uris(runtime, uris, recheck.run.claim, labeling.setup.answering.embedding_models)
+        models = labeling.setup.answering.embedding_models, labeling.setup.window_models
+        tokenize_uris(runtime, uris, recheck.run.claim, *models)
         label_selection(labeling, uris, recheck.run, run_batches)
 
 

@@ -23,7 +23,7 @@ from db.tokens import prune_tokens
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK
-from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_for
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runs.verdict import require_clips
@@ -72,8 +72,7 @@ def upgrade(
         old = _keep_current(runtime, labeling)
         labeling.setup.prepare(run.claim)
         require_clips(runtime, place, place)
-        models = labeling.setup.answering.embedding_models
-        tokenize_place(runtime, place, place, run, run_batches, models)
+        tokenize_for(labeling, place, place, run, run_batches)
         label_selection(labeling, place, run, run_batches)
         compared = _compare(runtime, labeling, place, old) if old else None
         if compared:

@@ -12,13 +12,14 @@ from uuid import UUID
 
 from tqdm import tqdm
 
-from db.clips import Selection, shard_uris
+from db.clips import ClipToTokenize, Selection, shard_uris
 from db.engine import session_scope
 from db.runs import get_run
 from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
+from flows.pipeline.labeling.events.files import write_event_files
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
@@ -145,12 +146,28 @@ def tokenize_place(
     run: OpenRun,
     run_batches: BatchRunner,
     embedding_models: Collection[int] = (),
+    window_models: Collection[int] = (),
 ) -> None:
-    """Tokenize the selected clips of a place that lack tokens or an embedding of these models."""
-    storage, size = runtime.readable(place), runtime.settings.batch_size
-    batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size, embedding_models))
-    step = partial(tokenize_batch, runtime, storage, run=run.claim, embedding_models=embedding_models)
+    """Tokenize the selected clips of a place that lack tokens, or an embedding or windows of these models."""
+    storage, size, models = (
+        runtime.readable(place),
+        runtime.settings.batch_size,
+        (embedding_models, window_models),
+    )
+    batches = run.breaker.run(lambda: batches_to_tokenize(runtime, selection, size, *models))
+
+    def step(batch: Sequence[ClipToTokenize]) -> Counts:
+        return tokenize_batch(runtime, storage, batch, run.claim, *models)
+
     run_stage(run, run_batches, "tokenize", step, batches)
+
+
+def tokenize_for(
+    labeling: Labeling, place: str, selection: Selection, run: OpenRun, run_batches: BatchRunner
+) -> None:
+    """Tokenize the selected clips of a place that lack what a request compares."""
+    models = labeling.setup.answering.embedding_models, labeling.setup.window_models
+    tokenize_place(labeling.runtime, place, selection, run, run_batches, *models)
 
 
 def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_batches: BatchRunner) -> None:
@@ -159,7 +176,7 @@ def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_
     patiently(lambda: labeling.setup.prepare(run.claim))
     batches = patiently(lambda: labeling.batches(selection))
     if batches:
-        patiently(labeling.setup.load)  # once, before several threads ask for it
+        patiently(labeling.load)  # once, before several threads ask for it
     run_stage(run, run_batches, "label", partial(labeling.label_batch, run=run.claim), batches)
     patiently(lambda: labeling.update_bounds(selection, run.claim))
 
@@ -213,12 +230,13 @@ def run_night(
             require_clips(runtime, partition.where, selection)
         if distribute:
             distribute(partition, labeling, run)
-        models = labeling.setup.answering.embedding_models
-        tokenize_place(runtime, partition.place, selection, run, run_batches, models)
+        tokenize_for(labeling, partition.place, selection, run, run_batches)
         label_selection(labeling, selection, run, run_batches)
         if export:
             rows = partial(labeling.rows, selection=selection)
             run_once(run, "export", partial(write_export, runtime, rows, run))
+            if request.events:
+                run_once(run, "events", partial(write_event_files, runtime, run))
         if reviews:
             run.breaker.run(lambda: make_queue(runtime, labeling.setup.library, run.claim, reviews))
         answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))
@@ -256,7 +274,6 @@ def run_shard(
     with recorded as run:
         labeling = Labeling(runtime, request)
         run.breaker.run(lambda: labeling.setup.prepare(run.claim))
-        models = labeling.setup.answering.embedding_models
-        tokenize_place(runtime, partition.place, selection, run, run_batches, models)
+        tokenize_for(labeling, partition.place, selection, run, run_batches)
         label_selection(labeling, selection, run, run_batches)
     return run

@@ -128,11 +128,14 @@ class _Place:
     def read(cls, labeling: Labeling, place: str) -> "_Place":
         runtime, setup = labeling.runtime, labeling.setup
         listed = list(listed_clips(runtime, place))
-        models = {*runtime.embedding_model_ids}
+        models, windows = {*runtime.embedding_model_ids}, list[int]()
         if setup.answering.is_known:
             models.update(setup.answering.embedding_models)
+            windows = setup.window_models
         with session_scope(runtime.engine) as session:
-            versions = stored_versions(session, place, runtime.codec_id, TASK, embedding_models=models)
+            versions = stored_versions(
+                session, place, runtime.codec_id, TASK, embedding_models=models, window_models=windows
+            )
         return cls(listed, {(version.uri, version.version_token): version for version in versions})
 
     @cached_property

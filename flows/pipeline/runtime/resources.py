@@ -160,6 +160,17 @@ class Runtime:
         return model_directory(self.settings.codec)
 
     @cached_property
+    def codec_config(self) -> CodecConfig:
+        """The shape of the codec, read without its weights."""
+        return CodecConfig.from_json(self.codec_directory / CONFIG)
+
+    @property
+    def code_seconds(self) -> float:
+        """The time under a semantic code."""
+        config = self.codec_config
+        return config.block_length / config.codes_per_block[0] / config.sample_rate
+
+    @cached_property
     def codec(self) -> "LLMCodec":
         """The codec of the settings."""
         from core.codec import LLMCodec
@@ -221,8 +232,7 @@ class Runtime:
     @cached_property
     def log_mel_id(self) -> int | None:
         """The row of the log-mel statistics, which need no model; None for a codec of another rate."""
-        config = CodecConfig.from_json(self.codec_directory / CONFIG)
-        if config.sample_rate != log_mel_model.SAMPLE_RATE:
+        if self.codec_config.sample_rate != log_mel_model.SAMPLE_RATE:
             return None
         with session_scope(self.engine) as session:
             return ensure_embedding_model(session, LOG_MEL_MODEL)

@@ -98,6 +98,12 @@ class LibraryPrompt:
         labels = sorted({clip.label for clip in library})
         return select_demonstrations(library, labels, self._request.k_shot)
 
+    @property
+    def contents(self) -> list[tuple[bytes, str]]:
+        """The contents of these demonstrations with their labels."""
+        by_codes = {id(codes): content for content, codes in self.codes.items()}
+        return [(by_codes[id(one.codes)], one.label) for one in self.demonstrations]
+
     @cached_property
     def codes(self) -> dict[bytes, ClipCodes]:
         """The codes of the library's clips by content."""

@@ -43,6 +43,15 @@ FORM_FIELDS: dict[str, dict[str, Any]] = {
         "exclusiveMaximum": 1,
         "default": -1.0,
     },
+    "events": {
+        "title": "Events",
+        "description": (
+            "Also find when in a clip each label is heard, by the windows of an embedding model. Clips whose "
+            "windows are not stored are read again once."
+        ),
+        "type": "boolean",
+        "default": False,
+    },
     "k_shot": {
         "title": "K shot",
         "description": "Demonstrations of each label to use, the first of the library. 0: all.",
@@ -131,6 +140,8 @@ def test_a_command_has_the_same_name_default_bounds_and_help(name: str) -> None:
     assert (shown.default, shown.help) == (field["default"], field["description"])
     if "enum" in field:
         assert list(shown.type.choices) == field["enum"]
+    elif field["type"] == "boolean":
+        assert shown.is_flag
     elif "pattern" in field:
         assert shown.metavar == "NAME"
     else:

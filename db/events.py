@@ -1,0 +1,110 @@
+"""Events: what a labeler heard when in a content, written once per work key, retracted but never deleted."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, LargeBinary, any_, cast, exists, insert, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+from sqlalchemy.orm import Session
+
+from db.models import Clip, DemonstrationSet, EventRow, EventSet
+
+
+@dataclass(frozen=True)
+class HeardEvent:
+    """A label and where it is heard, in seconds."""
+
+    label: str
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclass(frozen=True)
+class NewEvents:
+    """The events of a content by one labeler, by start; there may be none."""
+
+    work_key: bytes
+    content_sha256: bytes
+    demonstration_set_id: int
+    codec_id: int
+    embedding_model_id: int
+    labeler: str
+    events: Sequence[HeardEvent]
+
+
+@dataclass(frozen=True)
+class ClipEvents:
+    """Stored events of a current clip by one labeler, by start."""
+
+    uri: str
+    labeler: str
+    events: Sequence[HeardEvent]
+
+
+def heard_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
+    """Return those of the work keys whose events are stored and not retracted."""
+    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
+    standing = EventSet.retracted_by_run.is_(None)
+    return set(session.scalars(select(EventSet.work_key).where(EventSet.work_key == any_(keys), standing)))
+
+
+def save_events(session: Session, run_id: UUID, heard: Sequence[NewEvents]) -> int:
+    """Write the events whose work key is free, and return the number of contents."""
+    ordered = sorted(heard, key=lambda one: one.work_key)
+    if not ordered:
+        return 0
+    written = session.execute(
+        insert_or_leave(EventSet).on_conflict_do_nothing().returning(EventSet.id, EventSet.work_key),
+        [_set_row(one, run_id) for one in ordered],
+    )
+    ids = {work_key: set_id for set_id, work_key in written}
+    rows = [row for one in ordered if one.work_key in ids for row in _event_rows(ids[one.work_key], one)]
+    if rows:
+        session.execute(insert(EventRow), rows)
+    return len(ids)
+
+
+def events_of_run(session: Session, run_id: UUID) -> Iterator[ClipEvents]:
+    """Yield what a run heard in current clips, in uri order; those without events are left out."""
+    rows = session.execute(
+        select(Clip.uri, EventSet.labeler, EventSet.id)
+        .join(EventSet, EventSet.content_sha256 == Clip.content_sha256)
+        .where(EventSet.run_id == run_id, EventSet.retracted_by_run.is_(None), Clip.missing_since.is_(None))
+        .where(exists().where(EventRow.event_set_id == EventSet.id))
+        .order_by(Clip.uri, EventSet.id)
+    )
+    for uri, labeler, set_id in rows.all():
+        yield ClipEvents(uri, labeler, _events_of_set(session, set_id))
+
+
+def events_of_clip(session: Session, uri: str, library: str) -> ClipEvents | None:
+    """Return the latest events of a current clip by any version of a library, None if it has none."""
+    newest = session.execute(
+        select(EventSet.id, EventSet.labeler)
+        .join(Clip, Clip.content_sha256 == EventSet.content_sha256)
+        .join(DemonstrationSet, DemonstrationSet.id == EventSet.demonstration_set_id)
+        .where(Clip.uri == uri, Clip.missing_since.is_(None), EventSet.retracted_by_run.is_(None))
+        .where(DemonstrationSet.name == library)
+        .order_by(EventSet.created_at.desc(), EventSet.id.desc())
+        .limit(1)
+    ).first()
+    return None if newest is None else ClipEvents(uri, newest.labeler, _events_of_set(session, newest.id))
+
+
+def _events_of_set(session: Session, set_id: int) -> list[HeardEvent]:
+    columns = (EventRow.label, EventRow.start_s, EventRow.end_s, EventRow.score)
+    rows = session.execute(select(*columns).where(EventRow.event_set_id == set_id).order_by(EventRow.number))
+    return [HeardEvent(*row) for row in rows]
+
+
+def _set_row(one: NewEvents, run_id: UUID) -> Mapping[str, Any]:
+    own = {name: value for name, value in vars(one).items() if name != "events"}
+    return own | {"run_id": run_id}
+
+
+def _event_rows(set_id: int, one: NewEvents) -> Iterator[Mapping[str, Any]]:
+    for number, event in enumerate(one.events):
+        yield {"event_set_id": set_id, "number": number, **vars(event)}
