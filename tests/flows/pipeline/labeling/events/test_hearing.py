@@ -21,6 +21,7 @@ from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.plan import Planner
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
+from tests.fixtures_postgres import Database
 from tests.flows.pipeline.conftest import RATE, hiss, rows, tone, write_clip, write_manifest
 from tests.tiny_tagger import write_bands_model, write_tagger
 
@@ -69,7 +70,8 @@ def heard(runtime: Runtime) -> list[tuple[str, float, float]]:
 
 def print_as(form: str, clip: Path) -> str:
     """What the command prints."""
-    return CliRunner().invoke(print_events, [str(clip), "--library", "sounds", "--format", form]).output
+    arguments = [str(clip), "--library", "sounds", "--format", form]
+    return CliRunner().invoke(print_events, arguments, catch_exceptions=False).output
 
 
 def frame_f1(events: list[tuple[str, float, float]]) -> float:
@@ -143,7 +145,7 @@ def test_undoing_a_run_takes_its_events_back_and_undoing_that_restores_them(
 
 @pytest.mark.usefixtures("library")
 def test_files_lie_beside_the_results_and_a_command_prints_the_same(
-    tagging: Runtime, folder: Path, joined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tagging: Runtime, folder: Path, joined: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = night(tagging, folder, export=True).run
     results = Path(tagging.settings.storage_uri.removeprefix("file://"))
@@ -152,12 +154,12 @@ def test_files_lie_beside_the_results_and_a_command_prints_the_same(
     assert track.name.startswith("joined.wav-")
     assert [line.split("\t")[2] for line in track.read_text().splitlines()] == labels
     assert subtitles.read_text().count("-->") == len(labels)
-    for name in ("home", "database_url"):
-        monkeypatch.setenv(f"WORDWAVE_{name.upper()}", str(getattr(tagging.settings, name)))
+    monkeypatch.setenv("WORDWAVE_HOME", str(tagging.settings.home))
+    monkeypatch.setenv("WORDWAVE_DATABASE_URL", database.url("writer"))
     assert print_as("audacity", joined) == track.read_text()
     assert print_as("webvtt", joined) == subtitles.read_text()
     assert [json.loads(line)["label"] for line in print_as("json", joined).splitlines()] == labels
-    refused = CliRunner().invoke(print_events, [str(tmp_path / "other.wav"), "--library", "sounds"])
+    refused = CliRunner().invoke(print_events, [str(folder / "other.wav"), "--library", "sounds"])
     assert refused.exit_code == 1
     assert "wordwave label with --events finds them" in refused.output
 
