@@ -50,7 +50,7 @@ Frames = FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class LabeledSound:
     """A recording (T,), its label, and what it was recorded with."""
 
     samples: FloatArray
@@ -90,22 +90,24 @@ class Ear:
         return ClipWindows(len(samples) / self.rate, meter.levels, vectors, scores)
 
 
-def recorded_sounds(name: str, rate: int) -> list[Sound]:
+def recorded_sounds(name: str, rate: int) -> list[LabeledSound]:
     """Return the recordings of a set; what the service rejects is left out."""
     group = "path" if name in UNKNOWN_GROUPS else "group"
     read = waveforms(data_root(), manifest(data_root(), name), rate)
     return [
-        Sound(samples[0, 0].numpy().astype(np.float64), str(row["labels"][LABELS[name]]), str(row[group]))
+        LabeledSound(
+            samples[0, 0].numpy().astype(np.float64), str(row["labels"][LABELS[name]]), str(row[group])
+        )
         for row, samples in read
     ]
 
 
-def made_sounds(name: str) -> list[Sound]:
+def made_sounds(name: str) -> list[LabeledSound]:
     """Return sounds made by rule: classes with a name in words, or drawn ones."""
     drawn = {f"rule {number}": sound_class(UNSEEN + number) for number in range(RULE_MADE)}
     classes = NAMED_SOUNDS if name == "named sounds" else drawn
     return [
-        Sound(one.render(take, TAKE_SECONDS).astype(np.float64), label, f"{label} {take}")
+        LabeledSound(one.render(take, TAKE_SECONDS).astype(np.float64), label, f"{label} {take}")
         for label, one in classes.items()
         for take in range(TAKES)
     ]
@@ -126,7 +128,7 @@ def audible_part(samples: FloatArray, rate: int) -> tuple[FloatArray, FloatArray
 
 
 def join_sounds(
-    sounds: Sequence[Sound],
+    sounds: Sequence[LabeledSound],
     labels: Sequence[str],
     rate: int,
     rng: np.random.Generator,
@@ -185,7 +187,7 @@ class Task:
 
 
 def tasks(
-    sounds: Sequence[Sound], ear: Ear, count: int, seed: int, shots: int, noise_db: float | None
+    sounds: Sequence[LabeledSound], ear: Ear, count: int, seed: int, shots: int, noise_db: float | None
 ) -> Iterator[Task]:
     """Yield joined clips of three labels, each with a library of all labels from other groups."""
     labels = sorted({sound.label for sound in sounds})
@@ -205,7 +207,7 @@ def tasks(
         yield Task(ear.hear(joined.samples), joined.truth, shown)
 
 
-def _pick(sounds: Sequence[Sound], label: str, rng: np.random.Generator) -> int:
+def _pick(sounds: Sequence[LabeledSound], label: str, rng: np.random.Generator) -> int:
     return int(rng.choice([at for at, one in enumerate(sounds) if one.label == label]))
 
 

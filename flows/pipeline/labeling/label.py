@@ -24,7 +24,7 @@ from db.predictions import (
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.stored_codes import clip_features, quarantine, readable_codes
-from flows.pipeline.labeling.events.hearing import Hearing
+from flows.pipeline.labeling.events.detection import EventDetection
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -48,14 +48,14 @@ class Labeling:
     def __init__(self, runtime: Runtime, request: LabelRequest) -> None:
         self.runtime = runtime
         self.setup = LabelingSetup(runtime, request)
-        self.hearing = Hearing(self.setup) if request.events else None
+        self.detection = EventDetection(self.setup) if request.events else None
 
     def batches(self, selection: Selection) -> list[list[bytes]]:
         """Return batches of contents that lack a standing answer, or events, and do not wait for replay."""
         with session_scope(self.runtime.engine) as session:
             contents = list(self._work_keys(session, selection, TASK).values())
         labeled = self._labeled(contents)
-        unheard = self.hearing.missing(selection) if self.hearing else set()
+        unheard = self.detection.missing(selection) if self.detection else set()
         todo = [content for content in contents if content not in labeled or content in unheard]
         size = self.runtime.settings.batch_size
         return [todo[start : start + size] for start in range(0, len(todo), size)]
@@ -63,13 +63,13 @@ class Labeling:
     def load(self) -> None:
         """Load the models and read the demonstrations, before several threads need them."""
         self.setup.load()
-        if self.hearing:
-            self.hearing.load()
+        if self.detection:
+            self.detection.load()
 
     def answered(self, contents: Iterable[bytes]) -> set[bytes]:
         """Return the contents that have a standing answer to this request, and events if it asks for them."""
         labeled = self._labeled(contents)
-        return self.hearing.heard(labeled) if self.hearing else labeled
+        return self.detection.heard(labeled) if self.detection else labeled
 
     def _labeled(self, contents: Iterable[bytes]) -> set[bytes]:
         keys = {self.setup.work_key(content): content for content in contents}
@@ -81,8 +81,8 @@ class Labeling:
 
         A content whose stored tokens cannot be read, or on which the labeler fails alone, is quarantined.
         """
-        heard = self.hearing.hear_missing(contents) if self.hearing else []
-        if self.hearing:  # a content may lack only its events
+        heard = self.detection.hear_missing(contents) if self.detection else []
+        if self.detection:  # a content may lack only its events
             answered = self._labeled(contents)
             contents = [content for content in contents if content not in answered]
         with session_scope(self.runtime.engine) as session:
@@ -102,7 +102,7 @@ class Labeling:
         uncertain = sum(row.margin < row.min_margin for row in rows)
         unknown = sum(row.is_unknown for row in rows)
         counts = Counts(labeled=labeled, uncertain=uncertain, unknown=unknown) + quarantined
-        return counts + Counts(heard=with_events) if self.hearing else counts
+        return counts + Counts(heard=with_events) if self.detection else counts
 
     def _row(self, content: bytes, answer: ClipLabel) -> NewPrediction:
         setup, runtime = self.setup, self.runtime

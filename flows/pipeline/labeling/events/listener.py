@@ -13,7 +13,7 @@ WAYS: Mapping[str, Way] = {CLASS_MEAN: "class mean", LOGISTIC: "logistic", ZERO_
 
 
 @dataclass(frozen=True)
-class Listener:
+class EventListener:
     """A labeler of windows. `window` and `hop` in seconds, `dimensions` of the embedding."""
 
     way: Way
@@ -39,7 +39,7 @@ class Listener:
         return self.model.classes
 
 
-def listener_of(runtime: Runtime, method: str) -> Listener:
+def listener_of(runtime: Runtime, method: str) -> EventListener:
     """Return who hears events where this labeler answers: itself, if it compares one installed embedding.
 
     Else the class mean of the first tagger, or of the first embedding. Raises PromptError without any.
@@ -55,4 +55,4 @@ def listener_of(runtime: Runtime, method: str) -> Listener:
     way, name = known.get(method, (CLASS_MEAN, [*taggers, *installed][0]))
     one = installed[name]
     window, hop = one.window / one.sample_rate, one.hop / one.sample_rate
-    return Listener(WAYS[way], name, runtime.known_embeddings[name], window, hop, one.dimensions)
+    return EventListener(WAYS[way], name, runtime.known_embeddings[name], window, hop, one.dimensions)

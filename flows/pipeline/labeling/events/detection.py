@@ -13,7 +13,7 @@ from db.embeddings import contents_with_embeddings, contents_with_windows, get_t
 from db.engine import session_scope
 from db.events import HeardEvent, NewEvents, heard_work_keys
 from db.tokens import get_token_sequences
-from flows.pipeline.labeling.events.listener import Listener, listener_of
+from flows.pipeline.labeling.events.listener import EventListener, listener_of
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runtime.fingerprints import work_key
 
@@ -25,14 +25,14 @@ VERSION = 1
 """Part of the work keys: a change of how windows are scored or joined is new work."""
 
 
-class Hearing:
+class EventDetection:
     """The events that a request asks for. Raises PromptError where no embedding model is installed."""
 
     def __init__(self, setup: LabelingSetup) -> None:
         self._setup, self._runtime = setup, setup.runtime
 
     @cached_property
-    def listener(self) -> Listener:
+    def listener(self) -> EventListener:
         """The labeler that hears. Raises LabelerNotChosen before the first run of auto."""
         return listener_of(self._runtime, self._setup.answering.method)
 
