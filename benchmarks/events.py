@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.means import mean_of
 from benchmarks.recorded import LABELS, UNKNOWN_GROUPS, data_root, manifest, verdict, waveforms
 from core.embeddings.embedder import Embedder, EmbeddingPass
 from core.events.joining import Event, join_windows
@@ -187,22 +186,24 @@ class Task:
 
 
 def tasks(
-    sounds: Sequence[LabeledSound], ear: Ear, count: int, seed: int, shots: int, noise_db: float | None
+    sounds: Sequence[LabeledSound],
+    heard: Sequence[ShownWindows],
+    ear: Ear,
+    rngs: Sequence[np.random.Generator],
+    shots: int,
+    noise_db: float | None,
 ) -> Iterator[Task]:
-    """Yield joined clips of three labels, each with a library of all labels from other groups."""
+    """Yield joined clips of three labels, each with a library of all labels from other groups.
+
+    heard: the same sounds in time. rngs: one for each clip.
+    """
     labels = sorted({sound.label for sound in sounds})
-    heard = [ShownWindows(ear.hear(sound.samples), sound.label) for sound in sounds]
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
+    for rng in rngs:
         picked = [_pick(sounds, label, rng) for label in rng.permutation(labels)[:SOUNDS]]
         groups = {sounds[at].group for at in picked}
-        shown = [
-            heard[at]
-            for label in labels
-            for at in rng.permutation(
-                [n for n, one in enumerate(sounds) if one.label == label and one.group not in groups]
-            )[:shots]
-        ]
+        others = [at for at, one in enumerate(sounds) if one.group not in groups]
+        by_label = [[at for at in others if sounds[at].label == label] for label in labels]
+        shown = [heard[at] for of_label in by_label for at in rng.permutation(of_label)[:shots]]
         joined = join_sounds([sounds[at] for at in picked], labels, ear.rate, rng, noise_db)
         yield Task(ear.hear(joined.samples), joined.truth, shown)
 
@@ -232,30 +233,32 @@ def measure(made: Sequence[Task], labels: Sequence[str], ear: Ear) -> dict[str, 
     return found
 
 
+def report(name: str, ear: Ear, count: int, seed: int) -> Iterator[list[object]]:
+    """Print the F1 of each labeler on a set, and yield it with its interval."""
+    sounds = recorded_sounds(name, ear.rate) if name in LABELS else made_sounds(name)
+    heard = [ShownWindows(ear.hear(sound.samples), sound.label) for sound in sounds]
+    labels = sorted({sound.label for sound in sounds})
+    for noise_db, shots in product((None, NOISE_DB), (SHOTS, 1)):
+        rngs = [np.random.default_rng([seed, number]) for number in range(count)]
+        made = list(tasks(sounds, heard, ear, rngs, shots, noise_db))
+        around = "silence" if noise_db is None else "noise"
+        print(f"{name}, {len(labels)} labels, {shots} shots, {around} between")
+        for labeler, pairs in measure(made, labels, ear).items():
+            reached, (low, high) = f1(pairs), interval(pairs, seed)
+            judged = name == BAR_SET and noise_db is None and shots == SHOTS
+            bar = f" of {BAR} {verdict(reached >= BAR)}" if judged else ""
+            print(f"  {labeler:<24}{reached:.3f} [{low:.3f}, {high:.3f}]{bar}", flush=True)
+            yield [name, around, shots, labeler, reached, low, high]
+
+
 def main(names: Sequence[str], count: int, seed: int) -> None:
     """Print the F1 of each labeler on each set, and a JSON line."""
     torch.set_num_threads(1)
     runtime = Runtime(Settings())
     if not runtime.embedding_models:
         sys.exit("events need an embedding model: let WORDWAVE_EMBEDDINGS name one")
-    ear, rows = Ear(runtime), []
-    for name in names:
-        sounds = recorded_sounds(name, ear.rate) if name in LABELS else made_sounds(name)
-        labels = sorted({sound.label for sound in sounds})
-        for around, noise_db in (("silence", None), ("noise", NOISE_DB)):
-            for shots in (SHOTS, 1):
-                made = list(tasks(sounds, ear, count, seed, shots, noise_db))
-                print(f"{name}, {len(labels)} labels, {shots} shots, {around} between")
-                for labeler, pairs in measure(made, labels, ear).items():
-                    reached, (low, high) = f1(pairs), interval(pairs, seed)
-                    judged = name == BAR_SET and noise_db is None and shots == SHOTS
-                    bar = f" of {BAR} {verdict(reached >= BAR)}" if judged else ""
-                    each = mean_of([f1([pair]) for pair in pairs])
-                    print(
-                        f"  {labeler:<24}{reached:.3f} [{low:.3f}, {high:.3f}], a clip {each}{bar}",
-                        flush=True,
-                    )
-                    rows.append([name, around, shots, labeler, reached, low, high])
+    ear = Ear(runtime)
+    rows = [row for name in names for row in report(name, ear, count, seed)]
     print(json.dumps({"benchmark": "events", "clips": count, "seed": seed, "rows": rows}))
 
 
