@@ -291,7 +291,7 @@ def _resample(runtime: Runtime, stream: AudioStream) -> Iterator[Tensor]:
 
 
 def _encode_all(
-    runtime: Runtime, decoded: Sequence[FetchedClip | AudioRejected], window_models: Collection[int]
+    runtime: Runtime, decoded: Sequence[FetchedClip | AudioRejected], window_models: Collection[int] = ()
 ) -> list[Outcome]:
     """Encode the clips that are not rejected; one that the codec fails on alone is rejected too."""
     step: ModelStep[FetchedClip, TokenizedContent | AudioRejected] = ModelStep(

@@ -65,7 +65,7 @@ def night(runtime: Runtime, folder: Path, request: LabelRequest = REQUEST, *, ex
 
 def heard(runtime: Runtime) -> list[tuple[str, float, float]]:
     question = "SELECT label, start_s, end_s FROM analytics.events ORDER BY start_s, label"
-    return [(str(label), float(start), float(end)) for label, start, end in rows(runtime.engine, question)]  # type: ignore[arg-type]
+    return [(str(label), float(start), float(end)) for label, start, end in rows(runtime.engine, question)]
 
 
 def print_as(form: str, clip: Path) -> str:
