@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.embedded import server as embedded
 from docs.generator.commands import commands_page
+from docs.generator.dbt import sources_file
 from docs.generator.flows import flows_page
 from docs.generator.reasons import reasons_page
 from docs.generator.schema import schema_page
@@ -23,6 +24,7 @@ def write_reference(folder: Path, database_url: str) -> None:
         "settings.md": settings_page(),
         "reasons.md": reasons_page(),
         "schema.md": schema_page(database_url),
+        "sources.yml": sources_file(database_url),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in pages.items():

@@ -7,12 +7,14 @@ from typing import get_args
 
 import click
 import pytest
+import yaml
 from sqlalchemy import NullPool, create_engine, text
 
 from core.errors import ReasonCode
 from db.base import Base
 from db.embedded.server import EmbeddedServer
 from docs.generator.__main__ import write_reference
+from docs.generator.dbt import FRESHNESS, KEYS, REFERENCES, STATUSES
 from flows.cli.main import wordwave
 from flows.deployments import DEPLOYMENTS
 from flows.server.process import ServerSettings
@@ -108,6 +110,20 @@ def test_comments_of_views_and_their_columns_are_shown(pages: dict[str, str]) ->
 def test_the_page_for_analysts_names_each_view(database: Database) -> None:
     page = (ROOT / "docs" / "analysts.md").read_text()
     assert [view for view, _ in analysts_columns(database) if f"| `analytics.{view}` |" not in page] == []
+
+
+def test_sources_of_dbt_have_each_view_and_column_and_tests_of_columns_that_are_there(
+    pages: dict[str, str], database: Database
+) -> None:
+    [source] = yaml.safe_load(pages["sources"])["sources"]
+    described = [(view["name"], column["name"]) for view in source["tables"] for column in view["columns"]]
+    assert sorted(described) == sorted(analysts_columns(database))
+    keys = {*FRESHNESS.items(), *KEYS.items(), *REFERENCES, *REFERENCES.values()}
+    keys |= {(view, "status") for view in STATUSES}
+    assert keys <= set(described)
+    runs = next(view for view in source["tables"] if view["name"] == "runs")
+    assert runs["loaded_at_field"] == "started_at"
+    assert runs["columns"][0]["tests"] == ["unique", "not_null"]
 
 
 def test_a_table_cell_keeps_its_bars_and_signs(pages: dict[str, str]) -> None:

@@ -96,6 +96,9 @@ def test_a_night_that_would_fail_or_a_port_that_is_taken_ends_the_start(
         f"Error: {tmp_path}/{{day}} cannot be labeled every night: "
         "there is no library soundz: import one first"
     )
+    refused = second_up(environment, tmp_path / "home", free_port(), "--analyst-port", str(free_port()))
+    assert refused.returncode == 2
+    assert "--analyst-port leads to the embedded Postgres" in refused.stderr
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
