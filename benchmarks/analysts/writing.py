@@ -29,7 +29,7 @@ def written_per_second(writer: str, corpus: Corpus, clips: int) -> float:
         uris = [f"s3://short/{first + number}.flac" for number in range(BATCH)]
         with session_scope(engine) as session:
             listed = [ObjectVersion(uri, "v1", 20_000, datetime.now(UTC)) for uri in uris]
-            add_clips(session, listed, "s3://short/none")
+            add_clips(session, listed, uris)
             query = text("SELECT id FROM clips WHERE uri = ANY(:uris) ORDER BY uri")
             ids = session.scalars(query, {"uris": uris}).all()
         batch = [_short(rng, corpus, clip_id) for clip_id in ids]
