@@ -89,7 +89,8 @@ def build_library(
     rows = _read_rows(runtime, manifest, task)
     uris = dict.fromkeys(uri for row in rows.values() for uri in _uris(canonical(manifest), row))
     _ingest_rows(runtime, list(uris), run)
-    tokenize_uris(runtime, set(uris), run)
+    # with windows, so that a night with events need not read where only the import could
+    tokenize_uris(runtime, set(uris), run, window_models=runtime.embedding_model_ids)
     contents = _contents(runtime, list(uris))
     by_line = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
     demonstrations = _distinct(task, by_line)

@@ -108,11 +108,20 @@ def test_a_second_night_hears_nothing_again_and_a_plan_finds_nothing_due(
 
 
 @pytest.mark.usefixtures("library", "joined")
+def test_a_night_need_not_read_what_only_the_import_could(tagging: Runtime, folder: Path) -> None:
+    narrow = Runtime(tagging.settings.model_copy(update={"read_roots": (str(folder),)}))
+    night(narrow, folder)
+    narrow.close()
+    assert {label for label, _, _ in heard(tagging)} == set(SOUNDS)
+
+
+@pytest.mark.usefixtures("library", "joined")
 def test_clips_labeled_before_are_read_again_once_and_keep_their_answers(
     tagging: Runtime, folder: Path
 ) -> None:
+    before = rows(tagging.engine, "SELECT * FROM window_embeddings")
     night(tagging, folder, replace(REQUEST, events=False))
-    assert rows(tagging.engine, "SELECT * FROM window_embeddings") == []
+    assert rows(tagging.engine, "SELECT * FROM window_embeddings") == before
     kept = rows(tagging.engine, "SELECT * FROM predictions")
     assert Planner(Labeling(tagging, REQUEST)).plan(partition_of(str(folder))).due == 1
     counts = night(tagging, folder).run.counts
