@@ -28,7 +28,11 @@ from tests.tiny_tagger import write_bands_model, write_tagger
 REQUEST = LabelRequest("sounds", labeler="class mean tiny-bands", events=True)
 SILENCE = np.zeros(RATE // 2, np.float32)
 
-
+TAKES = {
+    "hiss": [hiss(1.0, 1), hiss(1.0, 2)],
+    "tone": [tone(450, 1.0, 3), tone(650, 1.0, 4)],
+    "whistle": [tone(3_000, 1.0, 5), tone(3_200, 1.0, 6)],
+}
 SOUNDS = {"hiss": hiss(1.0, 21), "tone": tone(550, 1.0, 22), "whistle": tone(3_100, 1.0, 23)}
 
 
@@ -43,12 +47,7 @@ def tagging(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
 
 @pytest.fixture
 def library(tagging: Runtime, tmp_path: Path, run_id: RunClaim) -> str:
-    takes = {
-        "hiss": [hiss(1.0, 1), hiss(1.0, 2)],
-        "tone": [tone(450, 1.0, 3), tone(650, 1.0, 4)],
-        "whistle": [tone(3_000, 1.0, 5), tone(3_200, 1.0, 6)],
-    }
-    manifest = write_manifest(tmp_path / "library", takes)
+    manifest = write_manifest(tmp_path / "library", TAKES)
     return build_library(tagging, "sounds", str(manifest), "label", run_id).name
 
 
@@ -189,10 +188,12 @@ def test_events_without_an_embedding_model_are_refused_with_the_remedy(
         night(runtime, folder, replace(REQUEST, labeler="nearest latents"))
 
 
-@pytest.mark.usefixtures("library", "joined")
-def test_a_demonstration_whose_windows_are_lost_is_named(
-    tagging: Runtime, folder: Path, tmp_path: Path
+@pytest.mark.usefixtures("joined")
+def test_a_demonstration_that_got_no_windows_and_is_gone_is_named(
+    runtime: Runtime, tagging: Runtime, folder: Path, tmp_path: Path, run_id: RunClaim
 ) -> None:
+    manifest = write_manifest(tmp_path / "library", TAKES)
+    build_library(runtime, "sounds", str(manifest), "label", run_id)  # before there was a model
     (tmp_path / "library" / "tone-0.wav").unlink()
     with pytest.raises(PromptError, match=r"1 demonstrations of sounds@1 have no windows .*tone-0\.wav"):
         night(tagging, folder)
