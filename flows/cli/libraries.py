@@ -156,3 +156,43 @@ def library_cut(recording: str, labels: str, folder: str) -> None:
 
     regions = read_regions(Path(labels).read_text(encoding="utf-8-sig"))
     echo_lines([str(cut(Settings(), Path(recording), regions, Path(folder)))])
+
+
+NIGHTS = click.option(
+    "--nights",
+    type=click.IntRange(0, 366),
+    default=7,
+    show_default=True,
+    help="Last nights of each place of the library.",
+)
+
+
+@library.command("compare")
+@click.argument("library", metavar="NAME@VERSION")
+@NIGHTS
+def library_compare(library: str, nights: int) -> None:
+    """Score a version against the one in use, and list what it would change in the last nights.
+
+    The questions are random reviews and canaries that neither version shows. Nothing is put into use.
+    """
+    from flows.pipeline.reviews.learning import challenge
+    from flows.pipeline.reviews.report import outlook_lines, score_lines
+
+    with runtime_for() as runtime:
+        scores, ahead = challenge(runtime, library, nights)
+    echo_lines([*score_lines(scores), *outlook_lines(ahead)])
+
+
+@library.command("promote")
+@click.argument("library", metavar="NAME@VERSION")
+@NIGHTS
+def library_promote(library: str, nights: int) -> None:
+    """Put a version into use, and answer the last nights again by it; `wordwave undo` takes it back."""
+    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.reviews.learning import promote_library
+
+    with runtime_for() as runtime:
+        promotion, run = promote_library(runtime, library, with_bar, nights)
+    echo_json(
+        {"run": str(run.id), "before": promotion.before, "now": promotion.now, "moved": promotion.moved}
+    )

@@ -31,7 +31,7 @@ from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
 
-LEARN, PROMOTE = "learn-library", "promote-library"
+LEARN, PROMOTE, CHALLENGE = "learn-library", "promote-library", "compare-library"
 NIGHTS = 7
 
 
@@ -94,12 +94,41 @@ def propose(
         for setup in (before, after):
             setup.prepare(run.claim)
         questions = {RANDOM: _random_truth(decided), CANARIES: canaries}
-        scores = score(lesson, before, after, questions)
+        scores = score(lesson.added, before, after, questions)
         labeling = Labeling(runtime, after.request)
         proposal = Proposal(new, lesson, new_decisions, scores, outlook(runtime, labeling, nights))
         run.count("learn", Counts(added=len(lesson.added), dropped=len(lesson.dropped)))
         run.summary = summary_of(proposal)
     return proposal, run
+
+
+def challenge(
+    runtime: Runtime, library: str, nights: int = NIGHTS, *, flow_run_id: str | None = None
+) -> tuple[Scores, Outlook]:
+    """Score any version against the one in use, and compute what it would change; nothing is put into use.
+
+    Random reviews and canaries that either version demonstrates are no questions. Raises ValueError for the
+    version in use.
+    """
+    new = named_library(runtime, library)
+    old = named_library(runtime, new.name)
+    if new.version == old.version:
+        raise ValueError(f"{name_of(new)} is in use: name another version to compare it with")
+    shown = {row.content_sha256 for version in (old, new) for row in version.demonstrations}
+    with session_scope(runtime.engine) as session:
+        random = _random_truth(decided_clips(session, new.name))
+    canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
+    questions = {
+        kind: {content: label for content, label in truth.items() if content not in shown}
+        for kind, truth in ((RANDOM, random), (CANARIES, canaries))
+    }
+    parameters = {"library": name_of(new), "before": name_of(old), "nights": nights}
+    with recorded_run(runtime, CHALLENGE, new.name, parameters, flow_run_id=flow_run_id) as run:
+        labelings = [Labeling(runtime, nightly_request(runtime, one)[0]) for one in (old, new)]
+        for labeling in labelings:
+            labeling.setup.prepare(run.claim)
+        scores = score((), labelings[0].setup, labelings[1].setup, questions)
+        return scores, outlook(runtime, labelings[1], nights)
 
 
 def promote_library(

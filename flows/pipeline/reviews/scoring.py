@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from core.errors import AudioRejected, PromptError
 from core.reviewing.comparison import Gain, paired_gain
+from db.libraries import LibraryDemonstration
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR, asks_llm
 from flows.pipeline.labeling.setup import LabelingSetup
-from flows.pipeline.reviews.lessons import Lesson
 from flows.pipeline.reviews.vectors import is_answerable, review_features
 
 if TYPE_CHECKING:
@@ -44,11 +44,16 @@ class Scores:
         return self.together.low > 0 and all(one.gain >= 0 for one in honest)
 
 
-def score(lesson: Lesson, old: LabelingSetup, new: LabelingSetup, questions: Mapping[str, Truth]) -> Scores:
-    """Ask both versions. `questions` are those of HONEST that there are, by kind."""
+def score(
+    added: Sequence[LibraryDemonstration],
+    old: LabelingSetup,
+    new: LabelingSetup,
+    questions: Mapping[str, Truth],
+) -> Scores:
+    """Ask both versions. `questions` are those of HONEST that there are, by kind; added: what is left out."""
     answered = {kind: (_right(old, truth), _right(new, truth)) for kind, truth in questions.items() if truth}
-    if lesson.added:
-        answered[LEFT_OUT] = _left_out(lesson, old, new)
+    if added:
+        answered[LEFT_OUT] = _left_out(added, old, new)
     parts = {kind: paired_gain(*sides) for kind, sides in answered.items()}
     before, after = ([one for sides in answered.values() for one in sides[at]] for at in (0, 1))
     return Scores(parts, paired_gain(before, after))
@@ -67,8 +72,10 @@ def _right(setup: LabelingSetup, truth: Truth) -> list[bool]:
     return [said.get(content) == label for content, label in truth.items()]
 
 
-def _left_out(lesson: Lesson, old: LabelingSetup, new: LabelingSetup) -> tuple[list[bool], list[bool]]:
-    truth = {row.content_sha256: row.label_or_text for row in lesson.added}
+def _left_out(
+    added: Sequence[LibraryDemonstration], old: LabelingSetup, new: LabelingSetup
+) -> tuple[list[bool], list[bool]]:
+    truth = {row.content_sha256: row.label_or_text for row in added}
     features = review_features(new.runtime, truth.keys())
     known = {content: label for content, label in truth.items() if content in features}
     return _right(old, known), _by_folds(new, known, features)
