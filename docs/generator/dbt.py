@@ -22,6 +22,7 @@ FRESHNESS: Mapping[str, str] = {
 """The column that tells how new the rows of a view are."""
 STATUSES = {
     "labels": ["labeled", "uncertain", "unknown"],
+    "lake_labels": ["labeled", "uncertain", "unknown", "quarantined"],
     "runs": ["running", "completed", "failed", "cancelled"],
 }
 KEYS: Mapping[str, str] = {"clips": "uri", "runs": "run", "nights": "run"}

@@ -1,6 +1,7 @@
 """Commands for analysts: queries, and how to connect."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,3 +69,28 @@ def show_address() -> None:
     from flows.server.analysts.address import address_lines, analyst_address
 
     echo_lines(address_lines(analyst_address(Settings())))
+
+
+@click.group()
+def export() -> None:
+    """Write labeled clips in the formats of other tools."""
+
+
+@export.command("hf")
+@click.argument("place", metavar="DIR_OR_S3_URI")
+@click.argument("folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--library", required=True, metavar="NAME", help="Library whose current answers are the labels."
+)
+def export_dataset(place: str, folder: Path, library: str) -> None:
+    """Write a Hugging Face dataset with the audio of the labeled clips.
+
+    The labels are the current answers. Read it with datasets.load_dataset("FOLDER").
+    """
+    from flows.cli.output import echo_lines, runtime_for
+    from flows.pipeline.files.huggingface import write_dataset
+
+    with runtime_for(place) as runtime:
+        written = write_dataset(runtime, place, library, folder)
+    echo_lines((f"left out, no longer there: {uri}" for uri in written.left_out), err=True)
+    click.echo(f"{written.clips} clips in {folder}", err=True)

@@ -10,7 +10,7 @@ import click
 from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 COMMANDS = {
-    "flows.cli.analysts": ("sql", "analyst-url"),
+    "flows.cli.analysts": ("sql", "analyst-url", "export"),
     "flows.cli.audio": ("speak", "sound", "denoise"),
     "flows.cli.demo.command": ("demo",),
     "flows.cli.labels": ("label", "events", "choose-labeler", "backfill", "evaluate", "watch"),

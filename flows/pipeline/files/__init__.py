@@ -1,1 +1,1 @@
-"""Files for people without a database: tables of Postgres as Parquet."""
+"""Files for people without a database: the lake of current rows, and data sets."""

@@ -52,7 +52,7 @@ def _column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
 def _value(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
-    if types.is_string(kind):
+    if types.is_string(kind) or types.is_dictionary(kind):
         return _text(value)
     if types.is_list(kind):
         return [_value(one, kind.value_type) for one in value]

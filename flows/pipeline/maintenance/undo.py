@@ -1,13 +1,17 @@
 """Retraction of a run's answers, and its reversal. No rows are deleted."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db.engine import session_scope
+from db.library_names import split_library_name
 from db.locks import partition_lock
 from db.retractions import has_answers, restore_run, retract_run
 from db.runs import RecordedRun, get_run
+from flows.pipeline.files.lake import refresh_lake
+from flows.pipeline.nights.jobs import run_once
 from flows.pipeline.reviews.learning import PROMOTE, put_back
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
@@ -31,6 +35,9 @@ def undo(runtime: Runtime, run_id: UUID, *, flow_run_id: str | None = None) -> O
         run.count("undo", _change(runtime, answered.id, restores, run))
         if answered.kind == PROMOTE:
             put_back(runtime, answered.parameters, run, again=restores)
+        if "library" in answered.parameters:
+            library, _ = split_library_name(answered.parameters["library"])
+            run_once(run, "lake", partial(refresh_lake, runtime, run.id, library))
     return run
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -20,10 +21,11 @@ from db.promotions import (
     promoted_model_set,
 )
 from db.tokens import prune_tokens
+from flows.pipeline.files.lake import refresh_lake
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK
-from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_for
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_once, tokenize_for
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runs.verdict import require_clips
@@ -128,6 +130,7 @@ def promote_models(
         with run_session(runtime, run.claim) as session:
             switch = _switch(session, labeling)
         run.count("promote", Counts(changed=switch.before != switch.now))
+        run_once(run, "lake", partial(refresh_lake, runtime, run.id, labeling.setup.library.name))
     return switch, run
 
 

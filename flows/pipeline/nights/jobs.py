@@ -17,6 +17,7 @@ from db.engine import session_scope
 from db.runs import get_run
 from flows.pipeline.clips.ingest import ingest
 from flows.pipeline.clips.tokenize_clips import batches_to_tokenize, tokenize_batch
+from flows.pipeline.files.lake import keep_lake
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.events.files import write_event_files
@@ -237,6 +238,8 @@ def run_night(
             run_once(run, "export", partial(write_export, runtime, rows, run))
             if request.events:
                 run_once(run, "events", partial(write_event_files, runtime, run))
+            library = labeling.setup.library.name
+            run_once(run, "lake", partial(keep_lake, runtime, run.id, library, partition.day))
         if reviews:
             run.breaker.run(lambda: make_queue(runtime, labeling.setup.library, run.claim, reviews))
         answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from db.engine import session_scope
 from db.labeler_choices import StoredChoice, add_choice, current_choice
+from flows.pipeline.files.lake import refresh_lake
 from flows.pipeline.labeling.labelers.answering import (
     PLAIN,
     choice_of,
@@ -42,6 +43,7 @@ def choose_labeler(
         choice = _choice(setup, name, run)
         with run_session(runtime, run.claim) as session:
             add_choice(session, setup.answering.models, choice, run.id if choice.chosen_by == "run" else None)
+        refresh_lake(runtime, run.id, setup.library.name)
     return choice, run
 
 
