@@ -35,7 +35,7 @@ LEARN, PROMOTE, CHALLENGE = "learn-library", "promote-library", "compare-library
 NIGHTS = 7
 
 
-class NothingToLearn(LookupError):
+class NothingToLearn(ValueError):
     """No decision teaches a library anything."""
 
 
