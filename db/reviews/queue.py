@@ -1,15 +1,15 @@
 """Queues of clips to review: candidates among current answers, and the rows of each queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from db.clips import LABEL_STAGE
-from db.models import QueuedReview
+from db.models import PooledLatent, QueuedReview
 
 _CANDIDATES = """
 SELECT a.content_sha256, a.prediction_id, c.uri, a.label, a.margin, a.status, p.baselines -> 'labelers'
@@ -120,6 +120,19 @@ def _candidates(
 def reviewed_contents(session: Session, library: str) -> set[bytes]:
     """Return the contents that somebody decided about for a library, of any version."""
     return {bytes(content) for content in session.scalars(_REVIEWED, {"library": library})}
+
+
+def latents_of(
+    session: Session, codec_id: int, contents: Collection[bytes]
+) -> dict[bytes, tuple[bytes, bytes]]:
+    """Return mean and deviation of the latents of contents, without those that have none.
+
+    They are read without the codes: long clips have many.
+    """
+    row = PooledLatent
+    among = row.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    found = select(row.content_sha256, row.mean, row.deviation).where(among, row.codec_id == codec_id)
+    return {content: (mean, deviation) for content, mean, deviation in session.execute(found)}
 
 
 def save_queue(session: Session, run_id: UUID, version: int, reviews: Sequence[NewReview]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from db.engine import session_scope
+from db.reviews.queue import latents_of
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.stored_codes import clip_features, readable_codes
 from flows.pipeline.labeling.setup import LabelingSetup
@@ -24,14 +25,15 @@ def review_features(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes
 
 
 def review_vectors(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes, FloatArray]:
-    """Return the vector of each content, without those of which it is not stored."""
-    from core.reviewing.vectors import REVIEWED_BY
+    """Return the vector of each content, that of core.reviewing.vectors, if its latent is stored."""
+    import numpy as np
 
-    features = review_features(runtime, contents)
-    known = {content: one for content, one in features.items() if REVIEWED_BY.is_known(one)}
-    if not known:
-        return {}
-    return dict(zip(known, REVIEWED_BY.vectors(list(known.values())), strict=True))
+    with session_scope(runtime.engine) as session:
+        stored = latents_of(session, runtime.codec_id, contents)
+    return {
+        content: np.frombuffer(mean + deviation, "<f2").astype(np.float64)
+        for content, (mean, deviation) in stored.items()
+    }
 
 
 def is_answerable(setup: LabelingSetup, clip: ClipFeatures) -> bool:
