@@ -82,7 +82,7 @@ def workers(shared: World, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def start(workers: Fleet, world: World) -> subprocess.Popen[str]:
-    asked = {"prefix": world.place, "library": LIBRARY, "day": "any", "shards": 2}
+    asked = {"prefix": world.place, "library": LIBRARY, "day": "any", "shards": 2, "reviews": 0}
     return workers.start_night(json.dumps(asked))
 
 
