@@ -104,7 +104,7 @@ def changed_days(session: Session, run: UUID) -> set[date]:
 
 
 @dataclass(frozen=True)
-class LabeledClip:
+class LakeClip:
     """A clip that is there with its current answer by a library, and the version of its object."""
 
     uri: str
@@ -122,7 +122,7 @@ class LabeledClip:
     duration: float
 
 
-def labeled_clips(session: Session, place: str, library: str) -> Iterator[LabeledClip]:
+def labeled_clips(session: Session, place: str, library: str) -> Iterator[LakeClip]:
     """Yield the labeled clips of a place by a library, in uri order."""
     found = session.execute(
         _LABELED_CLIPS,
@@ -130,4 +130,4 @@ def labeled_clips(session: Session, place: str, library: str) -> Iterator[Labele
         execution_options={"yield_per": ROWS_AT_A_TIME},
     )
     for row in found:
-        yield LabeledClip(*row)
+        yield LakeClip(*row)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from core.errors import AudioRejected
 from db.engine import session_scope
-from db.lake import LabeledClip, labeled_clips
+from db.lake import LakeClip, labeled_clips
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
@@ -90,7 +90,7 @@ def _dtype(kind: pa.DataType) -> str:
 def _write_file(
     runtime: Runtime,
     place: str,
-    clips: Sequence[LabeledClip],
+    clips: Sequence[LakeClip],
     file: Path,
     schema: pa.Schema,
     left_out: list[str],
@@ -104,7 +104,7 @@ def _write_file(
 
 
 def _rows(
-    runtime: Runtime, place: str, clips: Sequence[LabeledClip], number: dict[str, int], left_out: list[str]
+    runtime: Runtime, place: str, clips: Sequence[LakeClip], number: dict[str, int], left_out: list[str]
 ) -> Iterator[dict[str, Any]]:
     storage = runtime.readable(place)
     for clip in clips:
