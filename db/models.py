@@ -548,32 +548,22 @@ class PastAnswer(Base):
     until: Mapped[datetime]
 
 
-class LabelSample(Base):
-    """How many contents of a label were read for label_motifs."""
-
-    __tablename__ = "label_samples"
-
-    library: Mapped[str] = mapped_column(primary_key=True)
-    task: Mapped[str] = mapped_column(primary_key=True)
-    label: Mapped[str] = mapped_column(primary_key=True)
-    codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
-    contents: Mapped[int] = mapped_column(Integer)
-    counted_at: Mapped[datetime] = _written_at()
-
-
 class LabelMotif(Base):
-    """How many of these contents have codes one after another, and how many of the other labels."""
+    """How many contents of a label have codes one after another, and how many of the library's others."""
 
     __tablename__ = "label_motifs"
     __table_args__ = (CheckConstraint("cardinality(codes) BETWEEN 1 AND 4", name="codes"),)
 
+    label: Mapped[str] = mapped_column(primary_key=True)
     library: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
-    label: Mapped[str] = mapped_column(primary_key=True)
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
     codes: Mapped[list[int]] = mapped_column(SmallIntegers, primary_key=True)
     contents: Mapped[int] = mapped_column(Integer)
+    of_contents: Mapped[int] = mapped_column(Integer)
     elsewhere: Mapped[int] = mapped_column(Integer)
+    of_elsewhere: Mapped[int] = mapped_column(Integer)
+    counted_at: Mapped[datetime] = _written_at()
 
 
 class EventSet(Base):

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.bulk_insert import Row, insert_new
-from db.models import LabelMotif, LabelSample, NearCopyKeys
+from db.models import LabelMotif, NearCopyKeys
 
 _UNCOUNTED = text(
     """
@@ -124,11 +124,8 @@ def labeled_sequences(session: Session, library: str, task: str) -> list[Labeled
     return [LabeledSequence(*row) for row in rows]
 
 
-def replace_motifs(
-    session: Session, library: str, task: str, samples: Sequence[Row], motifs: Sequence[Row]
-) -> None:
-    """Write how many contents of each label were read and what they have, in place of what was there."""
+def replace_motifs(session: Session, library: str, task: str, motifs: Sequence[Row]) -> None:
+    """Write the motifs of a library's labels in place of those that were there."""
     of_library = {"library": library, "task": task}
     session.execute(_FORGET_MOTIFS, of_library)
-    insert_new(session, LabelSample, [of_library | dict(row) for row in samples])
     insert_new(session, LabelMotif, [of_library | dict(row) for row in motifs])

@@ -43,33 +43,25 @@ CREATE TABLE near_copies (
 );
 CREATE INDEX ix_near_copies_other_sha256_codec_id ON near_copies (other_sha256, codec_id);
 
-CREATE TABLE label_samples (
-  library TEXT NOT NULL,
-  task TEXT NOT NULL,
-  label TEXT NOT NULL,
-  codec_id INTEGER NOT NULL,
-  contents INTEGER NOT NULL,
-  counted_at TIMESTAMPTZ DEFAULT now() NOT NULL,
-  CONSTRAINT pk_label_samples PRIMARY KEY (library, task, label, codec_id),
-  CONSTRAINT fk_label_samples_codec_id_codecs FOREIGN KEY (codec_id) REFERENCES codecs (id)
-);
-
 CREATE TABLE label_motifs (
+  label TEXT NOT NULL,
   library TEXT NOT NULL,
   task TEXT NOT NULL,
-  label TEXT NOT NULL,
   codec_id INTEGER NOT NULL,
   codes SMALLINT[] NOT NULL,
   contents INTEGER NOT NULL,
+  of_contents INTEGER NOT NULL,
   elsewhere INTEGER NOT NULL,
-  CONSTRAINT pk_label_motifs PRIMARY KEY (library, task, label, codec_id, codes),
+  of_elsewhere INTEGER NOT NULL,
+  counted_at TIMESTAMPTZ DEFAULT now() NOT NULL,
+  CONSTRAINT pk_label_motifs PRIMARY KEY (label, library, task, codec_id, codes),
   CONSTRAINT ck_label_motifs_codes CHECK (cardinality(codes) BETWEEN 1 AND 4),
   CONSTRAINT fk_label_motifs_codec_id_codecs FOREIGN KEY (codec_id) REFERENCES codecs (id)
 );
 
 GRANT SELECT, INSERT, UPDATE ON code_counts TO wordwave_writer;
 GRANT SELECT, INSERT ON near_copy_keys, near_copies TO wordwave_writer;
-GRANT SELECT, INSERT ON label_samples, label_motifs TO wordwave_writer;
+GRANT SELECT, INSERT ON label_motifs TO wordwave_writer;
 """
 
 UNCOUNT = """
@@ -95,7 +87,6 @@ MOTIFS = """
 CREATE FUNCTION forget_motifs(of_library text, of_task text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
   DELETE FROM label_motifs m WHERE m.library = of_library AND m.task = of_task;
-  DELETE FROM label_samples s WHERE s.library = of_library AND s.task = of_task;
 $$;
 REVOKE EXECUTE ON FUNCTION forget_motifs(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION forget_motifs(text, text) TO wordwave_writer;
@@ -147,18 +138,13 @@ COMMENT ON COLUMN analytics.near_duplicates.overlap IS
   'Of the pairs of neighboring codes that one has, the share that both have: 0.8 or more';
 
 CREATE VIEW analytics.label_motifs AS
-SELECT m.library, m.task, m.label, cardinality(m.codes) AS length, m.contents, s.contents AS of_contents,
-  m.elsewhere, t.contents - s.contents AS of_elsewhere,
+SELECT m.library, m.task, m.label, cardinality(m.codes) AS length, m.contents, m.of_contents, m.elsewhere,
+  m.of_elsewhere,
   (SELECT string_agg(coalesce(w.word, u.code::text), ' ' ORDER BY u.place)
     FROM unnest(m.codes) WITH ORDINALITY AS u (code, place)
     LEFT JOIN codebook_words w ON w.codec_id = m.codec_id AND w.layer = 0 AND w.code = u.code) AS words,
-  m.codes, k.fingerprint AS codec_fingerprint, s.counted_at
+  m.codes, k.fingerprint AS codec_fingerprint, m.counted_at
 FROM label_motifs m
-JOIN label_samples s ON s.library = m.library AND s.task = m.task AND s.label = m.label
-  AND s.codec_id = m.codec_id
-JOIN (
-  SELECT library, task, codec_id, sum(contents)::integer AS contents FROM label_samples GROUP BY 1, 2, 3
-) t ON t.library = m.library AND t.task = m.task AND t.codec_id = m.codec_id
 JOIN codecs k ON k.id = m.codec_id;
 
 COMMENT ON VIEW analytics.label_motifs IS
@@ -187,13 +173,17 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 50 SET search_path = pg_catalog, pg_t
 BEGIN
   PERFORM analytics.require_counted(of_label, of_library, most);
   RETURN QUERY
-  SELECT m.library, m.words, m.contents, m.of_contents, m.elsewhere, m.of_elsewhere,
-    (m.contents + 0.5::double precision) / (m.of_contents + 1) / ((m.elsewhere + 0.5) / (m.of_elsewhere + 1)),
-    m.codes
-  FROM analytics.label_motifs m
-  WHERE m.label = of_label AND (motifs.of_library IS NULL OR m.library = motifs.of_library) AND m.length > 1
-  ORDER BY analytics.motif_weight(m.contents, m.of_contents, m.elsewhere, m.of_elsewhere) DESC, m.codes
-  LIMIT most;
+  WITH typical AS MATERIALIZED (
+    SELECT m.* FROM analytics.label_motifs m
+    WHERE m.label = of_label AND (motifs.of_library IS NULL OR m.library = motifs.of_library) AND m.length > 1
+    ORDER BY analytics.motif_weight(m.contents, m.of_contents, m.elsewhere, m.of_elsewhere) DESC, m.codes
+    LIMIT most
+  )
+  SELECT t.library, t.words, t.contents, t.of_contents, t.elsewhere, t.of_elsewhere,
+    (t.contents + 0.5::double precision) / (t.of_contents + 1) / ((t.elsewhere + 0.5) / (t.of_elsewhere + 1)),
+    t.codes
+  FROM typical t
+  ORDER BY analytics.motif_weight(t.contents, t.of_contents, t.elsewhere, t.of_elsewhere) DESC, t.codes;
 END $$;
 
 COMMENT ON FUNCTION analytics.motifs(text, text, integer) IS
@@ -210,18 +200,21 @@ BEGIN
   PERFORM analytics.require_counted(a, label_difference.of_library, most);
   PERFORM analytics.require_counted(b, label_difference.of_library, most);
   RETURN QUERY
-  WITH counted AS (
-    SELECT m.library, m.codec_fingerprint, m.codes,
-      coalesce(max(m.contents) FILTER (WHERE m.label = a), 0) AS contents_a,
-      coalesce(max(m.contents) FILTER (WHERE m.label = b), 0) AS contents_b
+  WITH theirs AS MATERIALIZED (
+    SELECT m.library, m.codec_fingerprint, m.label, m.codes, m.contents, m.of_contents
     FROM analytics.label_motifs m
     WHERE m.label IN (a, b) AND (of_library IS NULL OR m.library = of_library)
-    GROUP BY m.library, m.codec_fingerprint, m.codes
+  ),
+  counted AS (
+    SELECT t.library, t.codec_fingerprint, t.codes,
+      coalesce(max(t.contents) FILTER (WHERE t.label = a), 0) AS contents_a,
+      coalesce(max(t.contents) FILTER (WHERE t.label = b), 0) AS contents_b
+    FROM theirs t GROUP BY t.library, t.codec_fingerprint, t.codes
   ),
   sizes AS (
-    SELECT m.library, m.codec_fingerprint, max(m.of_contents) FILTER (WHERE m.label = a) AS of_a,
-      max(m.of_contents) FILTER (WHERE m.label = b) AS of_b
-    FROM analytics.label_motifs m WHERE m.label IN (a, b) GROUP BY 1, 2
+    SELECT t.library, t.codec_fingerprint, max(t.of_contents) FILTER (WHERE t.label = a) AS of_a,
+      max(t.of_contents) FILTER (WHERE t.label = b) AS of_b
+    FROM theirs t GROUP BY t.library, t.codec_fingerprint
   ),
   told AS MATERIALIZED (
   SELECT c.library, c.codec_fingerprint, c.codes, c.contents_a, s.of_a, c.contents_b, s.of_b, d.difference,
@@ -346,7 +339,7 @@ DROP VIEW analytics.label_motifs, analytics.near_duplicates, analytics.word_coun
 DROP FUNCTION forget_motifs(text, text);
 DROP TRIGGER uncounted_codes ON token_sequences;
 DROP FUNCTION uncount_codes();
-DROP TABLE label_motifs, label_samples, near_copies, near_copy_keys, code_counts;
+DROP TABLE label_motifs, near_copies, near_copy_keys, code_counts;
 """
 
 

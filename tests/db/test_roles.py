@@ -39,7 +39,6 @@ FROZEN = {
     "watches",
     "near_copy_keys",
     "near_copies",
-    "label_samples",
     "label_motifs",
     "review_queue",
     "review_decisions",

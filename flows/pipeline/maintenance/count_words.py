@@ -61,24 +61,30 @@ def _count_batch(runtime: Runtime, run: OpenRun) -> Counts | None:
 
 def _count_motifs(runtime: Runtime, run: OpenRun, library: str, task: str) -> int:
     """Count the motifs of a library's labels anew; return their number."""
-    samples: list[Row] = []
     motifs: list[Row] = []
     with run_session(runtime, run.claim) as session:
         for codec_id, group in groupby(labeled_sequences(session, library, task), key=_codec_id):
-            sequences = list(group)
-            labels = [one.label for one in sequences]
-            counted = count_motifs([one.codes for one in sequences], labels)
-            samples += [
-                {"codec_id": codec_id, "label": label, "contents": contents}
-                for label, contents in Counter(labels).items()
-            ]
-            motifs += [
-                {"codec_id": codec_id, "label": one.label, "codes": one.codes, "contents": one.clips}
-                | {"elsewhere": one.elsewhere}
-                for one in counted
-            ]
-        replace_motifs(session, library, task, samples, motifs)
+            motifs += _motif_rows(codec_id, list(group))
+        replace_motifs(session, library, task, motifs)
     return len(motifs)
+
+
+def _motif_rows(codec_id: int, sequences: Sequence[LabeledSequence]) -> list[Row]:
+    """Return the rows of the motifs of labeled sequences, with the number of sequences read."""
+    labels = [one.label for one in sequences]
+    sizes = Counter(labels)
+    return [
+        {
+            "codec_id": codec_id,
+            "label": motif.label,
+            "codes": motif.codes,
+            "contents": motif.clips,
+            "of_contents": sizes[motif.label],
+            "elsewhere": motif.elsewhere,
+            "of_elsewhere": len(labels) - sizes[motif.label],
+        }
+        for motif in count_motifs([one.codes for one in sequences], labels)
+    ]
 
 
 def _codec_id(one: CodeSequence | LabeledSequence) -> int:

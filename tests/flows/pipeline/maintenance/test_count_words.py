@@ -103,7 +103,7 @@ def test_motifs_are_what_a_label_has_more_often_than_the_others(
     told = {words: (a, b, difference) for words, a, b, difference in counted(owner, apart)}
     assert told["dog cat rain"] == (0, 2, -1.0)
     assert told["cat"] == (1, 2, -0.5)
-    table = "SELECT * FROM label_motifs ORDER BY label, codes"
+    table = "SELECT label, codes, contents, elsewhere FROM label_motifs ORDER BY label, codes"
     before = counted(owner, table)
     count_words(runtime)
     assert counted(owner, table) == before
