@@ -36,12 +36,12 @@ class Served:
 def served(
     postgres: EmbeddedServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """A service with a folder of many tiny clips and a library."""
+    """A service with a folder of many short clips and a library."""
     root, home = tmp_path_factory.mktemp("clips"), tmp_path_factory.mktemp("home")
     folder = root / "2026-11-21"
     folder.mkdir()
     for number in range(CLIPS):
-        (folder / f"{number:04}.wav").write_bytes(tone(200 + number, 0.1))
+        (folder / f"{number:04}.wav").write_bytes(tone(200 + number, 1.0))
     with migrated_database(postgres, migrated_template) as database:
         environment = {
             "WORDWAVE_DATABASE_URL": database.url("writer"),
