@@ -200,13 +200,23 @@ def tasks(
     """
     labels = sorted({sound.label for sound in sounds})
     for rng in rngs:
+        picked, by_label = _draw(sounds, labels, rng)
+        shown = [heard[at] for of_label in by_label for at in rng.permutation(of_label)[:shots]]
+        joined = join_sounds([sounds[at] for at in picked], labels, ear.rate, rng, noise_db)
+        yield Task(ear.hear(joined.samples), joined.truth, shown)
+
+
+def _draw(
+    sounds: Sequence[LabeledSound], labels: Sequence[str], rng: np.random.Generator
+) -> tuple[list[int], list[list[int]]]:
+    """Draw sounds of different labels, until each label has some of other groups; return both."""
+    while True:
         picked = [_pick(sounds, label, rng) for label in rng.permutation(labels)[:SOUNDS]]
         groups = {sounds[at].group for at in picked}
         others = [at for at, one in enumerate(sounds) if one.group not in groups]
         by_label = [[at for at in others if sounds[at].label == label] for label in labels]
-        shown = [heard[at] for of_label in by_label for at in rng.permutation(of_label)[:shots]]
-        joined = join_sounds([sounds[at] for at in picked], labels, ear.rate, rng, noise_db)
-        yield Task(ear.hear(joined.samples), joined.truth, shown)
+        if all(by_label):
+            return picked, by_label
 
 
 def _pick(sounds: Sequence[LabeledSound], label: str, rng: np.random.Generator) -> int:
