@@ -80,10 +80,7 @@ class Clip(Base):
     __table_args__ = (
         UniqueConstraint("uri", "version_token"),
         Index("uq_clips_current_uri", "uri", unique=True, postgresql_where=text("missing_since IS NULL")),
-        Index(
-            *(None, "content_sha256"),
-            postgresql_include=["is_newest", "missing_since", "first_seen", "day"],
-        ),
+        Index(None, "content_sha256"),
         Index(None, "day"),
         CheckConstraint("size >= 0", name="size"),
     )
@@ -499,13 +496,7 @@ class CurrentAnswer(Base):
     """
 
     __tablename__ = "current_answers"
-    __table_args__ = (
-        Index(None, "library", "margin"),
-        Index(
-            *(None, "library", "content_sha256"),
-            postgresql_include=["task", "label", "margin", "status", "since"],
-        ),
-    )
+    __table_args__ = (Index(None, "library", "margin"),)
 
     content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)

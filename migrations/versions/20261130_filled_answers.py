@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy import Connection, text
 
 revision = "20261130_filled_answers"
-down_revision = "20261130_counting_indexes"
+down_revision = "20261130_kept_words"
 branch_labels = None
 depends_on = None
 

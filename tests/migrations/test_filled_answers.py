@@ -43,7 +43,7 @@ def test_a_filling_that_was_cut_off_goes_on_where_it_was(
 ) -> None:
     _write_history(owner, Random(4))
     expected = counts(owner)
-    downgrade(database.url("owner"), "20261130_counting_indexes")
+    downgrade(database.url("owner"), "20261130_kept_words")
     owner.execute(text("TRUNCATE current_answers"))
     revision = ScriptDirectory.from_config(alembic_config("")).get_revision(FILLED)
     assert revision is not None
