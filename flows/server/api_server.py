@@ -38,7 +38,7 @@ class OwnOriginsOnly:
 
     async def _send(self, send: Send, message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["Content-Security-Policy"] = self._policy
+            MutableHeaders(scope=message).setdefault("Content-Security-Policy", self._policy)
         await send(message)
 
     def _refusal(self, headers: Headers) -> str | None:

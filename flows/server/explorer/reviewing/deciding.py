@@ -49,9 +49,9 @@ def _record(request: Request, form: Form) -> Response:
     name = line_of(form, REVIEWER, MAX_NAME_LENGTH) or reviewer_of(request)
     if name is None:
         raise HTTPException(400, "A decision needs the name of who decides: go back and give it")
-    # the role reads only, unless a transaction asks for more; what it may write is granted
-    writing = explorer_of(request).engine.execution_options(postgresql_readonly=False)
-    with session_scope(writing) as session:
+    with session_scope(explorer_of(request).engine) as session:
+        # transactions of these pages read only, unless one asks for more; what it may write is granted
+        session.execute(text("SET TRANSACTION READ WRITE"))
         session.execute(text(f"SET LOCAL statement_timeout = '{TIMEOUT}'"))
         review = get_review(session, min(int(request.path_params["review"]), 2**63 - 1))
         if review is None:
