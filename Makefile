@@ -35,6 +35,7 @@ lint-containers: .venv/tests ## the Dockerfile by hadolint, compose.yaml by the 
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 types: .venv/tests ## mypy, strict, over code, benchmarks and tests
+	$(INSTALL) --group browser
 	$(BIN)/mypy
 
 docs: .venv/docs ## the documentation in build/docs, with its reference; a warning is an error
