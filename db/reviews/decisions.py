@@ -29,15 +29,14 @@ _DECIDED = text(
     GROUP BY r.content_sha256 ORDER BY max(d.decision)
     """
 )
-
-
-_NEW = text(
+_LEARNED = text(
     """
-    SELECT count(DISTINCT q.content_sha256)
-    FROM review_decisions d JOIN review_queue q ON q.id = d.review_id
-    JOIN demonstration_sets s ON s.id = q.demonstration_set_id
-    JOIN demonstration_sets v ON v.id = :version AND v.name = s.name
-    WHERE d.verdict <> 'skip' AND d.decided_at >= v.created_at
+    SELECT coalesce(
+      (SELECT max((r.parameters ->> 'decisions')::bigint) FROM runs r
+       WHERE r.kind = 'learn-library' AND r.status = 'completed'
+         AND r.summary ->> 'to' = v.name || '@' || v.version),
+      (SELECT max(d.id) FROM review_decisions d WHERE d.decided_at < v.created_at), 0)
+    FROM demonstration_sets v WHERE v.id = :version
     """
 )
 
@@ -146,9 +145,12 @@ def decided_clips(session: Session, library: str) -> list[DecidedClip]:
     ]
 
 
-def count_decided_since(session: Session, version: int) -> int:
-    """Return how many clips were decided, skips aside, since a library version (a row's id) was made."""
-    return int(session.scalars(_NEW, {"version": version}).one())
+def last_learned(session: Session, version: int) -> int:
+    """Return the last decision that a library version (a row's id) was made with, 0 if there was none.
+
+    Of a version that was imported it is the last one before the import.
+    """
+    return int(session.scalars(_LEARNED, {"version": version}).one())
 
 
 def _opinions(labels: list[str | None], reviewers: list[str]) -> tuple[Opinion, tuple[Opinion, ...]]:

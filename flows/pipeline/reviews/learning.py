@@ -1,6 +1,7 @@
 """From decisions to the next version of a library: proposed with its scores, promoted, and answering.
 
-The next version is made from the one in use and every decision, and changes nothing by itself.
+The next version is made from the one in use and the decisions since that was made, and changes nothing by
+itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from db.libraries import (
     version_in_use,
 )
 from db.promotions import ModelSet, promote, promoted_model_set
-from db.reviews.decisions import DecidedClip, count_decided_since, decided_clips
+from db.reviews.decisions import DecidedClip, decided_clips, last_learned
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -77,11 +78,12 @@ def propose(
     old = named_library(runtime, library)
     with session_scope(runtime.engine) as session:
         decided = decided_clips(session, old.name)
-        new_decisions = count_decided_since(session, old.id)
+        learned = last_learned(session, old.id)
     canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
-    lesson = lesson_of(runtime, old, decided, held_out=canaries.keys())
+    new_decisions = [one for one in decided if one.decision > learned]
+    lesson = lesson_of(runtime, old, new_decisions, held_out=canaries.keys())
     if lesson.is_empty:
-        raise NothingToLearn(_why_nothing(old, decided))
+        raise NothingToLearn(_why_nothing(old, new_decisions))
     parameters = {
         "library": name_of(old),
         "decisions": max(one.decision for one in decided),
@@ -96,7 +98,7 @@ def propose(
         questions = {RANDOM: _random_truth(decided), CANARIES: canaries}
         scores = score(lesson.added, before, after, questions)
         labeling = Labeling(runtime, after.request)
-        proposal = Proposal(new, lesson, new_decisions, scores, outlook(runtime, labeling, nights))
+        proposal = Proposal(new, lesson, len(new_decisions), scores, outlook(runtime, labeling, nights))
         run.count("learn", Counts(added=len(lesson.added), dropped=len(lesson.dropped)))
         run.summary = summary_of(proposal)
     return proposal, run
@@ -195,7 +197,10 @@ def _random_truth(decided: list[DecidedClip]) -> Truth:
 
 def _why_nothing(library: LibraryVersion, decided: list[DecidedClip]) -> str:
     if not decided:
-        return f"nobody has decided about a clip of {library.name}: wordwave review {library.name}"
+        return (
+            f"nobody has decided about a clip of {library.name} since {name_of(library)} was made: "
+            f"wordwave review {library.name}"
+        )
     measured = sum(one.is_random for one in decided)
     return (
         f"the {len(decided)} decided clips teach {name_of(library)} nothing: {measured} were drawn at random "

@@ -52,16 +52,20 @@ class Lesson:
 def lesson_of(
     runtime: Runtime, old: LibraryVersion, decided: Sequence[DecidedClip], held_out: Collection[bytes] = ()
 ) -> Lesson:
-    """Return what the decisions teach. Random clips and contents in `held_out` (canaries) teach nothing."""
+    """Return what decisions that the version in use was not made with teach it.
+
+    Random clips, contents in `held_out` (canaries) and labels that the version does not have teach nothing.
+    """
     from core.reviewing.prototypes import keep_helpful, suspects
 
-    usable = [one for one in decided if not one.is_random and one.content_sha256 not in held_out]
+    usable = usable_of(old, decided, held_out)
     rows = taught(old, usable)
     vectors = review_vectors(runtime, rows.keys())
     compared = [row for row in rows.values() if row.content_sha256 in vectors]
     labels = [row.label_or_text for row in compared]
     kept, looks_wrong = set[bytes](rows), dict[int, str]()
-    if compared:
+    # without a decision nothing changes, so that learning comes to rest
+    if compared and usable:
         import numpy as np
 
         stacked = np.stack([vectors[row.content_sha256] for row in compared])
@@ -78,6 +82,15 @@ def lesson_of(
         disputed=tuple(one for one in usable if one.is_disputed),
         suspects=tuple(SuspectDemonstration(compared[at], label) for at, label in looks_wrong.items()),
     )
+
+
+def usable_of(
+    old: LibraryVersion, decided: Sequence[DecidedClip], held_out: Collection[bytes]
+) -> list[DecidedClip]:
+    """Return the decisions that may teach a version: those for a label that it has, or for none."""
+    said = {row.label for row in old.demonstrations} | {None}
+    may_teach = [one for one in decided if not one.is_random and one.content_sha256 not in held_out]
+    return [one for one in may_teach if one.label in said]
 
 
 def taught(old: LibraryVersion, decided: Sequence[DecidedClip]) -> Mapping[bytes, LibraryDemonstration]:

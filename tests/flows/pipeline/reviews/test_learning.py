@@ -1,11 +1,13 @@
 """From decisions to a version that answers: what is learned, what is asked, and how it is taken back."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from core.reviewing.prototypes import keep_helpful
 from db.engine import session_scope
-from db.libraries import version_in_use
+from db.libraries import LibraryDemonstration, import_library, use_library, version_in_use
 from db.reviews.decisions import decided_clips
 from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.maintenance.undo import undo
@@ -100,6 +102,40 @@ def test_without_a_decision_there_is_nothing_to_learn(runtime: Runtime, night: N
     decide(runtime, next(clip for clip in queue if clip.drawn == "random"), "tone")
     decide(runtime, next(clip for clip in queue if clip.drawn == "chosen"), None, verdict="skip")
     with pytest.raises(NothingToLearn, match="1 were drawn at random"):
+        propose(runtime, "sounds")
+
+
+def use_new(runtime: Runtime, rows: Sequence[LibraryDemonstration]) -> int:
+    """Put a version into use that somebody made by hand."""
+    with session_scope(runtime.engine) as session:
+        version = import_library(session, "sounds", "label", None, rows).version
+        use_library(session, "sounds", version)
+    return version
+
+
+def test_learning_comes_to_rest_where_a_version_dropped_what_was_decided(
+    runtime: Runtime, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_helpful, "__defaults__", (3, ()))
+    for clip in waiting(runtime):
+        decide(runtime, clip, "tone")
+    proposal, _ = propose(runtime, "sounds")
+    assert len(proposal.lesson.added) == 3
+    with session_scope(runtime.engine) as session:
+        use_library(session, "sounds", proposal.new.version)
+    with pytest.raises(NothingToLearn, match="since sounds@2 was made"):
+        propose(runtime, "sounds")
+
+
+def test_a_version_made_by_hand_learns_only_later_decisions_and_only_its_labels(
+    runtime: Runtime, night: Night
+) -> None:
+    first, second, *_ = (clip for clip in waiting(runtime) if clip.drawn == "chosen")
+    decide(runtime, first, "hiss")
+    shown = named_library(runtime, "sounds").demonstrations
+    version = use_new(runtime, [row for row in shown if row.label == "hiss"])
+    decide(runtime, second, "tone")
+    with pytest.raises(NothingToLearn, match=f"teach sounds@{version} nothing"):
         propose(runtime, "sounds")
 
 
