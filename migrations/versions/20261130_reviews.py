@@ -78,14 +78,21 @@ CREATE FUNCTION analytics.record_decision(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   recorded bigint;
+  version integer;
 BEGIN
-  PERFORM FROM review_queue q WHERE q.id = review FOR KEY SHARE;
+  SELECT q.demonstration_set_id INTO version FROM review_queue q WHERE q.id = review FOR KEY SHARE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no clip is queued as review %', review USING ERRCODE = 'no_data_found';
   END IF;
   IF (SELECT count(*) FROM review_decisions d WHERE d.review_id = review) >= 100 THEN
     RAISE EXCEPTION 'review % has 100 decisions: enough people have said what it is', review
       USING ERRCODE = 'program_limit_exceeded';
+  END IF;
+  IF verdict = 'label' AND NOT EXISTS (
+    SELECT FROM demonstrations s
+    WHERE s.demonstration_set_id = version AND s.label = record_decision.label) THEN
+    RAISE EXCEPTION '% is no label of the library version of review %: give a label that it demonstrates',
+      coalesce(quote_literal(left(label, 200)), 'null'), review USING ERRCODE = 'check_violation';
   END IF;
   INSERT INTO review_decisions (review_id, verdict, label, note, reviewer, source, came_from, shown,
     external_id)
@@ -118,14 +125,15 @@ JOIN demonstration_sets s ON s.id = q.demonstration_set_id
 JOIN predictions p ON p.id = q.prediction_id
 LEFT JOIN newest n ON n.run_id = q.run_id AND n.name = s.name
 LEFT JOIN LATERAL (
-  SELECT * FROM review_decisions d WHERE d.review_id = q.id ORDER BY d.id DESC LIMIT 1) d ON true
+  SELECT * FROM review_decisions d WHERE d.review_id = q.id
+  ORDER BY d.verdict = 'skip', d.id DESC LIMIT 1) d ON true
 LEFT JOIN LATERAL (
   SELECT count(*) AS decisions, count(DISTINCT (d.verdict, d.label)) FILTER (WHERE d.verdict <> 'skip')
     AS opinions
   FROM review_decisions d WHERE d.review_id = q.id) o ON true;
 
 COMMENT ON VIEW analytics.reviews IS
-  'Clips that were queued for review, with the answer that is judged and the latest decision about each';
+  'Clips that were queued for review, with the answer that is judged and the decision that counts';
 COMMENT ON COLUMN analytics.reviews.review IS 'The id of the queued clip';
 COMMENT ON COLUMN analytics.reviews.run IS 'The run that made the queue';
 COMMENT ON COLUMN analytics.reviews.position IS 'Place in the queue, from 1';
@@ -141,8 +149,8 @@ COMMENT ON COLUMN analytics.reviews.answer IS 'The row of history';
 COMMENT ON COLUMN analytics.reviews.is_open IS
   'Nobody has decided, and no later queue of the library took its place';
 COMMENT ON COLUMN analytics.reviews.verdict IS
-  'Of the latest decision: label, none for none of the labels, skip; null without one';
-COMMENT ON COLUMN analytics.reviews.decided_label IS 'The label that the latest decision gives';
+  'Of the latest decision: label, none for none of the labels, or skip, which counts if there is no other';
+COMMENT ON COLUMN analytics.reviews.decided_label IS 'The label that this decision gives';
 COMMENT ON COLUMN analytics.reviews.decisions IS 'Decisions about this queued clip';
 COMMENT ON COLUMN analytics.reviews.is_disputed IS 'Decisions about it differ, skips aside';
 COMMENT ON COLUMN analytics.reviews.is_right IS
@@ -193,7 +201,8 @@ SELECT library, version, week, label, reviews, "right", accuracy, greatest(middl
 FROM bounded;
 
 COMMENT ON VIEW analytics.review_accuracy IS
-  'The accuracy of current answers, from reviews of clips that were drawn at random';
+  'The accuracy of answers, from clips drawn at random among those that nobody has decided about before: '
+  'clips that were chosen for their doubt and decided are left out, so it is no fair sample of all answers';
 COMMENT ON COLUMN analytics.review_accuracy.version IS 'The library version whose answers were judged';
 COMMENT ON COLUMN analytics.review_accuracy.week IS
   'Monday of the week of the decisions, in UTC; null for all weeks';

@@ -187,6 +187,23 @@ def test_accuracy_counts_random_clips_alone_with_its_interval(
     assert total[3:] == pytest.approx((0.3006, 0.9544), abs=1e-3)
 
 
+def test_a_later_skip_takes_no_decision_out_of_the_accuracy_and_a_content_counts_once(
+    session: Session, answered: LibraryVersion
+) -> None:
+    (drawn,) = random_candidates(session, answered.name, answered.id, 1)
+    clips = []
+    for attempt in (1, 2):
+        run_id = make_run(session, "review-queue", attempt=attempt)
+        save_queue(session, run_id, answered.id, [NewReview(drawn, "random")])
+        clips += queue_of_run(session, run_id)
+    skip = NewDecision(clips[0].review, "skip", None, None, "ben", "here", {}, "2")
+    add_decisions(session, "csv", [decide(clips[0], "dog"), skip, decide(clips[1], "dog", name="3")])
+    review = "SELECT verdict, decided_label, is_right FROM analytics.reviews WHERE review = :review"
+    assert session.execute(text(review), {"review": clips[0].review}).one() == ("label", "dog", True)
+    total = "SELECT reviews FROM analytics.review_accuracy WHERE week IS NULL AND label IS NULL"
+    assert session.scalar(text(total)) == 1
+
+
 @pytest.fixture
 def committed(database: Database) -> Iterator[tuple[Database, int]]:
     """A database with a queued clip, whose id is given."""
@@ -206,16 +223,16 @@ def as_analyst(database: Database, statement: str, **values: object) -> object:
 
 def test_an_analyst_adds_decisions_and_changes_none(committed: tuple[Database, int]) -> None:
     database, review = committed
-    call = (
-        "SELECT analytics.record_decision(:review, 'label', 'cat', 'meows', 'anna', '127.0.0.1', '{}', :name)"
-    )
-    assert as_analyst(database, call, review=review, name="a" * 32)
-    assert as_analyst(database, call, review=review, name="a" * 32) is None
+    call = "SELECT analytics.record_decision(:review, 'label', :label, 'meows', 'anna', '', '{}', :name)"
+    assert as_analyst(database, call, review=review, label="dog", name="a" * 32)
+    assert as_analyst(database, call, review=review, label="dog", name="a" * 32) is None
     row = "SELECT written_by || ' ' || source || ' ' || label FROM analytics.review_decisions"
-    assert as_analyst(database, row) == "wordwave_analyst page cat"
+    assert as_analyst(database, row) == "wordwave_analyst page dog"
+    with pytest.raises(DBAPIError, match=r"'cat' is no label of the library version of review"):
+        as_analyst(database, call, review=review, label="cat", name="b" * 32)
     for statement in (
         "DELETE FROM public.review_decisions",
-        "UPDATE public.review_decisions SET label = 'dog'",
+        "UPDATE public.review_decisions SET label = 'cat'",
         "INSERT INTO public.review_queue DEFAULT VALUES",
         "DELETE FROM analytics.review_decisions",
         "SELECT set_config('role', 'wordwave_owner', false)",
@@ -238,7 +255,7 @@ def test_a_decision_needs_a_queued_clip_and_there_is_an_end_to_them(committed: t
 def test_the_page_records_as_an_analyst(committed: tuple[Database, int]) -> None:
     database, review = committed
     engine = make_engine(database.url("analyst")).execution_options(postgresql_readonly=False)
-    decision = NewDecision(review, "label", "cat", None, "anna", "::1", {}, "f" * 32)
+    decision = NewDecision(review, "label", "dog", None, "anna", "::1", {}, "f" * 32)
     with session_scope(engine) as session:
         assert record_decision(session, decision, "{}")
         assert not record_decision(session, decision, "{}")
