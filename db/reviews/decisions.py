@@ -108,13 +108,15 @@ def queued_reviews(session: Session, reviews: Collection[int]) -> dict[int, tupl
     return {review: (name, version) for review, name, version in found}
 
 
-def own_decisions(session: Session, reviews: Collection[int]) -> dict[tuple[int, str], list[OwnDecision]]:
-    """Return what each person decided about queued clips, the latest last, by review and name."""
+def own_decisions(
+    session: Session, source: Source, reviews: Collection[int]
+) -> dict[tuple[int, str], list[OwnDecision]]:
+    """Return what each person decided about queued clips by a source, the latest last, by review and name."""
     row = ReviewDecision
     found: dict[tuple[int, str], list[OwnDecision]] = defaultdict(list)
     columns = (row.review_id, row.reviewer, row.verdict, row.label, row.note)
     for review, reviewer, *own in session.execute(
-        select(*columns).where(row.review_id.in_(reviews)).order_by(row.id)
+        select(*columns).where(row.review_id.in_(reviews), row.source == source).order_by(row.id)
     ):
         found[review, reviewer].append(OwnDecision(*own))
     return dict(found)

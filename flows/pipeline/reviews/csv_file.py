@@ -24,6 +24,7 @@ COLUMNS = (
     *("decided_label", "verdict", "note", "reviewer"),
 )
 """People fill in the last four: a label, or the verdict `none` or `skip`."""
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 VERDICTS: Mapping[str, Verdict] = {"": "label", "label": "label", "none": "none", "skip": "skip"}
 MAX_ROWS, MAX_LINES_IN_ERROR = 10_000, 5
 MAX_NOTE_LENGTH, MAX_NAME_LENGTH = 1_000, 100
@@ -44,15 +45,27 @@ def csv_lines(queue: Iterable[QueuedClip]) -> Iterator[str]:
     yield _line(COLUMNS)
     for clip in queue:
         is_random = clip.drawn == "random"
-        answer, margin = ("", "") if is_random else (clip.label, f"{clip.margin:.3f}")
-        yield _line((str(clip.review), clip.library, clip.uri, answer, margin, clip.reason, "", "", "", ""))
+        answer, margin = ("", "") if is_random else (as_text(clip.label), f"{clip.margin:.3f}")
+        why = as_text(clip.reason)
+        yield _line((str(clip.review), clip.library, clip.uri, answer, margin, why, "", "", "", ""))
+
+
+def as_text(value: str) -> str:
+    """Return a value with ' before it if a spreadsheet would take it for a formula."""
+    return f"'{value}" if value.startswith(FORMULA_BEGINS) else value
+
+
+def from_text(value: str) -> str:
+    """Return what `as_text` was given; people copy answers with their mark."""
+    plain = value.removeprefix("'")
+    return plain if as_text(plain) == value else value
 
 
 def import_decisions(runtime: Runtime, name: str, text: str, reviewer: str = "") -> int:
     """Store the decisions of a file, and return how many were new.
 
-    A decision that is the reviewer's latest about the clip already is not stored again. Raises ManifestError
-    with the wrong lines.
+    A decision that is the reviewer's latest about the clip from a file is not stored again, even if a page
+    has said something else since. Raises ManifestError with the wrong lines.
     """
     rows = _read(text, reviewer)
     with session_scope(runtime.engine) as session:
@@ -62,7 +75,7 @@ def import_decisions(runtime: Runtime, name: str, text: str, reviewer: str = "")
             for version in set(queued.values())
         }
         _check(rows, queued, labels)
-        return add_decisions(session, "csv", _new(rows, own_decisions(session, queued.keys()), name))
+        return add_decisions(session, "csv", _new(rows, own_decisions(session, "csv", queued.keys()), name))
 
 
 def _new(
@@ -100,14 +113,26 @@ def _read(text: str, reviewer: str) -> list[CsvDecision]:
         wrong.append(f"line {reader.line_num}: {error}")
     if len(rows) > MAX_ROWS:
         wrong.append(f"the file has {len(rows)} decisions, the limit is {MAX_ROWS}: import it in parts")
-    _raise(wrong)
+    _raise([*wrong, *_twice(rows)])
     return rows
+
+
+def _twice(rows: Sequence[CsvDecision]) -> Iterator[str]:
+    """Yield the lines that decide again about a clip, by the same reviewer."""
+    first: dict[tuple[int, str], int] = {}
+    for row in rows:
+        before = first.setdefault((row.review, row.reviewer), row.line)
+        if before != row.line:
+            yield (
+                f"line {row.line}: {row.reviewer} decides about review {row.review} on line {before} "
+                "already: keep one of them"
+            )
 
 
 def _decided(line: int, row: Mapping[str, str | None], reviewer: str) -> list[CsvDecision]:
     """Return the decision of a row, none if nobody decided."""
     given = {name: (row.get(name) or "").strip() for name in COLUMNS}
-    label, verdict = given["decided_label"], VERDICTS.get(given["verdict"].lower())
+    label, verdict = from_text(given["decided_label"]), VERDICTS.get(given["verdict"].lower())
     if not label and not given["verdict"]:
         return []
     if verdict is None or (verdict == "label") != bool(label):
@@ -149,5 +174,6 @@ def _raise(wrong: Sequence[str]) -> None:
 
 def _line(values: Sequence[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(values)
-    return out.getvalue()
+    # values that hold a line end are quoted only by writers that end lines with it
+    csv.writer(out, lineterminator="\r\n").writerow(values)
+    return out.getvalue().removesuffix("\r\n")

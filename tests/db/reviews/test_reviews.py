@@ -138,7 +138,8 @@ def test_a_decision_that_came_before_is_not_added_again(session: Session, answer
     clip = queue(session, answered)[0]
     assert add_decisions(session, "csv", [decide(clip, "cat")]) == 1
     assert add_decisions(session, "csv", [decide(clip, "dog")]) == 0
-    assert [one.label for one in own_decisions(session, [clip.review])[clip.review, "anna"]] == ["cat"]
+    assert own_decisions(session, "page", [clip.review]) == {}
+    assert [one.label for one in own_decisions(session, "csv", [clip.review])[clip.review, "anna"]] == ["cat"]
 
 
 @pytest.mark.parametrize(

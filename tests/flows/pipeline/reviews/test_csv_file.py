@@ -5,9 +5,12 @@ import io
 
 import pytest
 
+from db.engine import session_scope
+from db.reviews.decisions import NewDecision, add_decisions
+from db.reviews.queue import QueuedClip
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import Night
-from flows.pipeline.reviews.csv_file import csv_lines, import_decisions
+from flows.pipeline.reviews.csv_file import as_text, csv_lines, from_text, import_decisions
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import rows
 from tests.flows.pipeline.reviews.conftest import waiting
@@ -52,6 +55,58 @@ def test_a_file_imported_twice_counts_once_and_a_change_of_mind_counts(
         ("label", "tone", "anna"),
     ]
     assert found[0][4] == 'a "pure" tone, long'
+
+
+def test_the_same_file_adds_nothing_after_a_later_decision_on_the_page(
+    runtime: Runtime, night: Night
+) -> None:
+    text = filled(runtime, {"decided_label": "tone", "reviewer": "anna"})
+    clip = waiting(runtime)[0]
+    assert import_decisions(runtime, "q.csv", text) == 1
+    with session_scope(runtime.engine) as session:
+        later = NewDecision(clip.review, "label", "hiss", None, "anna", "", {}, "a" * 32)
+        assert add_decisions(session, "page", [later]) == 1
+    assert import_decisions(runtime, "q.csv", text) == 0
+
+
+def test_two_rows_of_one_reviewer_about_one_clip_are_refused(runtime: Runtime, night: Night) -> None:
+    first = str(waiting(runtime)[0].review)
+    tone = {"decided_label": "tone", "reviewer": "anna"}
+    text = filled(runtime, tone, {**tone, "review": first, "decided_label": "hiss"})
+    with pytest.raises(ManifestError, match=f"line 3: anna decides about review {first} on line 2 already"):
+        import_decisions(runtime, "q.csv", text)
+    assert rows(runtime.engine, DECISIONS) == []
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_answer_or_reason_is_a_formula_in_a_spreadsheet(begin: str) -> None:
+    label, reason = f"{begin}1+1", f"{begin}2"
+    chosen = QueuedClip(
+        review=1,
+        library="sounds",
+        version=1,
+        position=1,
+        drawn="chosen",
+        reason=reason,
+        uri="file:///a.wav",
+        content_sha256=b"a",
+        label=label,
+        margin=0.1,
+        status="labeled",
+        gain=1.0,
+        stands_for=1,
+        answer=1,
+        is_open=True,
+        decisions=0,
+    )
+    _, line = csv.reader(io.StringIO("\n".join(csv_lines([chosen])), newline=""))
+    assert (line[3], line[5]) == (f"'{begin}1+1", f"'{begin}2")
+    assert from_text(line[3]) == label
+
+
+@pytest.mark.parametrize("value", ["tone", "'tone", "", "'", "1-2"])
+def test_other_values_stay_as_they_are(value: str) -> None:
+    assert as_text(value) == from_text(value) == value
 
 
 @pytest.mark.parametrize(
