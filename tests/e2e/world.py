@@ -36,7 +36,8 @@ def one(objects: Mapping[str, bytes], folder: str, kind: str) -> bytes:
 
 
 def plain(key: str) -> str:
-    """The key of a file of labels without the digest of its content."""
+    """The key of a file without the digest of its content, its day and its codec."""
+    key = re.sub(r"/day=[0-9-]{10}|=[0-9a-f]{12}(?=/tokens)", "", key)
     return re.sub(r"/labels-[0-9a-f]{12}\.", "/labels.", key)
 
 
