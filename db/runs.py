@@ -236,6 +236,12 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     return RecordedRun(*row)
 
 
+def last_parameters(session: Session, kind: str, library: str) -> Mapping[str, Any] | None:
+    """Return the parameters of the last run of a kind for NAME@VERSION, however it ended, if there is one."""
+    stored = select(Run.parameters).where(Run.kind == kind, Run.parameters["library"].astext == library)
+    return session.scalars(stored.order_by(Run.started_at.desc()).limit(1)).one_or_none()
+
+
 def asker_of(session: Session, run_id: UUID) -> str | None:
     """Return who asked for a run, None for one from before that was recorded."""
     return session.scalar(select(Run.asked_by).where(Run.id == run_id))

@@ -6,9 +6,11 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.libraries import (
@@ -20,6 +22,7 @@ from db.libraries import (
 )
 from db.promotions import ModelSet, promote, promoted_model_set
 from db.reviews.decisions import DecidedClip, decided_clips, last_learned
+from db.runs import last_parameters
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
@@ -95,7 +98,7 @@ def propose(
         before, after = (LabelingSetup(runtime, nightly_request(runtime, one)[0]) for one in (old, new))
         for setup in (before, after):
             setup.prepare(run.claim)
-        questions = {RANDOM: _random_truth(decided), CANARIES: canaries}
+        questions = _questions(old, new, decided, canaries)
         scores = score(lesson.added, before, after, questions)
         labeling = Labeling(runtime, after.request)
         proposal = Proposal(new, lesson, len(new_decisions), scores, outlook(runtime, labeling, nights))
@@ -116,14 +119,10 @@ def challenge(
     old = named_library(runtime, new.name)
     if new.version == old.version:
         raise ValueError(f"{name_of(new)} is in use: name another version to compare it with")
-    shown = {row.content_sha256 for version in (old, new) for row in version.demonstrations}
     with session_scope(runtime.engine) as session:
-        random = _random_truth(decided_clips(session, new.name))
+        decided = decided_clips(session, new.name)
     canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
-    questions = {
-        kind: {content: label for content, label in truth.items() if content not in shown}
-        for kind, truth in ((RANDOM, random), (CANARIES, canaries))
-    }
+    questions = _questions(old, new, decided, canaries)
     parameters = {"library": name_of(new), "before": name_of(old), "nights": nights}
     with recorded_run(runtime, CHALLENGE, new.name, parameters, flow_run_id=flow_run_id) as run:
         labelings = [Labeling(runtime, nightly_request(runtime, one)[0]) for one in (old, new)]
@@ -147,28 +146,34 @@ def promote_library(
     """
     new = named_library(runtime, library)
     with session_scope(runtime.engine) as session:
-        used = version_in_use(session, new.name)
-        # a run that died after it put the version into use keeps the one before it
-        old = previous_version_in_use(session, new) if used == new.version else None
-        before = f"{new.name}@{old.version if old else used}"
-        kept = promoted_model_set(session, TASK, new.name)
-    parameters = {
-        "library": name_of(new),
-        "before": before,
-        "promoted_before": asdict(kept) if kept else None,
-        "nights": nights,
-    }
+        parameters = {"library": name_of(new), **_state_before(session, new), "nights": nights}
     with recorded_run(runtime, PROMOTE, new.name, parameters, flow_run_id=flow_run_id) as run:
         labeling = Labeling(runtime, nightly_request(runtime, new)[0])
         labeling.setup.prepare(run.claim)
         with run_session(runtime, run.claim) as session:
             use_library(session, new.name, new.version)
-            if kept:
+            if parameters["promoted_before"]:
                 promote(session, TASK, labeling.setup.answering.models)
         moved = answer_again(runtime, labeling, nights, run, run_batches)
         promotion = AppliedProposal(run.parameters["before"], name_of(new), moved)
         run.summary = asdict(promotion)
     return promotion, run
+
+
+def _state_before(session: Session, new: LibraryVersion) -> dict[str, Any]:
+    """Return the version in use and the promoted answers that an undo of a promotion brings back.
+
+    If a run that stopped half-way put the version into use already, they are those that it found.
+    """
+    used, kept = version_in_use(session, new.name), promoted_model_set(session, TASK, new.name)
+    is_promoted = kept is not None and kept.demonstration_set_id == new.id
+    if used == new.version and is_promoted and (found := last_parameters(session, PROMOTE, name_of(new))):
+        return {name: found[name] for name in ("before", "promoted_before")}
+    old = previous_version_in_use(session, new) if used == new.version else None
+    return {
+        "before": f"{new.name}@{old.version if old else used}",
+        "promoted_before": asdict(kept) if kept else None,
+    }
 
 
 def put_back(runtime: Runtime, promotion: Mapping[str, Any], run: OpenRun, *, again: bool) -> None:
@@ -191,8 +196,16 @@ def _of_version(models: ModelSet, version: LibraryVersion) -> ModelSet:
     return ModelSet(version.id, models.codec_id, models.llm_id)
 
 
-def _random_truth(decided: list[DecidedClip]) -> Truth:
-    return {one.content_sha256: one.label for one in decided if one.is_random and one.label is not None}
+def _questions(
+    old: LibraryVersion, new: LibraryVersion, decided: Sequence[DecidedClip], canaries: Truth
+) -> dict[str, Truth]:
+    """Return the labels of random reviews and canaries that neither version demonstrates."""
+    shown = {row.content_sha256 for version in (old, new) for row in version.demonstrations}
+    random = {one.content_sha256: one.label for one in decided if one.is_random and one.label is not None}
+    return {
+        kind: {content: label for content, label in truth.items() if content not in shown}
+        for kind, truth in ((RANDOM, random), (CANARIES, canaries))
+    }
 
 
 def _why_nothing(library: LibraryVersion, decided: list[DecidedClip]) -> str:

@@ -20,7 +20,7 @@ from flows.server.explorer.reviewing.labels import is_known, keyed_labels, shown
 
 REVIEWER = "reviewer"
 """The cookie that keeps a person's name."""
-MAX_NAME_LENGTH, MAX_NOTE_LENGTH, MAX_LABEL_LENGTH = 100, 1_000, 200
+MAX_NAME_LENGTH, MAX_NOTE_LENGTH = 100, 1_000
 YEAR_SECONDS = 31_536_000
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 

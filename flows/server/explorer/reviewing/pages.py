@@ -26,7 +26,7 @@ from flows.server.explorer.charts import Chart, share_chart
 from flows.server.explorer.pages.clip import neighbors_of, strip_of
 from flows.server.explorer.query import given_text, reading
 from flows.server.explorer.rendering import page
-from flows.server.explorer.reviewing.deciding import next_address, reviewer_of
+from flows.server.explorer.reviewing.deciding import reviewer_of
 from flows.server.explorer.reviewing.labels import keyed_labels
 
 MAX_QUEUES, MAX_ACCURACIES = 100, 2_000
@@ -78,7 +78,6 @@ def review(request: Request) -> Response:
             neighbors=neighbors_of(session, found.content_sha256, found.library, found.version),
             queue=queue,
             before=_before(queue, found),
-            following=next_address(session, found),
             reviewer=reviewer_of(request),
             token=uuid4().hex,
             asides=[],

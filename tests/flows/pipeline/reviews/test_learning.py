@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from core.reviewing.prototypes import keep_helpful
 from db.engine import session_scope
 from db.libraries import LibraryDemonstration, import_library, use_library, version_in_use
+from db.promotions import ModelSet, latest_model_set, promote, promoted_model_set
 from db.reviews.decisions import decided_clips
 from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.nights.jobs import Night, with_bar
+from flows.pipeline.reviews import learning
 from flows.pipeline.reviews.learning import NothingToLearn, challenge, promote_library, propose
 from flows.pipeline.reviews.lessons import lesson_of
 from flows.pipeline.reviews.report import morning_line, proposal_lines
@@ -80,6 +83,47 @@ def test_what_was_listed_before_is_what_changes_and_undo_takes_it_back(
     undo(runtime, undone.id)
     assert rows(runtime.engine, LABELS) == after
     assert used(runtime) == 2
+
+
+def stop(*_: object) -> int:
+    raise RuntimeError("stopped half-way")
+
+
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_undo_of_a_promotion_that_stopped_half_way_brings_back_what_was_before_it(
+    runtime: Runtime, night: Night, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    with session_scope(runtime.engine) as session:
+        before = latest_model_set(session, "label", "sounds", ModelSet(0, 0, None))
+        assert before
+        promote(session, "label", before)
+    decide_all(runtime)
+    propose(runtime, "sounds")
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "answer_again", stop)
+        with pytest.raises(RuntimeError, match="stopped half-way"):
+            promote_library(runtime, "sounds@2", with_bar)
+    ended = "UPDATE runs SET status = :status, finished_at = CASE :status WHEN 'failed' THEN now() END"
+    with session_scope(runtime.engine) as session:
+        session.execute(text(f"{ended} WHERE kind = 'promote-library'"), {"status": status})
+        assert promoted_model_set(session, "label", "sounds") != before
+    promotion, recorded = promote_library(runtime, "sounds@2", with_bar)
+    assert promotion.before == "sounds@1"
+    undo(runtime, recorded.id)
+    with session_scope(runtime.engine) as session:
+        assert promoted_model_set(session, "label", "sounds") == before
+    assert used(runtime) == 1
+
+
+def test_what_a_version_demonstrates_is_no_question_about_it(runtime: Runtime, night: Night) -> None:
+    queue = waiting(runtime)
+    random = next(clip for clip in queue if clip.drawn == "random")
+    shown = named_library(runtime, "sounds").demonstrations
+    use_new(runtime, [*shown, LibraryDemonstration(random.content_sha256, "tone", random.uri)])
+    for clip in queue:
+        decide(runtime, clip, "tone")
+    proposal, _ = propose(runtime, "sounds")
+    assert "random reviews" not in proposal.scores.parts
 
 
 def test_undo_of_a_promotion_leaves_a_later_version_in_use(runtime: Runtime, night: Night) -> None:
