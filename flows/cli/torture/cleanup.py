@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Table, delete, or_, text
 from sqlalchemy.orm import Session
 
 from db.base import Base
+from db.models import LabelMotif, PastAnswer
 
 Ids = Mapping[str, list[Any]]
 """What to delete, by the table that has it."""
@@ -34,6 +35,8 @@ def delete_trial(session: Session, root: str, name: str) -> None:
         conditions = list(_conditions(table, ids))
         if conditions:
             session.execute(delete(table).where(or_(*conditions)))
+    for kept in (PastAnswer, LabelMotif):  # by name, and by triggers while the rest is deleted
+        session.execute(delete(kept).where(kept.library == name))
 
 
 def _found(session: Session, query: str, root: str, name: str) -> list[Any]:
