@@ -102,7 +102,8 @@ def doubtful_candidates(session: Session, library: str, version: int, limit: int
 def random_candidates(session: Session, library: str, version: int, limit: int) -> list[ReviewCandidate]:
     """Return current answers by a library version in an order that depends on their contents alone.
 
-    So one that was not decided yet comes first again, and those decided are a fair sample.
+    So one that was not decided yet comes first again. Contents that were chosen and decided are left out, so
+    these are no fair sample of all answers.
     """
     return _candidates(session, _RANDOM, library, version, limit)
 

@@ -245,7 +245,7 @@ WHERE r.kind = 'learn-library' AND r.status = 'completed';
 COMMENT ON VIEW analytics.lessons IS
   'What libraries learned of reviews: each next version with its scores, and what it changed';
 COMMENT ON COLUMN analytics.lessons.run IS 'The run that made and scored the version';
-COMMENT ON COLUMN analytics.lessons.decided IS 'Clips that people had decided about';
+COMMENT ON COLUMN analytics.lessons.decided IS 'Clips that people decided since the version before was made';
 COMMENT ON COLUMN analytics.lessons.added IS 'Demonstrations that the version before does not have';
 COMMENT ON COLUMN analytics.lessons.dropped IS 'Demonstrations that were not needed any more';
 COMMENT ON COLUMN analytics.lessons.contradictions IS 'Demonstrations that a decision gave another label';
