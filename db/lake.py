@@ -1,6 +1,6 @@
 """Rows of the lake's files, and the days whose files a run may have changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +16,7 @@ ROWS_AT_A_TIME = 5_000
 _PART: Mapping[LakeKind, str] = {"labels": "library", "tokens": "codec_fingerprint"}
 """The column that tells the files of a day apart."""
 
-_CHANGED_DAYS = text(
+_SERIES = text(
     """
     WITH same AS MATERIALIZED (
       SELECT o.id, o.started_at, o.status FROM runs r JOIN runs o ON o.kind = r.kind
@@ -31,19 +31,22 @@ _CHANGED_DAYS = text(
     ),
     attempts AS MATERIALIZED (
       SELECT id, started_at FROM same WHERE started_at > coalesce((SELECT at FROM before), '-infinity')
-    ),
-    begun AS MATERIALIZED (
-      SELECT coalesce((SELECT at FROM before), (SELECT min(started_at) FROM attempts)) AS at
     )
+    SELECT coalesce((SELECT at FROM before), min(started_at)), array_agg(CAST(id AS text)) FROM attempts
+    """
+)
+# the time is a parameter: of one that a subquery finds, the planner assumes that a third of all rows is newer
+_CHANGED_DAYS = text(
+    """
     SELECT c.day FROM current_answers a JOIN clips c USING (content_sha256)
-      WHERE a.since >= (SELECT at FROM begun)
+      WHERE a.since >= :begun AND a.library = ANY(:libraries)
     UNION SELECT c.day FROM past_answers o JOIN clips c USING (content_sha256)
-      WHERE o.until >= (SELECT at FROM begun)
+      WHERE o.until >= :begun AND o.library = ANY(:libraries)
     UNION SELECT c.day FROM token_sequences s JOIN clips c USING (content_sha256)
-      WHERE s.run_id IN (SELECT id FROM attempts)
+      WHERE s.run_id = ANY(CAST(:attempts AS uuid[]))
     UNION SELECT c.day FROM quarantine q JOIN clips c ON c.id = q.clip_id
-      WHERE q.last_run IN (SELECT id FROM attempts) OR q.resolved_at >= (SELECT at FROM begun)
-    UNION SELECT c.day FROM clips c WHERE c.missing_since >= (SELECT at FROM begun)
+      WHERE q.last_run = ANY(CAST(:attempts AS uuid[])) OR q.resolved_at >= :begun
+    UNION SELECT c.day FROM clips c WHERE c.missing_since >= :begun
     """
 )
 _LABELED_CLIPS = text(
@@ -94,13 +97,17 @@ def lake_rows(session: Session, kind: LakeKind, day: date, part: str) -> Iterato
     result.close()
 
 
-def changed_days(session: Session, run: UUID) -> set[date]:
+def changed_days(session: Session, run: UUID, libraries: Collection[str]) -> set[date]:
     """Return the days of clips that a run worked on, or whose answer changed or that left before its end.
+
+    Of answers, those of the libraries count.
 
     Changes count since the last completed run of the same series began: of what failed since then, or was
     promoted or undone, nothing may be left to do but the files.
     """
-    return set(session.scalars(_CHANGED_DAYS, {"run": run}))
+    begun, attempts = session.execute(_SERIES, {"run": run}).one()
+    since = {"begun": begun, "attempts": attempts or [], "libraries": list(libraries)}
+    return set(session.scalars(_CHANGED_DAYS, since))
 
 
 @dataclass(frozen=True)

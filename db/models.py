@@ -82,6 +82,7 @@ class Clip(Base):
         Index("uq_clips_current_uri", "uri", unique=True, postgresql_where=text("missing_since IS NULL")),
         Index(None, "content_sha256"),
         Index(None, "day"),
+        Index(None, "missing_since", postgresql_where=text("missing_since IS NOT NULL")),
         CheckConstraint("size >= 0", name="size"),
     )
 
@@ -374,6 +375,7 @@ class WindowEmbeddings(Base):
         ForeignKeyConstraint(
             ["content_sha256", "embedding_model_id"],
             ["embeddings.content_sha256", "embeddings.embedding_model_id"],
+            name="fk_window_embeddings_embeddings",  # Postgres cuts names after 63 characters
         ),
         CheckConstraint("octet_length(vectors) > 0 AND octet_length(vectors) % 2 = 0", name="vectors"),
         Index(None, "run_id"),
@@ -496,7 +498,7 @@ class CurrentAnswer(Base):
     """
 
     __tablename__ = "current_answers"
-    __table_args__ = (Index(None, "library", "margin"),)
+    __table_args__ = (Index(None, "library", "margin"), Index(None, "since"))
 
     content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)

@@ -19,8 +19,7 @@ CREATE TABLE window_embeddings (
   created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
   CONSTRAINT pk_window_embeddings PRIMARY KEY (content_sha256, embedding_model_id),
   CONSTRAINT ck_window_embeddings_vectors CHECK (octet_length(vectors) > 0 AND octet_length(vectors) % 2 = 0),
-  CONSTRAINT fk_window_embeddings_content_sha256_embedding_model_id_embeddings
-    FOREIGN KEY (content_sha256, embedding_model_id)
+  CONSTRAINT fk_window_embeddings_embeddings FOREIGN KEY (content_sha256, embedding_model_id)
     REFERENCES embeddings (content_sha256, embedding_model_id),
   CONSTRAINT fk_window_embeddings_run_id_runs FOREIGN KEY (run_id) REFERENCES runs (id)
 );

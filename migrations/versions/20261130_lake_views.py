@@ -32,9 +32,11 @@ SELECT c.uri, c.day, regexp_replace(c.uri, '/[^/]*$', ''), t.duration, encode(c.
 FROM quarantine q
 JOIN clips c ON c.id = q.clip_id
 LEFT JOIN contents t ON t.sha256 = c.content_sha256
-JOIN (SELECT DISTINCT place, library FROM analytics.nights) n
-  ON c.uri = n.place OR starts_with(c.uri, n.place || '/')
+CROSS JOIN (SELECT DISTINCT library FROM analytics.nights) n
 WHERE q.resolved_at IS NULL AND c.missing_since IS NULL
+  AND EXISTS (
+    SELECT FROM analytics.nights p
+    WHERE p.library = n.library AND (c.uri = p.place OR starts_with(c.uri, p.place || '/')))
   AND NOT EXISTS (
     SELECT FROM quarantine o WHERE o.clip_id = q.clip_id AND o.resolved_at IS NULL AND o.id > q.id)
   AND NOT EXISTS (
@@ -91,10 +93,17 @@ COMMENT ON COLUMN analytics.lake_tokens.levels IS 'RMS under each semantic code,
 COMMENT ON COLUMN analytics.lake_tokens.run IS 'The run that tokenized the content';
 """
 
+INDEXES = """
+-- each night asks which answers and clips changed since the one before
+CREATE INDEX ix_current_answers_since ON current_answers (since);
+CREATE INDEX ix_clips_missing_since ON clips (missing_since) WHERE missing_since IS NOT NULL;
+"""
+
 VIEWS = ("lake_labels", "lake_tokens")
 
 
 def upgrade() -> None:
+    op.execute(INDEXES)
     op.execute(LABELS)
     op.execute(TOKENS)
     for view in VIEWS:
@@ -104,3 +113,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for view in VIEWS:
         op.execute(f"DROP VIEW analytics.{view}")
+    op.execute("DROP INDEX ix_clips_missing_since, ix_current_answers_since")

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from sqlalchemy import NullPool, create_engine, text
@@ -119,6 +120,14 @@ def test_audio_that_was_read_in_part_is_tokenized_and_answered_anew(world: World
         f"SELECT label, retracted_by_run FROM predictions WHERE content_sha256 = {c} ORDER BY id",
     )
     assert answers == [("high", done.run.id), ("low", None)]
+    assert made_by(world, "labels") == made_by(world, "tokens") == {done.run.id}
+
+
+def made_by(world: World, kind: str) -> set[UUID]:
+    """The runs that the rows of c.flac in the lake's files name."""
+    files = [data for key, data in world.objects().items() if key.startswith(f"{kind}/day=")]
+    found = [row for data in files for row in pq.ParquetFile(BytesIO(data)).read().to_pylist()]
+    return {UUID(row["run"]) for row in found if row["uri"].endswith("/c.flac")}
 
 
 def test_latents_that_are_not_finite_are_made_anew(world: World, runtime: Runtime) -> None:

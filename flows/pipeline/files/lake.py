@@ -6,7 +6,7 @@ of a view, analytics.lake_labels or analytics.lake_tokens.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.lake import LakeKind, changed_days, lake_rows
+from db.libraries import library_names
 from db.locks import PartitionBusy, partition_lock
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
@@ -29,6 +30,7 @@ CODEC_HEX_DIGITS = 12
 METADATA_KEY = b"wordwave"
 IN_FOLDERS = frozenset({"day", "library"})
 """The columns that are in the names of folders, too."""
+Part = tuple[LakeKind, str]
 ATTEMPTS, PAUSE_SECONDS = 300, 0.2
 
 
@@ -53,8 +55,8 @@ def keep_lake(runtime: Runtime, run: UUID, library: str, day: date | None = None
     Returns no counts, since files are no clips.
     """
     with session_scope(runtime.engine) as session:
-        days = changed_days(session, run) | ({day} if day else set())
-    parts: list[tuple[LakeKind, str]] = [("labels", library), ("tokens", runtime.codec_fingerprint)]
+        days = changed_days(session, run, [library]) | ({day} if day else set())
+    parts: list[Part] = [("labels", library), ("tokens", runtime.codec_fingerprint)]
     for changed in sorted(days):
         for kind, part in parts:
             _write(runtime, LakeFile(kind, changed, part))
@@ -63,10 +65,23 @@ def keep_lake(runtime: Runtime, run: UUID, library: str, day: date | None = None
 
 def refresh_lake(runtime: Runtime, run: UUID, library: str) -> Counts:
     """Replace the files of a library whose answers a run changed. It makes none, as keep_lake does."""
+    return _refresh(runtime, run, [library], [("labels", library)])
+
+
+def refresh_whole_lake(runtime: Runtime, run: UUID) -> Counts:
+    """Replace the files of every library and of the settings' codec that a run changed; it makes none."""
     with session_scope(runtime.engine) as session:
-        days = changed_days(session, run)
+        libraries = library_names(session)
+    parts: list[Part] = [*(("labels", library) for library in libraries)]
+    return _refresh(runtime, run, libraries, [*parts, ("tokens", runtime.codec_fingerprint)])
+
+
+def _refresh(runtime: Runtime, run: UUID, libraries: Sequence[str], parts: Sequence[Part]) -> Counts:
+    with session_scope(runtime.engine) as session:
+        days = changed_days(session, run, libraries)
     for day in sorted(days):
-        _write(runtime, LakeFile("labels", day, library), only_if_there=True)
+        for kind, part in parts:
+            _write(runtime, LakeFile(kind, day, part), only_if_there=True)
     return Counts()
 
 

@@ -34,13 +34,14 @@ from db.retractions import RECHECK, retract_about, retract_shown
 from db.retries import PASSING_REASONS
 from flows.pipeline.clips.stored_codes import quarantine
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
+from flows.pipeline.files.lake import refresh_whole_lake
 from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, TextQuestion
 from flows.pipeline.generation.methods import generation_for, known_denoisers
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_stage, tokenize_place
+from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_once, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -124,6 +125,7 @@ def recheck_place(
         tokenize_place(runtime, place, place, run, run_batches)
         _label_again(runtime, recheck, run_batches)
         _generate_again(runtime, recheck, run_batches)
+        run_once(run, "lake", partial(refresh_whole_lake, runtime, run.id))
         with session_scope(runtime.engine) as session:
             models = (runtime.codec_id, *_llm_ids(runtime), known_denoisers(runtime))
             left = count_retracted_of_others(session, run.id, *models)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,10 +24,11 @@ from db.libraries import (
 from db.promotions import ModelSet, promote, promoted_model_set
 from db.reviews.decisions import DecidedClip, decided_clips, last_learned
 from db.runs import last_parameters
+from flows.pipeline.files.lake import refresh_lake
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
-from flows.pipeline.nights.jobs import BatchRunner
+from flows.pipeline.nights.jobs import BatchRunner, run_once
 from flows.pipeline.reviews.again import Outlook, answer_again, outlook
 from flows.pipeline.reviews.canaries import canaries_of
 from flows.pipeline.reviews.lessons import Lesson, lesson_of
@@ -155,6 +157,7 @@ def promote_library(
             if parameters["promoted_before"]:
                 promote(session, TASK, labeling.setup.answering.models)
         moved = answer_again(runtime, labeling, nights, run, run_batches)
+        run_once(run, "lake", partial(refresh_lake, runtime, run.id, new.name))
         promotion = AppliedProposal(run.parameters["before"], name_of(new), moved)
         run.summary = asdict(promotion)
     return promotion, run
