@@ -16,6 +16,8 @@ _UNCOUNTED = text(
     LIMIT :limit
     """
 )
+CANDIDATES_PER_COPY = 10
+"""Contents that share a key are compared up to this many times the copies wanted: most overlap by less."""
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('count words', 0))")
 _ADD = text(
     """
@@ -29,17 +31,21 @@ _ADD = text(
 _NEAR_COPIES = text(
     """
     INSERT INTO near_copies (content_sha256, codec_id, other_sha256, overlap)
-    SELECT least(f.one, f.other), f.codec_id, greatest(f.one, f.other), f.overlap FROM (
-      SELECT n.content_sha256 AS one, o.content_sha256 AS other, n.codec_id,
-        analytics.code_overlap(a.semantic, b.semantic) AS overlap
-      FROM near_copy_keys n CROSS JOIN LATERAL (
-        SELECT k.content_sha256 FROM near_copy_keys k
-        WHERE k.keys && n.keys AND k.codec_id = n.codec_id AND k.content_sha256 <> n.content_sha256
-        LIMIT :most) o
-      JOIN token_sequences a ON a.content_sha256 = n.content_sha256 AND a.codec_id = n.codec_id
-      JOIN token_sequences b ON b.content_sha256 = o.content_sha256 AND b.codec_id = n.codec_id
-      WHERE n.codec_id = :codec_id AND n.content_sha256 = ANY(:contents)) f
-    WHERE f.overlap >= :least ON CONFLICT DO NOTHING
+    SELECT least(n.content_sha256, f.content_sha256), n.codec_id,
+      greatest(n.content_sha256, f.content_sha256), f.overlap
+    FROM near_copy_keys n
+    JOIN token_sequences s ON s.content_sha256 = n.content_sha256 AND s.codec_id = n.codec_id
+    CROSS JOIN LATERAL (
+      SELECT o.content_sha256, o.overlap FROM (
+        SELECT c.content_sha256, analytics.code_overlap(s.semantic, t.semantic) AS overlap
+        FROM (
+          SELECT k.content_sha256 FROM near_copy_keys k
+          WHERE k.keys && n.keys AND k.codec_id = n.codec_id AND k.content_sha256 <> n.content_sha256
+          LIMIT :candidates) c
+        JOIN token_sequences t ON t.content_sha256 = c.content_sha256 AND t.codec_id = n.codec_id
+        OFFSET 0) o -- keeps the overlap from being computed twice
+      WHERE o.overlap >= :least LIMIT :most) f
+    WHERE n.codec_id = :codec_id AND n.content_sha256 = ANY(:contents) ON CONFLICT DO NOTHING
     """
 )
 _LIBRARIES = text("SELECT DISTINCT library, task FROM current_answers ORDER BY library, task")
@@ -103,9 +109,8 @@ def add_near_copies(
     rows = [{"content_sha256": one, "codec_id": codec_id, "keys": list(keys[one])} for one in sorted(keys)]
     insert_new(session, NearCopyKeys, rows)
     session.execute(text("SET LOCAL enable_seqscan = off"))  # a key is rare, which the planner cannot know
-    found = session.execute(
-        _NEAR_COPIES, {"codec_id": codec_id, "contents": list(keys), "least": least, "most": most}
-    )
+    bounds = {"least": least, "most": most, "candidates": CANDIDATES_PER_COPY * most}
+    found = session.execute(_NEAR_COPIES, {"codec_id": codec_id, "contents": list(keys)} | bounds)
     return found.rowcount  # type: ignore[attr-defined, no-any-return]
 
 

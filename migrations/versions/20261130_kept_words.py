@@ -225,6 +225,7 @@ BEGIN
     (c.contents_a + c.contents_b + 1.0) / (s.of_a + s.of_b + 2) AS share) p,
   LATERAL (SELECT p.share_a - p.share_b AS difference,
     (p.share_a - p.share_b) / sqrt(p.share * (1 - p.share) * (1.0 / s.of_a + 1.0 / s.of_b)) AS z) d
+  WHERE s.of_a IS NOT NULL AND s.of_b IS NOT NULL -- a library without one of the labels tells nothing
   ORDER BY abs(d.z) DESC, c.codes LIMIT most
   )
   SELECT t.library, (SELECT string_agg(coalesce(b.word, u.code::text), ' ' ORDER BY u.place)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from db.engine import make_engine, session_scope
 from db.predictions import save_predictions
+from db.word_counts import add_near_copies
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.count_words import count_words
 from flows.pipeline.runtime.resources import Runtime
@@ -79,6 +80,36 @@ def test_near_copies_are_listed_from_both_sides_and_others_are_not(
     pairs = "SELECT uri, other_uri, overlap FROM analytics.near_duplicates ORDER BY uri"
     one, two = f"{FOLDER}/0.wav", f"{FOLDER}/1.wav"
     assert counted(owner, pairs) == [(one, two, 57 / 61), (two, one, 57 / 61)]
+
+
+def test_a_copy_is_found_among_many_contents_that_only_share_a_key(engine: Engine, owner: Connection) -> None:
+    original = list(range(20))
+    unlike = [[100 * (number + 1) + place for place in range(20)] for number in range(12)]
+    store(engine, [original, *unlike, original])
+    with session_scope(engine) as session:
+        keys = {sha256(f"{number}.wav"): [1] for number in range(14)}
+        assert add_near_copies(session, make_codec(session), keys, least=0.8, most=2) == 1
+    assert counted(owner, "SELECT overlap FROM near_copies") == [(1.0,)]
+
+
+def test_labels_are_told_apart_in_the_libraries_that_have_both(engine: Engine, owner: Connection) -> None:
+    columns = "label, library, task, codec_id, codes, contents, of_contents, elsewhere, of_elsewhere"
+    with session_scope(engine) as session:
+        codec_id = make_codec(session)
+    for label, library, code in (
+        ("cat", "both", 0),
+        ("dog", "both", 1),
+        *(("cat", "cats", code) for code in range(4)),
+    ):
+        owner.execute(
+            text(
+                f"INSERT INTO label_motifs ({columns})"
+                " VALUES (:label, :library, 'label', :codec_id, ARRAY[:code], 3, 4, 0, 4)"
+            ),
+            {"label": label, "library": library, "codec_id": codec_id, "code": code},
+        )
+    apart = "SELECT DISTINCT library FROM analytics.label_difference('cat', 'dog', most => 2)"
+    assert counted(owner, apart) == [("both",)]
 
 
 def test_motifs_are_what_a_label_has_more_often_than_the_others(
