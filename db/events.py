@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, any_, cast, exists, insert, select
+from sqlalchemy import ARRAY, LargeBinary, any_, cast, insert, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_leave
 from sqlalchemy.orm import Session
 
 from db.models import Clip, DemonstrationSet, EventRow, EventSet
+
+_EVENT = (EventRow.label, EventRow.start_s, EventRow.end_s, EventRow.score)
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,14 @@ def save_events(session: Session, run_id: UUID, heard: Sequence[NewEvents]) -> i
 def events_of_run(session: Session, run_id: UUID) -> Iterator[ClipEvents]:
     """Yield what a run heard in current clips, in uri order; those without events are left out."""
     rows = session.execute(
-        select(Clip.uri, EventSet.labeler, EventSet.id)
+        select(Clip.uri, EventSet.labeler, EventSet.id, *_EVENT)
         .join(EventSet, EventSet.content_sha256 == Clip.content_sha256)
+        .join(EventRow, EventRow.event_set_id == EventSet.id)
         .where(EventSet.run_id == run_id, EventSet.retracted_by_run.is_(None), Clip.missing_since.is_(None))
-        .where(exists().where(EventRow.event_set_id == EventSet.id))
-        .order_by(Clip.uri, EventSet.id)
+        .order_by(Clip.uri, EventSet.id, EventRow.number)
     )
-    for uri, labeler, set_id in rows.all():
-        yield ClipEvents(uri, labeler, _events_of_set(session, set_id))
+    for (uri, labeler, _), events in groupby(rows, key=lambda row: row[:3]):
+        yield ClipEvents(uri, labeler, [HeardEvent(*row[3:]) for row in events])
 
 
 def events_of_clip(session: Session, uri: str, library: str) -> ClipEvents | None:
@@ -95,8 +98,7 @@ def events_of_clip(session: Session, uri: str, library: str) -> ClipEvents | Non
 
 
 def _events_of_set(session: Session, set_id: int) -> list[HeardEvent]:
-    columns = (EventRow.label, EventRow.start_s, EventRow.end_s, EventRow.score)
-    rows = session.execute(select(*columns).where(EventRow.event_set_id == set_id).order_by(EventRow.number))
+    rows = session.execute(select(*_EVENT).where(EventRow.event_set_id == set_id).order_by(EventRow.number))
     return [HeardEvent(*row) for row in rows]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -61,7 +62,19 @@ def write_dataset(runtime: Runtime, place: str, library: str, folder: Path) -> D
         clips = list(labeled_clips(session, place, library))
     if not clips:
         raise ValueError(f"{place} has no clip with an answer by {library}: label it first")
-    (folder / "data").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # the files move into place when all are written; within the folder, which may be a mount of its own
+    with TemporaryDirectory(prefix=".writing-", dir=folder) as unfinished:
+        dataset = _write_files(runtime, place, library, clips, Path(unfinished))
+        for name in ("README.md", "data"):
+            (Path(unfinished) / name).rename(folder / name)
+    return dataset
+
+
+def _write_files(
+    runtime: Runtime, place: str, library: str, clips: Sequence[LakeClip], folder: Path
+) -> Dataset:
+    (folder / "data").mkdir()
     left_out: list[str] = []
     schema = _schema(sorted({clip.label for clip in clips}))
     parts = range(0, len(clips), CLIPS_PER_FILE)

@@ -4,6 +4,7 @@ The password is in a file in the form of libpq's passfile, which only its owner 
 """
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -38,18 +39,18 @@ class AnalystAddress:
     @property
     def url(self) -> str:
         """The address as libpq and SQLAlchemy take it, without the password."""
+        user, database = quote(self.user, safe=""), quote(self.database, safe="")
         passfile = f"passfile={quote(str(self.password_file))}"
         if self.is_socket:
-            return f"postgresql://{self.user}@/{self.database}?host={quote(self.host)}&{passfile}"
-        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}?{passfile}"
+            return f"postgresql://{user}@/{database}?host={quote(self.host)}&{passfile}"
+        return f"postgresql://{user}@{self.host}:{self.port}/{database}?{passfile}"
 
     @property
     def keywords(self) -> str:
-        """The address as DuckDB takes it."""
-        return (
-            f"host={self.host} port={self.port} dbname={self.database} user={self.user} "
-            f"passfile={self.password_file}"
-        )
+        """The address as libpq and DuckDB take it."""
+        values = {"host": self.host, "port": str(self.port), "dbname": self.database, "user": self.user}
+        values["passfile"] = str(self.password_file)
+        return " ".join(f"{name}={_value(value)}" for name, value in values.items())
 
 
 def analyst_address(settings: Settings) -> AnalystAddress:
@@ -65,12 +66,21 @@ def analyst_address(settings: Settings) -> AnalystAddress:
     return address
 
 
+def _value(value: str) -> str:
+    """Return a value of libpq's keywords, in quotes if it is not only letters, digits and the like."""
+    if re.fullmatch(r"[^\s'\\]+", value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _write_password(address: AnalystAddress, password: str) -> None:
     private_folder(address.password_file.parent)
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    fields = (
+        one.replace("\\", "\\\\").replace(":", "\\:") for one in (address.database, address.user, password)
+    )
     descriptor, fresh = tempfile.mkstemp(dir=address.password_file.parent)  # readable by its owner alone
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"*:*:{address.database}:{address.user}:{escaped}\n")
+        file.write(":".join(("*", "*", *fields)) + "\n")
     Path(fresh).rename(address.password_file)
 
 
@@ -81,7 +91,8 @@ def address_lines(address: AnalystAddress) -> Iterator[str]:
     yield f"psql      psql {shlex.quote(address.url)}"
     yield f'pandas    pandas.read_sql_table("labels", "{address.url}", schema="analytics")'
     yield "DuckDB    INSTALL postgres; LOAD postgres;"
-    yield f"          ATTACH '{address.keywords}' AS wordwave (TYPE postgres, SCHEMA 'analytics', READ_ONLY);"
+    keywords = address.keywords.replace("'", "''")
+    yield f"          ATTACH '{keywords}' AS wordwave (TYPE postgres, SCHEMA 'analytics', READ_ONLY);"
     if address.is_socket:
         yield "DBeaver and Metabase need a port: start wordwave up --analyst-port 5433, then ask again"
         return

@@ -48,8 +48,10 @@ def _listening(socket: Path, port: int) -> Iterator[None]:
     try:
         listen = asyncio.start_server(lambda *client: _lead(socket, *client), HOST, port)
         server = asyncio.run_coroutine_threadsafe(listen, loop).result()
-        yield
-        asyncio.run_coroutine_threadsafe(_end(server), loop).result()
+        try:
+            yield
+        finally:
+            asyncio.run_coroutine_threadsafe(_end(server), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -66,9 +68,12 @@ async def _end(server: asyncio.Server) -> None:
 
 
 async def _lead(socket: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        answers, questions = await asyncio.open_unix_connection(socket)
-        await asyncio.gather(_copy(reader, questions), _copy(answers, writer))
+    try:
+        with suppress(OSError):
+            answers, questions = await asyncio.open_unix_connection(socket)
+            await asyncio.gather(_copy(reader, questions), _copy(answers, writer))
+    finally:
+        writer.close()  # also where the server does not answer
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

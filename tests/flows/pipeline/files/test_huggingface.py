@@ -13,7 +13,7 @@ from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
-from tests.flows.pipeline.conftest import hiss, tone, write_clip
+from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_each_labeled_clip_is_there_with_its_bytes_and_the_number_of_its_label(
     assert features["audio"] == {"_type": "Audio"}
     assert features["label"] == {"names": ["hiss", "tone"], "_type": "ClassLabel"}
     named = {row["audio"]["path"]: row for row in found}
-    assert {name: row["label"] for name, row in named.items()} == {"a.wav": 1, "b.wav": 0, "c.wav": 1}
+    answers = dict(rows(runtime.engine, "SELECT uri, label FROM analytics.labels"))
+    assert {row["uri"]: features["label"]["names"][row["label"]] for row in found} == answers
+    assert len(set(answers.values())) == 2
     for name, row in named.items():
         assert row["audio"]["bytes"] == (labeled / name).read_bytes()
     assert set(features) == set(found[0])
@@ -57,6 +59,21 @@ def test_a_clip_whose_bytes_are_gone_is_left_out_and_named(
     written = write_dataset(runtime, str(labeled), "sounds", tmp_path / "set")
     assert written.clips == 2
     assert [uri.rpartition("/")[2] for uri in written.left_out] == ["a.wav"]
+
+
+def test_a_dataset_that_fails_leaves_no_files_and_can_be_written_again(
+    runtime: Runtime, labeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.ParquetWriter.write_table", fail)
+        with pytest.raises(OSError, match="full"):
+            write_dataset(runtime, str(labeled), "sounds", tmp_path / "set")
+    assert list((tmp_path / "set").iterdir()) == []
+    assert write_dataset(runtime, str(labeled), "sounds", tmp_path / "set").clips == 3
+    assert sorted(one.name for one in (tmp_path / "set").iterdir()) == ["README.md", "data"]
 
 
 def test_a_folder_with_files_and_a_place_without_labels_are_refused(

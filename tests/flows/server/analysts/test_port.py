@@ -1,5 +1,6 @@
 """Clients reach the embedded Postgres through a port of this machine, as analysts and with their password."""
 
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from db.embedded.server import EmbeddedServer
 from flows.cli.analysts import show_address
 from flows.pipeline.configuration.settings import Settings
-from flows.server.analysts.address import analyst_address
+from flows.server.analysts.address import address_lines, analyst_address
 from flows.server.analysts.port import HOST, analyst_port, open_port
 from tests.e2e.service import free_port
 from tests.fixtures_postgres import Database
@@ -76,6 +77,46 @@ def test_a_client_that_is_connected_at_the_end_does_not_delay_it(
     with pytest.raises(psycopg2.OperationalError), left.cursor() as cursor:
         cursor.execute(COUNT)
     left.close()
+
+
+def test_a_client_is_turned_away_while_postgres_does_not_answer(tmp_path: Path) -> None:
+    number = free_port()
+    with (
+        analyst_port(tmp_path, tmp_path / "nothing", number),
+        socket.create_connection((HOST, number), timeout=30) as client,
+    ):
+        assert client.recv(1) == b""
+
+
+def test_connections_end_where_the_block_ends_by_an_exception(
+    database: Database, postgres: EmbeddedServer, tmp_path: Path
+) -> None:
+    number = free_port()
+    options = {"password": database.server.passwords["wordwave_analyst"], "dbname": database.name}
+    port = analyst_port(tmp_path, postgres.socket_folder, number)
+    port.__enter__()
+    left = psycopg2.connect(host=HOST, port=number, user="wordwave_analyst", **options)
+    assert not port.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    with pytest.raises(psycopg2.OperationalError), left.cursor() as cursor:
+        cursor.execute(COUNT)
+    left.close()
+
+
+@pytest.mark.parametrize("home", ["my home", "it's", "back\\slash"])
+def test_the_keywords_lead_in_from_any_home(database: Database, tmp_path: Path, home: str) -> None:
+    settings = Settings(home=tmp_path / home, analyst_database_url=database.url("analyst"))
+    address = analyst_address(settings)
+    connection = psycopg2.connect(address.keywords)
+    assert connection.info.dsn_parameters["passfile"] == str(address.password_file)
+    [literal] = [
+        line.partition("ATTACH ")[2].partition(" AS ")[0]
+        for line in address_lines(address)
+        if "ATTACH" in line
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {literal}")  # DuckDB reads it by the same rules
+        assert cursor.fetchone() == (address.keywords,)
+    connection.close()
 
 
 def test_the_address_leads_in_by_a_file_that_only_its_owner_reads(database: Database, tmp_path: Path) -> None:
