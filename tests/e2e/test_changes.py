@@ -121,7 +121,7 @@ def test_a_new_version_of_the_library_answers_anew_and_the_old_answers_stay(
     put_into_use(labeled, "sounds@2")
     done = night(labeled, world.place)
     added = {"demonstration_sets": 1, "demonstrations": 2, "library_uses": 1, "predictions": 3, "exports": 1}
-    assert new_rows(before, stored(world)) == added
+    assert new_rows(before, stored(world)) == added | {"past_answers": 3}
     assert not labeled.codec.calls
     assert nightly(done.run.counts) == {"label.labeled": 3, "export.rows": 3}
     assert labels(done) == ["deep", "shrill", "deep"]
@@ -156,7 +156,7 @@ def test_another_way_of_asking_is_new_work(world: World, labeled: CountingRuntim
     for way in ways:
         before = stored(world)
         night(labeled, world.place, LabelRequest(LIBRARY, **way))
-        assert new_rows(before, stored(world)) == {"predictions": 3, "exports": 1}, way
+        assert new_rows(before, stored(world)) == {"predictions": 3, "past_answers": 3, "exports": 1}, way
 
 
 def test_a_bound_on_the_margin_changes_no_answer_but_how_it_is_judged(
@@ -171,7 +171,7 @@ def test_a_bound_on_the_margin_changes_no_answer_but_how_it_is_judged(
     after = stored(world)
     for row in (*before["predictions"], *after["predictions"]):
         del row["min_margin"]
-    assert new_rows(before, after) == {"exports": 1}
+    assert new_rows(before, after) == {"past_answers": 3, "exports": 1}
 
 
 def test_an_import_of_equal_content_is_the_same_version(world: World, labeled: CountingRuntime) -> None:

@@ -209,11 +209,16 @@ def test_why_leads_from_the_answer_down_to_the_bytes_the_prompt_and_the_run(
 
 
 def test_the_functions_run_with_the_rights_of_who_calls_them(analyst: Connection) -> None:
-    definers = analyst.execute(
+    """But for the one that writes what a person decided, which says so and is no one's by default."""
+    definers = analyst.scalars(
+        text("SELECT proname FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace AND prosecdef")
+    )
+    assert definers.all() == ["record_decision"]
+    open_or_silent = analyst.scalars(
         text(
             "SELECT proname FROM pg_proc WHERE pronamespace = 'analytics'::regnamespace"
-            " AND (prosecdef OR has_function_privilege('public', oid, 'EXECUTE')"
+            " AND (has_function_privilege('public', oid, 'EXECUTE')"
             " OR obj_description(oid, 'pg_proc') IS NULL)"
         )
     )
-    assert definers.all() == []
+    assert open_or_silent.all() == []
