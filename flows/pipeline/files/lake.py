@@ -22,6 +22,7 @@ from db.libraries import library_names
 from db.locks import PartitionBusy, partition_lock
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.storage import Storage, StorageDenied, Stored
 from flows.pipeline.storage.hashed_copy import path_of, sha256_of
 from flows.pipeline.storage.uris import canonical
 
@@ -94,7 +95,7 @@ def _write(runtime: Runtime, file: LakeFile, *, only_if_there: bool = False) -> 
     storage_uri = runtime.settings.storage_uri
     storage, uri = runtime.storage(storage_uri), f"{canonical(storage_uri)}/{file.key}"
     with _held(runtime, file), TemporaryFile() as local:
-        stored = storage.describe(uri)
+        stored = _describe(storage, uri)
         if only_if_there and stored is None:
             return
         with session_scope(runtime.engine) as session:
@@ -102,6 +103,14 @@ def _write(runtime: Runtime, file: LakeFile, *, only_if_there: bool = False) -> 
         if num_rows == 0 if stored is None else stored.sha256 == sha256_of(path_of(local)):
             return
         storage.write(file.key, path_of(local))
+
+
+def _describe(storage: Storage, uri: str) -> Stored | None:
+    """Return what is stored; a file that may not be looked at counts as none, and is written each time."""
+    try:
+        return storage.describe(uri)
+    except StorageDenied:
+        return None
 
 
 def _write_rows(session: Session, file: LakeFile, local: IO[bytes]) -> int:
