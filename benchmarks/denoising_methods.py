@@ -18,7 +18,7 @@ from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import data_root, verdict
 from db.denoising_measures import PairMeasure
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.generation.measuring import MAX_PAIRS
+from flows.pipeline.generation.measures.denoising import MAX_PAIRS
 from flows.pipeline.generation.methods import NOISY, UNCHANGED, choose
 from flows.pipeline.runtime.resources import Runtime
 

@@ -491,14 +491,8 @@ class PredictionRow(Base):
     max_distance: Mapped[float | None]
 
 
-class CurrentAnswer(Base):
-    """The answer that counts for a content, task and library.
-
-    Triggers of predictions, promotions and labeler_choices keep it as the view current_answers_defined says.
-    """
-
-    __tablename__ = "current_answers"
-    __table_args__ = (Index(None, "library", "margin"), Index(None, "since"))
+class _CountingAnswer:
+    """The columns of an answer that counts, or counted, for a content, task and library."""
 
     content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
@@ -511,10 +505,21 @@ class CurrentAnswer(Base):
     is_chosen: Mapped[bool]
     is_demonstration: Mapped[bool]
     created_at: Mapped[datetime]
+
+
+class CurrentAnswer(_CountingAnswer, Base):
+    """The answer that counts for a content, task and library.
+
+    Triggers of predictions, promotions and labeler_choices keep it as the view current_answers_defined says.
+    """
+
+    __tablename__ = "current_answers"
+    __table_args__ = (Index(None, "library", "margin"), Index(None, "since"))
+
     since: Mapped[datetime] = _written_at()
 
 
-class PastAnswer(Base):
+class PastAnswer(_CountingAnswer, Base):
     """What was the current answer for a content, task and library from `since` until `until`.
 
     Triggers of current_answers keep it.
@@ -526,18 +531,8 @@ class PastAnswer(Base):
         CheckConstraint("since < until", name="span"),
     )
 
-    content_sha256: Mapped[bytes] = mapped_column(primary_key=True)
-    task: Mapped[str] = mapped_column(primary_key=True)
-    library: Mapped[str] = mapped_column(primary_key=True)
-    prediction_id: Mapped[int] = mapped_column(BigInteger)
-    label: Mapped[str]
-    margin: Mapped[float]
-    status: Mapped[str]
-    is_promoted: Mapped[bool]
-    is_chosen: Mapped[bool]
-    is_demonstration: Mapped[bool]
-    created_at: Mapped[datetime]
-    since: Mapped[datetime] = mapped_column(primary_key=True)
+    # behind the inherited columns, so that the key finds a content
+    since: Mapped[datetime] = mapped_column(primary_key=True, sort_order=1)
     until: Mapped[datetime]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.orm import Session
 
 from db.bootstrap import ROLES, Role, bootstrap, role_name
@@ -89,6 +89,22 @@ def database(postgres: EmbeddedServer, migrated_template: str) -> Iterator[Datab
 def database_url(database: Database) -> str:
     """The writer's address of a fresh migrated database."""
     return database.url("writer")
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """The writer's engine of a fresh migrated database."""
+    engine = make_engine(database.url("writer"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def analyst(database: Database) -> Iterator[Connection]:
+    """An analyst's connection to a fresh migrated database; each statement is a transaction."""
+    engine = create_engine(database.url("analyst"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from db.models import DemonstrationSet, QueuedReview, ReviewDecision
 Verdict = Literal["label", "none", "skip"]
 Source = Literal["page", "csv", "label-studio"]
 
+MAX_REVIEWER_LENGTH, MAX_NOTE_LENGTH = 100, 1_000
+"""Characters of a name and of a note, wherever a decision comes from."""
+
 _RECORD = text(
     """
     SELECT analytics.record_decision(:review, :verdict, :label, :note, :reviewer, :came_from,

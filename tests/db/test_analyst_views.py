@@ -1,17 +1,16 @@
 """Days, links, costs, libraries and accuracy as analysts read them."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips
-from db.engine import make_engine, session_scope
+from db.engine import session_scope
 from db.explorer.address import keep_address
 from db.libraries import LibraryDemonstration, import_library, use_library
 from db.predictions import save_predictions
@@ -27,24 +26,9 @@ from tests.db.rows import (
     prediction,
     sha256,
 )
-from tests.fixtures_postgres import Database
 
 WRITTEN = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
 NIGHT, SHARD = "nightly-labeling", "label-shard"
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[Engine]:
-    engine = make_engine(database.url("writer"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def analyst(database: Database) -> Iterator[Connection]:
-    engine = create_engine(database.url("analyst"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
 
 
 def _rows(analyst: Connection, question: str) -> list[tuple[object, ...]]:

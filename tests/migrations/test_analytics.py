@@ -1,15 +1,14 @@
 """What analysts read: small data, asked through the analyst's own connection."""
 
-from collections.abc import Iterator
 from datetime import date
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips
-from db.engine import make_engine, session_scope
+from db.engine import session_scope
 from db.generated import save_audio
 from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.predictions import save_predictions
@@ -30,21 +29,6 @@ from tests.db.rows import (
     prediction,
     sha256,
 )
-from tests.fixtures_postgres import Database
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[Engine]:
-    engine = make_engine(database.url("writer"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def analyst(database: Database) -> Iterator[Connection]:
-    engine = create_engine(database.url("analyst"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
 
 
 def _rows(analyst: Connection, question: str) -> list[tuple[object, ...]]:

@@ -1,18 +1,18 @@
 """The functions for analysts find what a naive reading finds, in bounds, and say what is wrong."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from db.bulk_insert import insert_new
 from db.clips import add_clips, link_contents
-from db.engine import make_engine, session_scope
+from db.engine import session_scope
 from db.models import Content, TokenSequence
 from db.predictions import save_predictions
 from db.promotions import ModelSet, promote
@@ -29,25 +29,10 @@ from tests.db.rows import (
     sha256,
     tokenized,
 )
-from tests.fixtures_postgres import Database
 
 Place = Sequence[int] | str
 CODES = st.integers(0, 3)
 GAPS = st.sampled_from(["", "*", "**", "* *", "** *"])
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[Engine]:
-    engine = make_engine(database.url("writer"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def analyst(database: Database) -> Iterator[Connection]:
-    engine = create_engine(database.url("analyst"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
 
 
 def store(engine: Engine, sequences: Sequence[Sequence[int]]) -> None:

@@ -12,12 +12,12 @@ from db.quarantine import open_quarantine
 from flows.pipeline.generation.denoise import STAGE as DENOISE
 from flows.pipeline.generation.denoise import OfClips
 from flows.pipeline.generation.generate import Generation, Q, TextQuestion, TextTask, TextToAudio
-from flows.pipeline.generation.measuring import choose_method, measure_pairs
+from flows.pipeline.generation.measures.denoising import choose_method, measure_pairs
+from flows.pipeline.generation.measures.hearing import Hearing
 from flows.pipeline.generation.methods import MethodChoice, denoising_by
 from flows.pipeline.generation.record import AudioAnswer, Record, keep_page
 from flows.pipeline.generation.request import AudioRequest, DenoisingMethod
 from flows.pipeline.generation.texts import Texts
-from flows.pipeline.labeling.evaluation.hearing import Hearing
 from flows.pipeline.nights.jobs import BatchRunner, ingest_place, run_once, run_stage, tokenize_place
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import Partition

@@ -21,10 +21,10 @@ from db.exports import Export, begin_export, complete_export, find_export
 from db.generated import StoredAudio
 from flows.pipeline.generation.filtering import Filtering
 from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, Question
+from flows.pipeline.generation.measures.hearing import HEARD
 from flows.pipeline.generation.methods import UNCHANGED, MethodChoice
 from flows.pipeline.generation.page.stored import PageContent, StoredItems
 from flows.pipeline.generation.texts import Refused, refused_lines
-from flows.pipeline.labeling.evaluation.hearing import HEARD
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
 from flows.pipeline.storage.damage import is_intact

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from db.engine import session_scope
 from db.libraries import get_library
 from db.reviews.decisions import (
+    MAX_NOTE_LENGTH,
+    MAX_REVIEWER_LENGTH,
     NewDecision,
     OwnDecision,
     Verdict,
@@ -27,7 +29,6 @@ COLUMNS = (
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 VERDICTS: Mapping[str, Verdict] = {"": "label", "label": "label", "none": "none", "skip": "skip"}
 MAX_ROWS, MAX_LINES_IN_ERROR = 10_000, 5
-MAX_NOTE_LENGTH, MAX_NAME_LENGTH = 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,10 @@ def _decided(line: int, row: Mapping[str, str | None], reviewer: str) -> list[Cs
     if verdict is None or (verdict == "label") != bool(label):
         raise ManifestError(f"line {line} needs a decided_label, or the verdict none or skip, and not both")
     who = given["reviewer"] or reviewer
-    if not who or len(who) > MAX_NAME_LENGTH or len(given["note"]) > MAX_NOTE_LENGTH:
+    if not who or len(who) > MAX_REVIEWER_LENGTH or len(given["note"]) > MAX_NOTE_LENGTH:
         raise ManifestError(
-            f"line {line} needs a reviewer of up to {MAX_NAME_LENGTH} characters (or --reviewer), and a note "
-            f"of up to {MAX_NOTE_LENGTH}"
+            f"line {line} needs a reviewer of up to {MAX_REVIEWER_LENGTH} characters (or --reviewer), and a "
+            f"note of up to {MAX_NOTE_LENGTH}"
         )
     if not given["review"].isdecimal() or len(given["review"]) > 18:
         raise ManifestError(f"line {line} has no number of a review: keep the first column")

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from db.engine import session_scope
 from db.explorer.reviews import Review, decide, get_review, list_queue
-from db.reviews.decisions import NewDecision, Verdict
+from db.reviews.decisions import MAX_NOTE_LENGTH, MAX_REVIEWER_LENGTH, NewDecision, Verdict
 from flows.server.explorer.query import TIMEOUT, explorer_of
 from flows.server.explorer.rendering import link
 from flows.server.explorer.reviewing.forms import Form, line_of, read_form
@@ -20,7 +20,6 @@ from flows.server.explorer.reviewing.labels import is_known, keyed_labels, shown
 
 REVIEWER = "reviewer"
 """The cookie that keeps a person's name."""
-MAX_NAME_LENGTH, MAX_NOTE_LENGTH = 100, 1_000
 YEAR_SECONDS = 31_536_000
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -33,7 +32,7 @@ async def decision(request: Request) -> Response:
 
 def reviewer_of(request: Request) -> str | None:
     """Return the name that a person gave before, if any."""
-    return unquote(request.cookies.get(REVIEWER, ""))[:MAX_NAME_LENGTH] or None
+    return unquote(request.cookies.get(REVIEWER, ""))[:MAX_REVIEWER_LENGTH] or None
 
 
 def next_address(session: Session, review: Review) -> str:
@@ -46,7 +45,7 @@ def next_address(session: Session, review: Review) -> str:
 
 
 def _record(request: Request, form: Form) -> Response:
-    name = line_of(form, REVIEWER, MAX_NAME_LENGTH) or reviewer_of(request)
+    name = line_of(form, REVIEWER, MAX_REVIEWER_LENGTH) or reviewer_of(request)
     if name is None:
         raise HTTPException(400, "A decision needs the name of who decides: go back and give it")
     with session_scope(explorer_of(request).engine) as session:

@@ -12,10 +12,11 @@ from core.errors import MissingPackage, PromptError
 from core.in_context.audio_generator import AudioGenerator
 from core.prompts.generation import Example
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.generation import filtering, measuring
+from flows.pipeline.generation import filtering
 from flows.pipeline.generation.denoise import Denoising
 from flows.pipeline.generation.job import Generated
-from flows.pipeline.generation.measuring import choose_method
+from flows.pipeline.generation.measures import denoising
+from flows.pipeline.generation.measures.denoising import choose_method
 from flows.pipeline.generation.report import json_rows
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.maintenance.undo import undo
@@ -276,14 +277,14 @@ def test_an_answer_too_large_for_a_file_is_set_aside(
 def test_a_long_pair_is_measured_by_its_beginning(
     both: Runtime, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "MAX_SECONDS", 0.5)
+    monkeypatch.setattr(denoising, "MAX_SECONDS", 0.5)
     heard: list[int] = []
 
     def recorded(samples: Samples, rate: int) -> Samples:
         heard.append(len(samples))
         return samples
 
-    monkeypatch.setattr(measuring, "_at_measure_rate", recorded)
+    monkeypatch.setattr(denoising, "_at_measure_rate", recorded)
     denoise(both, clips)
     assert max(heard) <= 0.72 * 16_000  # codes are cut by blocks of 0.24 s
     assert min(heard) == 8_000

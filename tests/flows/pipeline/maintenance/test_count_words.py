@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
-from db.engine import make_engine, session_scope
+from db.engine import session_scope
 from db.predictions import save_predictions
 from db.word_counts import add_near_copies
 from flows.pipeline.configuration.settings import Settings
@@ -33,13 +33,6 @@ def owner(database: Database) -> Iterator[Connection]:
     engine = create_engine(database.url("owner"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
-
-
-@pytest.fixture
-def engine(database: Database) -> Iterator[Engine]:
-    engine = make_engine(database.url("writer"))
-    yield engine
-    engine.dispose()
 
 
 def counted(owner: Connection, query: str) -> list[tuple[object, ...]]:
