@@ -125,6 +125,13 @@ def own_decisions(
     return dict(found)
 
 
+def external_ids(session: Session, source: Source, reviews: Collection[int]) -> list[str]:
+    """Return the names that stored decisions about queued clips have where they came from."""
+    row = ReviewDecision
+    found = select(row.external_id).where(row.review_id.in_(reviews), row.source == source)
+    return list(session.scalars(found))
+
+
 def add_decisions(session: Session, source: Source, decisions: Iterable[NewDecision]) -> int:
     """Write decisions as the flows, and return how many were new."""
     rows = [{**vars(one), "shown": dict(one.shown), "source": source} for one in decisions]

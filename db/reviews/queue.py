@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, insert, select, tex
 from sqlalchemy.orm import Session
 
 from db.clips import LABEL_STAGE
-from db.models import PooledLatent, QueuedReview
+from db.models import Clip, PooledLatent, PredictionRow, QueuedReview
 
 _CANDIDATES = """
 SELECT a.content_sha256, a.prediction_id, c.uri, a.label, a.margin, a.status, p.baselines -> 'labelers'
@@ -38,6 +38,7 @@ SELECT review, library, version, position, drawn, reason, uri, content_sha256, l
 FROM analytics.reviews WHERE {of} ORDER BY position
 """
 _OF_RUN = text(_QUEUE.format(of="run = :run"))
+_NUMBERED = text(_QUEUE.format(of="review = ANY(:reviews)"))
 _OPEN = text(_QUEUE.format(of="library = :library AND is_open"))
 
 
@@ -52,6 +53,14 @@ class ReviewCandidate:
     margin: float
     status: str
     by_labeler: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class GivenAnswer:
+    """Which labeler gave an answer, and the probability of its label."""
+
+    labeler: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,26 @@ def queue_of_run(session: Session, run_id: UUID) -> list[QueuedClip]:
 def open_queue(session: Session, library: str) -> list[QueuedClip]:
     """Return the clips of a library that wait for a decision, in order."""
     return [_queued(row) for row in session.execute(_OPEN, {"library": library})]
+
+
+def queued_clips(session: Session, reviews: Collection[int]) -> list[QueuedClip]:
+    """Return queued clips by their numbers; unknown numbers are left out."""
+    return [_queued(row) for row in session.execute(_NUMBERED, {"reviews": sorted(reviews)})]
+
+
+def given_answers(session: Session, answers: Collection[int]) -> dict[int, GivenAnswer]:
+    """Return who gave stored answers, by their rows."""
+    row = PredictionRow
+    probability = row.probabilities[row.label].as_float()
+    found = session.execute(select(row.id, row.labeler, probability).where(row.id.in_(answers)))
+    return {answer: GivenAnswer(*given) for answer, *given in found}
+
+
+def missing_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:
+    """Return those of the contents that no clip has now."""
+    among = Clip.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    there = session.scalars(select(Clip.content_sha256).where(among, Clip.missing_since.is_(None)))
+    return set(contents) - {bytes(content) for content in there if content}
 
 
 def _queued(row: Any) -> QueuedClip:

@@ -28,18 +28,38 @@ def review(library: str | None, port: int) -> None:
 @click.argument("library", metavar="NAME[@VERSION]")
 @click.option("--size", type=click.IntRange(1, 500), default=10, show_default=True, help="Clips to review.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV file to decide in.")
-def review_queue(library: str, size: int, as_csv: bool) -> None:
+@click.option(
+    "--label-studio",
+    "project",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False),
+    help="Write tasks and labeling config of a Label Studio project into FOLDER.",
+)
+@click.option(
+    "--audio-url",
+    default="{uri}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="Where Label Studio finds a clip: {uri}, or an address with {bucket} and {path}.",
+)
+def review_queue(library: str, size: int, as_csv: bool, project: str | None, audio_url: str) -> None:
     """Choose the clips whose review is worth most, and print those that wait.
 
     Each night does this for its library. A fifth of them are drawn at random: they measure how many answers
     are right, and never become demonstrations.
     """
+    from pathlib import Path
+
     from flows.pipeline.reviews.choosing import queue_library
     from flows.pipeline.reviews.csv_file import csv_lines
+    from flows.pipeline.reviews.label_studio.project import write_project
     from flows.pipeline.reviews.report import queue_lines
 
     with runtime_for() as runtime:
         queue = queue_library(runtime, library, size)
+        if project is not None:
+            echo_lines(str(path) for path in write_project(runtime, queue, Path(project), audio_url))
+            return
     echo_lines(csv_lines(queue) if as_csv else queue_lines(queue))
 
 
@@ -47,19 +67,25 @@ def review_queue(library: str, size: int, as_csv: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--reviewer", default="", metavar="NAME", help="Who decided, where the file does not say.")
 def review_import(file: str, reviewer: str) -> None:
-    """Store the decisions of a CSV file that `wordwave review-queue --csv` printed.
+    """Store the decisions of a CSV file that `wordwave review-queue --csv` printed, or of Label Studio.
 
-    Each row with a decided_label, or the verdict none or skip, is a decision. The same file again adds
-    nothing.
+    In a CSV file each row with a decided_label, or the verdict none or skip, is a decision. Of Label Studio
+    it takes the JSON export of a project that `--label-studio` wrote. The same file again adds nothing.
     """
     from pathlib import Path
 
+    from flows.pipeline.files.label_studio import is_export
     from flows.pipeline.reviews.csv_file import import_decisions
+    from flows.pipeline.reviews.label_studio.decisions import import_annotations
 
-    text = Path(file).read_text(encoding="utf-8-sig")
+    name, text = Path(file).name, Path(file).read_text(encoding="utf-8-sig")
     with runtime_for() as runtime:
-        new = import_decisions(runtime, Path(file).name, text, reviewer)
-    echo_json({"new": new})
+        if not is_export(text):
+            echo_json({"new": import_decisions(runtime, name, text, reviewer)})
+            return
+        imported = import_annotations(runtime, name, text, reviewer)
+    echo_lines(imported.remarks, err=True)
+    echo_json({"new": imported.new})
 
 
 @click.command()

@@ -14,6 +14,8 @@ from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
+from flows.pipeline.files.label_studio import is_export
+from flows.pipeline.libraries.annotated import annotated_rows
 from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
@@ -22,6 +24,7 @@ from flows.pipeline.libraries.manifest import (
     NoisyClip,
     TextClip,
     read_manifest,
+    read_text,
     resolve,
     warn_of_labels_alike,
 )
@@ -100,12 +103,13 @@ def build_library(
 
 
 def _read_rows(runtime: Runtime, manifest: str, task: LibraryTask) -> Mapping[int, ClipRow]:
-    """Return the rows of a manifest, or the clips of a folder whose folders are labels."""
-    if not is_folder(manifest):
+    """Return the rows of a manifest, the clips of a folder whose folders are labels, or annotated clips."""
+    text = read_text(runtime, manifest) if manifest.lower().endswith(".json") else ""
+    if not is_folder(manifest) and not is_export(text):
         return read_manifest(runtime, manifest, ROWS[task])
     if task != "label":
-        raise ManifestError(f"{manifest} is a folder, which only gives labels: name a manifest for {task}")
-    return folder_rows(runtime, manifest)
+        raise ManifestError(f"{manifest} gives labels, and no answers for {task}: name a manifest")
+    return folder_rows(runtime, manifest) if is_folder(manifest) else annotated_rows(manifest, text)
 
 
 def check_instruction(task: LibraryTask, instruction: str | None) -> None:

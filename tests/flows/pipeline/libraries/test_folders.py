@@ -39,7 +39,7 @@ def test_a_clip_in_no_folder_and_a_folder_without_clips_are_refused(runtime: Run
     (home.parent / "empty").mkdir()
     with pytest.raises(ManifestError, match="has 0 clips in folders"):
         import_manifest(runtime, "sounds", f"{home.parent}/empty/", "label")
-    with pytest.raises(ManifestError, match="which only gives labels"):
+    with pytest.raises(ManifestError, match="gives labels, and no answers for speech"):
         import_manifest(runtime, "voices", f"{home}/", "speech")
 
 

@@ -1,0 +1,1 @@
+"""Queues as projects of Label Studio, and what annotators decided there."""
