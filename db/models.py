@@ -646,6 +646,7 @@ class QueuedReview(Base):
         UniqueConstraint("run_id", "position"),
         UniqueConstraint("run_id", "content_sha256"),
         Index(None, "demonstration_set_id", "id"),
+        Index(None, "content_sha256"),
         CheckConstraint("drawn IN ('chosen', 'random')", name="drawn"),
         CheckConstraint("(drawn = 'chosen') = (gain IS NOT NULL AND stands_for IS NOT NULL)", name="gain"),
         CheckConstraint("position > 0", name="position"),

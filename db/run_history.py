@@ -60,6 +60,27 @@ def latest_parameters(session: Session, kind: str, library: str) -> Mapping[str,
     return session.scalar(latest.order_by(Run.started_at.desc()).limit(1))
 
 
+def work_began(session: Session, run_id: UUID) -> datetime:
+    """Return when the work of a run began: with the first run of its kind for its library (of this version)
+    since one for the library, of any version, was completed.
+    """
+    this, done = aliased(Run), aliased(Run)
+    library, name = (
+        Run.parameters["library"].astext,
+        func.split_part(done.parameters["library"].astext, "@", 1),
+    )
+    finished = (
+        select(func.max(done.started_at))
+        .where(done.kind == this.kind, done.status == "completed", done.started_at < this.started_at)
+        .where(name == func.split_part(this.parameters["library"].astext, "@", 1))
+        .correlate(this)
+        .scalar_subquery()
+    )
+    same = Run.kind == this.kind, library == this.parameters["library"].astext, this.id == run_id
+    since = Run.started_at > func.coalesce(finished, datetime.min)
+    return session.execute(select(func.min(Run.started_at)).where(*same, since)).scalar_one()
+
+
 def weekday_summaries(session: Session, run_id: UUID, limit: int) -> list[Mapping[str, Any]]:
     """Return the summaries of the last earlier days of a run's weekday, kind and prefix, latest first.
 

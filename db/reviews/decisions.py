@@ -28,7 +28,9 @@ _DECIDED = text(
     SELECT r.content_sha256, min(r.uri), bool_or(r.drawn = 'random'), max(d.decision),
       array_agg(d.label ORDER BY d.decision DESC), array_agg(d.reviewer ORDER BY d.decision DESC)
     FROM analytics.review_decisions d JOIN analytics.reviews r ON r.review = d.review
-    WHERE r.library = :library AND d.verdict <> 'skip'
+    WHERE r.library = :library AND d.verdict <> 'skip' AND (r.drawn = 'random' OR NOT EXISTS (
+      SELECT FROM analytics.reviews o
+      WHERE o.library = r.library AND o.content_sha256 = r.content_sha256 AND o.drawn = 'random'))
     GROUP BY r.content_sha256 ORDER BY max(d.decision)
     """
 )
@@ -70,7 +72,8 @@ class Opinion:
 class DecidedClip:
     """What counts of a content: the latest decision that is no skip, and the earlier ones, latest first.
 
-    `is_random` if it was ever drawn at random: then it measures, and is never demonstrated.
+    `is_random` if it was ever drawn at random: then it measures, and is never demonstrated, and what was
+    decided where it was chosen, beside its answer, does not count.
     """
 
     content_sha256: bytes

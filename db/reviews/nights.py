@@ -33,8 +33,17 @@ _CURRENT = text(
     WHERE library = :library AND task = 'label' AND content_sha256 = ANY(:contents)
     """
 )
-
-
+_THEN = text(
+    """
+    SELECT content_sha256, label, status FROM (
+      SELECT content_sha256, task, library, label, status, since, 'infinity'::timestamptz AS until
+      FROM current_answers
+      UNION ALL
+      SELECT content_sha256, task, library, label, status, since, until FROM past_answers) AS spans
+    WHERE library = :library AND task = 'label' AND content_sha256 = ANY(:contents)
+      AND since <= :moment AND until > :moment
+    """
+)
 _ANSWERED = text(
     """
     SELECT label, count(*) FROM current_answers
@@ -81,6 +90,14 @@ def current_labels_of(
     """Return the current answers about contents by a library."""
     values = {"library": library, "contents": sorted(contents)}
     return {bytes(content): CurrentLabel(*row) for content, *row in session.execute(_CURRENT, values)}
+
+
+def labels_of_then(
+    session: Session, library: str, contents: Collection[bytes], moment: datetime
+) -> dict[bytes, CurrentLabel]:
+    """Return the answers about contents by a library that were the current ones at a moment."""
+    values = {"library": library, "contents": sorted(contents), "moment": moment}
+    return {bytes(content): CurrentLabel(*row) for content, *row in session.execute(_THEN, values)}
 
 
 def answered_labels(session: Session, library: str) -> dict[str, int]:

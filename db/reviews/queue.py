@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from db.clips import LABEL_STAGE
+from db.clips import LABEL_STAGE, Selection
 from db.models import Clip, PooledLatent, PredictionRow, QueuedReview
 
 _CANDIDATES = """
@@ -19,13 +19,30 @@ JOIN LATERAL (
   SELECT uri FROM clips WHERE content_sha256 = a.content_sha256 AND missing_since IS NULL ORDER BY uri LIMIT 1
 ) c ON true
 WHERE a.library = :library AND a.task = :task AND NOT a.is_demonstration AND NOT EXISTS (
-  SELECT FROM review_queue q JOIN review_decisions d ON d.review_id = q.id
-  JOIN demonstration_sets s ON s.id = q.demonstration_set_id
-  WHERE q.content_sha256 = a.content_sha256 AND s.name = a.library)
+  SELECT FROM review_queue q JOIN demonstration_sets s ON s.id = q.demonstration_set_id
+  LEFT JOIN review_decisions d ON d.review_id = q.id
+  WHERE q.content_sha256 = a.content_sha256 AND s.name = a.library AND {is_out})
+  AND {among}
 ORDER BY {order} LIMIT :limit
 """
-_DOUBTFUL = text(_CANDIDATES.format(order="a.status <> 'unknown', a.margin, a.prediction_id"))
-_RANDOM = text(_CANDIDATES.format(order="sha256(a.content_sha256 || int4send(:version)), a.content_sha256"))
+_DOUBTFUL = text(
+    _CANDIDATES.format(
+        is_out="(q.drawn = 'random' OR d.id IS NOT NULL)",
+        among="true",
+        order="a.status <> 'unknown', a.margin, a.prediction_id",
+    )
+)
+_WAITS = "a.content_sha256 = ANY(:waiting)"
+_RANDOM = text(
+    _CANDIDATES.format(
+        is_out="q.drawn = 'random' AND d.id IS NOT NULL",
+        among=f"""({_WAITS} OR EXISTS (
+      SELECT FROM clips n WHERE n.content_sha256 = a.content_sha256 AND n.missing_since IS NULL
+        AND (CAST(:folder AS text) IS NULL OR n.uri = :folder OR starts_with(n.uri, :folder || '/'))
+        AND (CAST(:uris AS text[]) IS NULL OR n.uri = ANY(:uris))))""",
+        order=f"NOT {_WAITS}, sha256(a.content_sha256 || convert_to(a.library, 'UTF8')), a.content_sha256",
+    )
+)
 _REVIEWED = text(
     """
     SELECT DISTINCT q.content_sha256 FROM review_queue q JOIN review_decisions d ON d.review_id = q.id
@@ -103,24 +120,37 @@ class QueuedClip:
 def doubtful_candidates(session: Session, library: str, version: int, limit: int) -> list[ReviewCandidate]:
     """Return the least sure current answers by a library version (a row's id), unknown ones first.
 
-    Demonstrations, clips that are gone and contents that somebody decided about are left out.
+    Demonstrations, clips that are gone, and contents that somebody decided about or that were drawn at random
+    are left out.
     """
     return _candidates(session, _DOUBTFUL, library, version, limit)
 
 
-def random_candidates(session: Session, library: str, version: int, limit: int) -> list[ReviewCandidate]:
-    """Return current answers by a library version in an order that depends on their contents alone.
+def random_candidates(
+    session: Session,
+    library: str,
+    version: int,
+    limit: int,
+    *,
+    waiting: Collection[bytes] = (),
+    night: Selection | None = None,
+) -> list[ReviewCandidate]:
+    """Return the next current answers by a library version to draw, of a night or of all its clips.
 
-    So one that was not decided yet comes first again. Contents that were chosen and decided are left out, so
-    these are no fair sample of all answers.
+    The order depends on contents and library alone, so what is drawn is a fair sample, whatever was chosen
+    and decided besides. Contents that a random review decided are passed over: they are in the sample. Those
+    that wait come first.
     """
-    return _candidates(session, _RANDOM, library, version, limit)
+    folder = night.rstrip("/") if isinstance(night, str) else None
+    uris = None if night is None or isinstance(night, str) else sorted(night)
+    values = {"waiting": sorted(waiting), "folder": folder, "uris": uris}
+    return _candidates(session, _RANDOM, library, version, limit, **values)
 
 
 def _candidates(
-    session: Session, query: Any, library: str, version: int, limit: int
+    session: Session, query: Any, library: str, version: int, limit: int, **more: Any
 ) -> list[ReviewCandidate]:
-    values = {"library": library, "version": version, "task": LABEL_STAGE, "limit": limit}
+    values = {"library": library, "version": version, "task": LABEL_STAGE, "limit": limit, **more}
     return [
         ReviewCandidate(bytes(content), answer, uri, label, margin, status, by_labeler or {})
         for content, answer, uri, label, margin, status, by_labeler in session.execute(query, values)

@@ -241,7 +241,8 @@ def run_night(
             library = labeling.setup.library.name
             run_once(run, "lake", partial(keep_lake, runtime, run.id, library, partition.day))
         if reviews:
-            run.breaker.run(lambda: make_queue(runtime, labeling.setup.library, run.claim, reviews))
+            library_version = labeling.setup.library
+            run.breaker.run(lambda: make_queue(runtime, library_version, run.claim, reviews, selection))
         answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))
         summary = run.breaker.run(lambda: summarize(answers))
         figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))

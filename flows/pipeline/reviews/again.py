@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import AudioRejected
 from db.clips import clips_with_tokens
 from db.engine import session_scope
-from db.reviews.nights import CurrentLabel, current_labels_of, last_nights, uris_of_nights
+from db.reviews.nights import current_labels_of, labels_of_then, last_nights, uris_of_nights
+from db.run_history import work_began
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
 from flows.pipeline.nights.preview import pace
@@ -97,22 +98,19 @@ def _next_labels(runtime: Runtime, labeling: Labeling, contents: Sequence[bytes]
 def answer_again(
     runtime: Runtime, labeling: Labeling, nights: int, run: OpenRun, run_batches: BatchRunner
 ) -> int:
-    """Answer the clips of the last nights by a version, and return how many current labels moved."""
+    """Answer the clips of the last nights by a version, and return how many current labels moved.
+
+    Of a promotion that is taken up again all count that moved since it began.
+    """
     library = labeling.setup.library.name
     _, places = places_of(runtime, library, nights)
     labeling.setup.prepare(run.claim)
-    before = _current(runtime, library, places)
     for place, uris in places.items():
         tokenize_place(runtime, place, uris, run, run_batches, labeling.setup.answering.embedding_models)
         label_selection(labeling, uris, run, run_batches)
-    after = _current(runtime, library, places)
-    return sum(before[content].label != now.label for content, now in after.items() if content in before)
-
-
-def _current(
-    runtime: Runtime, library: str, places: Mapping[str, Sequence[str]]
-) -> dict[bytes, CurrentLabel]:
-    uris = {uri for some in places.values() for uri in some}
+    everywhere = {uri for some in places.values() for uri in some}
     with session_scope(runtime.engine) as session:
-        contents = {clip.content_sha256 for clip in clips_with_tokens(session, uris, runtime.codec_id)}
-        return current_labels_of(session, library, contents)
+        contents = {clip.content_sha256 for clip in clips_with_tokens(session, everywhere, runtime.codec_id)}
+        before = labels_of_then(session, library, contents, work_began(session, run.id))
+        after = current_labels_of(session, library, contents)
+    return sum(before[content].label != now.label for content, now in after.items() if content in before)

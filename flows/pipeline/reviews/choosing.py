@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from db.clips import Selection
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.reviews.queue import (
@@ -58,17 +59,29 @@ def queue_library(
 
 
 def make_queue(
-    runtime: Runtime, library: LibraryVersion, run: RunClaim, size: int = QUEUE_SIZE
+    runtime: Runtime,
+    library: LibraryVersion,
+    run: RunClaim,
+    size: int = QUEUE_SIZE,
+    night: Selection | None = None,
 ) -> list[QueuedClip]:
     """Write the queue of a run, and return it; a run that is taken up again keeps its queue.
 
-    Nothing is written if the clips that wait are the ones that would be asked about.
+    Random clips are drawn among those of a night, else among all that the version answered. Nothing is
+    written if the clips that wait are the ones that would be asked about.
     """
     with session_scope(runtime.engine) as session:
         if has_queue(session, run.writes_as):
             return queue_of_run(session, run.writes_as)
         waiting = open_queue(session, library.name)
-        drawn = random_candidates(session, library.name, library.id, round(size * RANDOM_SHARE))
+        drawn = random_candidates(
+            session,
+            library.name,
+            library.id,
+            round(size * RANDOM_SHARE),
+            waiting=[one.content_sha256 for one in waiting if one.drawn == "random"],
+            night=night,
+        )
         doubtful = doubtful_candidates(session, library.name, library.id, MAX_COMPARED)
         reviewed = reviewed_contents(session, library.name)
     random = [NewReview(one, RANDOM_REASON) for one in drawn]

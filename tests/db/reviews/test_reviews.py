@@ -1,6 +1,7 @@
 """Queues and decisions as rows: added, never changed, and read back as what counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -84,11 +85,13 @@ def test_the_least_sure_come_first_and_demonstrations_never(session: Session) ->
 def test_answers_by_another_version_and_decided_clips_are_not_asked_about(
     session: Session, answered: LibraryVersion
 ) -> None:
-    first, *_ = queue(session, answered)
+    first, *queued = queue(session, answered)
     add_decisions(session, "csv", [decide(first, "cat")])
     left = doubtful_candidates(session, answered.name, answered.id, 10)
-    assert len(left) == len(NAMES) - 1
-    assert first.content_sha256 not in {one.content_sha256 for one in left}
+    measuring = {one.content_sha256 for one in queued if one.drawn == "random"}
+    assert {one.content_sha256 for one in left} == set(map(sha256, NAMES)) - measuring - {
+        first.content_sha256
+    }
     other = import_library(
         session, answered.name, "label", None, [LibraryDemonstration(sha256("a.wav"), "cat", "file:///a")]
     )
@@ -186,6 +189,94 @@ def test_accuracy_counts_random_clips_alone_with_its_interval(
     )
     assert tuple(total)[:3] == (4, 3, 0.75)
     assert total[3:] == pytest.approx((0.3006, 0.9544), abs=1e-3)
+
+
+def drawn_at_random(session: Session, library: LibraryVersion, count: int, **where: Any) -> list[bytes]:
+    found = random_candidates(session, library.name, library.id, count, **where)
+    return [one.content_sha256 for one in found]
+
+
+def decided(
+    session: Session, library: LibraryVersion, contents: Sequence[bytes], label: str, drawn: str
+) -> None:
+    """Queue answers as chosen or as random ones, and decide about them."""
+    found = {one.content_sha256: one for one in random_candidates(session, library.name, library.id, 999)}
+    gain = (1.0, 1) if drawn == "chosen" else (None, None)
+    number = session.scalar(text("SELECT count(*) FROM review_queue"))
+    run_id = make_run(session, "review-queue", attempt=100 + number)
+    save_queue(session, run_id, library.id, [NewReview(found[one], drawn, *gain) for one in contents])
+    rows = [decide(clip, label, name=f"at {clip.review}") for clip in queue_of_run(session, run_id)]
+    add_decisions(session, "csv", rows)
+
+
+def test_the_draw_of_random_clips_does_not_depend_on_what_was_chosen_and_decided(
+    session: Session, answered: LibraryVersion
+) -> None:
+    order = drawn_at_random(session, answered, 8)
+    assert len(order) == 8
+    assert drawn_at_random(session, answered, 3) == order[:3]
+    decided(session, answered, [order[0], order[4], order[7]], "cat", "chosen")
+    assert drawn_at_random(session, answered, 8) == order
+    decided(session, answered, order[:2], "dog", "random")
+    assert drawn_at_random(session, answered, 3) == order[2:5]
+    assert drawn_at_random(session, answered, 2, waiting=[order[6]]) == [order[6], order[2]]
+    night = [f"s3://bucket/day/{name}" for name in ("a.wav", "b.wav", "c.wav")]
+    of_night = {sha256(name) for name in ("a.wav", "b.wav", "c.wav")} - set(order[:2])
+    assert set(drawn_at_random(session, answered, 8, night=night)) == of_night
+    assert drawn_at_random(session, answered, 8, night="s3://bucket/day/") == order[2:]
+    assert drawn_at_random(session, answered, 8, night="s3://bucket/da") == []
+
+
+def test_random_clips_are_as_right_as_all_where_doubtful_ones_were_decided(session: Session) -> None:
+    names = [f"{number}.wav" for number in range(200)]
+    codec_id = make_tokenized_clips(session, *names)
+    library = make_library(session, codec_id)
+    wrong = {sha256(name) for name in names[::4]}
+    answers = [
+        prediction(name, library, codec_id, None, margin=0.1 if sha256(name) in wrong else 0.8)
+        for name in names
+    ]
+    save_predictions(session, make_run(session), answers)
+    decided(session, library, sorted(wrong), "cat", "chosen")
+    assert decided_clips(session, library.name)
+    drawn = drawn_at_random(session, library, 100)
+    assert 15 <= sum(content in wrong for content in drawn) <= 35
+
+
+def test_what_a_random_review_decided_counts_for_the_answer_of_the_next_version(
+    session: Session, answered: LibraryVersion
+) -> None:
+    order = drawn_at_random(session, answered, 8)
+    decided(session, answered, order[:3], "cat", "random")
+    decided(session, answered, order[3:5], "cat", "chosen")
+    shown = [LibraryDemonstration(sha256("other"), "cat", "file:///a")]
+    other = import_library(session, answered.name, "label", None, shown)
+    (codec_id,) = session.execute(text("SELECT DISTINCT codec_id FROM predictions")).scalars()
+    names = {sha256(name): name for name in NAMES}
+    answers = [
+        prediction(names[content], other, codec_id, None, label=label)
+        for content, label in zip(order[:5], ("cat", "cat", "dog", "cat", "cat"), strict=True)
+    ]
+    save_predictions(session, make_run(session, attempt=7), answers)
+    found = session.execute(
+        text(
+            'SELECT version, reviews, "right" FROM analytics.review_accuracy '
+            "WHERE week IS NULL AND label IS NULL ORDER BY version"
+        )
+    )
+    assert [tuple(row) for row in found] == [(answered.version, 3, 0), (other.version, 3, 2)]
+
+
+def test_what_was_decided_beside_the_answer_is_no_random_review(
+    session: Session, answered: LibraryVersion
+) -> None:
+    order = drawn_at_random(session, answered, 2)
+    decided(session, answered, order[:1], "cat", "chosen")
+    (before,) = decided_clips(session, answered.name)
+    assert not before.is_random
+    decided(session, answered, order[:1], "dog", "random")
+    (after,) = decided_clips(session, answered.name)
+    assert (after.is_random, after.label, after.earlier) == (True, "dog", ())
 
 
 def test_a_later_skip_takes_no_decision_out_of_the_accuracy_and_a_content_counts_once(

@@ -59,6 +59,18 @@ def test_random_reviews_measure_and_are_never_demonstrated(runtime: Runtime, nig
     assert proposal.scores.parts["random reviews"].questions == 1
 
 
+def test_a_decided_clip_that_is_drawn_at_random_later_measures_and_teaches_no_more(
+    runtime: Runtime, night: Night, clips: Path
+) -> None:
+    decide_all(runtime)
+    run(runtime, clips, reviews=500)
+    queue = waiting(runtime)
+    assert {clip.drawn for clip in queue} == {"random"}
+    assert len(queue) == 11
+    with pytest.raises(NothingToLearn):
+        propose(runtime, "sounds")
+
+
 def test_the_next_proposal_of_the_same_decisions_is_the_same_version(runtime: Runtime, night: Night) -> None:
     decide_all(runtime)
     first, second = (propose(runtime, "sounds")[0] for _ in range(2))
@@ -113,6 +125,24 @@ def test_undo_of_a_promotion_that_stopped_half_way_brings_back_what_was_before_i
     with session_scope(runtime.engine) as session:
         assert promoted_model_set(session, "label", "sounds") == before
     assert used(runtime) == 1
+
+
+def test_a_promotion_that_is_taken_up_again_counts_all_labels_that_it_moved(
+    runtime: Runtime, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_all(runtime)
+    propose(runtime, "sounds")
+    before = rows(runtime.engine, LABELS)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(learning, "run_once", stop)  # all is answered, and the last step fails
+            with pytest.raises(RuntimeError, match="stopped half-way"):
+                promote_library(runtime, "sounds@2", with_bar)
+    promotion, _ = promote_library(runtime, "sounds@2", with_bar)
+    after = rows(runtime.engine, LABELS)
+    moved = sum(old != new for old, new in zip(before, after, strict=True))
+    assert promotion.moved == moved > 0
+    assert promote_library(runtime, "sounds@2", with_bar)[0].moved == 0
 
 
 def test_what_a_version_demonstrates_is_no_question_about_it(runtime: Runtime, night: Night) -> None:
@@ -219,7 +249,7 @@ def test_a_clip_that_vanished_since_its_decision_still_teaches(
     decide_all(runtime)
     for path in clips.glob("*-0.wav"):
         path.unlink()
-    run(runtime, clips)
+    run(runtime, clips, reviews=0)
     proposal, _ = propose(runtime, "sounds")
     assert len(proposal.lesson.added) == 4
     assert proposal.outlook.clips == 9
