@@ -37,6 +37,7 @@ ReasonCode = Literal[
     "transfer",
     "gone",
     "prompt_too_long",
+    "forgotten",
 ]
 
 

@@ -1,6 +1,6 @@
 """Clips: the current version of each audio object, and the clips that wait for a stage."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,13 +92,18 @@ def _contains(selection: Selection, uri: str) -> bool:
 
 
 def add_clips(
-    session: Session, listed: Iterable[ObjectVersion], selection: Selection, *, allow_loss: bool = False
+    session: Session,
+    listed: Iterable[ObjectVersion],
+    selection: Selection,
+    *,
+    allow_loss: bool = False,
+    find_forgotten: Callable[[Collection[ObjectVersion]], set[ObjectVersion]] = lambda new: set(),
 ) -> ListingCounts:
     """Record a complete listing of a folder or of uris: exactly the listed versions become the current ones.
 
     A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced; one
     that is back loses it. Objects that could not be listed, and all below them, do not change. A listing
-    without changes writes nothing. Raises ValueError for an object outside the selection, since everything in
+    without changes writes nothing. New versions that were forgotten are left out. Raises ValueError for an object outside the selection, since everything in
     the selection that is not listed counts as gone, and MostClipsLost, unless that is allowed.
     """
     comparison = ListingComparison(_versions_of(session, selection))
@@ -107,6 +112,7 @@ def add_clips(
             raise ValueError(f"{clip.uri} was listed but is outside {selection}")
         comparison.take(clip)
     comparison.end()
+    comparison.leave_out(find_forgotten(comparison.new))
     if not allow_loss:
         comparison.check_loss(selection)
     _set_missing(session, comparison.missing, func.now())

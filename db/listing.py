@@ -1,5 +1,6 @@
 """Comparison of a listing with the stored versions of its place: new, returned, renamed or missing clips."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from db.object_version import ObjectVersion
@@ -18,13 +19,15 @@ class MostClipsLost(RuntimeError):
 class ListingCounts:
     """Changes by a listing: versions first seen, versions already current or back, uris that are gone.
 
-    `unlisted` counts files and folders that exist but could not be listed.
+    `unlisted` counts files and folders that exist but could not be listed, `forgotten` versions that are no
+    clips, since they were forgotten on purpose.
     """
 
     new: int
     known: int
     gone: int
     unlisted: int = 0
+    forgotten: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class ListingComparison:
         self._known = sum(not version.is_missing for version in stored.values())
         self._named = 0
         self._unlisted: list[ObjectVersion] = []
+        self._forgotten = 0
         self.new: list[ObjectVersion] = []
         self.back: dict[int, str] = {}
         self.upgraded: dict[int, str] = {}
@@ -67,6 +71,11 @@ class ListingComparison:
             if clip.uri not in kept:
                 self._compare(clip)
 
+    def leave_out(self, forgotten: Collection[ObjectVersion]) -> None:
+        """Leave out new versions that were forgotten."""
+        self.new = [clip for clip in self.new if clip not in forgotten]
+        self._forgotten += len(forgotten)
+
     def _compare(self, clip: ObjectVersion) -> None:
         self._named += 1
         token = next((token for token in clip.tokens if (clip.uri, token) in self._unseen), None)
@@ -88,7 +97,8 @@ class ListingComparison:
     def counts(self) -> ListingCounts:
         still_there = {clip.uri for clip in self.new} | set(self.back.values())
         gone = len(set(self.missing.values()) - still_there)
-        return ListingCounts(len(self.new), self._named - len(self.new), gone, len(self._unlisted))
+        known = self._named - len(self.new) - self._forgotten
+        return ListingCounts(len(self.new), known, gone, len(self._unlisted), self._forgotten)
 
     def check_loss(self, place: object) -> None:
         """Raise MostClipsLost for a listing that is empty, or of a large place, and lost most clips."""

@@ -416,6 +416,8 @@ class DemonstrationRow(Base):
 
     __tablename__ = "demonstrations"
     __table_args__ = (
+        Index(None, "content_sha256"),
+        Index(None, "target_content_sha256"),
         CheckConstraint(
             "num_nonnulls(label, target_content_sha256) = 1"
             " AND num_nonnulls(target_content_sha256, target_uri) <> 1",
@@ -647,6 +649,7 @@ class QueuedReview(Base):
         UniqueConstraint("run_id", "content_sha256"),
         Index(None, "demonstration_set_id", "id"),
         Index(None, "content_sha256"),
+        Index(None, "prediction_id"),
         CheckConstraint("drawn IN ('chosen', 'random')", name="drawn"),
         CheckConstraint("(drawn = 'chosen') = (gain IS NOT NULL AND stands_for IS NOT NULL)", name="gain"),
         CheckConstraint("position > 0", name="position"),
@@ -817,6 +820,7 @@ class QuarantineRow(Base):
             unique=True,
             postgresql_where=text("resolved_at IS NULL"),
         ),
+        Index(None, "clip_id"),
         CheckConstraint("attempts > 0", name="attempts"),
     )
 
@@ -865,6 +869,7 @@ class Watch(Base):
         ),
         CheckConstraint("most_usual = 0 OR most_usual BETWEEN 1 AND 1000", name="most_usual"),
         CheckConstraint("max_unknown BETWEEN 0 AND 1", name="max_unknown"),
+        CheckConstraint("keep_days BETWEEN 0 AND 36500", name="keep_days"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -877,3 +882,27 @@ class Watch(Base):
     most_usual: Mapped[float]
     set_at: Mapped[datetime] = _written_at()
     max_unknown: Mapped[float] = mapped_column(server_default=text("1"))
+    keep_days: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+
+
+class Tombstone(Base):
+    """All that stays of a forgotten content, uri or version of a clip: a hash by the installation's key.
+
+    `key_check` tells that key from others. `counts` are the deleted rows of a content, by table. Without
+    `completed_at` the forgetting was interrupted.
+    """
+
+    __tablename__ = "tombstones"
+    __table_args__ = (
+        _sha256_check("keyed_hash"),
+        _sha256_check("key_check"),
+        CheckConstraint("kind IN ('content', 'uri', 'version')", name="kind"),
+    )
+
+    keyed_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    key_check: Mapped[bytes]
+    forgotten_by: Mapped[str]
+    begun_at: Mapped[datetime] = _written_at()
+    completed_at: Mapped[datetime | None]
+    counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))

@@ -42,6 +42,7 @@ FROZEN = {
     "label_motifs",
     "review_queue",
     "review_decisions",
+    "tombstones",
 }
 
 

@@ -3,12 +3,14 @@
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain, islice
 from tempfile import SpooledTemporaryFile
 
 from db.clips import add_clips
 from db.engine import session_scope
 from db.runs import RunClaim, hold_run
+from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.runtime.telemetry import timed
@@ -25,7 +27,7 @@ _MAX_HELD_BYTES = 16 * 2**20
 def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_loss: bool = False) -> Counts:
     """List a bucket prefix or folder, and mark clips that are gone or replaced. Nothing is deleted.
 
-    Raises MostClipsLost if most known clips are not listed, unless that is allowed, and RunLost if another
+    Versions that were forgotten are left out. Raises MostClipsLost if most known clips are not listed, unless that is allowed, and RunLost if another
     process has taken over the run.
     """
     with (
@@ -35,9 +37,12 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
     ):
         if run:
             hold_run(session, run)
-        counts = add_clips(session, listed, canonical(place), allow_loss=allow_loss)
-    unlisted = Counts(unlisted=counts.unlisted) if counts.unlisted else Counts()
-    return Counts(new=counts.new, known=counts.known, gone=counts.gone, **unlisted)
+        forgotten = partial(Tombstones(runtime.settings).versions, session)
+        counts = add_clips(
+            session, listed, canonical(place), allow_loss=allow_loss, find_forgotten=forgotten
+        )
+    rare = {name: getattr(counts, name) for name in ("unlisted", "forgotten") if getattr(counts, name)}
+    return Counts(new=counts.new, known=counts.known, gone=counts.gone, **rare)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from core.decoding.audio_stream import AudioInfo, AudioStream
 from core.decoding.child_process.decoder import ClipDecoder
-from core.errors import AudioRejected
+from core.errors import AudioRejected, ReasonCode
 from db.clips import (
     LABEL_STAGE,
     TOKENIZE_STAGE,
@@ -31,6 +31,8 @@ from db.engine import session_scope
 from db.quarantine import Rejection, quarantine_clips, resolve
 from db.runs import RunClaim
 from db.tokens import TokenizedContent, contents_with_latents, save_tokens
+from db.tombstones import bury, drop_unread_clips
+from flows.pipeline.clips.tombstones import Tombstones, version_name
 from flows.pipeline.runs import outage
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
@@ -43,6 +45,7 @@ from flows.pipeline.storage.allow_list import Access
 from flows.pipeline.storage.uris import is_s3
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
     from torch import Tensor
 
     from core.codec import EncodedClip
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from core.embeddings.log_mel import LogMelPass
     from core.tokens.loudness import LevelMeter
 
+FORGOTTEN: ReasonCode = "forgotten"
 MAX_BATCH_BYTES = 512 * 2**20
 MAX_HELD_SECONDS = 60.0
 """Clips up to this length wait for the codec in memory; longer ones are decoded while they are encoded."""
@@ -177,7 +181,10 @@ def _clip_outcome(
 def fetch_clips(
     runtime: Runtime, storage: Readable, clips: Sequence[ClipToTokenize], files: ExitStack
 ) -> list[Fetched | AudioRejected]:
-    """Fetch clips. One that cannot be read is rejected if another can; otherwise the error is the run's."""
+    """Fetch clips. One that cannot be read is rejected if another can; otherwise the error is the run's.
+
+    Bytes that were forgotten are rejected, before anybody decodes them.
+    """
 
     def fetch(clip: ClipToTokenize) -> Fetched | Exception:
         try:
@@ -191,7 +198,22 @@ def fetch_clips(
         uri, error = errors[0]
         if not _can_read_another(runtime, storage, uri):
             raise _run_error(error, len(errors))
-    return [_rejection(one) if isinstance(one, Exception) else one for one in fetches]
+    found = [_rejection(one) if isinstance(one, Exception) else one for one in fetches]
+    return _without_forgotten(runtime, found)
+
+
+def _without_forgotten(
+    runtime: Runtime, fetches: Sequence[Fetched | AudioRejected]
+) -> list[Fetched | AudioRejected]:
+    digests = {one.sha256 for one in fetches if isinstance(one, Fetched)}
+    with session_scope(runtime.engine) as session:
+        forgotten = Tombstones(runtime.settings).contents(session, digests)
+    return [
+        AudioRejected(FORGOTTEN, "it was forgotten on purpose")
+        if isinstance(one, Fetched) and one.sha256 in forgotten
+        else one
+        for one in fetches
+    ]
 
 
 def _retry(read: Callable[[], Fetched]) -> Fetched:
@@ -438,11 +460,13 @@ def _save(
     by_clip = {clip.id: outcome for clip, outcome in zip(clips, outcomes, strict=True)}
     tokenized = [one for one in outcomes if isinstance(one, TokenizedContent)]
     same_bytes = {clip: one.sha256 for clip, one in by_clip.items() if isinstance(one, SameBytes)}
-    rejected = [
+    all_rejected = [
         Rejection(clip, one.reason, one.message)
         for clip, one in by_clip.items()
         if isinstance(one, AudioRejected)
     ]
+    rejected = [one for one in all_rejected if one.reason != FORGOTTEN]
+    forgotten = {one.clip_id for one in all_rejected if one.reason == FORGOTTEN}
     new_tokens = [clip for clip, one in by_clip.items() if isinstance(one, TokenizedContent)]
     with timed("write"), run_session(runtime, run) as session:
         save_tokens(session, runtime.codec_id, run.writes_as, tokenized)
@@ -450,6 +474,16 @@ def _save(
         resolve(session, TOKENIZE_STAGE, [*same_bytes, *new_tokens])
         resolve(session, LABEL_STAGE, new_tokens)  # the old reason was about the old tokens
         quarantine_clips(session, TOKENIZE_STAGE, run.writes_as, rejected)
+        _bury(runtime, session, [clip for clip in clips if clip.id in forgotten])
     add_audio(sum(one.num_samples / one.sample_rate for one in tokenized))
     reasons = Counts(f"quarantined:{clip.reason}" for clip in rejected)
+    reasons += Counts(forgotten=len(forgotten))
     return Counts(tokenized=len(tokenized), same_bytes=len(same_bytes), quarantined=len(rejected)) + reasons
+
+
+def _bury(runtime: Runtime, session: Session, clips: Sequence[ClipToTokenize]) -> None:
+    """Drop clips with forgotten bytes, so that no name of theirs stays, and let listings meet them."""
+    if clips:
+        names = [version_name(clip.uri, clip.version_token) for clip in clips]
+        bury(session, Tombstones(runtime.settings).graves(session, "version", names).values())
+        drop_unread_clips(session, [clip.id for clip in clips])

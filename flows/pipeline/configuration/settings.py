@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     analyst_database_url: SecretStr | None = Field(
         None, description="Postgres as analyst, for metrics; unset: as the flows, reading only"
     )
+    forget_key: SecretStr | None = Field(
+        None, min_length=16, description="key of the hashes of forgotten clips; unset: kept in the home"
+    )
     storage_uri: Place = Field(
         default_factory=lambda data: str(data["home"] / RESULTS), description="where results are written"
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from core.prompts.demonstrations import label_set
 from core.prompts.limits import MAX_INSTRUCTION_CHARACTERS
-from db.clips import TOKENIZE_STAGE, add_clips, clips_with_tokens
+from db.clips import TOKENIZE_STAGE, add_clips, clips_with_tokens, count_clips
 from db.engine import session_scope
 from db.libraries import LibraryDemonstration, LibraryVersion, import_library
 from db.library_names import NAME
@@ -16,6 +16,7 @@ from db.tokens import get_token_sequences
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.files.label_studio import is_export
 from flows.pipeline.libraries.annotated import annotated_rows
+from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
@@ -43,6 +44,7 @@ ROWS: Mapping[LibraryTask, type[ClipRow]] = {
 }
 """The row of a manifest, by task."""
 
+FORGOTTEN_CLIPS = "{} clips of the manifest were forgotten (wordwave forget): take their rows out"
 SEVERAL_ANSWERS: tuple[LibraryTask, ...] = ("sound",)
 """Tasks in which a recording may have several answers. It has only one label, one text and one clean form."""
 
@@ -190,14 +192,20 @@ def _ingest_rows(runtime: Runtime, uris: Sequence[str], run: RunClaim) -> None:
     if missing := [uri for uri, listed in found.items() if listed is None]:
         raise ManifestError(f"{len(missing)} clips of the manifest do not exist: {', '.join(missing[:5])}")
     with run_session(runtime, run) as session:
-        add_clips(session, [listed for listed in found.values() if listed], set(uris))
+        listed = [one for one in found.values() if one]
+        if forgotten := Tombstones(runtime.settings).versions(session, listed):
+            raise ManifestError(FORGOTTEN_CLIPS.format(len(forgotten)))
+        add_clips(session, listed, set(uris))
 
 
 def _contents(runtime: Runtime, uris: Sequence[str]) -> dict[str, bytes]:
     with session_scope(runtime.engine) as session:
         rejected = open_quarantine(session, set(uris), TOKENIZE_STAGE)
         clips = clips_with_tokens(session, set(uris), runtime.codec_id)
+        known = count_clips(session, set(uris))
     if rejected:
         reasons = "; ".join(f"{row.uri}: {row.reason}, {row.message}" for row in rejected[:5])
         raise ManifestError(f"{len(rejected)} clips of the manifest cannot be used: {reasons}")
+    if forgotten := len(set(uris)) - known:  # copies of what was forgotten are dropped when they are read
+        raise ManifestError(FORGOTTEN_CLIPS.format(forgotten))
     return {clip.uri: clip.content_sha256 for clip in clips}
