@@ -103,8 +103,10 @@ def add_clips(
 
     A version that is not in the listing gets `missing_since`, whether its object is gone or was replaced; one
     that is back loses it. Objects that could not be listed, and all below them, do not change. A listing
-    without changes writes nothing. New versions that were forgotten are left out. Raises ValueError for an object outside the selection, since everything in
-    the selection that is not listed counts as gone, and MostClipsLost, unless that is allowed.
+    without changes writes nothing. New versions that were forgotten are left out.
+
+    Raises ValueError for an object outside the selection, since everything in the selection that is not
+    listed counts as gone, and MostClipsLost, unless that is allowed.
     """
     comparison = ListingComparison(_versions_of(session, selection))
     for clip in listed:

@@ -3,13 +3,14 @@
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from db.engine import CONNECT_TIMEOUT_SECONDS, database_url
 
@@ -34,6 +35,14 @@ HELD_QUERY = text(
         WHERE l.pid = pg_backend_pid() AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
           AND ((l.classid::bigint << 32) | l.objid::bigint) = :number
     )
+    """
+)
+
+
+HELD_NUMBERS_QUERY = text(
+    """
+    SELECT (l.classid::bigint << 32) | l.objid::bigint FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     """
 )
 
@@ -91,6 +100,12 @@ def partition_lock(url: str, key: str) -> Iterator[PartitionLock]:
             yield lock
         finally:
             _give_back(connection, key)
+
+
+def held_keys(session: Session, keys: Iterable[str]) -> set[str]:
+    """Return those of the partitions that some process holds now."""
+    held = set(session.scalars(HELD_NUMBERS_QUERY))
+    return {key for key in keys if _number(key) in held}
 
 
 def _number(key: str) -> int:

@@ -236,6 +236,13 @@ def get_run(session: Session, run_id: UUID) -> RecordedRun:
     return RecordedRun(*row)
 
 
+def running_partitions(session: Session) -> dict[UUID, str]:
+    """Return the partitions of the runs that are not closed, by run. The process of a run may be gone."""
+    return dict(
+        session.execute(select(Run.id, Run.partition_key).where(Run.status == "running")).tuples().all()
+    )
+
+
 def last_parameters(session: Session, kind: str, library: str) -> Mapping[str, Any] | None:
     """Return the parameters of the last run of a kind for NAME@VERSION, however it ended, if there is one."""
     stored = select(Run.parameters).where(Run.kind == kind, Run.parameters["library"].astext == library)

@@ -66,6 +66,7 @@ DEPLOYMENTS = (
     FlowDeployment("replay-quarantine", "repair", ("repair",), pool="wordwave-gpu"),
     FlowDeployment("recheck", "repair", ("repair",), pool="wordwave-gpu"),
     FlowDeployment("undo-run", "repair", ("repair",)),
+    FlowDeployment("forget-clips", "repair", ("repair",)),
     FlowDeployment("verify-run", "quality", ("check",), pool="wordwave-gpu"),
     FlowDeployment("count-words", "quality", ("check",)),
     FlowDeployment("upgrade-models", "models", ("models",), pool="wordwave-gpu"),

@@ -327,6 +327,24 @@ Reasons = Annotated[
     list[ReasonCode],
     _form("Reasons", "Only clips that were set aside for one of these reasons. None chosen: all clips."),
 ]
+MAX_FORGOTTEN = 1_000
+ForgottenClips = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=4_000)]],
+    Field(min_length=1, max_length=MAX_FORGOTTEN),
+    _form(
+        "Clips",
+        "Clips to forget: the uri of each, as in analytics.clips, or the SHA-256 of its bytes in hex. All "
+        "clips with the same bytes go with it. The run takes this list out of its own parameters.",
+    ),
+]
+InUse = Annotated[
+    bool,
+    _form(
+        "In use",
+        "Also forget what is in use: demonstrations of a library version in use, in whose place comes a "
+        "version without them, and while other runs go on.",
+    ),
+]
 AllowLoss = Annotated[
     bool,
     _form(

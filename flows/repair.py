@@ -1,7 +1,8 @@
-"""Flows that repair: replay quarantined clips, retract answers, and read old contents again."""
+"""Flows that repair: replay clips, retract answers, read old contents again, and forget clips."""
 
 from prefect.runtime import flow_run
 
+from flows.artifacts.forgotten import hide_in_prefect
 from flows.artifacts.pages import (
     left_answers_lines,
     publish_page,
@@ -15,9 +16,11 @@ from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import run_options
 from flows.flow_runs.reference import find_place, find_run
-from flows.forms import AllowLoss, DryRun, Folder, PrefixOrRun, Reasons, RunId
+from flows.forms import AllowLoss, DryRun, Folder, ForgottenClips, InUse, PrefixOrRun, Reasons, RunId
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.report import quarantined
+from flows.pipeline.maintenance.forgetting.check import OUT_OF_REACH, require_absence
+from flows.pipeline.maintenance.forgetting.forget import forget, report_lines, wanted_of
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
@@ -80,3 +83,29 @@ def recheck(prefix: Folder, dry_run: DryRun = False) -> dict[str, int]:
     page = summary(prefix, done.run, [*refused_library_lines(done.libraries), *left_answers_lines(done.left)])
     publish_page("recheck", prefix, page, suspect_rows(suspects))
     return completed_with_counts(dict(done.run.counts), done.run.counts)
+
+
+@flow(
+    name="forget-clips",
+    **run_options("forget clips, {now}"),
+    description="Delete all that is stored of clips, and keep them away; their own objects stay.",
+)
+def forget_clips(clips: ForgottenClips, in_use: InUse = False, dry_run: DryRun = False) -> dict[str, int]:
+    """Forget clips, then search all tables and results for what is left of them. Pages name nothing."""
+    runtime = shared_runtime(Settings())
+    done = forget(
+        runtime,
+        wanted_of(runtime, clips),
+        in_use=in_use,
+        dry_run=dry_run,
+        hide_in_prefect=hide_in_prefect,
+        flow_run_id=flow_run.id,
+    )
+    if not dry_run:
+        require_absence(runtime, done.names)
+    head = "Would be forgotten" if dry_run else "Forgotten"
+    lines = [f"- {line.strip()}" for line in report_lines(done, dry_run=dry_run)]
+    page = "\n".join([f"## {head}", "", *lines, "", f"{OUT_OF_REACH[0].upper()}{OUT_OF_REACH[1:]}."])
+    rows = [{"what": what, "number": str(number)} for what, number in done.counts.items()]
+    publish_page("forget-clips", head, page, rows)
+    return completed_with_counts(dict(done.counts), done.counts)

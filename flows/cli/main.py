@@ -17,7 +17,7 @@ COMMANDS = {
     "flows.cli.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
     "flows.cli.reviews": ("review", "review-queue", "review-import", "learn"),
-    "flows.cli.runs": ("replay", "recheck", "undo", "verify", "check-answers", "count-words"),
+    "flows.cli.runs": ("replay", "recheck", "undo", "forget", "verify", "check-answers", "count-words"),
     "flows.cli.service": (
         "up",
         "down",

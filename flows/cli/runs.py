@@ -1,13 +1,18 @@
 """Commands that repair or check what runs wrote."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, TextIO, get_args
 
 import click
 
 from core.errors import ReasonCode
 from flows.cli.options import ALLOW_LOSS
-from flows.cli.output import echo_checks, echo_json, runtime_for
+from flows.cli.output import echo_checks, echo_json, echo_lines, runtime_for
+
+if TYPE_CHECKING:
+    from flows.pipeline.maintenance.forgetting.forget import Forgetting
+    from flows.pipeline.runtime.resources import Runtime
 
 
 @click.command()
@@ -77,6 +82,65 @@ def undo(run: str) -> None:
     with runtime_for() as runtime:
         undone = undo_run(runtime, find_run(runtime, run))
     echo_json({"run": str(undone.id), **undone.counts})
+
+
+@click.command()
+@click.argument("clips", metavar="SHA256_OR_URI", nargs=-1)
+@click.option(
+    "--from-file", type=click.File(), help="File with a digest or uri on each line; - reads standard input."
+)
+@click.option(
+    "--in-use",
+    is_flag=True,
+    help="Also forget demonstrations of a library version in use, and while other runs go on.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be forgotten.")
+@click.option("--check", is_flag=True, help="Only search all tables and results for what is named.")
+def forget(
+    clips: tuple[str, ...], from_file: TextIO | None, in_use: bool, dry_run: bool, check: bool
+) -> None:
+    """Delete all that is stored of clips, and keep them from coming back.
+
+    Clips are named by their uri or path, or by the SHA-256 of their bytes; all clips with the same bytes go.
+    Afterwards all tables and results are searched for them. The objects that clips are read from are never
+    deleted.
+    """
+    from flows.pipeline.maintenance.forgetting.check import OUT_OF_REACH, require_absence
+    from flows.pipeline.maintenance.forgetting.forget import names_of, report_lines
+
+    given = [*clips, *(line.rstrip("\n") for line in from_file or () if line.strip())]
+    if not given:
+        raise click.UsageError("name at least one clip by its uri or SHA-256")
+    with runtime_for() as runtime:
+        if check:
+            names = names_of(given)
+        else:
+            forgetting = _forget(runtime, given, in_use=in_use, dry_run=dry_run)
+            echo_lines(report_lines(forgetting, dry_run=dry_run), err=True)
+            names = forgetting.names
+        if not dry_run:
+            require_absence(runtime, names)
+            click.echo("nothing of it is in any table or object of the results", err=True)
+            click.echo(OUT_OF_REACH, err=True)
+    if not check:
+        echo_json(dict(forgetting.counts))
+
+
+def _forget(runtime: "Runtime", given: Sequence[str], *, in_use: bool, dry_run: bool) -> "Forgetting":
+    """Forget clips here and in the Prefect server, if this working folder's runs or one is named."""
+    from flows.flow_runs.own_server import found_by_clients
+    from flows.pipeline.maintenance.forgetting.forget import forget, wanted_of
+
+    with found_by_clients(runtime.settings.home):
+        from flows.artifacts.forgotten import hide_in_prefect
+
+        return forget(
+            runtime,
+            wanted_of(runtime, given),
+            in_use=in_use,
+            dry_run=dry_run,
+            hide_in_prefect=hide_in_prefect,
+        )
 
 
 @click.command()

@@ -13,6 +13,7 @@ from db.runs import RunLost, RunNotFound
 from db.sqlstate import OLD_SCHEMA, meaning
 from flows.pipeline.configuration.settings import ENV_PREFIX
 from flows.pipeline.labeling.canary import CanaryFailed
+from flows.pipeline.maintenance.forgetting.check import NotForgotten
 from flows.pipeline.nights.backfill import BackfillFailed
 from flows.pipeline.nights.jobs import ShardsFailed
 from flows.pipeline.nights.plan import NotApproved
@@ -36,6 +37,7 @@ EXPECTED_ERRORS = (
     DeviceFailed,
     Distrusted,
     NotApproved,
+    NotForgotten,
     ShardsFailed,
     ValueError,
     OSError,

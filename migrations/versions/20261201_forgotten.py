@@ -27,6 +27,9 @@ CREATE TABLE tombstones (
 );
 GRANT SELECT, INSERT ON tombstones TO wordwave_writer;
 
+-- an export that lost rows is no longer found by them
+GRANT UPDATE (selection_key, num_rows) ON exports TO wordwave_writer;
+
 -- each deleted row is looked for in the tables that refer to it
 CREATE INDEX ix_quarantine_clip_id ON quarantine (clip_id);
 CREATE INDEX ix_review_queue_prediction_id ON review_queue (prediction_id);
@@ -134,6 +137,7 @@ DROP = """
 ALTER TABLE watches DROP COLUMN keep_days;
 DROP INDEX ix_demonstrations_target_content_sha256, ix_demonstrations_content_sha256,
   ix_review_queue_prediction_id, ix_quarantine_clip_id;
+REVOKE UPDATE (selection_key, num_rows) ON exports FROM wordwave_writer;
 DROP TABLE tombstones;
 """
 

@@ -27,8 +27,8 @@ _MAX_HELD_BYTES = 16 * 2**20
 def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_loss: bool = False) -> Counts:
     """List a bucket prefix or folder, and mark clips that are gone or replaced. Nothing is deleted.
 
-    Versions that were forgotten are left out. Raises MostClipsLost if most known clips are not listed, unless that is allowed, and RunLost if another
-    process has taken over the run.
+    Versions that were forgotten are left out. Raises MostClipsLost if most known clips are not listed, unless
+    that is allowed, and RunLost if another process has taken over the run.
     """
     with (
         _spooled(listed_clips(runtime, place)) as listed,
@@ -38,9 +38,7 @@ def ingest(runtime: Runtime, place: str, run: RunClaim | None = None, *, allow_l
         if run:
             hold_run(session, run)
         forgotten = partial(Tombstones(runtime.settings).versions, session)
-        counts = add_clips(
-            session, listed, canonical(place), allow_loss=allow_loss, find_forgotten=forgotten
-        )
+        counts = add_clips(session, listed, canonical(place), allow_loss=allow_loss, find_forgotten=forgotten)
     rare = {name: getattr(counts, name) for name in ("unlisted", "forgotten") if getattr(counts, name)}
     return Counts(new=counts.new, known=counts.known, gone=counts.gone, **rare)
 

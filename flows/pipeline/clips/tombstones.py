@@ -42,9 +42,9 @@ class Tombstones:
         check = self._own_check(session)
         return {thing: Grave(self._hash(kind, thing), kind, check, asker()) for thing in things}
 
-    def hash_of_version(self, content_hash: bytes) -> bytes:
-        """Return the hash that takes the place of a library version's own, once it lost a demonstration."""
-        return self._hash("library", content_hash)
+    def in_place_of(self, digest: bytes) -> bytes:
+        """Return a hash to put in place of one that was made of forgotten things among others."""
+        return self._hash("digest", digest)
 
     def contents(self, session: Session, digests: Collection[bytes]) -> set[bytes]:
         """Return those of the contents that are forgotten."""

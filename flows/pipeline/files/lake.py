@@ -94,7 +94,7 @@ def _write(runtime: Runtime, file: LakeFile, *, only_if_there: bool = False) -> 
     """
     storage_uri = runtime.settings.storage_uri
     storage, uri = runtime.storage(storage_uri), f"{canonical(storage_uri)}/{file.key}"
-    with _held(runtime, file), TemporaryFile() as local:
+    with held(runtime, file.key), TemporaryFile() as local:
         stored = _describe(storage, uri)
         if only_if_there and stored is None:
             return
@@ -134,12 +134,12 @@ def _write_rows(session: Session, file: LakeFile, local: IO[bytes]) -> int:
 
 
 @contextmanager
-def _held(runtime: Runtime, file: LakeFile) -> Iterator[None]:
-    """Hold a file, after waiting for another writer of it. Raises PartitionBusy after a minute."""
+def held(runtime: Runtime, key: str) -> Iterator[None]:
+    """Hold a file by its key, after waiting for another writer of it. Raises PartitionBusy after a minute."""
     with ExitStack() as stack:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                stack.enter_context(partition_lock(runtime.database_url, f"lake {file.key}"))
+                stack.enter_context(partition_lock(runtime.database_url, f"lake {key}"))
                 break
             except PartitionBusy:
                 if attempt == ATTEMPTS:

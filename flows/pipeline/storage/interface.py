@@ -101,6 +101,13 @@ class Storage(Readable, Protocol):
         """Write bytes or a file under `key`, relative to the opened place, whole or not at all."""
         ...
 
+    def delete(self, uri: str) -> None:
+        """Delete an object of the place for results, if it is there. Its former versions may stay.
+
+        Raises StorageRefused for any other object: what brings clips is never changed.
+        """
+        ...
+
     def ignored(self, key: str) -> Sequence[str]:
         """Return the safeguards that the store ignores when it overwrites an object.
 

@@ -141,6 +141,13 @@ class LocalStorage:
             self._sync_folders(target)
         return Stored(file_uri(target), partial.sha256, partial.size)
 
+    def delete(self, uri: str) -> None:
+        """Delete as Storage.delete does."""
+        place = canonical(uri)
+        self._access.check_write(place)
+        with _denied(uri):
+            file_path(place).unlink(missing_ok=True)
+
     def ignored(self, key: str) -> Sequence[str]:
         """Return nothing: local files are not written with such safeguards."""
         return ()

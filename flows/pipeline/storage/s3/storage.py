@@ -164,6 +164,13 @@ class S3Storage:
         with translated(self._uri(key)):
             return self._put(key, data)
 
+    def delete(self, uri: str) -> None:
+        """Delete as Storage.delete does."""
+        self._access.check_write(uri)
+        bucket, key = split_s3(uri)
+        with translated(uri):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
     def describe(self, uri: str) -> Stored | None:
         """Describe as Storage.describe does."""
         self._access.root(uri)

@@ -1,0 +1,293 @@
+"""Forgetting of clips and contents: everything that was stored of them goes, and tombstones keep them away.
+
+Tombstones come first, so that nothing comes back meanwhile; then objects and Prefect's pages; the rows go
+last and at once, in one transaction. Until then a run that was killed finds all names again. The objects that
+clips are read from are never touched.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.engine import session_scope
+from db.forgetting import (
+    Scope,
+    UsedVersion,
+    find_scope,
+    hide_names_in_runs,
+    known_uris,
+    shown_contents,
+    unseen_contents,
+    used_versions,
+)
+from db.locks import held_keys
+from db.runs import running_partitions
+from db.tombstones import Grave, bury, delete_forgotten
+from flows.pipeline.clips.tombstones import Tombstones, version_name
+from flows.pipeline.maintenance.forgetting.libraries import (
+    InUse,
+    Replacement,
+    check_replaceable,
+    replace_versions,
+)
+from flows.pipeline.maintenance.forgetting.names import Names
+from flows.pipeline.maintenance.forgetting.objects import forget_objects
+from flows.pipeline.nights.jobs import run_once
+from flows.pipeline.runs.counts import Counts
+from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
+from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.storage import StorageRefused
+from flows.pipeline.storage.uris import canonical, file_uri, is_s3
+
+KIND = "forget-clips"
+PARTITION = "all clips"
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+HideInPrefect = Callable[[Names, bool], Counts]
+"""Takes names out of what Prefect keeps, or only counts if told so."""
+
+
+class NothingToForget(ValueError):
+    """No clip, no content and no tombstone has one of the given names."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody asks to forget: contents, uris of clips, and uris that were forgotten before."""
+
+    contents: frozenset[bytes]
+    uris: frozenset[str]
+    forgotten_uris: frozenset[str] = frozenset()
+
+    def names(self, scope: Scope) -> Names:
+        """Return all names of what goes, and of what went before."""
+        audio = {one.sha256 for one in scope.audio}
+        return Names(frozenset(scope.contents | audio), frozenset(scope.uris | self.forgotten_uris))
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What was forgotten, or would be: rows by table, changed objects and pages, and replaced libraries."""
+
+    names: Names
+    rows: Mapping[str, int]
+    objects: Mapping[str, int] = field(default_factory=dict)
+    replacements: Sequence[Replacement] = ()
+    used: Sequence[UsedVersion] = ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows, objects and pages together, those that there were."""
+        return {what: number for what, number in {**self.rows, **self.objects}.items() if number}
+
+
+class _OnlyShown(Exception):
+    """Ends the transaction of a dry run without keeping it."""
+
+
+def wanted_of(runtime: Runtime, given: Iterable[str]) -> Wanted:
+    """Return what is named by SHA-256 digests in hex and by uris, or paths, of clips.
+
+    Raises NothingToForget for uris that no listing ever had; a digest is forgotten for all times to come.
+    """
+    given = list(given)
+    contents = frozenset(bytes.fromhex(one) for one in given if SHA256.fullmatch(one))
+    by_name = {one: _spellings(one) for one in given if not SHA256.fullmatch(one)}
+    spelled = {uri for uris in by_name.values() for uri in uris}
+    with session_scope(runtime.engine) as session:
+        stored = known_uris(session, spelled)
+        forgotten = Tombstones(runtime.settings).uris(session, spelled)
+    known = stored | forgotten
+    if unknown := [name for name, uris in by_name.items() if not known.intersection(uris)]:
+        raise NothingToForget(
+            f"no listing had {', '.join(map(repr, unknown[:3]))}{', ...' if unknown[3:] else ''}: give uris "
+            "as analytics.clips has them, or SHA-256 digests. Nothing was forgotten"
+        )
+    first = {next(uri for uri in uris if uri in known) for uris in by_name.values()}
+    return Wanted(contents, frozenset(first & stored), frozenset(first - stored))
+
+
+def _spellings(name: str) -> list[str]:
+    """Return the uris that a name may mean, the likeliest first."""
+    found = [name] if "://" in name else []
+    if not is_s3(name) and "://" not in name and "\0" not in name:
+        found.append(file_uri(os.path.abspath(os.path.expanduser(name))))
+    with suppress(StorageRefused):
+        found.append(canonical(name))
+    return found
+
+
+def forget(
+    runtime: Runtime,
+    wanted: Wanted,
+    *,
+    in_use: bool = False,
+    dry_run: bool = False,
+    hide_in_prefect: HideInPrefect = lambda names, dry_run: Counts(),
+    flow_run_id: str | None = None,
+) -> Forgetting:
+    """Forget what is wanted, as one run that names nothing; safe to repeat after a kill.
+
+    Raises InUse, before anything is written, for demonstrations of a library version in use or promoted and
+    while other runs go on, unless `in_use` says to go on: then libraries get a version without them. With
+    `dry_run` nothing is kept.
+    """
+    with session_scope(runtime.engine) as session:
+        scope = find_scope(session, wanted.contents, wanted.uris)
+        used = used_versions(session, scope.library_versions)
+        check_replaceable(session, used, scope.contents)
+    names = wanted.names(scope)
+    if dry_run:
+        return _shown(runtime, scope, names, used, hide_in_prefect)
+    if not in_use:
+        _refuse_use(runtime, used)
+    recorded = recorded_run(runtime, KIND, PARTITION, {}, flow_run_id=flow_run_id)
+    with recorded as run:
+        graves = _bury(runtime, scope, run)
+        changed = Counts()
+
+        def keep(step: Callable[[], Counts]) -> Counts:
+            counts = step()
+            changed.update(counts)
+            return counts
+
+        run_once(run, "objects", partial(keep, partial(forget_objects, runtime, scope, names)))
+        run_once(run, "prefect", partial(keep, partial(hide_in_prefect, names, False)))
+        with run_session(runtime, run.claim) as session:
+            rows, replacements = _delete(runtime, session, scope, names, graves)
+        run.count("forget", Counts({table: number for table, number in rows.items() if number}))
+    return Forgetting(names, rows, changed, replacements, used)
+
+
+def _shown(
+    runtime: Runtime,
+    scope: Scope,
+    names: Names,
+    used: Sequence[UsedVersion],
+    hide_in_prefect: HideInPrefect,
+) -> Forgetting:
+    """Return what would go: the rows are deleted in a transaction that is rolled back."""
+    objects = forget_objects(runtime, scope, names, dry_run=True) + hide_in_prefect(names, True)
+    rows: Mapping[str, int] = {}
+    replacements: Sequence[Replacement] = ()
+    try:
+        with session_scope(runtime.engine) as session:
+            graves = _graves(runtime, session, scope)
+            bury(session, graves.values())
+            rows, replacements = _delete(runtime, session, scope, names, graves)
+            raise _OnlyShown
+    except _OnlyShown:
+        return Forgetting(names, rows, objects, replacements, used)
+
+
+def _refuse_use(runtime: Runtime, used: Sequence[UsedVersion]) -> None:
+    if used:
+        raise InUse(
+            "demonstrations of "
+            + ", ".join(f"{one.name}@{one.version}" for one in used)
+            + " would be forgotten, which is in use: --in-use, or in_use in the form, makes a version "
+            "without them and puts it into use"
+        )
+    with session_scope(runtime.engine) as session:
+        running = running_partitions(session)
+        held = held_keys(session, running.values())
+    if busy := [f"{run}" for run, key in running.items() if key in held]:
+        raise InUse(
+            f"runs are going on that may write what is forgotten: {', '.join(busy[:3])}; wait for them, or "
+            "go on all the same with --in-use, or in_use in the form"
+        )
+
+
+def _graves(runtime: Runtime, session: Session, scope: Scope) -> dict[bytes, Grave]:
+    """Return the tombstones of contents, uris and versions, by what they stand for."""
+    tombstones = Tombstones(runtime.settings)
+    versions = {version_name(clip.uri, clip.version_token) for clip in scope.clips}
+    return {
+        **tombstones.graves(session, "content", scope.contents),
+        **tombstones.graves(session, "uri", {clip.uri.encode() for clip in scope.clips}),
+        **tombstones.graves(session, "version", versions),
+    }
+
+
+def _bury(runtime: Runtime, scope: Scope, run: OpenRun) -> dict[bytes, Grave]:
+    with run_session(runtime, run.claim) as session:
+        graves = _graves(runtime, session, scope)
+        bury(session, graves.values())
+    return graves
+
+
+def _delete(
+    runtime: Runtime, session: Session, scope: Scope, names: Names, graves: Mapping[bytes, Grave]
+) -> tuple[Mapping[str, int], Sequence[Replacement]]:
+    """Delete the rows, with new versions of libraries in place of those that are in use."""
+    session.execute(text("SET LOCAL statement_timeout = 0"))
+    used = used_versions(session, scope.library_versions)
+    check_replaceable(session, used, scope.contents)
+    replacements = replace_versions(session, used, scope.contents)
+    hashes = {content: graves[content].keyed_hash for content in scope.contents}
+    others = {grave.keyed_hash for grave in graves.values()} - set(hashes.values())
+    new_hash = Tombstones(runtime.settings).in_place_of
+    purged = {version: new_hash(old) for version, old in scope.library_versions.items()}
+    deleted = delete_forgotten(session, hashes, others, [clip.id for clip in scope.clips], purged)
+    return {**deleted, "runs": hide_names_in_runs(session, names.texts)}, replacements
+
+
+def forget_unseen(
+    runtime: Runtime,
+    place: str,
+    days: int,
+    *,
+    hide_in_prefect: HideInPrefect = lambda names, dry_run: Counts(),
+    flow_run_id: str | None = None,
+) -> Forgetting | None:
+    """Forget the contents of a place that no listing had for so many days; return None if there are none.
+
+    What libraries in use demonstrate is kept.
+    """
+    with session_scope(runtime.engine) as session:
+        old = unseen_contents(session, place, days)
+        old -= shown_contents(session, old)
+    if not old:
+        return None
+    wanted = Wanted(frozenset(old), frozenset())
+    return forget(runtime, wanted, in_use=True, hide_in_prefect=hide_in_prefect, flow_run_id=flow_run_id)
+
+
+def report_lines(forgetting: Forgetting, *, dry_run: bool) -> list[str]:
+    """Return what went, or would go, as lines that name nothing of it."""
+    would = "would be " if dry_run else ""
+    rows = {table: number for table, number in forgetting.rows.items() if number}
+    lines = [
+        f"{number:>9,} rows of {table} {would}deleted" for table, number in rows.items() if table != "runs"
+    ]
+    if named := rows.get("runs"):
+        lines.append(f"{named:>9,} rows of runs {would}rid of names")
+    lines += [f"{number:>9,} {_KINDS[kind]} {would}changed" for kind, number in forgetting.objects.items()]
+    lines += [
+        f"{one.new} {'would take' if dry_run else 'takes'} the place of {one.old}"
+        for one in forgetting.replacements
+    ]
+    return lines or ["nothing is stored of it"]
+
+
+_KINDS = {
+    "files": "files of runs",
+    "lake_files": "files of the lake",
+    "audio_files": "objects of generated audio",
+    "artifacts": "artifacts of Prefect",
+    "flow_runs": "flow runs of Prefect",
+}
+
+
+def names_of(given: Iterable[str]) -> Names:
+    """Return the names that a check alone looks for: digests, and uris as they are given."""
+    given = list(given)
+    contents = frozenset(bytes.fromhex(one) for one in given if SHA256.fullmatch(one))
+    return Names(
+        contents, frozenset(uri for one in given if not SHA256.fullmatch(one) for uri in _spellings(one))
+    )

@@ -1,0 +1,65 @@
+"""What is forgotten is gone from Prefect's own pages and parameters, too."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.pipeline.storage.uris import file_uri
+from tests.e2e.tables import rows
+from tests.e2e.world import tone
+from tests.fixtures_postgres import Database
+from tests.flows.final_state import final_state
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+HOSTILE = "a|b <i>`x`.wav"
+
+
+def kept_by_prefect() -> str:
+    """All artifacts, their newest ones by key, and all flow runs, as JSON."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found: list[Any] = [
+            *client.read_artifacts(),
+            *client.read_latest_artifacts(),
+            *client.read_flow_runs(),
+        ]
+    return "\n".join(one.model_dump_json() for one in found)
+
+
+def test_artifacts_and_flow_runs_lose_the_names_of_a_forgotten_clip(
+    day: Path, library: str, database: Database
+) -> None:
+    from flows.nightly import nightly_labeling
+    from flows.repair import forget_clips
+    from flows.steps import ingest_clips
+
+    (day / HOSTILE).write_bytes(tone(230))
+    uri = file_uri(day / HOSTILE)
+    nightly_labeling(str(day), library, day="any")
+    ingest_clips(uri)
+    before = kept_by_prefect()
+    assert json.dumps(uri)[1:-1] in before
+    assert forget_clips([uri], dry_run=True)["clips"] == 1
+    assert rows(database.url("writer"), "SELECT count(*) FROM tombstones") == [{"count": 0}]
+    counts = forget_clips([uri])
+    assert (counts["clips"], counts["predictions"], counts["contents"]) == (1, 1, 1)
+    assert counts["artifacts"] >= 2
+    assert counts["flow_runs"] >= 2
+    after = kept_by_prefect()
+    for name in (uri, HOSTILE, uri.rpartition("/")[2]):
+        assert name not in after
+        assert json.dumps(name)[1:-1] not in after
+    assert "b.wav" in after
+    assert nightly_labeling(str(day), library, day="any")["ingest.forgotten"] == 1
+    assert uri.rpartition("/")[2] not in kept_by_prefect()
+
+
+def test_a_name_that_nobody_listed_fails_in_a_sentence(worker: Path) -> None:
+    from flows.repair import forget_clips
+
+    state = final_state(forget_clips, ["s3://bucket/none.wav"])
+    assert state.is_failed()
+    assert "no listing had" in str(state.message)
