@@ -14,9 +14,9 @@ from db.quarantine import open_quarantine
 from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
+from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.files.label_studio import is_export
 from flows.pipeline.libraries.annotated import annotated_rows
-from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
