@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     any_,
     cast,
     exists,
-    func,
     or_,
     select,
     text,
@@ -47,6 +46,26 @@ _NAMING_RUNS = text(
     OR regexp_replace(substr(r.partition_key, length(r.kind) + 2), :end_of_partition, '') = ANY(:names)
     """
 )
+_UNSEEN = text(
+    """
+    WITH listed AS MATERIALIZED (
+      SELECT DISTINCT
+        regexp_replace(substr(r.partition_key, length(r.kind) + 2), :end_of_partition, '') AS place
+      FROM runs r WHERE r.started_at >= now() - make_interval(days => :days)
+        AND r.counts ?| ARRAY['ingest.new', 'ingest.known', 'ingest.gone']
+    ),
+    old AS MATERIALIZED (
+      SELECT DISTINCT c.content_sha256 FROM clips c
+      WHERE (c.uri = :folder OR starts_with(c.uri, :folder || '/'))
+        AND coalesce(c.missing_since, c.first_seen) < now() - make_interval(days => :days)
+    )
+    SELECT o.content_sha256, array_agg(c.uri) FROM old o JOIN clips c USING (content_sha256)
+    GROUP BY o.content_sha256 HAVING NOT bool_or(
+      coalesce(c.missing_since, c.first_seen) >= now() - make_interval(days => :days)
+      OR (c.missing_since IS NULL AND EXISTS (
+        SELECT FROM listed l WHERE c.uri = l.place OR starts_with(c.uri, l.place || '/'))))
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,7 @@ class ForgottenAudio:
 
 
 @dataclass(frozen=True)
-class Scope:
+class Extent:
     """All that goes. `uris` are those that no clip has afterwards."""
 
     contents: set[bytes] = field(default_factory=set)
@@ -79,7 +98,7 @@ class Scope:
     uris: set[str] = field(default_factory=set)
 
 
-def find_scope(session: Session, contents: Collection[bytes], uris: Collection[str]) -> Scope:
+def find_extent(session: Session, contents: Collection[bytes], uris: Collection[str]) -> Extent:
     """Return what goes with these contents, and with all that was ever stored under these uris.
 
     Audio that was made of a content and taken in as a clip goes too, with what was made of that.
@@ -102,7 +121,7 @@ def find_scope(session: Session, contents: Collection[bytes], uris: Collection[s
             break
         known = reached
     gone = [ForgottenClip(*clip[:5]) for clip in clips]
-    return Scope(known, gone, audio, versions, _uris_left_by(session, gone) | {one.uri for one in audio})
+    return Extent(known, gone, audio, versions, _uris_left_by(session, gone) | {one.uri for one in audio})
 
 
 def _any_of(contents: Collection[bytes]) -> ColumnElement[Any]:
@@ -224,18 +243,13 @@ def rewrite_export(
     session.flush()
 
 
-def unseen_contents(session: Session, place: str, days: int) -> set[bytes]:
-    """Return the contents of a place of which no clip, in any place, was listed for so many days."""
-    long_ago = func.now() - timedelta(days=days)
-    other = aliased(Clip)
-    seen = exists().where(
-        other.content_sha256 == Clip.content_sha256,
-        or_(other.missing_since.is_(None), other.missing_since >= long_ago),
-    )
-    folder = place.rstrip("/")
-    below = or_(Clip.uri == folder, func.starts_with(Clip.uri, folder + "/"))
-    old = select(Clip.content_sha256).where(below, Clip.missing_since < long_ago, ~seen).distinct()
-    return {content for content in session.scalars(old) if content is not None}
+def unseen_contents(session: Session, folder: str, days: int) -> dict[bytes, list[str]]:
+    """Return the contents of a folder that no listing had for so many days, with the uris of all their clips.
+
+    A listing has a clip while it lists the place of the clip and the clip is there.
+    """
+    given = {"folder": folder.rstrip("/"), "days": days, "end_of_partition": _END_OF_PARTITION.pattern}
+    return {bytes(content): uris for content, uris in session.execute(_UNSEEN, given)}
 
 
 def shown_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:

@@ -16,7 +16,8 @@ class Bounds:
     `max_quarantined` is of the clips, `max_uncertain` and `max_one_label` are of the answers. Each nearest
     neighbor has to agree with `least_agreement` of the answers. `least_usual` and `most_usual` are multiples
     of the usual number of clips of that weekday; `most_usual` 0 allows any number. `max_unknown` is of the
-    answers.
+    answers. `keep_days` bounds no night: contents that no listing had for so many days are forgotten, 0 keeps
+    them for ever.
     """
 
     max_quarantined: float = 1.0
@@ -26,6 +27,7 @@ class Bounds:
     least_usual: float = 0.0
     most_usual: float = 0.0
     max_unknown: float = 1.0
+    keep_days: int = 0
 
 
 def add_watch(session: Session, place: str, bounds: Bounds) -> None:

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.artifacts.forgotten import hide_in_prefect
 from flows.artifacts.night_pages import (
     all_clips,
     backfill_page,
@@ -51,6 +52,7 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.maintenance.forgetting.retention import forget_old
 from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
 from flows.pipeline.nights.earlier import night_before
@@ -119,6 +121,7 @@ def nightly_labeling(
     page += "\n\n" + all_clips(partition.place, night)
     page += listen_line(runtime.settings.explore_url, night.run.id)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
+    forget_old(runtime, partition, hide_in_prefect)
     if not approve:  # nobody saw a plan of other days
         earlier = days_to_make_up(runtime, KIND, partition, request.library, catch_up_days)
         make_up(earlier, nightly_labeling)

@@ -20,7 +20,7 @@ from flows.forms import AllowLoss, DryRun, Folder, ForgottenClips, InUse, Prefix
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.report import quarantined
 from flows.pipeline.maintenance.forgetting.check import OUT_OF_REACH, require_absence
-from flows.pipeline.maintenance.forgetting.forget import forget, report_lines, wanted_of
+from flows.pipeline.maintenance.forgetting.forget import forget, report_lines, request_of
 from flows.pipeline.maintenance.recheck import recheck_place, suspects_of
 from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
@@ -95,7 +95,7 @@ def forget_clips(clips: ForgottenClips, in_use: InUse = False, dry_run: DryRun =
     runtime = shared_runtime(Settings())
     done = forget(
         runtime,
-        wanted_of(runtime, clips),
+        request_of(runtime, clips),
         in_use=in_use,
         dry_run=dry_run,
         hide_in_prefect=hide_in_prefect,

@@ -129,14 +129,14 @@ def forget(
 def _forget(runtime: "Runtime", given: Sequence[str], *, in_use: bool, dry_run: bool) -> "Forgetting":
     """Forget clips here and in the Prefect server, if this working folder's runs or one is named."""
     from flows.flow_runs.own_server import found_by_clients
-    from flows.pipeline.maintenance.forgetting.forget import forget, wanted_of
+    from flows.pipeline.maintenance.forgetting.forget import forget, request_of
 
     with found_by_clients(runtime.settings.home):
         from flows.artifacts.forgotten import hide_in_prefect
 
         return forget(
             runtime,
-            wanted_of(runtime, given),
+            request_of(runtime, given),
             in_use=in_use,
             dry_run=dry_run,
             hide_in_prefect=hide_in_prefect,

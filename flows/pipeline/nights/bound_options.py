@@ -54,3 +54,12 @@ class BoundOptions:
             le=1,
         ),
     ] = 1.0
+    keep_days: Annotated[
+        int,
+        Option(
+            "Days after which a clip that is in no listing any more is forgotten, at the end of a night. 0: "
+            "never.",
+            ge=0,
+            le=36_500,
+        ),
+    ] = 0

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from statistics import median
+from typing import Any
 from uuid import UUID
 
 from db.engine import session_scope
@@ -60,7 +61,7 @@ class Figure:
         return f"{100 * value:.4g}%" if self.is_share else f"{value:g}"
 
 
-def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, float]) -> Bounds:
+def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, Any]) -> Bounds:
     """Change some bounds of a place and return all of them. The database keeps their history."""
     refuse_credentials(place)
     place = canonical(place)
@@ -70,20 +71,38 @@ def set_bounds(runtime: Runtime, place: str, changes: Mapping[str, float]) -> Bo
     return bounds
 
 
+@dataclass(frozen=True)
+class WatchedPlace:
+    """A place with bounds; {day} in it matches any day."""
+
+    place: str
+    bounds: Bounds
+
+    def holds(self, uri: str) -> bool:
+        """Return whether a place or an object is this one or in it."""
+        any_day = r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|\g<0>)"
+        inside = re.compile(re.sub(_DAY_IN_PATTERN, any_day, re.escape(self.place)) + "(?:/|$)")
+        return bool(inside.match(uri))
+
+    @property
+    def folder(self) -> str:
+        """The folder that has all days of the place."""
+        before, day, _ = re.split(r"(\{day\}|%7Bday%7D|$)", self.place, maxsplit=1)
+        return before.rpartition("/")[0] if day else before
+
+
+def watched_place(runtime: Runtime, partition: Partition) -> WatchedPlace | None:
+    """Return the innermost watched place that contains a partition, if there is one."""
+    with session_scope(runtime.engine) as session:
+        watched = [WatchedPlace(*one) for one in current_bounds(session).items()]
+    around = [one for one in watched if one.holds(partition.place) or one.holds(canonical(partition.prefix))]
+    return max(around, key=lambda one: len(one.place), default=None)
+
+
 def bounds_of(runtime: Runtime, partition: Partition) -> Bounds:
     """Return the bounds of the innermost watched place that contains a partition."""
-    with session_scope(runtime.engine) as session:
-        watched = current_bounds(session)
-    around = [place for place in watched if _holds(place, partition)]
-    return watched[max(around, key=len)] if around else _NO_BOUNDS
-
-
-def _holds(place: str, partition: Partition) -> bool:
-    """Return whether a watched place contains a partition; {day} in it matches any day."""
-    inside = re.compile(
-        re.sub(_DAY_IN_PATTERN, r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|\g<0>)", re.escape(place)) + "(?:/|$)"
-    )
-    return any(inside.match(one) for one in (partition.place, canonical(partition.prefix)))
+    watched = watched_place(runtime, partition)
+    return watched.bounds if watched else _NO_BOUNDS
 
 
 def judge(
@@ -104,7 +123,7 @@ def judge(
         "least_usual": _usual(night, usual, partition.day, bounds.least_usual, is_least=True),
         "most_usual": _usual(night, usual, partition.day, bounds.most_usual, is_least=False),
     }
-    bounded = [figures[name] for name, bound in asdict(bounds).items() if bound != getattr(_NO_BOUNDS, name)]
+    bounded = [figures[name] for name in figures if getattr(bounds, name) != getattr(_NO_BOUNDS, name)]
     return [enough, *bounded] if least_clips > 1 else bounded
 
 

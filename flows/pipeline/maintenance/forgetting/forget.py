@@ -17,13 +17,11 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.forgetting import (
-    Scope,
+    Extent,
     UsedVersion,
-    find_scope,
+    find_extent,
     hide_names_in_runs,
     known_uris,
-    shown_contents,
-    unseen_contents,
     used_versions,
 )
 from db.locks import held_keys
@@ -57,17 +55,17 @@ class NothingToForget(ValueError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ForgetRequest:
     """What somebody asks to forget: contents, uris of clips, and uris that were forgotten before."""
 
     contents: frozenset[bytes]
     uris: frozenset[str]
     forgotten_uris: frozenset[str] = frozenset()
 
-    def names(self, scope: Scope) -> Names:
+    def names(self, extent: Extent) -> Names:
         """Return all names of what goes, and of what went before."""
-        audio = {one.sha256 for one in scope.audio}
-        return Names(frozenset(scope.contents | audio), frozenset(scope.uris | self.forgotten_uris))
+        audio = {one.sha256 for one in extent.audio}
+        return Names(frozenset(extent.contents | audio), frozenset(extent.uris | self.forgotten_uris))
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class _OnlyShown(Exception):
     """Ends the transaction of a dry run without keeping it."""
 
 
-def wanted_of(runtime: Runtime, given: Iterable[str]) -> Wanted:
+def request_of(runtime: Runtime, given: Iterable[str]) -> ForgetRequest:
     """Return what is named by SHA-256 digests in hex and by uris, or paths, of clips.
 
     Raises NothingToForget for uris that no listing ever had; a digest is forgotten for all times to come.
@@ -109,7 +107,7 @@ def wanted_of(runtime: Runtime, given: Iterable[str]) -> Wanted:
             "as analytics.clips has them, or SHA-256 digests. Nothing was forgotten"
         )
     first = {next(uri for uri in uris if uri in known) for uris in by_name.values()}
-    return Wanted(contents, frozenset(first & stored), frozenset(first - stored))
+    return ForgetRequest(contents, frozenset(first & stored), frozenset(first - stored))
 
 
 def _spellings(name: str) -> list[str]:
@@ -124,7 +122,7 @@ def _spellings(name: str) -> list[str]:
 
 def forget(
     runtime: Runtime,
-    wanted: Wanted,
+    wanted: ForgetRequest,
     *,
     in_use: bool = False,
     dry_run: bool = False,
@@ -138,17 +136,17 @@ def forget(
     `dry_run` nothing is kept.
     """
     with session_scope(runtime.engine) as session:
-        scope = find_scope(session, wanted.contents, wanted.uris)
-        used = used_versions(session, scope.library_versions)
-        check_replaceable(session, used, scope.contents)
-    names = wanted.names(scope)
+        extent = find_extent(session, wanted.contents, wanted.uris)
+        used = used_versions(session, extent.library_versions)
+        check_replaceable(session, used, extent.contents)
+    names = wanted.names(extent)
     if dry_run:
-        return _shown(runtime, scope, names, used, hide_in_prefect)
+        return _shown(runtime, extent, names, used, hide_in_prefect)
     if not in_use:
         _refuse_use(runtime, used)
     recorded = recorded_run(runtime, KIND, PARTITION, {}, flow_run_id=flow_run_id)
     with recorded as run:
-        graves = _bury(runtime, scope, run)
+        graves = _bury(runtime, extent, run)
         changed = Counts()
 
         def keep(step: Callable[[], Counts]) -> Counts:
@@ -156,30 +154,30 @@ def forget(
             changed.update(counts)
             return counts
 
-        run_once(run, "objects", partial(keep, partial(forget_objects, runtime, scope, names)))
+        run_once(run, "objects", partial(keep, partial(forget_objects, runtime, extent, names)))
         run_once(run, "prefect", partial(keep, partial(hide_in_prefect, names, False)))
         with run_session(runtime, run.claim) as session:
-            rows, replacements = _delete(runtime, session, scope, names, graves)
+            rows, replacements = _delete(runtime, session, extent, names, graves)
         run.count("forget", Counts({table: number for table, number in rows.items() if number}))
     return Forgetting(names, rows, changed, replacements, used)
 
 
 def _shown(
     runtime: Runtime,
-    scope: Scope,
+    extent: Extent,
     names: Names,
     used: Sequence[UsedVersion],
     hide_in_prefect: HideInPrefect,
 ) -> Forgetting:
     """Return what would go: the rows are deleted in a transaction that is rolled back."""
-    objects = forget_objects(runtime, scope, names, dry_run=True) + hide_in_prefect(names, True)
+    objects = forget_objects(runtime, extent, names, dry_run=True) + hide_in_prefect(names, True)
     rows: Mapping[str, int] = {}
     replacements: Sequence[Replacement] = ()
     try:
         with session_scope(runtime.engine) as session:
-            graves = _graves(runtime, session, scope)
+            graves = _graves(runtime, session, extent)
             bury(session, graves.values())
-            rows, replacements = _delete(runtime, session, scope, names, graves)
+            rows, replacements = _delete(runtime, session, extent, names, graves)
             raise _OnlyShown
     except _OnlyShown:
         return Forgetting(names, rows, objects, replacements, used)
@@ -203,59 +201,38 @@ def _refuse_use(runtime: Runtime, used: Sequence[UsedVersion]) -> None:
         )
 
 
-def _graves(runtime: Runtime, session: Session, scope: Scope) -> dict[bytes, Grave]:
+def _graves(runtime: Runtime, session: Session, extent: Extent) -> dict[bytes, Grave]:
     """Return the tombstones of contents, uris and versions, by what they stand for."""
     tombstones = Tombstones(runtime.settings)
-    versions = {version_name(clip.uri, clip.version_token) for clip in scope.clips}
+    versions = {version_name(clip.uri, clip.version_token) for clip in extent.clips}
     return {
-        **tombstones.graves(session, "content", scope.contents),
-        **tombstones.graves(session, "uri", {clip.uri.encode() for clip in scope.clips}),
+        **tombstones.graves(session, "content", extent.contents),
+        **tombstones.graves(session, "uri", {clip.uri.encode() for clip in extent.clips}),
         **tombstones.graves(session, "version", versions),
     }
 
 
-def _bury(runtime: Runtime, scope: Scope, run: OpenRun) -> dict[bytes, Grave]:
+def _bury(runtime: Runtime, extent: Extent, run: OpenRun) -> dict[bytes, Grave]:
     with run_session(runtime, run.claim) as session:
-        graves = _graves(runtime, session, scope)
+        graves = _graves(runtime, session, extent)
         bury(session, graves.values())
     return graves
 
 
 def _delete(
-    runtime: Runtime, session: Session, scope: Scope, names: Names, graves: Mapping[bytes, Grave]
+    runtime: Runtime, session: Session, extent: Extent, names: Names, graves: Mapping[bytes, Grave]
 ) -> tuple[Mapping[str, int], Sequence[Replacement]]:
     """Delete the rows, with new versions of libraries in place of those that are in use."""
     session.execute(text("SET LOCAL statement_timeout = 0"))
-    used = used_versions(session, scope.library_versions)
-    check_replaceable(session, used, scope.contents)
-    replacements = replace_versions(session, used, scope.contents)
-    hashes = {content: graves[content].keyed_hash for content in scope.contents}
+    used = used_versions(session, extent.library_versions)
+    check_replaceable(session, used, extent.contents)
+    replacements = replace_versions(session, used, extent.contents)
+    hashes = {content: graves[content].keyed_hash for content in extent.contents}
     others = {grave.keyed_hash for grave in graves.values()} - set(hashes.values())
     new_hash = Tombstones(runtime.settings).in_place_of
-    purged = {version: new_hash(old) for version, old in scope.library_versions.items()}
-    deleted = delete_forgotten(session, hashes, others, [clip.id for clip in scope.clips], purged)
+    purged = {version: new_hash(old) for version, old in extent.library_versions.items()}
+    deleted = delete_forgotten(session, hashes, others, [clip.id for clip in extent.clips], purged)
     return {**deleted, "runs": hide_names_in_runs(session, names.texts)}, replacements
-
-
-def forget_unseen(
-    runtime: Runtime,
-    place: str,
-    days: int,
-    *,
-    hide_in_prefect: HideInPrefect = lambda names, dry_run: Counts(),
-    flow_run_id: str | None = None,
-) -> Forgetting | None:
-    """Forget the contents of a place that no listing had for so many days; return None if there are none.
-
-    What libraries in use demonstrate is kept.
-    """
-    with session_scope(runtime.engine) as session:
-        old = unseen_contents(session, place, days)
-        old -= shown_contents(session, old)
-    if not old:
-        return None
-    wanted = Wanted(frozenset(old), frozenset())
-    return forget(runtime, wanted, in_use=True, hide_in_prefect=hide_in_prefect, flow_run_id=flow_run_id)
 
 
 def report_lines(forgetting: Forgetting, *, dry_run: bool) -> list[str]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from db.engine import session_scope
-from db.forgetting import Scope, pages_showing, rewrite_export
+from db.forgetting import Extent, pages_showing, rewrite_export
 from db.object_version import ObjectVersion
 from flows.pipeline.clips.ingest import GENERATED
 from flows.pipeline.clips.tombstones import Tombstones
@@ -82,12 +82,12 @@ class Results:
             return without_names(fetched.path, _kind(listed.uri), self.names)
 
 
-def forget_objects(runtime: Runtime, scope: Scope, names: Names, *, dry_run: bool = False) -> Counts:
+def forget_objects(runtime: Runtime, extent: Extent, names: Names, *, dry_run: bool = False) -> Counts:
     """Delete and rewrite the objects that hold a name; with `dry_run`, only count them."""
     results = Results(runtime, names)
     counts = Counts()
     for forget in (_forget_runs, _forget_lake, _forget_audio):
-        counts.update(forget(results, scope, dry_run=dry_run))
+        counts.update(forget(results, extent, dry_run=dry_run))
     return counts
 
 
@@ -95,18 +95,18 @@ def _kind(uri: str) -> str:
     return uri.rpartition(".")[2]
 
 
-def _recent(listed: Iterable[ObjectVersion], scope: Scope) -> list[ObjectVersion]:
+def _recent(listed: Iterable[ObjectVersion], extent: Extent) -> list[ObjectVersion]:
     """Leave out objects that are older than every clip that is forgotten."""
-    if not scope.clips:
+    if not extent.clips:
         return list(listed)
-    since = min(clip.first_seen for clip in scope.clips) - CLOCKS_DIFFER
+    since = min(clip.first_seen for clip in extent.clips) - CLOCKS_DIFFER
     return [one for one in listed if one.last_modified >= since]
 
 
-def _forget_runs(results: Results, scope: Scope, *, dry_run: bool) -> Counts:
-    listed = _recent(results.listed(RUNS), scope)
+def _forget_runs(results: Results, extent: Extent, *, dry_run: bool) -> Counts:
+    listed = _recent(results.listed(RUNS), extent)
     with session_scope(results.runtime.engine) as session:
-        shown = pages_showing(session, scope.library_versions)
+        shown = pages_showing(session, extent.library_versions)
     pages = [one for one in listed if one.uri in shown and _kind(one.uri) == "html"]
     others = [one for one in listed if one not in pages]
     named = results.naming(others) + pages
@@ -194,8 +194,8 @@ def _rewrite_manifest(
     return results.storage.write(results.key(listed.uri), data)
 
 
-def _forget_lake(results: Results, scope: Scope, *, dry_run: bool) -> Counts:
-    days = {str(clip.day) for clip in scope.clips}
+def _forget_lake(results: Results, extent: Extent, *, dry_run: bool) -> Counts:
+    days = {str(clip.day) for clip in extent.clips}
     counts = Counts()
     for folder in LAKE:
         for one in results.listed(folder):
@@ -223,9 +223,9 @@ def _forget_rows(results: Results, uri: str, *, dry_run: bool) -> Counts:
     return Counts(lake_files=1)
 
 
-def _forget_audio(results: Results, scope: Scope, *, dry_run: bool) -> Counts:
+def _forget_audio(results: Results, extent: Extent, *, dry_run: bool) -> Counts:
     """Delete the objects of generated audio. Those outside the place for results are left to their owner."""
-    ours = [one.uri for one in scope.audio if one.uri.startswith(below(f"{results.root}/{GENERATED}"))]
+    ours = [one.uri for one in extent.audio if one.uri.startswith(below(f"{results.root}/{GENERATED}"))]
     there = [uri for uri in ours if results.storage.find(uri)]
     if not dry_run:
         for uri in there:

@@ -25,17 +25,19 @@ from flows.pipeline.maintenance.count_words import count_words
 from flows.pipeline.maintenance.forgetting import forget as stage
 from flows.pipeline.maintenance.forgetting.check import places_naming
 from flows.pipeline.maintenance.forgetting.forget import (
+    ForgetRequest,
     Forgetting,
     NothingToForget,
-    Wanted,
     forget,
-    forget_unseen,
-    wanted_of,
+    request_of,
 )
 from flows.pipeline.maintenance.forgetting.libraries import InUse
 from flows.pipeline.maintenance.forgetting.names import Names
+from flows.pipeline.maintenance.forgetting.retention import forget_old
+from flows.pipeline.nights.bounds import set_bounds
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.reviews.choosing import queue_library
+from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runs.run import recorded_run
 from flows.pipeline.runtime.resources import Runtime
@@ -175,7 +177,7 @@ def traces(runtime: Runtime, folder: Path) -> list[bytes]:
 
 
 def forget_a(runtime: Runtime, folder: Path) -> Forgetting:
-    return forget(runtime, wanted_of(runtime, [str(folder / "a.wav")]), in_use=True)
+    return forget(runtime, request_of(runtime, [str(folder / "a.wav")]), in_use=True)
 
 
 def test_nothing_of_it_is_found_afterwards(world: Runtime, folder: Path) -> None:
@@ -307,7 +309,7 @@ def test_twice_is_the_same_as_once(world: Runtime, folder: Path, database: Datab
     forget_a(world, folder)
     rows_once, objects_once = everything(world, database), objects(world)
     for name in (str(folder / "a.wav"), file_uri(folder / HOSTILE), digest):
-        again = forget(world, wanted_of(world, [name]))
+        again = forget(world, request_of(world, [name]))
         assert sum(again.rows.values()) == 0
         assert again.objects == {}
     rows_twice = everything(world, database)
@@ -346,7 +348,7 @@ def test_killed_half_way_and_run_again_completes(
 def test_what_is_in_use_is_refused_and_a_dry_run_keeps_nothing(
     world: Runtime, folder: Path, database: Database
 ) -> None:
-    wanted = wanted_of(world, [str(folder / "a.wav")])
+    wanted = request_of(world, [str(folder / "a.wav")])
     rows_before, objects_before = everything(world, database), objects(world)
     with pytest.raises(InUse, match="sounds@1, spoken@1 would be forgotten"):
         forget(world, wanted)
@@ -356,7 +358,7 @@ def test_what_is_in_use_is_refused_and_a_dry_run_keeps_nothing(
     assert shown.objects["files"] >= 3
     assert everything(world, database) == rows_before
     assert objects(world) == objects_before
-    other = wanted_of(world, [str(folder / "b.wav")])
+    other = request_of(world, [str(folder / "b.wav")])
     with recorded_run(world, "nightly-labeling", "elsewhere", {}) as run:
         with pytest.raises(InUse, match=f"runs are going on.*{run.id}"):
             forget(world, other)
@@ -365,14 +367,14 @@ def test_what_is_in_use_is_refused_and_a_dry_run_keeps_nothing(
 
 def test_the_last_demonstrations_of_a_library_are_not_forgotten(world: Runtime, folder: Path) -> None:
     library = folder.parent / "library"
-    wanted = wanted_of(world, [str(library / f"hiss-{number}.wav") for number in range(2)])
+    wanted = request_of(world, [str(library / f"hiss-{number}.wav") for number in range(2)])
     with pytest.raises(InUse, match="sounds@1 is no library without"):
         forget(world, wanted, in_use=True)
 
 
 def test_a_name_that_nobody_listed_is_refused(world: Runtime, folder: Path) -> None:
     with pytest.raises(NothingToForget, match="no listing had"):
-        wanted_of(world, [str(folder / "a.wav"), "s3://bucket/'; DROP TABLE clips; --"])
+        request_of(world, [str(folder / "a.wav"), "s3://bucket/'; DROP TABLE clips; --"])
 
 
 def test_another_key_stops_listings_instead_of_bringing_it_back(world: Runtime, folder: Path) -> None:
@@ -396,26 +398,42 @@ def test_the_tombstones_alone_tell_nobody_what_was_forgotten(world: Runtime, fol
     assert counts[0][0]["predictions"] == 1
 
 
-def test_a_content_that_no_listing_had_for_long_is_forgotten(
+def test_a_night_forgets_what_no_listing_had_for_long(
     world: Runtime, folder: Path, database: Database
 ) -> None:
-    assert forget_unseen(world, file_uri(folder), 30) is None
-    owner = create_engine(database.url("owner"), poolclass=NullPool)
-    with owner.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE clips SET missing_since = now() - CASE WHEN uri LIKE '%%c.wav' THEN interval '29 days' "
-            "ELSE interval '31 days' END WHERE uri LIKE '%%/clips/%%'"
-        )
-    done = forget_unseen(world, file_uri(folder), 30)
+    def set_back(statement: str) -> None:
+        owner = create_engine(database.url("owner"), poolclass=NullPool)
+        with owner.begin() as connection:
+            connection.exec_driver_sql(statement)
+
+    def names() -> list[str]:
+        found = rows(world.engine, "SELECT uri FROM clips WHERE uri LIKE '%/clips/%' ORDER BY uri")
+        return [uri.rpartition("/")[2] for (uri,) in found]
+
+    partition = partition_of(str(folder))
+    assert forget_old(world, partition, _nothing) is None
+    set_bounds(world, str(folder), {"keep_days": 30})
+    set_back(
+        "UPDATE clips SET first_seen = now() - interval '40 days';"
+        "UPDATE clips SET missing_since = now() - interval '29 days' WHERE uri LIKE '%%/c.wav'"
+    )
+    assert forget_old(world, partition, _nothing) is None  # the last night listed them
+    set_back("UPDATE runs SET started_at = now() - interval '31 days'")
+    done = forget_old(world, partition, _nothing)
     assert done is not None
-    left = [uri.rpartition("/")[2] for (uri,) in rows(world.engine, "SELECT uri FROM clips ORDER BY uri")]
-    assert "b.wav" not in left
-    assert {"a.wav", "c.wav", "tone-0.wav"} <= set(left)
+    assert done.rows["contents"] == 1
+    assert "b.wav" not in names()
+    assert {"a.wav", "c.wav"} <= set(names())  # a library in use shows the first
+    assert forget_old(world, partition, _nothing) is None
+
+
+def _nothing(names: Names, dry_run: bool) -> Counts:
+    return Counts()
 
 
 def test_an_unread_clip_is_forgotten_by_its_uri(world: Runtime, folder: Path) -> None:
     uri = file_uri(folder / "a.wave")
-    done = forget(world, wanted_of(world, [uri]))
+    done = forget(world, request_of(world, [uri]))
     assert (done.rows["clips"], done.rows["quarantine"]) == (1, 1)
     assert list(places_naming(world, Names(frozenset(), frozenset({uri})))) == []
-    assert wanted_of(world, [uri]) == Wanted(frozenset(), frozenset(), frozenset({uri}))
+    assert request_of(world, [uri]) == ForgetRequest(frozenset(), frozenset(), frozenset({uri}))
