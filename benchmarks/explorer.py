@@ -19,7 +19,7 @@ from time import perf_counter
 from sqlalchemy import NullPool, create_engine, text
 from starlette.testclient import TestClient
 
-from benchmarks.analysts.filling import fill
+from benchmarks.analysts.filling import corpus_of, fill
 from benchmarks.recorded import verdict
 from benchmarks.scale_out import fresh_database
 from db.embedded import server as embedded
@@ -116,7 +116,7 @@ def main() -> None:
         server = embedded.start(home)
         try:
             fresh_database(server, NAME)
-            fill(server.url("owner", NAME), clips)
+            fill(server.admin_url(NAME), corpus_of(clips))
             add_latents(server.url("owner", NAME))
             spent = ask_pages(server.url("analyst", NAME), home)
         finally:

@@ -11,9 +11,15 @@ from db.models import LabelMotif, NearCopyKeys
 
 _UNCOUNTED = text(
     """
-    SELECT s.content_sha256, s.codec_id, s.semantic FROM token_sequences s WHERE NOT EXISTS (
-      SELECT FROM near_copy_keys k WHERE k.content_sha256 = s.content_sha256 AND k.codec_id = s.codec_id)
-    LIMIT :limit
+    WITH uncounted AS MATERIALIZED ( -- from the keys alone: codes are read of what is to be counted
+      SELECT s.content_sha256, s.codec_id FROM token_sequences s
+      WHERE (s.content_sha256, s.codec_id) > (:content, :codec_id) AND NOT EXISTS (
+        SELECT FROM near_copy_keys k WHERE k.content_sha256 = s.content_sha256 AND k.codec_id = s.codec_id
+          AND (k.content_sha256, k.codec_id) > (:content, :codec_id))
+      ORDER BY s.content_sha256, s.codec_id LIMIT :limit)
+    SELECT s.content_sha256, s.codec_id, s.semantic
+    FROM uncounted u JOIN token_sequences s ON s.content_sha256 = u.content_sha256 AND s.codec_id = u.codec_id
+    ORDER BY s.content_sha256, s.codec_id
     """
 )
 CANDIDATES_PER_COPY = 10
@@ -72,6 +78,11 @@ class LabeledSequence:
     codes: Sequence[int]
 
 
+Place = tuple[bytes, int]
+"""A content's sha256 and a codec, in the order of which sequences are counted."""
+START: Place = (b"", 0)
+
+
 @dataclass(frozen=True)
 class CodeSequence:
     """The semantic codes of a content."""
@@ -80,11 +91,18 @@ class CodeSequence:
     codec_id: int
     codes: Sequence[int]
 
+    @property
+    def place(self) -> Place:
+        return self.content_sha256, self.codec_id
 
-def uncounted_sequences(session: Session, limit: int) -> list[CodeSequence]:
-    """Return up to `limit` sequences that are not counted. Others who count wait for this transaction."""
+
+def uncounted_sequences(session: Session, after: Place, limit: int) -> list[CodeSequence]:
+    """Return up to `limit` sequences that are not counted, in order of content and codec, behind a place.
+
+    Others who count wait for this transaction.
+    """
     session.execute(_LOCK)
-    rows = session.execute(_UNCOUNTED, {"limit": limit})
+    rows = session.execute(_UNCOUNTED, {"content": after[0], "codec_id": after[1], "limit": limit})
     return [CodeSequence(bytes(content), codec_id, codes) for content, codec_id, codes in rows]
 
 

@@ -17,6 +17,7 @@ from benchmarks.analysts.corpus import LABELS, NUM_CODES, Corpus, make_corpus
 SEED = 2026
 NIGHTS = 30
 COPY_ROWS = 20_000
+FAST = "SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'; SET session_replication_role = replica"
 
 ORIGINS = f"""
 INSERT INTO codecs (id, fingerprint, name, config, sample_rate, codebook_sizes, code_samples)
@@ -114,38 +115,38 @@ def _listed(which: str, version: str, missing: bool) -> Statement:
 
 SIDE_BY_SIDE: Sequence[Sequence[Statement]] = (
     [
-        ("ALTER TABLE clips DISABLE TRIGGER inserted_clips", {}),
         _listed("number % 40 = 0", "replaced", missing=True),
         _listed("number % 33 <> 0", "current", missing=False),
         _listed("number % 33 = 0", "gone", missing=True),
-        ("ALTER TABLE clips ENABLE TRIGGER inserted_clips", {}),
     ],
     [("DROP INDEX ix_token_sequences_marks", {}), (TOKENS, {}), (INDEX, {}), (DEMONSTRATIONS, {})],
     [
-        ("ALTER TABLE predictions DISABLE TRIGGER inserted_answers", {}),
         *_answers("number % 20 = 0", 1, 1, retracted=True),
         *_answers("true", 1, 2),
         *_answers("number % 2 = 0", 2, 48),
         *_answers("number % 3 = 0", 3, 3),
-        ("ALTER TABLE predictions ENABLE TRIGGER inserted_answers", {}),
     ],
 )
 LAST: Sequence[Statement] = (
     ("DROP TABLE corpus", {}),
-    ("ANALYZE", {}),
+    ("ANALYZE predictions, promotions, labeler_choices, demonstration_sets", {}),
     (CURRENT, {}),
     (SUMMARIES, {}),
     ("VACUUM ANALYZE", {}),
 )
 
 
-def fill(url: str, clips: int) -> Corpus:
-    """Write the rows of every table in bulk, as the owner, and update the planner's statistics.
+def corpus_of(clips: int) -> Corpus:
+    """Return the codes and classes of the clips, the same ones each time."""
+    return make_corpus(clips, SEED)
 
-    The index of codes is built when all are there, and triggers are off: every row is as they would have it.
-    Clips, codes and answers are written side by side.
+
+def fill(url: str, corpus: Corpus) -> None:
+    """Write the rows of every table in bulk, as the administrator, and update the planner's statistics.
+
+    The index of codes is built when all are there, and triggers are off, those of foreign keys included:
+    every row is as they would have it. Clips, codes and answers are written side by side.
     """
-    corpus = make_corpus(clips, SEED)
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(ORIGINS)
@@ -155,7 +156,6 @@ def fill(url: str, clips: int) -> Corpus:
         for done in [pool.submit(_write, engine, statements) for statements in SIDE_BY_SIDE]:
             done.result()
     _write(engine, LAST)
-    return corpus
 
 
 def _copy(connection: Connection, corpus: Corpus) -> None:
@@ -177,6 +177,6 @@ def _lines(corpus: Corpus, first: int, last: int) -> Iterator[str]:
 
 def _write(engine: Engine, statements: Sequence[Statement]) -> None:
     with engine.connect() as connection:
-        connection.exec_driver_sql("SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'")
+        connection.exec_driver_sql(FAST)
         for statement, values in statements:
             connection.execute(text(statement), values)

@@ -34,6 +34,6 @@ def test_every_question_has_an_answer_and_similar_clips_are_found(
     assert measured.recall >= 0.9
     assert measured.rate > 0
     assert sum(measured.bytes.values()) > 1_000 * CLIPS
-    report(measured, measured)
+    report(measured, measured, 1.0)
     assert capsys.readouterr().out.count("\n") > len(questions)
     assert figures(measured)["clips"] == CLIPS

@@ -15,8 +15,10 @@ from core.tokens.near_copies import near_copy_keys
 from db.bulk_insert import Row
 from db.engine import session_scope
 from db.word_counts import (
+    START,
     CodeSequence,
     LabeledSequence,
+    Place,
     add_counts,
     add_near_copies,
     counted_libraries,
@@ -36,8 +38,9 @@ LEAST_OVERLAP, MOST_COPIES = 0.8, 20
 def count_words(runtime: Runtime, *, flow_run_id: str | None = None) -> OpenRun:
     """Count the contents that are not counted, and the motifs of labels. Return the run."""
     with recorded_run(runtime, KIND, "all contents", {}, flow_run_id=flow_run_id) as run:
-        while counts := _count_batch(runtime, run):
-            run.count("words", counts)
+        place: Place | None = START
+        while place:
+            place = _count_batch(runtime, run, place)
         with session_scope(runtime.engine) as session:
             libraries = counted_libraries(session)
         for library, task in libraries:
@@ -45,10 +48,10 @@ def count_words(runtime: Runtime, *, flow_run_id: str | None = None) -> OpenRun:
     return run
 
 
-def _count_batch(runtime: Runtime, run: OpenRun) -> Counts | None:
-    """Count a batch of contents; return None if there was none."""
+def _count_batch(runtime: Runtime, run: OpenRun, after: Place) -> Place | None:
+    """Count a batch of contents behind a place; return where it ended, None if there was none."""
     with run_session(runtime, run.claim) as session:
-        batch = uncounted_sequences(session, BATCH)
+        batch = uncounted_sequences(session, after, BATCH)
         copies = 0
         for codec_id, group in groupby(sorted(batch, key=_codec_id), key=_codec_id):
             sequences = list(group)
@@ -56,7 +59,10 @@ def _count_batch(runtime: Runtime, run: OpenRun) -> Counts | None:
             keys = near_copy_keys([one.codes for one in sequences]).tolist()
             of_content = {one.content_sha256: keys[place] for place, one in enumerate(sequences)}
             copies += add_near_copies(session, codec_id, of_content, LEAST_OVERLAP, MOST_COPIES)
-    return Counts(contents=len(batch), near_copies=copies) if batch else None
+    if not batch:
+        return None
+    run.count("words", Counts(contents=len(batch), near_copies=copies))
+    return batch[-1].place
 
 
 def _count_motifs(runtime: Runtime, run: OpenRun, library: str, task: str) -> int:

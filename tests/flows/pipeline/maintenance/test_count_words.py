@@ -63,6 +63,20 @@ def test_counts_are_those_of_all_contents_after_each_batch_a_repeat_and_a_deleti
     assert counted(owner, "SELECT count(*) FROM near_copy_keys") == [(25,)]
 
 
+def test_batches_follow_each_other_until_all_contents_are_counted_once(
+    engine: Engine, runtime: Runtime, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.pipeline.maintenance.count_words.BATCH", 3)
+    random = Random(1)
+    sequences = [random.choices(range(4), k=5) for _ in range(10)]
+    store(engine, sequences[:5])
+    count_words(runtime)
+    store(engine, sequences)  # new contents lie between those that are counted
+    count_words(runtime)
+    assert counted(owner, COUNTS) == naive_counts(sequences)
+    assert counted(owner, "SELECT count(*) FROM near_copy_keys") == [(10,)]
+
+
 def test_near_copies_are_listed_from_both_sides_and_others_are_not(
     engine: Engine, runtime: Runtime, owner: Connection
 ) -> None:
