@@ -361,7 +361,7 @@ def insert_twice(tables: Tables, way: str, size: int) -> float:
 
 
 def report(grown: Mapping[int, Seconds], stored: float) -> None:
-    """Return the tables of writing and reading."""
+    """Print the tables of writing and reading."""
     shape = f"{PAYLOAD} bytes of tokens, {stored:.0f} on disk with indexes"
     print(f"One-second clips in batches of {BATCH}, {shape}")
     print("Clips a second, and how many times as long as each floor")
@@ -384,7 +384,7 @@ def show_rates(grown: Mapping[int, Seconds], what: str, floors: Sequence[str]) -
 
 
 def report_ways(inserted: Mapping[int, Seconds]) -> None:
-    """Return the table of ways, and who won at the batch size that is nearest to the flows'."""
+    """Print the table of ways, and who won at the batch size that is nearest to the flows'."""
     print("Token rows, what exists stays: milliseconds of a batch and its commit")
     print(f"  {'rows':<9}" + "".join(f"{way:>24}" for way in WAYS))
     for size, seconds in inserted.items():

@@ -66,7 +66,7 @@ def clip_bytes(number: int, hertz: float | None = None) -> bytes:
 
 
 def library_files() -> Iterator[tuple[str, bytes]]:
-    """Return two demonstrations and their manifest, by name."""
+    """Yield two demonstrations and their manifest, by name."""
     rows = []
     for number, (label, hertz) in enumerate(LABELS.items()):
         yield f"{label}.flac", clip_bytes(-1 - number & 0xFFFFFFFF, hertz)
@@ -101,7 +101,7 @@ def _wait_for(url: str) -> None:
 
 
 def put_clips(endpoint: str, clips: int) -> None:
-    """Return the library, `all` of the clips, and the first few of them once more as `few`."""
+    """Put the library, `all` of the clips, and the first few of them once more as `few`."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=endpoint)
@@ -167,7 +167,7 @@ def whole(place: str) -> dict[str, Any]:
 
 
 def _prepare(runtime: Runtime) -> None:
-    """Return the library, and the models loaded."""
+    """Import the library and load the models."""
     from flows.pipeline.libraries.library import import_manifest
 
     import_manifest(runtime, LIBRARY, f"s3://{BUCKET}/library/manifest.jsonl", "label")
@@ -196,7 +196,7 @@ def alone(place: str) -> dict[str, Any]:
 def _tokenize_in_steps(
     runtime: Runtime, place: str, clips: Sequence[ClipToTokenize], run: RunClaim, spent: dict[str, float]
 ) -> None:
-    """Return what tokenize_batch does with new clips, one step after another."""
+    """Do what tokenize_batch does with new clips, one step after another."""
     from flows.pipeline.clips import tokenize_clips as tokenize
 
     with ExitStack() as files:

@@ -116,7 +116,7 @@ def _verified(original: Any, embedder: Embedder) -> Converted:
 
 
 def _probes(description: EmbeddingDescription) -> Iterator[Features]:
-    """Return features of harmonic tones in noise that swell and fade, at several levels."""
+    """Yield features of harmonic tones in noise that swell and fade, at several levels."""
     rng = np.random.default_rng(0)
     seconds = np.arange(description.window) / description.sample_rate
     for _ in range(PROBES):

@@ -12,7 +12,7 @@ from tests.db.rows import make_library, make_tokenized_clips
 
 @pytest.fixture
 def statements(shared_engine: Engine) -> Iterator[list[str]]:
-    """Return every statement that `session` sends to the server."""
+    """Yield every statement that `session` sends to the server."""
     sent: list[str] = []
 
     def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -40,7 +40,7 @@ def fresh_home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def used_home() -> Iterator[Path]:
-    """Return a home whose server was started before, which takes longer than any test of it."""
+    """Yield a home whose server was started before, which takes longer than any test of it."""
     home = _make_home()
     server = start(home)
     for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
