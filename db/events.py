@@ -94,12 +94,22 @@ def events_of_clip(session: Session, uri: str, library: str) -> ClipEvents | Non
         .order_by(EventSet.created_at.desc(), EventSet.id.desc())
         .limit(1)
     ).first()
-    return None if newest is None else ClipEvents(uri, newest.labeler, _events_of_set(session, newest.id))
+    if newest is None:
+        return None
+    return ClipEvents(uri, newest.labeler, events_of_sets(session, [newest.id])[newest.id])
 
 
-def _events_of_set(session: Session, set_id: int) -> list[HeardEvent]:
-    rows = session.execute(select(*_EVENT).where(EventRow.event_set_id == set_id).order_by(EventRow.number))
-    return [HeardEvent(*row) for row in rows]
+def events_of_sets(session: Session, set_ids: Collection[int]) -> dict[int, list[HeardEvent]]:
+    """Return the events of each set, by start; a set may have none."""
+    found: dict[int, list[HeardEvent]] = {set_id: [] for set_id in set_ids}
+    rows = session.execute(
+        select(EventRow.event_set_id, *_EVENT)
+        .where(EventRow.event_set_id.in_(set_ids))
+        .order_by(EventRow.event_set_id, EventRow.number)
+    )
+    for set_id, *event in rows:
+        found[set_id].append(HeardEvent(*event))
+    return found
 
 
 def _set_row(one: NewEvents, run_id: UUID) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The outputs of a run, for verification: samples in the order of digests, which is arbitrary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,11 +10,14 @@ from sqlalchemy.orm import Session
 
 from db import exports
 from db.clips import ClipToTokenize
+from db.events import HeardEvent, events_of_sets
 from db.exports import Digests
 from db.models import (
     Clip,
     Codec,
     DemonstrationSet,
+    EmbeddingModel,
+    EventSet,
     ExportRow,
     GeneratedAudio,
     Llm,
@@ -48,6 +51,19 @@ class AnswerSample:
     probabilities: Mapping[str, Any]
     labeler: str
     calibration: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class EventsSample:
+    """The events of a content, with the models (by fingerprint) and the library (NAME@VERSION)."""
+
+    work_key: bytes
+    content_sha256: bytes
+    library: str
+    codec: str
+    embedding: str
+    labeler: str
+    events: Sequence[HeardEvent]
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,30 @@ def sample_answers(session: Session, run_id: UUID, limit: int) -> list[AnswerSam
         .limit(limit)
     )
     return [AnswerSample(*row) for row in rows]
+
+
+def sample_events(session: Session, run_id: UUID, limit: int) -> list[EventsSample]:
+    """Return the events of contents that a run heard, including retracted ones."""
+    stored = EventSet
+    rows = session.execute(
+        select(
+            *(stored.id, stored.work_key, stored.content_sha256, LIBRARY),
+            *(Codec.fingerprint, EmbeddingModel.fingerprint, stored.labeler),
+        )
+        .join(DemonstrationSet, DemonstrationSet.id == stored.demonstration_set_id)
+        .join(Codec, Codec.id == stored.codec_id)
+        .join(EmbeddingModel, EmbeddingModel.id == stored.embedding_model_id)
+        .where(stored.run_id == run_id)
+        .order_by(stored.content_sha256)
+        .limit(limit)
+    ).all()
+    events = events_of_sets(session, [set_id for set_id, *_ in rows])
+    return [_events_sample(row, events[row[0]]) for row in rows]
+
+
+def _events_sample(row: Row[Any], events: Sequence[HeardEvent]) -> EventsSample:
+    _, key, content, library, codec, embedding, labeler = row
+    return EventsSample(key, content, library, codec, embedding, labeler, events)
 
 
 def sample_audio(session: Session, run_id: UUID, limit: int) -> list[AudioSample]:

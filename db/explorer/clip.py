@@ -51,6 +51,13 @@ _TAGS = text(
     ORDER BY start_s, score DESC LIMIT :limit
     """
 )
+_EVENTS = text(
+    """
+    SELECT library, labeler, label, start_s, end_s, score FROM analytics.events
+    WHERE uri = :uri AND end_s > :begins AND start_s < :ends
+    ORDER BY library, labeler, start_s, label LIMIT :limit
+    """
+)
 _DEMONSTRATION = text(
     """
     SELECT library, version, ordinal, label, uri, duration, format, content_sha256
@@ -141,6 +148,18 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class LabelHeard:
+    """A label of a library that a labeler hears in a part of a clip, in seconds."""
+
+    library: str
+    labeler: str
+    label: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
 class Shown:
     """A clip that a library version shows."""
 
@@ -181,6 +200,12 @@ def list_tags(session: Session, uri: str, begins: float, ends: float, least: flo
     """Return the classes of a tagger within a part of a clip."""
     values = {"uri": uri, "begins": begins, "ends": ends, "least": least, "limit": limit}
     return [Tag(*row) for row in session.execute(_TAGS, values)]
+
+
+def list_events(session: Session, uri: str, begins: float, ends: float, limit: int) -> list[LabelHeard]:
+    """Return what labelers hear within a part of a clip, by library and labeler, then by start."""
+    values = {"uri": uri, "begins": begins, "ends": ends, "limit": limit}
+    return [LabelHeard(*row) for row in session.execute(_EVENTS, values)]
 
 
 def get_demonstration(session: Session, library: str, version: int, ordinal: int) -> Shown | None:

@@ -124,5 +124,5 @@ def test_other_models_than_the_run_used_are_named_and_not_compared(
 
 def test_a_run_that_wrote_nothing_cannot_be_verified(world: World, runtime: Runtime, labeled: UUID) -> None:
     again = night(runtime, world.place).run.id
-    with pytest.raises(ValueError, match=r"\(nightly-labeling\) wrote no tokens, answers or files"):
+    with pytest.raises(ValueError, match=r"\(nightly-labeling\) wrote no tokens, answers, events or files"):
         verify_run(runtime, again, sample=50)

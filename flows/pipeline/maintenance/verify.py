@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -14,15 +14,18 @@ from uuid import UUID
 from core.errors import AudioRejected
 from db.clips import ClipToTokenize
 from db.engine import session_scope
+from db.events import HeardEvent
 from db.exports import Digests
 from db.labeler_choices import StoredChoice
 from db.run_outputs import (
     AnswerSample,
     AudioSample,
+    EventsSample,
     TokenSample,
     get_file_digests,
     sample_answers,
     sample_audio,
+    sample_events,
     sample_tokens,
 )
 from db.runs import RecordedRun, get_run
@@ -33,6 +36,7 @@ from flows.pipeline.generation.filtering import Filtered, Filtering
 from flows.pipeline.generation.generate import ClipQuestion, Generation, InContext, TextQuestion, in_batches
 from flows.pipeline.generation.methods import find_denoiser, generation_for
 from flows.pipeline.generation.request import AudioRequest
+from flows.pipeline.labeling.events.detection import EventDetection
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import LabelingSetup
@@ -76,19 +80,22 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
         run = get_run(session, run_id)
         tokens = sample_tokens(session, run_id, sample)
         answers = sample_answers(session, run_id, sample)
+        events = sample_events(session, run_id, sample)
         audio = sample_audio(session, run_id, sample)
         files = get_file_digests(session, run_id)
-    if not (tokens or answers or audio or files):
+    if not (tokens or answers or events or audio or files):
         raise ValueError(
-            f"run {run_id} ({run.kind}) wrote no tokens, answers or files that are still there: "
+            f"run {run_id} ({run.kind}) wrote no tokens, answers, events or files that are still there: "
             "name one of those in the column run of analytics.labels"
         )
-    models = check("models", partial(_models, runtime, tokens, answers, audio), MODELS_REMEDY)
+    models = check("models", partial(_models, runtime, tokens, answers, events, audio), MODELS_REMEDY)
     yield models
     if models.passed and tokens:
         yield check("codes", partial(_codes, runtime, tokens), CODES_REMEDY)
     if models.passed and answers:
         yield check("answers", partial(_answers, runtime, run, answers), ANSWERS_REMEDY)
+    if models.passed and events:
+        yield check("events", partial(_events, runtime, run, events), EVENTS_REMEDY)
     if models.passed and audio:
         yield check("audio", partial(_audio, runtime, run, audio), AUDIO_REMEDY)
     if files:
@@ -96,12 +103,14 @@ def verify(runtime: Runtime, run_id: UUID, sample: int) -> Iterator[Check]:
 
 
 MODELS_REMEDY = (
-    "let WORDWAVE_CODEC, WORDWAVE_LLM and WORDWAVE_GENERATION_LLM name the models that the run used"
+    "let WORDWAVE_CODEC, WORDWAVE_LLM, WORDWAVE_GENERATION_LLM and WORDWAVE_EMBEDDINGS name the models that "
+    "the run used"
 )
 CODES_REMEDY = "check that this machine computes as the other did (WORDWAVE_DEVICE, versions of torch)"
 ANSWERS_REMEDY = (
     "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE; undo-run retracts the answers"
 )
+EVENTS_REMEDY = "check the code version of the run; undo-run retracts the events"
 AUDIO_REMEDY = (
     "check the code version of the run, WORDWAVE_LLM_DTYPE and WORDWAVE_DEVICE (in half precision another "
     "batch may give other audio); undo-run retracts the answers"
@@ -115,17 +124,20 @@ def _models(
     runtime: Runtime,
     tokens: Sequence[TokenSample],
     answers: Sequence[AnswerSample],
+    events: Sequence[EventsSample],
     audio: Sequence[AudioSample],
 ) -> str:
     """Check that the models of the settings, hashed from their files, are those of the rows."""
     codec, settings = runtime.codec.fingerprint, runtime.settings
-    used = {row.codec for row in tokens} | {row.codec for row in answers} | {row.codec for row in audio}
+    used = {row.codec for rows in (tokens, answers, events, audio) for row in rows}
     if others := used - {codec}:
         raise ValueError(f"the run used codec {_short(others)}, {settings.codec} is {codec[:12]}")
     models = [f"codec {codec[:12]}"]
     if answers or not audio:
         used = {str(row.llm) for row in answers if row.llm or row.labeler == NEAREST_NEIGHBOR}
         models.append(_llm(runtime, settings.llm, used) if used or not answers else "no LLM asked")
+    if embeddings := {row.embedding for row in events}:
+        models.append(_embeddings(runtime, embeddings))
     if llms := {row.llm for row in audio if row.llm is not None}:
         models.append(_llm(runtime, settings.generation_llm, llms))
     if denoisers := {(row.method, row.denoiser) for row in audio if row.denoiser is not None}:
@@ -143,6 +155,14 @@ def _llm(runtime: Runtime, name: str | None, used: set[str]) -> str:
     if others := used - {str(found)}:
         raise ValueError(f"the run used LLM {_short(others)}, {name} is {str(found)[:12]}")
     return f"LLM {found[:12]}" if found else "no LLM"
+
+
+def _embeddings(runtime: Runtime, used: set[str]) -> str:
+    """Check that the embedding models that a run heard with are installed."""
+    installed = {one.fingerprint for one in runtime.known_embeddings.values()}
+    if lost := used - installed:
+        raise ValueError(f"the run heard with embedding models {_short(lost)}, which are not installed")
+    return f"embedding models {_short(used)}"
 
 
 def _denoiser(runtime: Runtime, method: str, used: str) -> str:
@@ -193,6 +213,28 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]
         if not _same(row, now, tolerance)
     ]
     return _finding(len(answers), f"clips have the same answers as stored, within {tolerance:g}", wrong)
+
+
+def _events(runtime: Runtime, run: RecordedRun, events: Sequence[EventsSample]) -> str:
+    heard_by = StoredChoice(events[0].labeler, None, "", None, "run")
+    request = _request(LabelRequest, run, events[0].library)
+    detection = EventDetection(LabelingSetup(runtime, request, heard_by))
+    if [detection.work_key(row.content_sha256) for row in events] != [row.work_key for row in events]:
+        raise ValueError(WORK_KEY_CHANGED)
+    now = {one.content_sha256: one.events for one in detection.hear([row.content_sha256 for row in events])}
+    wrong = [
+        row.content_sha256.hex()[:12]
+        for row in events
+        if not _same_events(row.events, now.get(row.content_sha256, ()))
+    ]
+    return _finding(len(events), "clips have the same events as stored", wrong)
+
+
+def _same_events(stored: Sequence[HeardEvent], now: Sequence[HeardEvent]) -> bool:
+    return len(stored) == len(now) and all(
+        replace(one, score=other.score) == other and abs(one.score - other.score) <= TOLERANCE["float32"]
+        for one, other in zip(stored, now, strict=True)
+    )
 
 
 def _audio(runtime: Runtime, run: RecordedRun, audio: Sequence[AudioSample]) -> str:

@@ -79,10 +79,14 @@ class EventDetection:
 
     def hear_missing(self, contents: Collection[bytes]) -> list[NewEvents]:
         """Return the events of contents that have none stored, without those that cannot be heard."""
+        return self.hear(set(contents) - self.heard(contents))
+
+    def hear(self, contents: Collection[bytes]) -> list[NewEvents]:
+        """Return the events of contents, without those that cannot be heard."""
         from core.events.joining import join_windows
 
         found = []
-        for content, clip in self._clips(set(contents) - self.heard(contents)).items():
+        for content, clip in self._clips(contents).items():
             events = join_windows(self._setup.prompt.labels, self._labeler.scores(clip), clip, self._grid)
             found.append(self._row(content, [HeardEvent(*event) for event in events]))
         return found

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -13,11 +14,13 @@ from starlette.responses import Response
 from db.explorer.clip import (
     ClipFacts,
     ExplainedAnswer,
+    LabelHeard,
     Shown,
     Tag,
     Word,
     get_clip,
     list_asides,
+    list_events,
     list_past_answers,
     list_tags,
     list_words,
@@ -34,9 +37,36 @@ CELLS: tuple[int, ...] = (*range(18, 50, 2), 52, 56, 60, 64, 72, 80, 88, 96)
 """Widths of a word in pixels; narrow ones are written upwards."""
 UPRIGHT_PIXELS = 64
 PAGE_PIXELS = 1044
-MAX_ANSWERS, MAX_TAGS, NEAREST = 100, 400, 5
+MAX_ANSWERS, MAX_TAGS, MAX_EVENTS, NEAREST = 100, 400, 400, 5
 LEAST_TAG_SCORE = 0.3
 MAX_PROVENANCE_LENGTH = 4_000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something that is heard for a while: where it is drawn, and whether beside others below it."""
+
+    name: str
+    score: float
+    start: float
+    end: float
+    x: float
+    width: float
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The events of one library and labeler; those that overlap are drawn in rows."""
+
+    library: str
+    labeler: str
+    bars: Sequence[Bar]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the bars take."""
+        return 1 + max(bar.row for bar in self.bars)
 
 
 @dataclass(frozen=True)
@@ -46,7 +76,8 @@ class Strip:
     begins: float
     ends: float
     words: Sequence[Word]
-    tags: Sequence[tuple[Tag, float, float]]
+    tags: Sequence[Bar]
+    lanes: Sequence[Lane]
     cell: int
     code_seconds: float
     earlier: float | None
@@ -127,12 +158,15 @@ def strip_of(session: Session, clip: ClipFacts, at: float) -> Strip | None:
     words = list_words(session, clip.uri, begins, ends)
     seconds = words[1].start - words[0].start if len(words) > 1 else max(clip.duration, 0.01)
     tags = list_tags(session, clip.uri, begins, ends, LEAST_TAG_SCORE, MAX_TAGS)
+    heard = list_events(session, clip.uri, begins, ends, MAX_EVENTS)
     cell = _cell((ends - begins) / seconds)
+    axis = TimeAxis(begins, ends, cell / seconds)
     return Strip(
         begins,
         ends,
         words,
-        [(tag, *_span(tag, begins, ends, cell / seconds)) for tag in _loudest(tags)],
+        [axis.bar(tag.name, tag.score, tag.start, tag.end) for tag in _loudest(tags)],
+        list(_lanes(heard, axis)),
         cell,
         seconds,
         begins - WINDOW_SECONDS if begins else None,
@@ -153,10 +187,31 @@ def _loudest(tags: Sequence[Tag]) -> list[Tag]:
     return list(best.values())
 
 
-def _span(tag: Tag, begins: float, ends: float, pixels_a_second: float) -> tuple[float, float]:
-    """Return the left edge and the width in pixels."""
-    start, end = max(tag.start, begins), min(tag.end, ends)
-    return round((start - begins) * pixels_a_second, 1), round(max(end - start, 0) * pixels_a_second, 1)
+@dataclass(frozen=True)
+class TimeAxis:
+    """Seconds of the part that is drawn, and pixels a second."""
+
+    begins: float
+    ends: float
+    pixels_a_second: float
+
+    def bar(self, name: str, score: float, start: float, end: float, row: int = 0) -> Bar:
+        """Return where something is drawn that is heard from `start` to `end`, cut to the part."""
+        left, right = max(start, self.begins), min(end, self.ends)
+        x = round((left - self.begins) * self.pixels_a_second, 1)
+        width = round(max(right - left, 0) * self.pixels_a_second, 1)
+        return Bar(name, score, start, end, x, width, row)
+
+
+def _lanes(heard: Sequence[LabelHeard], axis: TimeAxis) -> Iterator[Lane]:
+    """Yield a lane for each library and labeler, in which each label has its row."""
+    for (library, labeler), events in groupby(heard, key=lambda one: (one.library, one.labeler)):
+        rows: dict[str, int] = {}
+        bars = [
+            axis.bar(one.label, one.score, one.start, one.end, rows.setdefault(one.label, len(rows)))
+            for one in events
+        ]
+        yield Lane(library, labeler, bars)
 
 
 def _answer(session: Session, clip: ClipFacts, past: ExplainedAnswer) -> AnswerSection:

@@ -1,14 +1,24 @@
 """What the pages say about a night, whatever its clips are called."""
 
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from flows.server.explorer.pages import clips
 from tests.flows.server.explorer.conftest import DAYS, EMPTY_DAY, HOSTILE, Explored
 
+EVENTS = (("tone", 0.0, 0.5), ("<b>hiss</b>", 0.25, 0.75), ("tone", 0.75, 1.0))
+HEAR = """
+INSERT INTO event_sets (work_key, content_sha256, demonstration_set_id, codec_id, embedding_model_id, labeler,
+  run_id)
+SELECT sha256(uri::bytea), content_sha256, d.id, k.id, m.id, 'class mean ears', r.id
+FROM clips c, demonstration_sets d, codecs k, embedding_models m, LATERAL (SELECT id FROM runs LIMIT 1) r
+WHERE c.uri = :uri
+"""
 ATTRIBUTES_THAT_RUN = re.compile("^on|^style$|^srcdoc$")
 
 
@@ -156,6 +166,38 @@ def test_a_clip_shows_its_words_in_time_and_all_that_was_said(explored: Explored
         assert said in page.text, said
     pictures = [a["src"] for tag, a in page.tags if tag == "img"]
     assert sum("demonstrations/" in (source or "") for source in pictures) == 4
+
+
+@pytest.fixture
+def heard(explored: Explored) -> Iterator[str]:
+    """The address of a clip in which two sounds overlap, one of a name that a page must escape."""
+    engine = create_engine(explored.database.url("owner"), poolclass=NullPool)
+    uri = f"{explored.place}/tone-3.wav"
+    with engine.begin() as connection:
+        connection.execute(text(HEAR), {"uri": uri})
+        for number, (label, start, end) in enumerate(EVENTS):
+            given = {"number": number, "label": label, "start": start, "end": end}
+            connection.execute(
+                text("INSERT INTO events SELECT max(id), :number, :label, :start, :end, 0.8 FROM event_sets"),
+                given,
+            )
+    yield explored.clip("tone-3.wav")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM events"))
+        connection.execute(text("DELETE FROM event_sets"))
+
+
+def test_events_are_drawn_on_the_clips_time_axis_each_label_in_a_row(explored: Explored, heard: str) -> None:
+    page = read(explored, heard)
+    assert "Events of sounds, by class mean ears" in page.text
+    for label, start, end in EVENTS:
+        assert f"{label} 0.80, {start:.2f} to {end:.2f} s" in page.text
+    bars = [a for tag, a in page.tags if tag == "rect" and a.get("class") == "tag"]
+    assert [bar["y"] for bar in bars] == ["2", "24", "2"]
+    left = [float(bar["x"] or 0) for bar in bars]
+    assert left == sorted(left)
+    (lane,) = [a for tag, a in page.tags if (a.get("aria-label") or "").startswith("Events of sounds")]
+    assert "0.0 to 0.5 s tone" in (lane["aria-label"] or "")
 
 
 def test_words_find_the_clips_that_have_them(explored: Explored) -> None:

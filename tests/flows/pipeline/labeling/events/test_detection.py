@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import NullPool, create_engine
 
 from core.errors import PromptError
 from db.runs import RunClaim
@@ -17,8 +19,10 @@ from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.undo import undo
+from flows.pipeline.maintenance.verify import verify
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.plan import Planner
+from flows.pipeline.runs.check import Check
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
 from tests.fixtures_postgres import Database
@@ -197,3 +201,33 @@ def test_a_demonstration_that_got_no_windows_and_is_gone_is_named(
     (tmp_path / "library" / "tone-0.wav").unlink()
     with pytest.raises(PromptError, match=r"1 demonstrations of sounds@1 have no windows .*tone-0\.wav"):
         night(tagging, folder)
+
+
+def verified(runtime: Runtime, run_id: UUID) -> dict[str, Check]:
+    return {found.name: found for found in verify(runtime, run_id, sample=5)}
+
+
+@pytest.mark.usefixtures("library", "joined")
+def test_verifying_a_run_hears_its_clips_again_and_finds_a_changed_event(
+    tagging: Runtime, folder: Path, database: Database
+) -> None:
+    run = night(tagging, folder).run
+    found = verified(tagging, run.id)
+    assert found["events"].passed
+    assert "1 clips have the same events as stored" in found["events"].finding
+    owner = create_engine(database.url("owner"), poolclass=NullPool)
+    with owner.begin() as connection:
+        connection.exec_driver_sql("UPDATE events SET end_s = end_s + 0.25 WHERE number = 0")
+    changed = verified(tagging, run.id)["events"]
+    assert not changed.passed
+    assert "1 of 1 differ" in changed.finding
+
+
+@pytest.mark.usefixtures("library", "joined")
+def test_verifying_a_run_without_the_model_that_heard_says_so(
+    runtime: Runtime, tagging: Runtime, folder: Path
+) -> None:
+    run = night(tagging, folder).run
+    models = verified(runtime, run.id)["models"]
+    assert not models.passed
+    assert "heard with embedding models" in models.finding
