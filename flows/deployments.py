@@ -73,6 +73,7 @@ DEPLOYMENTS = (
     FlowDeployment("promote-models", "models", ("models",)),
     FlowDeployment("choose-labeler", "models", ("models",), pool="wordwave-gpu"),
     FlowDeployment("learn-library", "models", ("library",), pool="wordwave-gpu"),
+    FlowDeployment("compare-library", "models", ("library",), pool="wordwave-gpu"),
     FlowDeployment("doctor", "quality", ("check",), pool="wordwave-gpu"),
 )
 

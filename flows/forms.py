@@ -219,6 +219,25 @@ ChosenLabeler = Annotated[
         LABELER_RULE,
     ),
 ]
+Champion = Annotated[
+    str,
+    AfterValidator(CANARIES.check),
+    _form(
+        "Champion",
+        "Version of the same library to compare with. Empty: what answers now, whatever gave these answers.",
+        CANARIES,
+    ),
+]
+ChallengingLabeler = Annotated[
+    str,
+    AfterValidator(LABELER_RULE.check),
+    _form(
+        "Labeler",
+        "Labeler of the challenger by name, such as mixture, few-shot or nearest latents. default: the one "
+        "that is chosen.",
+        LABELER_RULE,
+    ),
+]
 Promote = Annotated[
     bool,
     _form(

@@ -13,7 +13,16 @@ from flows.flow_runs.end import completed, completed_with_counts
 from flows.flow_runs.form_flow import flow
 from flows.flow_runs.options import run_options
 from flows.flow_runs.states import with_named_failures
-from flows.forms import ChosenLabeler, Folder, LearnedLibrary, LibraryName, NightsAgain, PromoteRule
+from flows.forms import (
+    ChallengingLabeler,
+    Champion,
+    ChosenLabeler,
+    Folder,
+    LearnedLibrary,
+    LibraryName,
+    NightsAgain,
+    PromoteRule,
+)
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.labelers.choosing import choice_rows, choice_sentence
 from flows.pipeline.labeling.labelers.choosing import choose_labeler as choose
@@ -22,8 +31,9 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.maintenance.upgrade import promote_models as promote
 from flows.pipeline.maintenance.upgrade import upgrade
 from flows.pipeline.reviews.again import Outlook
+from flows.pipeline.reviews.challenge import challenge
 from flows.pipeline.reviews.learning import promote_library, propose
-from flows.pipeline.reviews.report import morning_line, proposal_lines
+from flows.pipeline.reviews.report import comparison_page, contest_lines, morning_line, proposal_lines
 from flows.pipeline.runtime.resources import shared_runtime
 
 
@@ -86,17 +96,40 @@ def learn_library(
     runtime = shared_runtime(Settings())
     proposal, run = propose(runtime, library, nights, flow_run_id=flow_run.id)
     name, promotion = name_of(proposal.new), None
-    _show_proposal(name, [*proposal_lines(proposal)], proposal.outlook)
+    _show("learn-library", name, [*proposal_lines(proposal)], proposal.outlook)
     if promote == "ask" or (promote == "auto" and not proposal.scores.is_better):
         wait_for_approval()
     if promote != "never":
         promotion, run = promote_library(runtime, name, in_tasks, nights, flow_run_id=flow_run.id)
     line = morning_line(proposal, promotion)
-    _show_proposal(name, [line, *proposal_lines(proposal)], proposal.outlook)
+    _show("learn-library", name, [line, *proposal_lines(proposal)], proposal.outlook)
     promoted = promotion is not None
     return completed({"run": str(run.id), "version": proposal.new.version, "promoted": promoted}, line)
 
 
-def _show_proposal(name: str, lines: Sequence[str], ahead: Outlook) -> None:
+@flow(
+    name="compare-library",
+    **run_options("compare {library}"),
+    description="Answer the last nights by another version, labeler or model, and show what differs.",
+    task_runner=batch_threads(),
+)
+@with_named_failures
+def compare_library(
+    library: LibraryName,
+    champion: Champion = "",
+    labeler: ChallengingLabeler = "default",
+    nights: NightsAgain = 7,
+) -> dict[str, str | int | float | None]:
+    """Compare a challenger with what answers now, or with another version. Nothing is put into use."""
+    runtime = shared_runtime(Settings())
+    contest, run = challenge(runtime, library, champion, labeler, nights, flow_run_id=flow_run.id)
+    lines = [*contest_lines(contest), comparison_page(runtime.settings.explore_url, run.id)]
+    _show("compare-library", contest.challenger, lines, contest.outlook)
+    changed = len(contest.outlook.changes)
+    line = f"{changed} of {contest.outlook.compared} compared clips would get another label"
+    return completed({"run": str(run.id), "changed": changed, "agreement": contest.agreement}, line)
+
+
+def _show(key: str, name: str, lines: Sequence[str], ahead: Outlook) -> None:
     rows = [{field: cell(value) for field, value in vars(one).items()} for one in ahead.changes]
-    publish_page("learn-library", name, "\n".join(f"- {escape(line)}" for line in lines), rows)
+    publish_page(key, name, "\n".join(f"- {escape(line)}" for line in lines), rows)

@@ -170,18 +170,25 @@ NIGHTS = click.option(
 
 @library.command("compare")
 @click.argument("library", metavar="NAME@VERSION")
+@click.argument("champion", metavar="[OTHER]", default="")
+@click.option(
+    "--labeler", metavar="NAME", default="default", help="Labeler of the challenger, if not the chosen one."
+)
 @NIGHTS
-def library_compare(library: str, nights: int) -> None:
-    """Score a version against the one in use, and list what it would change in the last nights.
+def library_compare(library: str, champion: str, labeler: str, nights: int) -> None:
+    """Answer the last nights by a challenger, and compare it with what answers now, or with OTHER.
 
-    The questions are random reviews and canaries that neither version shows. Nothing is put into use.
+    The challenger is a version, another labeler of the version in use, or the version in use with other
+    models set. Both are scored on random reviews and canaries that neither version shows. Nothing is put into
+    use; the page of the comparison has examples to listen to.
     """
-    from flows.pipeline.reviews.learning import challenge
-    from flows.pipeline.reviews.report import outlook_lines, score_lines
+    from flows.pipeline.reviews.challenge import challenge
+    from flows.pipeline.reviews.report import comparison_page, contest_lines
 
     with runtime_for() as runtime:
-        scores, ahead = challenge(runtime, library, nights)
-    echo_lines([*score_lines(scores), *outlook_lines(ahead)])
+        contest, run = challenge(runtime, library, champion, labeler, nights)
+        page = comparison_page(runtime.settings.explore_url, run.id)
+    echo_lines([*contest_lines(contest), page])
 
 
 @library.command("promote")

@@ -51,8 +51,8 @@ def review_queue(library: str, size: int, as_csv: bool, project: str | None, aud
     from pathlib import Path
 
     from flows.pipeline.reviews.choosing import queue_library
-    from flows.pipeline.reviews.csv_file import csv_lines
-    from flows.pipeline.reviews.label_studio.project import write_project
+    from flows.pipeline.reviews.exchange.csv_file import csv_lines
+    from flows.pipeline.reviews.exchange.label_studio_tasks import write_project
     from flows.pipeline.reviews.report import queue_lines
 
     with runtime_for() as runtime:
@@ -75,8 +75,8 @@ def review_import(file: str, reviewer: str) -> None:
     from pathlib import Path
 
     from flows.pipeline.files.label_studio import is_export
-    from flows.pipeline.reviews.csv_file import import_decisions
-    from flows.pipeline.reviews.label_studio.decisions import import_annotations
+    from flows.pipeline.reviews.exchange.csv_file import import_decisions
+    from flows.pipeline.reviews.exchange.label_studio_decisions import import_annotations
 
     name, text = Path(file).name, Path(file).read_text(encoding="utf-8-sig")
     with runtime_for() as runtime:

@@ -74,7 +74,7 @@ def test_an_analyst_reads_every_view(database: Database) -> None:
     views += ("least_sure", "labelers", "libraries", "accuracy")
     views += ("versions", "label_spans", "sequences", "events")
     views += ("word_counts", "near_duplicates", "label_motifs")
-    views += ("reviews", "review_decisions", "review_accuracy", "lessons")
+    views += ("reviews", "review_decisions", "review_accuracy", "lessons", "comparisons")
     views += ("changes", "lake_labels", "lake_tokens")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 

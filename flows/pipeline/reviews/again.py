@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.errors import AudioRejected
 from db.clips import clips_with_tokens
 from db.engine import session_scope
 from db.reviews.nights import current_labels_of, labels_of_then, last_nights, uris_of_nights
@@ -15,7 +14,7 @@ from db.run_history import work_began
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.jobs import BatchRunner, label_selection, tokenize_place
 from flows.pipeline.nights.preview import pace
-from flows.pipeline.reviews.vectors import is_answerable, review_features
+from flows.pipeline.reviews.answers import Answers
 from flows.pipeline.runs.run import OpenRun
 from flows.pipeline.runtime.resources import Runtime
 
@@ -37,8 +36,8 @@ class Change:
 class Outlook:
     """What answering the last nights again would cost and change.
 
-    clips: those of the nights. compared: clips whose next answer was computed. minutes is None without nights
-    whose pace is known.
+    clips: those of the nights. compared: clips whose next answer was computed; kept: those of them whose
+    answer stays, by label. minutes is None without nights whose pace is known.
     """
 
     nights: int
@@ -46,6 +45,7 @@ class Outlook:
     compared: int
     changes: Sequence[Change]
     minutes: float | None
+    kept: Mapping[str, int]
 
     @property
     def expected_changes(self) -> int:
@@ -65,34 +65,22 @@ def places_of(runtime: Runtime, library: str, nights: int) -> tuple[int, dict[st
         return len(found), uris_of_nights(session, found)
 
 
-def outlook(runtime: Runtime, labeling: Labeling, nights: int) -> Outlook:
-    """Return what a version would change in the last nights; nothing is written."""
-    library = labeling.setup.library.name
+def outlook(runtime: Runtime, library: str, nights: int, before: Answers, after: Answers) -> Outlook:
+    """Return what one side would change in the answers of another of the last nights; nothing is written."""
     count, places = places_of(runtime, library, nights)
     uris = {uri for some in places.values() for uri in some}
     with session_scope(runtime.engine) as session:
         clips = clips_with_tokens(session, uris, runtime.codec_id)
-        sample = sorted(clips, key=lambda clip: hashlib.sha256(clip.content_sha256).digest())[:MAX_PREVIEWED]
-        before = current_labels_of(session, library, {clip.content_sha256 for clip in sample})
-    after = _next_labels(runtime, labeling, list(before))
-    changes = [
-        Change(clip.uri, before[clip.content_sha256].label, after[clip.content_sha256])
-        for clip in sample
-        if clip.content_sha256 in after and after[clip.content_sha256] != before[clip.content_sha256].label
-    ]
+    sample = sorted(clips, key=lambda clip: hashlib.sha256(clip.content_sha256).digest())[:MAX_PREVIEWED]
+    old = before({clip.content_sha256 for clip in sample})
+    new = after(old.keys())
+    compared = [clip for clip in sample if clip.content_sha256 in new]
+    pairs = [Change(one.uri, old[one.content_sha256], new[one.content_sha256]) for one in compared]
+    changes = sorted((one for one in pairs if one.before != one.after), key=lambda one: one.uri)
+    kept = Counter(one.before for one in pairs if one.before == one.after)
     speed = pace(runtime, NIGHT)
     minutes = len(uris) / speed.clips_per_second / 60 if speed else None
-    compared = sum(clip.content_sha256 in after for clip in sample)
-    return Outlook(count, len(uris), compared, sorted(changes, key=lambda one: one.uri), minutes)
-
-
-def _next_labels(runtime: Runtime, labeling: Labeling, contents: Sequence[bytes]) -> dict[bytes, str]:
-    """Return what the version says of contents that have all that its labeler compares."""
-    features = review_features(runtime, contents)
-    usable = {content: one for content, one in features.items() if is_answerable(labeling.setup, one)}
-    answers = labeling.setup.predict(list(usable.values())) if usable else []
-    pairs = zip(usable, answers, strict=True)
-    return {content: one.label for content, one in pairs if not isinstance(one, AudioRejected)}
+    return Outlook(count, len(uris), len(compared), changes, minutes, kept)
 
 
 def answer_again(

@@ -30,14 +30,15 @@ from flows.pipeline.labeling.library_review import name_of, named_library, night
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.nights.jobs import BatchRunner, run_once
 from flows.pipeline.reviews.again import Outlook, answer_again, outlook
+from flows.pipeline.reviews.answers import computed_by, current_of
 from flows.pipeline.reviews.canaries import canaries_of
 from flows.pipeline.reviews.lessons import Lesson, lesson_of
-from flows.pipeline.reviews.scoring import CANARIES, RANDOM, Scores, Truth, score
+from flows.pipeline.reviews.scoring import CANARIES, RANDOM, Scores, Truth, score, score_left_out
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
 
-LEARN, PROMOTE, CHALLENGE = "learn-library", "promote-library", "compare-library"
+LEARN, PROMOTE = "learn-library", "promote-library"
 NIGHTS = 7
 
 
@@ -100,38 +101,14 @@ def propose(
         before, after = (LabelingSetup(runtime, nightly_request(runtime, one)[0]) for one in (old, new))
         for setup in (before, after):
             setup.prepare(run.claim)
-        questions = _questions(old, new, decided, canaries)
-        scores = score(lesson.added, before, after, questions)
-        labeling = Labeling(runtime, after.request)
-        proposal = Proposal(new, lesson, len(new_decisions), scores, outlook(runtime, labeling, nights))
+        answers = computed_by(before), computed_by(after)
+        left_out = score_left_out(lesson.added, before, after)
+        scores = score(questions_about(old, new, decided, canaries), *answers, left_out)
+        ahead = outlook(runtime, old.name, nights, current_of(runtime, old.name), answers[1])
+        proposal = Proposal(new, lesson, len(new_decisions), scores, ahead)
         run.count("learn", Counts(added=len(lesson.added), dropped=len(lesson.dropped)))
         run.summary = summary_of(proposal)
     return proposal, run
-
-
-def challenge(
-    runtime: Runtime, library: str, nights: int = NIGHTS, *, flow_run_id: str | None = None
-) -> tuple[Scores, Outlook]:
-    """Score any version against the one in use, and compute what it would change; nothing is put into use.
-
-    Random reviews and canaries that either version demonstrates are no questions. Raises ValueError for the
-    version in use.
-    """
-    new = named_library(runtime, library)
-    old = named_library(runtime, new.name)
-    if new.version == old.version:
-        raise ValueError(f"{name_of(new)} is in use: name another version to compare it with")
-    with session_scope(runtime.engine) as session:
-        decided = decided_clips(session, new.name)
-    canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
-    questions = _questions(old, new, decided, canaries)
-    parameters = {"library": name_of(new), "before": name_of(old), "nights": nights}
-    with recorded_run(runtime, CHALLENGE, new.name, parameters, flow_run_id=flow_run_id) as run:
-        labelings = [Labeling(runtime, nightly_request(runtime, one)[0]) for one in (old, new)]
-        for labeling in labelings:
-            labeling.setup.prepare(run.claim)
-        scores = score((), labelings[0].setup, labelings[1].setup, questions)
-        return scores, outlook(runtime, labelings[1], nights)
 
 
 def promote_library(
@@ -199,7 +176,7 @@ def _of_version(models: ModelSet, version: LibraryVersion) -> ModelSet:
     return ModelSet(version.id, models.codec_id, models.llm_id)
 
 
-def _questions(
+def questions_about(
     old: LibraryVersion, new: LibraryVersion, decided: Sequence[DecidedClip], canaries: Truth
 ) -> dict[str, Truth]:
     """Return the labels of random reviews and canaries that neither version demonstrates."""

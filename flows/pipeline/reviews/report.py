@@ -1,11 +1,13 @@
 """Queues, proposals and promotions in words."""
 
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 from core.reviewing.comparison import Gain
 from db.reviews.queue import QueuedClip
 from flows.pipeline.labeling.library_review import name_of
 from flows.pipeline.reviews.again import Outlook
+from flows.pipeline.reviews.challenge import Contest
 from flows.pipeline.reviews.learning import AppliedProposal, Proposal
 from flows.pipeline.reviews.lessons import Lesson
 from flows.pipeline.reviews.scoring import Scores
@@ -81,6 +83,23 @@ def outlook_lines(ahead: Outlook) -> Iterator[str]:
         yield f"{count:>6}  {before} to {after}"
     for change in ahead.changes[:MAX_EXAMPLES]:
         yield f"        {change.uri}: {change.before} to {change.after}"
+
+
+def contest_lines(contest: Contest) -> Iterator[str]:
+    """Yield how two sides answered the same clips."""
+    yield f"champion: {contest.champion}"
+    yield f"challenger: {contest.challenger}"
+    yield from score_lines(contest.scores)
+    if contest.agreement is not None:
+        yield f"both call {100 * contest.agreement:.1f} % of {contest.outlook.compared} clips the same"
+    yield from outlook_lines(contest.outlook)
+    yield f"to put the challenger into use: {contest.promoted_by}"
+
+
+def comparison_page(explore_url: str | None, run: UUID) -> str:
+    """Return where the page of a comparison is."""
+    address = f"{explore_url}/comparisons/{run}" if explore_url else f"/comparisons/{run} of wordwave explore"
+    return f"to listen to what moves: {address}"
 
 
 def verdict_line(proposal: Proposal) -> str:

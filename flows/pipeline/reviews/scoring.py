@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.errors import AudioRejected, PromptError
+from core.errors import PromptError
 from core.reviewing.comparison import Gain, paired_gain
 from db.libraries import LibraryDemonstration
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR, asks_llm
 from flows.pipeline.labeling.setup import LabelingSetup
-from flows.pipeline.reviews.vectors import is_answerable, review_features
+from flows.pipeline.reviews.answers import Answers, computed_by
+from flows.pipeline.reviews.vectors import review_features
 
 if TYPE_CHECKING:
     from core.in_context.choosing.library import Demonstration
@@ -28,6 +29,8 @@ FOLDS = 5
 
 Truth = Mapping[bytes, str]
 """The right label by content."""
+Sides = tuple[list[bool], list[bool]]
+"""What the old and the new side got right, question by question."""
 
 
 @dataclass(frozen=True)
@@ -45,40 +48,33 @@ class Scores:
 
 
 def score(
-    added: Sequence[LibraryDemonstration],
-    old: LabelingSetup,
-    new: LabelingSetup,
-    questions: Mapping[str, Truth],
+    questions: Mapping[str, Truth], old: Answers, new: Answers, left_out: Sides | None = None
 ) -> Scores:
-    """Ask both versions. `questions` are those of HONEST that there are, by kind; added: what is left out."""
+    """Ask both sides. `questions` are those of HONEST that there are, by kind."""
     answered = {kind: (_right(old, truth), _right(new, truth)) for kind, truth in questions.items() if truth}
-    if added:
-        answered[LEFT_OUT] = _left_out(added, old, new)
+    if left_out:
+        answered[LEFT_OUT] = left_out
     parts = {kind: paired_gain(*sides) for kind, sides in answered.items()}
     before, after = ([one for sides in answered.values() for one in sides[at]] for at in (0, 1))
     return Scores(parts, paired_gain(before, after))
 
 
-def _right(setup: LabelingSetup, truth: Truth) -> list[bool]:
-    """Return for each content whether the version's answer is right; one that it cannot give is wrong."""
-    features = review_features(setup.runtime, truth.keys())
-    usable = {content: one for content, one in features.items() if is_answerable(setup, one)}
-    answers = setup.predict(list(usable.values())) if usable else []
-    said = {
-        content: one.label
-        for content, one in zip(usable, answers, strict=True)
-        if not isinstance(one, AudioRejected)
-    }
+def _right(answers: Answers, truth: Truth) -> list[bool]:
+    """Return for each content whether the answer is right; one that cannot be given is wrong."""
+    said = answers(truth.keys())
     return [said.get(content) == label for content, label in truth.items()]
 
 
-def _left_out(
+def score_left_out(
     added: Sequence[LibraryDemonstration], old: LabelingSetup, new: LabelingSetup
-) -> tuple[list[bool], list[bool]]:
+) -> Sides | None:
+    """Ask both versions about what the new one learned, which it is not shown then; None without any."""
+    if not added:
+        return None
     truth = {row.content_sha256: row.label_or_text for row in added}
     features = review_features(new.runtime, truth.keys())
     known = {content: label for content, label in truth.items() if content in features}
-    return _right(old, known), _by_folds(new, known, features)
+    return _right(computed_by(old), known), _by_folds(new, known, features)
 
 
 def _by_folds(new: LabelingSetup, truth: Truth, features: Mapping[bytes, ClipFeatures]) -> list[bool]:

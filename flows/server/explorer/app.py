@@ -19,6 +19,7 @@ from flows.server.explorer.audio.sounds import Sounds
 from flows.server.explorer.guard import PasswordOnly, SafeHeaders
 from flows.server.explorer.pages.clip import clip
 from flows.server.explorer.pages.clips import night_clips, place_clips
+from flows.server.explorer.pages.comparison import comparison
 from flows.server.explorer.pages.listening import (
     clip_picture,
     clip_sound,
@@ -62,6 +63,7 @@ def explorer_app(
             Route("/reviews", queues),
             Route("/reviews/{review:int}", review, methods=["GET"]),
             Route("/reviews/{review:int}", decision, methods=["POST"]),
+            Route("/comparisons/{run}", comparison),
             Route("/health", lambda _: PlainTextResponse("ok")),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db.explorer.clip import get_clip
+from db.explorer.comparisons import SidesCompared, list_comparisons
 from db.explorer.reviews import (
     Accuracy,
     PastLesson,
@@ -29,7 +30,7 @@ from flows.server.explorer.rendering import page
 from flows.server.explorer.reviewing.deciding import reviewer_of
 from flows.server.explorer.reviewing.labels import keyed_labels
 
-MAX_QUEUES, MAX_ACCURACIES = 100, 2_000
+MAX_QUEUES, MAX_ACCURACIES, MAX_COMPARISONS = 100, 2_000, 3
 FORMS_ARE_OURS = {"Referrer-Policy": "same-origin"}
 """Without a referrer a browser would send forms as from nowhere, which are refused."""
 
@@ -43,11 +44,12 @@ class LibraryReviews:
     overall: Sequence[Accuracy]
     by_label: Sequence[Accuracy]
     weeks: Sequence[Accuracy]
+    comparisons: Sequence[SidesCompared]
 
     @property
     def chart(self) -> Chart | None:
         """Return the accuracy over the weeks, if there are two."""
-        by_week = {one.week: one.accuracy for one in self.weeks if one.week}
+        by_week = {one.week: one.accuracy for one in self.weeks if one.week and one.label is None}
         weeks = sorted(by_week)
         return share_chart("Right answers", [*map(str, weeks)], {"right": [by_week[one] for one in weeks]})
 
@@ -99,5 +101,6 @@ def _library(session: Session, queue: Queue) -> LibraryReviews:
         last_lesson(session, queue.library),
         [one for one in rows if one.week is None and one.label is None],
         [one for one in rows if one.week is None and one.label is not None and one.version == queue.version],
-        [one for one in rows if one.week is not None and one.label is None],
+        [one for one in rows if one.week is not None],
+        list_comparisons(session, queue.library, MAX_COMPARISONS),
     )

@@ -10,8 +10,8 @@ import pytest
 from flows.pipeline.files.label_studio import none_choice, read_export
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import Night
-from flows.pipeline.reviews.label_studio.decisions import import_annotations
-from flows.pipeline.reviews.label_studio.project import (
+from flows.pipeline.reviews.exchange.label_studio_decisions import import_annotations
+from flows.pipeline.reviews.exchange.label_studio_tasks import (
     audio_address,
     labeling_config,
     write_project,

@@ -10,7 +10,7 @@ from db.reviews.decisions import NewDecision, add_decisions
 from db.reviews.queue import QueuedClip
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.nights.jobs import Night
-from flows.pipeline.reviews.csv_file import as_text, csv_lines, from_text, import_decisions
+from flows.pipeline.reviews.exchange.csv_file import as_text, csv_lines, from_text, import_decisions
 from flows.pipeline.runtime.resources import Runtime
 from tests.flows.pipeline.conftest import rows
 from tests.flows.pipeline.reviews.conftest import waiting

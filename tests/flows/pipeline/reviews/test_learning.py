@@ -15,7 +15,7 @@ from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.nights.jobs import Night, with_bar
 from flows.pipeline.reviews import learning
-from flows.pipeline.reviews.learning import NothingToLearn, challenge, promote_library, propose
+from flows.pipeline.reviews.learning import NothingToLearn, promote_library, propose
 from flows.pipeline.reviews.lessons import lesson_of
 from flows.pipeline.reviews.report import morning_line, proposal_lines
 from flows.pipeline.runtime.resources import Runtime
@@ -262,20 +262,6 @@ def test_canaries_never_become_demonstrations(runtime: Runtime, night: Night) ->
     held_out = {one.content_sha256 for one in decided[:2]}
     lesson = lesson_of(runtime, named_library(runtime, "sounds"), decided, held_out)
     assert not held_out & {row.content_sha256 for row in lesson.demonstrations}
-
-
-def test_a_challenger_is_scored_on_what_neither_version_shows_and_changes_nothing(
-    runtime: Runtime, night: Night
-) -> None:
-    decide_all(runtime)
-    proposal, _ = propose(runtime, "sounds")
-    before = rows(runtime.engine, LABELS)
-    scores, ahead = challenge(runtime, "sounds@2")
-    assert set(scores.parts) == {"random reviews"}
-    assert ahead.changes == proposal.outlook.changes
-    assert rows(runtime.engine, LABELS) == before
-    with pytest.raises(ValueError, match="sounds@1 is in use"):
-        challenge(runtime, "sounds@1")
 
 
 def test_the_morning_line_says_what_the_answers_were_worth(runtime: Runtime, night: Night) -> None:

@@ -1,0 +1,189 @@
+"""Champion and challenger: the same clips answered by two sides, and the difference; nothing is put into use.
+
+A side is a library version, with a labeler and the models of the settings; the champion is what answers now,
+unless another version is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from db.engine import session_scope
+from db.libraries import LibraryVersion
+from db.promotions import ModelSet, describe_model_set, latest_model_set, promoted_model_set
+from db.reviews.decisions import decided_clips
+from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
+from flows.pipeline.labeling.request import DEFAULT, LabelRequest
+from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.reviews.again import Outlook, outlook
+from flows.pipeline.reviews.answers import Answers, computed_by, current_of
+from flows.pipeline.reviews.canaries import canaries_of
+from flows.pipeline.reviews.learning import NIGHTS, questions_about
+from flows.pipeline.reviews.scoring import Scores, Truth, score
+from flows.pipeline.runs.run import OpenRun, recorded_run
+from flows.pipeline.runtime.resources import Runtime
+
+CHALLENGE = "compare-library"
+EXAMPLES_PER_MOVE = 5
+NO_MODELS = ModelSet(0, 0, None)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Two sides by name, how they scored, where they differ, and how the challenger is promoted."""
+
+    champion: str
+    challenger: str
+    scores: Scores
+    outlook: Outlook
+    promoted_by: str
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of compared clips that both sides call the same."""
+        ahead = self.outlook
+        return 1 - len(ahead.changes) / ahead.compared if ahead.compared else None
+
+
+def challenge(
+    runtime: Runtime,
+    library: str,
+    champion: str = "",
+    labeler: str = DEFAULT,
+    nights: int = NIGHTS,
+    *,
+    flow_run_id: str | None = None,
+) -> tuple[Contest, OpenRun]:
+    """Answer the clips of the last nights by a challenger, and compare and score it with the champion.
+
+    `labeler` is the challenger's, the chosen one by default; its models are those of the settings. Random
+    reviews and canaries that either version demonstrates are no questions. Raises ValueError for two sides
+    that are the same, or of two libraries.
+    """
+    new = named_library(runtime, library)
+    old = named_library(runtime, champion or new.name)
+    _require_two_sides(new, old, champion, labeler)
+    parameters = {
+        "library": name_of(new),
+        "before": name_of(old),
+        "champion": champion,
+        "labeler": labeler,
+        "nights": nights,
+        "models": _models_of(runtime),
+    }
+    with recorded_run(runtime, CHALLENGE, new.name, parameters, flow_run_id=flow_run_id) as run:
+        challenger = LabelingSetup(runtime, _request(runtime, new, labeler))
+        challenger.prepare(run.claim)
+        if champion:
+            known = LabelingSetup(runtime, _request(runtime, old, DEFAULT))
+            known.prepare(run.claim)
+            before, name = computed_by(known), _name(runtime, known)
+        else:
+            before, name = current_of(runtime, new.name), _current_name(runtime, old, challenger)
+        after = computed_by(challenger)
+        questions = _questions(runtime, old, new, before)
+        contest = Contest(
+            name,
+            _name(runtime, challenger),
+            score(questions, before, after),
+            outlook(runtime, new.name, nights, before, after),
+            _promotion(challenger, old, labeler),
+        )
+        run.summary = summary_of(contest)
+    return contest, run
+
+
+def _models_of(runtime: Runtime) -> str:
+    """Return the models of the settings, so that a run with others is another run."""
+    llm = runtime.llm
+    return f"{runtime.codec_id} {llm.fingerprint if llm else 'none'}"
+
+
+def _request(runtime: Runtime, version: LibraryVersion, labeler: str) -> LabelRequest:
+    request = nightly_request(runtime, version)[0]
+    return request if labeler == DEFAULT else replace(request, labeler=labeler)
+
+
+def _require_two_sides(new: LibraryVersion, old: LibraryVersion, champion: str, labeler: str) -> None:
+    if new.name != old.name:
+        raise ValueError(f"{name_of(new)} and {name_of(old)} are of two libraries: name two versions of one")
+    if champion and new.version == old.version and labeler == DEFAULT:
+        raise ValueError(f"{name_of(new)} is on both sides: name another version, or a labeler")
+
+
+def _current_name(runtime: Runtime, used: LibraryVersion, challenger: LabelingSetup) -> str:
+    """Return what answers now. Raises ValueError if the challenger is that."""
+    with session_scope(runtime.engine) as session:
+        promoted = promoted_model_set(session, TASK, used.name)
+        current = promoted or latest_model_set(session, TASK, used.name, besides=NO_MODELS)
+        if current is None:
+            return f"{name_of(used)}, which has answered nothing yet"
+        name = describe_model_set(session, current)
+    models = challenger.answering.models
+    asked = replace(models, llm_id=llm.id if (llm := challenger.answering.llm) else None)
+    is_same = current in (models, asked) and challenger.library.id == used.id
+    if is_same and challenger.request.labeler == nightly_request(runtime, used)[0].labeler:
+        raise ValueError(
+            f"{name_of(used)} is in use: name another version to compare it with, a labeler (--labeler), or "
+            "other models (WORDWAVE_LLM)"
+        )
+    return f"the answers now: {name}"
+
+
+def _name(runtime: Runtime, setup: LabelingSetup) -> str:
+    with session_scope(runtime.engine) as session:
+        models = describe_model_set(session, setup.answering.models)
+    return f"{models}, by {setup.answering.method}"
+
+
+def _questions(
+    runtime: Runtime, old: LibraryVersion, new: LibraryVersion, before: Answers
+) -> dict[str, Truth]:
+    """Return the questions that the champion has an answer to: stored ones may lack some."""
+    with session_scope(runtime.engine) as session:
+        decided = decided_clips(session, new.name)
+    canaries = {row.content_sha256: row.label_or_text for row in canaries_of(runtime, old)}
+    found = questions_about(old, new, decided, canaries)
+    answered = before({content for truth in found.values() for content in truth})
+    return {
+        kind: {content: label for content, label in truth.items() if content in answered}
+        for kind, truth in found.items()
+    }
+
+
+def _promotion(challenger: LabelingSetup, old: LibraryVersion, labeler: str) -> str:
+    """Return what puts the challenger into use."""
+    name = name_of(challenger.library)
+    if labeler != DEFAULT:
+        return f"wordwave choose-labeler {name} '{labeler}'"
+    if challenger.library.id != old.id:
+        return f"wordwave library promote {name}"
+    return f"the flow upgrade-models on each place, then wordwave promote {name}"
+
+
+def summary_of(contest: Contest) -> Mapping[str, Any]:
+    """Return the contest as its run keeps it, for pages and for the view `comparisons`."""
+    ahead, scores = contest.outlook, contest.scores
+    examples: dict[tuple[str, str], list[str]] = {}
+    for one in ahead.changes:
+        examples.setdefault((one.before, one.after), []).append(one.uri)
+    return {
+        "champion": contest.champion,
+        "challenger": contest.challenger,
+        "promoted_by": contest.promoted_by,
+        "nights": ahead.nights,
+        "clips": ahead.clips,
+        "compared": ahead.compared,
+        "changed": len(ahead.changes),
+        "would_change": ahead.expected_changes,
+        "minutes": ahead.minutes,
+        "kept": dict(ahead.kept),
+        "moves": [
+            {"before": old, "after": new, "clips": count, "examples": examples[old, new][:EXAMPLES_PER_MOVE]}
+            for (old, new), count in ahead.moves.most_common()
+        ],
+        "scores": {kind: asdict(gain) for kind, gain in scores.parts.items()},
+        "together": asdict(scores.together),
+    }

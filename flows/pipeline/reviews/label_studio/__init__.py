@@ -1,1 +1,0 @@
-"""Queues as projects of Label Studio, and what annotators decided there."""
