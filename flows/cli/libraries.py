@@ -15,7 +15,7 @@ def library() -> None:
 
 @library.command("import")
 @click.argument("name")
-@click.argument("manifest", metavar="MANIFEST.jsonl|FOLDER/|EXPORT.json")
+@click.argument("manifest", metavar="MANIFEST.jsonl|FOLDER|EXPORT.json")
 @click.option(
     "--task",
     type=click.Choice(["label", "speech", "sound", "denoise"]),
@@ -33,8 +33,9 @@ def library_import(
 ) -> None:
     """Freeze the clips of a JSONL or CSV manifest as the next version of a library.
 
-    A folder, with a slash at its end, has folders that are named by label: dog/1.wav, bell/1.wav. The JSON
-    export of a Label Studio project gives each annotated clip, where its task has the clip's place.
+    A folder has folders that are named by label: dog/1.wav, bell/1.wav. That of a bucket is named with a
+    slash at its end. The JSON export of a Label Studio project gives each annotated clip, where its task has
+    the clip's place.
 
     The first version is in use at once: NAME without a version means it. Later versions are used only after
     they are promoted, with --promote or `wordwave library use`.

@@ -4,6 +4,7 @@ from typing import Literal
 
 import click
 
+from flows.cli.options import ALLOWED_PLACES
 from flows.cli.output import echo_json, echo_lines, runtime_for
 from flows.cli.service import PORT
 
@@ -13,7 +14,8 @@ Rule = Literal["auto", "ask", "never"]
 @click.command()
 @click.argument("library", required=False)
 @click.option("--port", type=PORT, default=4201, show_default=True, help="Port to listen on.")
-def review(library: str | None, port: int) -> None:
+@ALLOWED_PLACES
+def review(library: str | None, port: int, allow: tuple[str, ...]) -> None:
     """Serve the pages on which people decide what clips are.
 
     They are those of `wordwave explore`, opened at the queue of a library. They read as an analyst and write
@@ -21,7 +23,7 @@ def review(library: str | None, port: int) -> None:
     """
     from flows.cli.service import serve_pages
 
-    serve_pages(port, "/reviews" if library is None else f"/reviews?library={library}")
+    serve_pages(port, "/reviews" if library is None else f"/reviews?library={library}", allow)
 
 
 @click.command("review-queue")

@@ -1,9 +1,11 @@
 """Commands that start, stop and check the service."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from flows.cli.options import ALLOWED_PLACES
 from flows.cli.output import echo_checks
 
 PORT = click.IntRange(1, 65535)
@@ -113,16 +115,17 @@ def migrate() -> None:
 
 @click.command()
 @click.option("--port", type=PORT, default=4201, show_default=True, help="Port to listen on.")
-def explore(port: int) -> None:
+@ALLOWED_PLACES
+def explore(port: int, allow: tuple[str, ...]) -> None:
     """Serve pages to look at nights and to listen to clips.
 
     They are for this machine alone, ask for the password of `wordwave up`, and read as an analyst. `wordwave
-    up` serves them too.
+    up` serves them too. Clips are heard where WORDWAVE_READ_ROOTS or --allow has their place.
     """
-    serve_pages(port, "")
+    serve_pages(port, "", allow)
 
 
-def serve_pages(port: int, path: str) -> None:
+def serve_pages(port: int, path: str, allow: Sequence[str]) -> None:
     """Serve the pages until stopped, after printing the address of one of them."""
     import shlex
 
@@ -130,7 +133,7 @@ def serve_pages(port: int, path: str) -> None:
     from flows.pipeline.configuration.settings import Settings
     from flows.server.explorer.process import serve
 
-    settings = Settings()
+    settings = Settings().reading(*allow)
     check_port(port)
     click.echo(f"Pages        {origin(HOST, port)}{path}")
     click.echo(

@@ -1,5 +1,6 @@
 """Libraries from folders that are named by label, as many data sets come: dog/1.wav, bell/1.wav."""
 
+from pathlib import Path
 from urllib.parse import unquote
 
 from pydantic import ValidationError
@@ -13,8 +14,8 @@ NOT_CLIPS = (".csv", ".json", ".jsonl", ".md", ".txt")
 
 
 def is_folder(manifest: str) -> bool:
-    """Return whether what is imported is a folder: its name ends with a slash."""
-    return manifest.endswith("/")
+    """Return whether what is imported is a folder: a local one, or a name that ends with a slash."""
+    return manifest.endswith("/") or Path(manifest).is_dir()
 
 
 def folder_rows(runtime: Runtime, folder: str) -> dict[int, LabeledClipRow]:

@@ -87,7 +87,11 @@ def _or_reason(answer: Callable[[], Response]) -> Response:
     except ObjectChanged as changed:
         return _sentence(409, str(changed))
     except StorageRefused:
-        return _sentence(403, "Its place is not among those that may be read (WORDWAVE_READ_ROOTS).")
+        return _sentence(
+            403,
+            "Its place is not among those that these pages may read: start them with --allow and the place, "
+            "or name it in WORDWAVE_READ_ROOTS.",
+        )
     except StorageError as error:
         return _sentence(502, f"The store does not give it: {error}")
     except AudioRejected as rejected:

@@ -29,7 +29,7 @@ def home(tmp_path: Path, folder: Path) -> Path:
 def test_folders_are_labels(runtime: Runtime, home: Path) -> None:
     version, _ = import_manifest(runtime, "sounds", f"{home}/", "label")
     assert [row.label for row in version.demonstrations] == ["a tone", "a tone", "hiss%20é", "hiss%20é"]
-    assert import_manifest(runtime, "sounds", f"{home}/", "label")[0] == version
+    assert import_manifest(runtime, "sounds", str(home), "label")[0] == version
 
 
 def test_a_clip_in_no_folder_and_a_folder_without_clips_are_refused(runtime: Runtime, home: Path) -> None:
