@@ -14,7 +14,15 @@ Latents = NDArray[np.float32]
 def directions(latents: Sequence[tuple[bytes, bytes]]) -> Latents:
     """Return unit vectors (clips, 2 D) of stored means and deviations; zeros stay zeros."""
     data = b"".join(part for latent in latents for part in latent)
-    rows = np.frombuffer(data, "<f2").reshape(len(latents), -1).astype(np.float32)
+    return _unit(np.frombuffer(data, "<f2").reshape(len(latents), -1).astype(np.float32))
+
+
+def unit_vectors(vectors: Sequence[Sequence[float]]) -> Latents:
+    """Return unit vectors (clips, D); zeros stay zeros."""
+    return _unit(np.array(vectors, np.float32))
+
+
+def _unit(rows: Latents) -> Latents:
     unit: Latents = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return unit
 

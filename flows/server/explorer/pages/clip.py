@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -25,11 +26,12 @@ from db.explorer.clip import (
     list_tags,
     list_words,
 )
+from db.explorer.embeddings import get_compared, list_shown_embeddings
 from db.explorer.latents import get_latent, list_shown_latents
 from flows.server.explorer.baselines import NamedGuess, guesses, numbers
 from flows.server.explorer.query import clip_id_of, given_number, given_text, reading
 from flows.server.explorer.rendering import page, shown
-from flows.server.explorer.similarity import directions, nearest
+from flows.server.explorer.similarity import Latents, directions, nearest, unit_vectors
 
 WINDOW_SECONDS = 60.0
 """The part of a clip that is drawn at once."""
@@ -114,6 +116,14 @@ class Neighbor:
 
 
 @dataclass(frozen=True)
+class Neighbors:
+    """The nearest demonstrations, and the embedding model by which they are: None by the codec's latents."""
+
+    model: str | None
+    nearest: Sequence[Neighbor]
+
+
+@dataclass(frozen=True)
 class AnswerSection:
     """An answer as its section shows it."""
 
@@ -121,7 +131,7 @@ class AnswerSection:
     probabilities: Sequence[tuple[str, float]]
     guesses: Sequence[NamedGuess]
     numbers: Sequence[tuple[str, float]]
-    neighbors: Sequence[Neighbor]
+    neighbors: Neighbors
     provenance: Mapping[str, str]
 
 
@@ -222,7 +232,7 @@ def _answer(session: Session, clip: ClipFacts, past: ExplainedAnswer) -> AnswerS
         ordered,
         guesses(past.baselines),
         numbers(past.baselines),
-        neighbors_of(session, clip.content_sha256, past.library, past.version, past.codec_fingerprint),
+        neighbors_of(session, clip.content_sha256, past),
         {shown(key): shown(_plain(value), MAX_PROVENANCE_LENGTH) for key, value in past.provenance.items()},
     )
 
@@ -231,16 +241,46 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def neighbors_of(
-    session: Session, content: bytes, library: str, version: int, codec: str | None = None
-) -> list[Neighbor]:
-    """Return the demonstrations of a library version that sound most like a content."""
-    latent = get_latent(session, content, codec)
+class Compared(Protocol):
+    """What is known of an answer when its demonstrations are compared."""
+
+    @property
+    def library(self) -> str:
+        """The name of the library."""
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+
+    @property
+    def labeler(self) -> str:
+        """Who answered."""
+
+    @property
+    def codec_fingerprint(self) -> str:
+        """The codec that read the clip."""
+
+
+def neighbors_of(session: Session, content: bytes, answer: Compared) -> Neighbors:
+    """Return the demonstrations most like a content, as its labeler compares them or else as they sound."""
+    embedding = get_compared(session, content, answer.labeler)
+    if embedding is None:
+        return Neighbors(None, _by_latent(session, content, answer))
+    others = list_shown_embeddings(session, answer.library, answer.version, embedding.fingerprint)
+    vectors = unit_vectors([embedding.vector, *(other.vector for other in others)])
+    return Neighbors(embedding.model, _nearest([other.shown for other in others], vectors))
+
+
+def _by_latent(session: Session, content: bytes, answer: Compared) -> list[Neighbor]:
+    latent = get_latent(session, content, answer.codec_fingerprint)
     if latent is None:
         return []
-    others = list_shown_latents(session, library, version, latent.codec)
-    if not others:
-        return []
-    (query,) = directions([(latent.mean, latent.deviation)])
-    unit = directions([(other.mean, other.deviation) for other in others])
-    return [Neighbor(others[at].shown, cosine) for at, cosine in nearest(query, unit, NEAREST)]
+    others = list_shown_latents(session, answer.library, answer.version, latent.codec)
+    stored = [(latent.mean, latent.deviation), *((one.mean, one.deviation) for one in others)]
+    vectors = directions(stored)
+    return _nearest([other.shown for other in others], vectors)
+
+
+def _nearest(shown: Sequence[Shown], vectors: Latents) -> list[Neighbor]:
+    """Return the nearest to the first of the vectors; the others are those of the demonstrations."""
+    return [Neighbor(shown[at], cosine) for at, cosine in nearest(vectors[0], vectors[1:], NEAREST)]

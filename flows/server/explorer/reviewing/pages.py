@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db.explorer.clip import get_clip
+from db.explorer.clip import ClipFacts, get_clip, list_past_answers
 from db.explorer.comparisons import SidesCompared, list_comparisons
 from db.explorer.reviews import (
     Accuracy,
@@ -24,7 +24,7 @@ from db.explorer.reviews import (
     list_queues,
 )
 from flows.server.explorer.charts import Chart, share_chart
-from flows.server.explorer.pages.clip import neighbors_of, strip_of
+from flows.server.explorer.pages.clip import MAX_ANSWERS, Neighbors, neighbors_of, strip_of
 from flows.server.explorer.query import given_text, reading
 from flows.server.explorer.rendering import page
 from flows.server.explorer.reviewing.deciding import reviewer_of
@@ -77,7 +77,7 @@ def review(request: Request) -> Response:
             clip=clip,
             strip=strip_of(session, clip, 0.0) if clip else None,
             labels=keyed_labels(session, found),
-            neighbors=neighbors_of(session, found.content_sha256, found.library, found.version),
+            neighbors=_neighbors(session, found, clip),
             queue=queue,
             before=_before(queue, found),
             reviewer=reviewer_of(request),
@@ -87,6 +87,13 @@ def review(request: Request) -> Response:
         )
     response.headers.update(FORMS_ARE_OURS)
     return response
+
+
+def _neighbors(session: Session, review: Review, clip: ClipFacts | None) -> Neighbors:
+    """Return the demonstrations most like a clip, as the labeler compares them whose answer is judged."""
+    past = list_past_answers(session, clip, MAX_ANSWERS) if clip else []
+    judged = next((one for one in past if one.answer == review.answer), None)
+    return neighbors_of(session, review.content_sha256, judged) if judged else Neighbors(None, ())
 
 
 def _before(queue: Sequence[Review], review: Review) -> Review | None:
