@@ -21,6 +21,7 @@ from flows.artifacts.night_pages import (
     night_page,
     plan_page,
     plan_rows,
+    review_line,
 )
 from flows.artifacts.pages import publish_page
 from flows.artifacts.tables import answer_rows
@@ -120,6 +121,8 @@ def nightly_labeling(
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     page += "\n\n" + all_clips(partition.place, night)
     page += listen_line(runtime.settings.explore_url, night.run.id)
+    if reviews:
+        page += review_line(runtime.settings.explore_url, night.labeling.setup.library.name)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     forget_old(runtime, partition, hide_in_prefect)
     if not approve:  # nobody saw a plan of other days

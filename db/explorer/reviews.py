@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -48,7 +49,7 @@ _ACCURACY = text(
 )
 _LESSON = text(
     """
-    SELECT from_version, to_version, decided, moved, would_change, is_in_use, gain, gain_low, gain_high,
+    SELECT run, from_version, to_version, decided, moved, would_change, is_in_use, gain, gain_low, gain_high,
       questions, suspects, disputed, contradictions, scores, finished_at
     FROM analytics.lessons WHERE library = :library ORDER BY finished_at DESC LIMIT 1
     """
@@ -59,6 +60,7 @@ _LESSON = text(
 class PastLesson:
     """The last version that a library learned; `moved` is None if it was not put into use."""
 
+    run: UUID
     from_version: int
     to_version: int
     decided: int

@@ -80,6 +80,15 @@ def listen_line(address: str | None, run: UUID) -> str:
     return f"\n\n[Look at this night and listen to its clips]({address}/nights/{run})" if address else ""
 
 
+def review_line(address: str | None, library: str) -> str:
+    """Return a link to the clips to review, nothing where the pages are not served."""
+    return (
+        f"\n\n[Review clips, and see what reviews were worth]({address}/reviews?library={library})"
+        if address
+        else ""
+    )
+
+
 def _figures(night: Night) -> list[str]:
     run, now, bound = night.run, night.summary, night.labeling.setup.request.min_margin
     lines = [f"- {_throughput(run)}"]

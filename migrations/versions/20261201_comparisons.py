@@ -25,10 +25,11 @@ SELECT r.id AS run, split_part(r.parameters ->> 'library', '@', 1) AS library,
   (r.summary -> 'together' ->> 'high')::double precision AS gain_high,
   r.summary ->> 'promoted_by' AS promoted_by, r.finished_at
 FROM runs r
-WHERE r.kind = 'compare-library' AND r.status = 'completed' AND r.summary ? 'challenger';
+WHERE r.kind IN ('compare-library', 'learn-library') AND r.status = 'completed' AND r.summary ? 'challenger';
 
 COMMENT ON VIEW analytics.comparisons IS
-  'Champion and challenger on the same clips of the last nights: two versions, labelers or models';
+  'Champion and challenger on the same clips of the last nights: two versions, labelers or models, '
+  'and what a library learned beside the version that was in use';
 COMMENT ON COLUMN analytics.comparisons.run IS 'The run that compared them';
 COMMENT ON COLUMN analytics.comparisons.champion IS 'What answered now, or the version that was named';
 COMMENT ON COLUMN analytics.comparisons.challenger IS 'Library version, models and labeler of the other side';
@@ -44,7 +45,7 @@ COMMENT ON COLUMN analytics.comparisons.moves IS
   'Label by label: before, after, clips, and examples, the most frequent first';
 COMMENT ON COLUMN analytics.comparisons.scores IS 'Accuracy of both sides by kind of question';
 COMMENT ON COLUMN analytics.comparisons.questions IS
-  'Random reviews and canaries that neither version demonstrates';
+  'Random reviews and canaries that neither version demonstrates, and what was learned, left out';
 COMMENT ON COLUMN analytics.comparisons.gain IS 'Right answers of the challenger less those of the champion';
 COMMENT ON COLUMN analytics.comparisons.gain_low IS 'Lower end of its interval of 95 %; above 0 it is better';
 COMMENT ON COLUMN analytics.comparisons.gain_high IS 'Upper end of its interval of 95 %';

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from db.clips import clips_with_tokens
 from db.engine import session_scope
@@ -19,6 +20,7 @@ from flows.pipeline.runs.run import OpenRun
 from flows.pipeline.runtime.resources import Runtime
 
 NIGHT = "nightly-labeling"
+EXAMPLES_PER_MOVE = 5
 MAX_PREVIEWED = 1_000
 """Clips whose next answer is computed before anything is decided; of more, a fair sample."""
 
@@ -56,6 +58,26 @@ class Outlook:
     def moves(self) -> Counter[tuple[str, str]]:
         """How often each label would become another one."""
         return Counter((one.before, one.after) for one in self.changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outlook as runs keep it, with a few examples of each move."""
+        examples: dict[tuple[str, str], list[str]] = {}
+        for one in self.changes:
+            examples.setdefault((one.before, one.after), []).append(one.uri)
+        moves = [
+            {"before": old, "after": new, "clips": count, "examples": examples[old, new][:EXAMPLES_PER_MOVE]}
+            for (old, new), count in self.moves.most_common()
+        ]
+        return {
+            "nights": self.nights,
+            "clips": self.clips,
+            "compared": self.compared,
+            "changed": len(self.changes),
+            "would_change": self.expected_changes,
+            "minutes": self.minutes,
+            "kept": dict(self.kept),
+            "moves": moves,
+        }
 
 
 def places_of(runtime: Runtime, library: str, nights: int) -> tuple[int, dict[str, list[str]]]:

@@ -26,7 +26,6 @@ from flows.pipeline.runs.run import OpenRun, recorded_run
 from flows.pipeline.runtime.resources import Runtime
 
 CHALLENGE = "compare-library"
-EXAMPLES_PER_MOVE = 5
 NO_MODELS = ModelSet(0, 0, None)
 
 
@@ -165,25 +164,12 @@ def _promotion(challenger: LabelingSetup, old: LibraryVersion, labeler: str) -> 
 
 def summary_of(contest: Contest) -> Mapping[str, Any]:
     """Return the contest as its run keeps it, for pages and for the view `comparisons`."""
-    ahead, scores = contest.outlook, contest.scores
-    examples: dict[tuple[str, str], list[str]] = {}
-    for one in ahead.changes:
-        examples.setdefault((one.before, one.after), []).append(one.uri)
+    scores = contest.scores
     return {
         "champion": contest.champion,
         "challenger": contest.challenger,
         "promoted_by": contest.promoted_by,
-        "nights": ahead.nights,
-        "clips": ahead.clips,
-        "compared": ahead.compared,
-        "changed": len(ahead.changes),
-        "would_change": ahead.expected_changes,
-        "minutes": ahead.minutes,
-        "kept": dict(ahead.kept),
-        "moves": [
-            {"before": old, "after": new, "clips": count, "examples": examples[old, new][:EXAMPLES_PER_MOVE]}
-            for (old, new), count in ahead.moves.most_common()
-        ],
+        **contest.outlook.as_json(),
         "scores": {kind: asdict(gain) for kind, gain in scores.parts.items()},
         "together": asdict(scores.together),
     }

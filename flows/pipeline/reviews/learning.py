@@ -202,8 +202,8 @@ def _why_nothing(library: LibraryVersion, decided: list[DecidedClip]) -> str:
 
 
 def summary_of(proposal: Proposal) -> dict[str, Any]:
-    """Return the proposal as its run keeps it, for pages and for the view `lessons`."""
-    lesson, scores, ahead = proposal.lesson, proposal.scores, proposal.outlook
+    """Return the proposal as its run keeps it, for pages and for the views `lessons` and `comparisons`."""
+    lesson, scores = proposal.lesson, proposal.scores
     return {
         "from": name_of(proposal.old),
         "to": name_of(proposal.new),
@@ -216,8 +216,8 @@ def summary_of(proposal: Proposal) -> dict[str, Any]:
         "scores": {kind: asdict(gain) for kind, gain in scores.parts.items()},
         "together": asdict(scores.together),
         "is_better": scores.is_better,
-        "clips": ahead.clips,
-        "compared": ahead.compared,
-        "would_change": ahead.expected_changes,
-        "minutes": ahead.minutes,
+        "champion": f"{name_of(proposal.old)}, which was in use",
+        "challenger": f"{name_of(proposal.new)}, which learned from reviews",
+        "promoted_by": f"wordwave library promote {name_of(proposal.new)}",
+        **proposal.outlook.as_json(),
     }

@@ -15,7 +15,7 @@ from db.labeler_choices import StoredChoice
 from db.night_change import MovedLabel, NightChange
 from db.run_history import CompletedRun
 from db.runs import RunClaim
-from flows.artifacts.night_pages import listen_line, night_page, plan_page, plan_rows
+from flows.artifacts.night_pages import listen_line, night_page, plan_page, plan_rows, review_line
 from flows.pipeline.nights.bounds import Figure
 from flows.pipeline.nights.earlier import EarlierNight
 from flows.pipeline.nights.plan import NightPlan, State
@@ -221,4 +221,11 @@ def test_a_night_is_linked_to_its_pages_where_they_are_served() -> None:
     assert listen_line(None, UUID(int=7)) == ""
     assert f"(https://listen.example/nights/{UUID(int=7)})" in listen_line(
         "https://listen.example", UUID(int=7)
+    )
+
+
+def test_the_page_leads_to_the_clips_to_review_where_pages_are_served() -> None:
+    assert review_line(None, "sounds") == ""
+    assert "(https://listen.example/reviews?library=sounds)" in review_line(
+        "https://listen.example", "sounds"
     )

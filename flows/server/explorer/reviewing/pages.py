@@ -1,6 +1,6 @@
 """The queues, and the page on which one clip is decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db.explorer.clip import ClipFacts, get_clip, list_past_answers
-from db.explorer.comparisons import SidesCompared, list_comparisons
+from db.explorer.comparisons import SidesCompared, clips_at, list_comparisons
 from db.explorer.reviews import (
     Accuracy,
     PastLesson,
@@ -45,6 +45,15 @@ class LibraryReviews:
     by_label: Sequence[Accuracy]
     weeks: Sequence[Accuracy]
     comparisons: Sequence[SidesCompared]
+    suspects: Mapping[str, int]
+
+    @property
+    def measured(self) -> tuple[float, float] | None:
+        """Return the interval of the accuracy that random reviews give the version that was learned last."""
+        from core.in_context.choosing.choice import wilson_interval
+
+        measured = self.lesson.scores.get("random reviews") if self.lesson else None
+        return wilson_interval(measured["new"], int(measured["questions"])) if measured else None
 
     @property
     def chart(self) -> Chart | None:
@@ -103,11 +112,13 @@ def _before(queue: Sequence[Review], review: Review) -> Review | None:
 
 def _library(session: Session, queue: Queue) -> LibraryReviews:
     rows = list_accuracy(session, queue.library, MAX_ACCURACIES)
+    lesson = last_lesson(session, queue.library)
     return LibraryReviews(
         queue,
-        last_lesson(session, queue.library),
+        lesson,
         [one for one in rows if one.week is None and one.label is None],
         [one for one in rows if one.week is None and one.label is not None and one.version == queue.version],
         [one for one in rows if one.week is not None],
         list_comparisons(session, queue.library, MAX_COMPARISONS),
+        clips_at(session, lesson.suspects) if lesson else {},
     )

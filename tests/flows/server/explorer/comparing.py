@@ -1,10 +1,18 @@
 """A comparison of champion and challenger over the clips of the pages, with hostile names and labels."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
 from core.reviewing.comparison import paired_gain
+from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.reviews.again import Change, Outlook
 from flows.pipeline.reviews.challenge import CHALLENGE, Contest, summary_of
+from flows.pipeline.reviews.learning import LEARN, Proposal
+from flows.pipeline.reviews.learning import summary_of as lesson_summary
+from flows.pipeline.reviews.lessons import Lesson, SuspectDemonstration
 from flows.pipeline.reviews.scoring import Scores
 from flows.pipeline.runs.run import recorded_run
 from flows.pipeline.runtime.resources import Runtime
@@ -16,23 +24,45 @@ GONE = "file:///gone/clip.wav"
 
 def keep_contest(explored: Explored) -> str:
     """Record a comparison, and return the address of its page."""
-    folder = explored.folder / DAYS[-1]
-    tones = [(folder / f"tone-{number}.wav").as_uri() for number in range(2)]
-    hostile = [(folder / name).as_uri() for name in HOSTILE[:3]]
-    changes = [Change(uri, "tone", "hiss") for uri in (*tones, GONE)]
-    changes += [Change(uri, "hiss", HOSTILE_LABEL) for uri in hostile]
     gain = paired_gain([True] * 6 + [False] * 4, [True] * 9 + [False])
     contest = Contest(
         "the answers now: sounds@1, codec mini 12345678, no LLM",
         "sounds@2, codec mini 12345678, no LLM, by mixture <b>",
         Scores({"random reviews": gain}, gain),
-        Outlook(3, 24, 12, changes, 1.5, Counter(tone=4, hiss=2)),
+        outlook_of(explored),
         "wordwave library promote sounds@2",
     )
+    return f"/comparisons/{_keep(explored, CHALLENGE, summary_of(contest))}"
+
+
+def keep_lesson(explored: Explored) -> str:
+    """Record what ten decisions taught the library, and return the address of what it moves."""
+    runtime = Runtime(explored.settings)
+    old = named_library(runtime, "sounds@1")
+    runtime.close()
+    gain = paired_gain([True] * 17 + [False] * 4, [True] * 18 + [False] * 3)
+    suspects = tuple(SuspectDemonstration(row, "hiss") for row in old.demonstrations[:2])
+    lesson = Lesson(old, old.demonstrations, (), (), (), (), suspects)
+    scores = Scores({"random reviews": gain}, gain)
+    proposal = Proposal(replace(old, version=2), lesson, 10, scores, outlook_of(explored))
+    return f"/comparisons/{_keep(explored, LEARN, lesson_summary(proposal))}"
+
+
+def outlook_of(explored: Explored) -> Outlook:
+    """Six of twelve labels move, those of hostile names among them."""
+    folder = explored.folder / DAYS[-1]
+    tones = [(folder / f"tone-{number}.wav").as_uri() for number in range(2)]
+    hostile = [(folder / name).as_uri() for name in HOSTILE[:3]]
+    changes = [Change(uri, "tone", "hiss") for uri in (*tones, GONE)]
+    changes += [Change(uri, "hiss", HOSTILE_LABEL) for uri in hostile]
+    return Outlook(3, 24, 12, changes, 1.5, Counter(tone=4, hiss=2))
+
+
+def _keep(explored: Explored, kind: str, summary: Mapping[str, Any]) -> UUID:
     runtime = Runtime(explored.settings)
     try:
-        with recorded_run(runtime, CHALLENGE, "sounds", {"library": "sounds@2"}) as run:
-            run.summary = summary_of(contest)
+        with recorded_run(runtime, kind, "sounds", {"library": "sounds@1"}) as run:
+            run.summary = summary
     finally:
         runtime.close()
-    return f"/comparisons/{run.id}"
+    return run.id

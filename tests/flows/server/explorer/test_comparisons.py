@@ -2,7 +2,9 @@
 
 from uuid import uuid4
 
-from tests.flows.server.explorer.comparing import HOSTILE_LABEL, keep_contest
+from flows.pipeline.reviews.choosing import queue_library
+from flows.pipeline.runtime.resources import Runtime
+from tests.flows.server.explorer.comparing import HOSTILE_LABEL, keep_contest, keep_lesson
 from tests.flows.server.explorer.conftest import Explored
 from tests.flows.server.explorer.test_pages import ATTRIBUTES_THAT_RUN, read
 
@@ -26,6 +28,22 @@ def test_hostile_names_and_labels_of_a_comparison_are_text(explored: Explored) -
     for tag, of in page.tags:
         assert not [name for name in of if ATTRIBUTES_THAT_RUN.match(name)], tag
     assert "<script>alert" not in explored.client.get(address).text
+
+
+def test_the_morning_page_says_what_the_answers_were_worth_with_links(explored: Explored) -> None:
+    runtime = Runtime(explored.settings)
+    queue_library(runtime, "sounds", 10)
+    runtime.close()
+    address = keep_lesson(explored)
+    page = read(explored, "/reviews?library=sounds")
+    words = " ".join(page.text.split())
+    assert "Your 10 answers would move about 12 labels" in words
+    assert "Accuracy on 21 random reviews 81.0 % to 85.7 % [65.4 %, 95.0 %]" in words
+    assert "2 demonstrations look mislabeled: tone-0.wav" in words
+    assert address in page.links
+    assert len([link for link in page.links if link.startswith("/clips/")]) == 2
+    moved = read(explored, address)
+    assert "sounds@2, which learned from reviews" in moved.text
 
 
 def test_what_was_never_compared_is_not_found(explored: Explored) -> None:
