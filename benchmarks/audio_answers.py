@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from core.audio.denoiser import Denoiser
-from core.codec import LLMCodec
 from core.codec.clip_encoder import encode_clip_codes
+from core.codec.files.opening import AnyCodec
 from core.in_context.audio_generator import AudioGenerator, Decoding
 from core.llama.model import FrozenLlama
 from core.prompts.generation import INSTRUCTIONS, Example, GenerationTask
@@ -26,7 +26,7 @@ GREEDY = Decoding()
 class Models:
     """The models of the settings that answer with audio."""
 
-    codec: LLMCodec
+    codec: AnyCodec
     llama: FrozenLlama
     vocabulary: Vocabulary
     denoiser: Denoiser | None = None
@@ -82,5 +82,5 @@ def audio_codes(window: WindowCodes) -> AudioCodes:
 
 def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
     """Codes as a clip whose levels nobody asks for."""
-    semantic, acoustic1, acoustic2 = (np.array(list(layer), np.int16) for layer in layers)
-    return ClipCodes(semantic, acoustic1, acoustic2, np.zeros(len(semantic), np.int16))
+    arrays = tuple(np.array(list(layer), np.int16) for layer in layers)
+    return ClipCodes(arrays, np.zeros(len(arrays[0]), np.int16))

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from core.audio.resampling import read_waveform
-from core.codec import LLMCodec
+from core.codec.files.opening import AnyCodec
 from core.embeddings.embedder import Embedder
 from core.embeddings.log_mel_model import LOG_MEL
 from core.errors import AudioRejected
@@ -54,7 +54,7 @@ def waveforms(root: Path, rows: Sequence[DataRow], sample_rate: int) -> list[tup
 def labeled_clips(
     root: Path,
     name: str,
-    codec: LLMCodec,
+    codec: AnyCodec,
     keep: Callable[[DataRow], bool] = lambda _: True,
     embedders: Sequence[Embedder] = (),
 ) -> LabeledClips:
@@ -71,7 +71,7 @@ def describe(
     read: Sequence[Tensor],
     labels: tuple[str, ...],
     groups: tuple[str, ...],
-    codec: LLMCodec,
+    codec: AnyCodec,
     embedders: Sequence[Embedder],
 ) -> LabeledClips:
     """Return waveforms (1, 1, T) with all that labelers compare of them."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Dialect, LargeBinary, MetaData, SmallInteger, Text, TypeDecorator, Uuid
+from sqlalchemy import Dialect, Integer, LargeBinary, MetaData, SmallInteger, Text, TypeDecorator, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase
 
@@ -43,6 +43,13 @@ class SmallIntegers(TypeDecorator[list[int]]):
     def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[int] | None], str | None]:
         """Return the conversion of a value to text."""
         return lambda numbers: None if numbers is None else array_text(numbers)
+
+
+class Integers(SmallIntegers):
+    """integer[], sent in the same way."""
+
+    impl = ARRAY(Integer)
+    cache_ok = True
 
 
 def array_text(numbers: Sequence[int]) -> str:

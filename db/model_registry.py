@@ -18,10 +18,9 @@ def ensure_codec(
 ) -> int:
     """Return the id of the codec with this fingerprint; register it with its words if it is new.
 
-    `config` has the codec's config.json fields, of which sample_rate, codebook_sizes, encoder_rates and
-    vq_strides are read; `words[layer][code]` is a code's word, a layer without words is empty.
+    `config` has the codec's config.json fields, of which sample_rate, codebook_sizes and what gives the
+    samples of a code are read; `words[layer][code]` is a code's word, a layer without words is empty.
     """
-    hop_length = math.prod(config["encoder_rates"])
     new_id = session.scalar(
         insert(Codec)
         .values(
@@ -30,7 +29,7 @@ def ensure_codec(
             config=dict(config),
             sample_rate=config["sample_rate"],
             codebook_sizes=list(config["codebook_sizes"]),
-            code_samples=[hop_length * stride for stride in config["vq_strides"]],
+            code_samples=_code_samples(config),
         )
         .on_conflict_do_nothing()
         .returning(Codec.id)
@@ -40,6 +39,14 @@ def ensure_codec(
     for layer, spelled in enumerate(words):
         _insert_words(session, new_id, layer, spelled)
     return new_id
+
+
+def _code_samples(config: Mapping[str, Any]) -> list[int]:
+    """Return the samples of a code of each layer: strides of frames, or one frame in a codec without them."""
+    if "vq_strides" not in config:
+        return [config["hop_length"]] * len(config["codebook_sizes"])
+    hop_length = math.prod(config["encoder_rates"])
+    return [hop_length * stride for stride in config["vq_strides"]]
 
 
 def registered_codec(session: Session, fingerprint: str) -> int | None:

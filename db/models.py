@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, SmallIntegers
+from db.base import Base, Integers, SmallIntegers
 
 SHA256_BYTES = 32
 NOT_FINITE = "^(....)*..[7f][c-f]"
@@ -158,7 +158,10 @@ class Codec(Base):
     __tablename__ = "codecs"
     __table_args__ = (
         UniqueConstraint("fingerprint"),
-        CheckConstraint("cardinality(codebook_sizes) = 3 AND cardinality(code_samples) = 3", name="layers"),
+        CheckConstraint(
+            "cardinality(codebook_sizes) > 0 AND cardinality(code_samples) = cardinality(codebook_sizes)",
+            name="layers",
+        ),
     )
 
     id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
@@ -196,28 +199,44 @@ class Llm(Base):
 
 
 class TokenSequence(Base):
-    """Codes of one content by one codec, and the level (RMS, tenths of dB) under each semantic code."""
+    """Codes of one content by one codec, and the level (RMS, tenths of dB) under each code of layer 0.
+
+    An LLM-Codec has three layers. `codes` has all layers of any other codec one after another, and `semantic`
+    its layer 0, unless that has codes above 32,767.
+    """
 
     __tablename__ = "token_sequences"
     __table_args__ = (
         CheckConstraint(
-            "cardinality(semantic) > 0 AND cardinality(levels) = cardinality(semantic)"
+            "cardinality(levels) > 0 AND coalesce(cardinality(semantic), cardinality(levels))"
+            " = cardinality(levels) AND CASE WHEN codes IS NULL"
+            " THEN num_nulls(semantic, acoustic1, acoustic2) = 0"
             " AND cardinality(acoustic1) > 0 AND cardinality(acoustic1) % cardinality(semantic) = 0"
-            " AND cardinality(acoustic2) > 0 AND cardinality(acoustic2) % cardinality(acoustic1) = 0",
+            " AND cardinality(acoustic2) > 0 AND cardinality(acoustic2) % cardinality(acoustic1) = 0"
+            " ELSE num_nonnulls(acoustic1, acoustic2) = 0 AND cardinality(codes) > 0"
+            " AND cardinality(codes) % cardinality(levels) = 0 END",
             name="lengths",
         ),
         CheckConstraint(
-            "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2)", name="codes"
+            "0 <= ALL (semantic) AND 0 <= ALL (acoustic1) AND 0 <= ALL (acoustic2) AND 0 <= ALL (codes)",
+            name="codes",
         ),
         Index("ix_token_sequences_marks", text("analytics.code_marks(semantic)"), postgresql_using="gin"),
+        Index(
+            "ix_token_sequences_wide",
+            text("(codes[1:cardinality(levels)])"),
+            postgresql_using="gin",
+            postgresql_where=text("semantic IS NULL"),
+        ),
     )
 
     content_sha256: Mapped[bytes] = mapped_column(ForeignKey("contents.sha256"), primary_key=True)
     codec_id: Mapped[int] = mapped_column(ForeignKey("codecs.id"), primary_key=True)
-    semantic: Mapped[list[int]] = mapped_column(SmallIntegers)
-    acoustic1: Mapped[list[int]] = mapped_column(SmallIntegers)
-    acoustic2: Mapped[list[int]] = mapped_column(SmallIntegers)
+    semantic: Mapped[list[int] | None] = mapped_column(SmallIntegers)
+    acoustic1: Mapped[list[int] | None] = mapped_column(SmallIntegers)
+    acoustic2: Mapped[list[int] | None] = mapped_column(SmallIntegers)
     levels: Mapped[list[int]] = mapped_column(SmallIntegers)
+    codes: Mapped[list[int] | None] = mapped_column(Integers)
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), index=True)
     created_at: Mapped[datetime] = _written_at()
 

@@ -24,6 +24,7 @@ from db.models import (
     PredictionRow,
     TokenSequence,
 )
+from db.tokens import stored_layers
 
 LIBRARY = DemonstrationSet.name.concat("@").concat(DemonstrationSet.version)
 
@@ -35,7 +36,7 @@ class TokenSample:
     clip: ClipToTokenize
     content_sha256: bytes
     codec: str
-    codes: tuple[list[int], list[int], list[int]]
+    codes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def sample_tokens(session: Session, run_id: UUID, limit: int) -> list[TokenSampl
     rows = session.execute(
         select(
             *(Clip.id, Clip.uri, Clip.version_token, Clip.size),
-            *(stored.content_sha256, Codec.fingerprint),
+            *(stored.content_sha256, Codec.fingerprint, Codec.code_samples, stored.codes),
             *(stored.semantic, stored.acoustic1, stored.acoustic2),
         )
         .join(Clip, Clip.content_sha256 == stored.content_sha256)
@@ -104,8 +105,10 @@ def sample_tokens(session: Session, run_id: UUID, limit: int) -> list[TokenSampl
         .limit(limit)
     )
     return [
-        TokenSample(ClipToTokenize(*clip), sha256, codec, (semantic, acoustic1, acoustic2))
-        for *clip, sha256, codec, semantic, acoustic1, acoustic2 in rows
+        TokenSample(
+            ClipToTokenize(*clip), sha256, codec, stored_layers((first, second, third), codes, samples)
+        )
+        for *clip, sha256, codec, samples, codes, first, second, third in rows
     ]
 
 

@@ -3,6 +3,8 @@
 import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import accumulate
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, func, select
@@ -11,10 +13,13 @@ from sqlalchemy.orm import Session
 from db.bulk_insert import insert_new
 from db.clips import link_contents
 from db.embeddings import ContentEmbedding, save_embeddings
-from db.models import Content, PooledLatent, TokenSequence
+from db.models import Codec, Content, PooledLatent, TokenSequence
 
-Codes = tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""Codes of one clip, coarse to fine: semantic, acoustic1, acoustic2 (not token ids)."""
+Codes = Sequence[Sequence[int]]
+"""Codes of one clip, layer by layer, coarse to fine (not token ids)."""
+
+MAX_SMALL_SIZE = 2**15
+"""Rows of a codebook whose codes fit a smallint."""
 
 Latent = tuple[Sequence[float], Sequence[float]]
 """Mean and deviation over time of a codec's latents, of equal length; stored in half precision."""
@@ -45,14 +50,16 @@ class TokenizedContent:
 class TokensOfContent:
     """Stored codes and levels of one content; `duration` in seconds of the source.
 
-    `latent` is None for tokens stored before there were pooled latents.
+    `latent` is None for tokens stored before there were pooled latents. `codes_per_first` is the number of
+    codes of each layer to a code of the first one.
     """
 
     content_sha256: bytes
     duration: float
-    codes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    codes: tuple[tuple[int, ...], ...]
     levels: tuple[int, ...]
     latent: tuple[tuple[float, ...], tuple[float, ...]] | None
+    codes_per_first: tuple[int, ...]
 
 
 def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[TokenizedContent]) -> None:
@@ -64,7 +71,9 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
     ordered = sorted(batch, key=lambda tokenized: tokenized.sha256)
     stored = _stored_contents(session, [tokenized.sha256 for tokenized in ordered])
     insert_new(session, Content, [_content_row(t) for t in ordered if t.sha256 not in stored])
-    insert_new(session, TokenSequence, [_sequence_row(tokenized, codec_id, run_id) for tokenized in ordered])
+    form = _form(session, codec_id)
+    rows = [_sequence_row(tokenized, codec_id, run_id, form) for tokenized in ordered]
+    insert_new(session, TokenSequence, rows)
     insert_new(session, PooledLatent, [_latent_row(tokenized, codec_id, run_id) for tokenized in ordered])
     save_embeddings(session, run_id, [(one.sha256, given) for one in ordered for given in one.embeddings])
     link_contents(session, {t.clip_id: t.sha256 for t in batch if t.clip_id is not None})
@@ -87,17 +96,62 @@ def _content_row(tokenized: TokenizedContent) -> dict[str, object]:
     }
 
 
-def _sequence_row(tokenized: TokenizedContent, codec_id: int, run_id: UUID) -> dict[str, object]:
-    semantic, acoustic1, acoustic2 = tokenized.codes
+class Form(Enum):
+    """The columns that have the codes of a codec."""
+
+    THREE_LAYERS = auto()
+    ANY_LAYERS = auto()
+    WIDE = auto()
+
+
+def _form(session: Session, codec_id: int) -> Form:
+    """Return how the codes of a codec are stored: the LLM-Codec's three layers in columns of their own."""
+    columns = select(Codec.codebook_sizes, Codec.code_samples).where(Codec.id == codec_id)
+    sizes, samples = session.execute(columns).one()
+    if sizes[0] > MAX_SMALL_SIZE:
+        return Form.WIDE
+    is_llm_codec = len(set(samples)) == len(sizes) == 3 and max(sizes) <= MAX_SMALL_SIZE
+    return Form.THREE_LAYERS if is_llm_codec else Form.ANY_LAYERS
+
+
+def _sequence_row(
+    tokenized: TokenizedContent, codec_id: int, run_id: UUID, form: Form = Form.THREE_LAYERS
+) -> dict[str, object]:
+    layers: list[list[int] | None] = [_plain(layer) for layer in tokenized.codes]
+    if form is Form.THREE_LAYERS:
+        semantic, acoustic1, acoustic2 = layers
+        codes = None
+    else:
+        semantic, acoustic1, acoustic2 = None if form is Form.WIDE else layers[0], None, None
+        codes = [code for layer in tokenized.codes for code in _plain(layer)]
     return {
         "content_sha256": tokenized.sha256,
         "codec_id": codec_id,
-        "semantic": _plain(semantic),
-        "acoustic1": _plain(acoustic1),
-        "acoustic2": _plain(acoustic2),
+        "semantic": semantic,
+        "acoustic1": acoustic1,
+        "acoustic2": acoustic2,
         "levels": _plain(tokenized.levels),
+        "codes": codes,
         "run_id": run_id,
     }
+
+
+def stored_layers(
+    columns: tuple[list[int] | None, list[int] | None, list[int] | None],
+    codes: list[int] | None,
+    code_samples: Sequence[int],
+) -> tuple[tuple[int, ...], ...]:
+    """Return the layers of stored codes: those of the three columns, or all that are in `codes`."""
+    if codes is None:
+        return tuple(tuple(layer) for layer in columns if layer is not None)
+    weights = _codes_per_first(code_samples)
+    unit = len(codes) // sum(weights)
+    ends = list(accumulate(unit * weight for weight in weights))
+    return tuple(tuple(codes[end - unit * weight : end]) for end, weight in zip(ends, weights, strict=True))
+
+
+def _codes_per_first(code_samples: Sequence[int]) -> tuple[int, ...]:
+    return tuple(code_samples[0] // samples for samples in code_samples)
 
 
 def _latent_row(tokenized: TokenizedContent, codec_id: int, run_id: UUID) -> dict[str, object]:
@@ -151,7 +205,8 @@ def get_token_sequences(
 ) -> dict[bytes, TokensOfContent]:
     """Return stored tokens by content sha256, without contents that have no tokens of the codec."""
     stored, pooled = TokenSequence, PooledLatent
-    layers = (stored.semantic, stored.acoustic1, stored.acoustic2)
+    layers = (stored.semantic, stored.acoustic1, stored.acoustic2, stored.codes)
+    samples = session.scalars(select(Codec.code_samples).where(Codec.id == codec_id)).one_or_none() or []
     rows = session.execute(
         select(Content.sha256, Content.duration, *layers, stored.levels, pooled.mean, pooled.deviation)
         .join(stored, stored.content_sha256 == Content.sha256)
@@ -162,11 +217,12 @@ def get_token_sequences(
         sha256: TokensOfContent(
             sha256,
             duration,
-            (tuple(semantic), tuple(acoustic1), tuple(acoustic2)),
+            stored_layers((semantic, acoustic1, acoustic2), codes, samples),
             tuple(levels),
             None if mean is None else (_unpacked(mean), _unpacked(deviation)),
+            _codes_per_first(samples),
         )
-        for sha256, duration, semantic, acoustic1, acoustic2, levels, mean, deviation in rows
+        for sha256, duration, semantic, acoustic1, acoustic2, codes, levels, mean, deviation in rows
     }
 
 
@@ -177,5 +233,5 @@ def _of(codec_id: int, contents: Collection[bytes]) -> ColumnElement[bool]:
 
 def token_lengths(session: Session, codec_id: int, contents: Collection[bytes]) -> list[int]:
     """Return the number of semantic codes of each content with tokens, ascending."""
-    lengths = func.cardinality(TokenSequence.semantic)
+    lengths = func.cardinality(TokenSequence.levels)
     return list(session.scalars(select(lengths).where(_of(codec_id, contents)).order_by(lengths)))

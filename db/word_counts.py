@@ -13,7 +13,8 @@ _UNCOUNTED = text(
     """
     WITH uncounted AS MATERIALIZED ( -- from the keys alone: codes are read of what is to be counted
       SELECT s.content_sha256, s.codec_id FROM token_sequences s
-      WHERE (s.content_sha256, s.codec_id) > (:content, :codec_id) AND NOT EXISTS (
+      WHERE (s.content_sha256, s.codec_id) > (:content, :codec_id)
+        AND s.codec_id <> ALL (ARRAY(SELECT id FROM codecs WHERE codebook_sizes[1] > 32768)) AND NOT EXISTS (
         SELECT FROM near_copy_keys k WHERE k.content_sha256 = s.content_sha256 AND k.codec_id = s.codec_id
           AND (k.content_sha256, k.codec_id) > (:content, :codec_id))
       ORDER BY s.content_sha256, s.codec_id LIMIT :limit)
@@ -62,7 +63,7 @@ _SAMPLE = text(
         row_number() OVER (PARTITION BY a.label ORDER BY a.content_sha256) AS place
       FROM current_answers a WHERE a.library = :library AND a.task = :task AND a.status = 'labeled'
     ) n JOIN token_sequences s ON s.content_sha256 = n.content_sha256
-    WHERE n.place <= 200 ORDER BY s.codec_id, n.label, s.content_sha256
+    WHERE n.place <= 200 AND s.semantic IS NOT NULL ORDER BY s.codec_id, n.label, s.content_sha256
     """
 )
 _FORGET_MOTIFS = text("SELECT forget_motifs(:library, :task)")

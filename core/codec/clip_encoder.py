@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from core.codec import EncodedClip, LLMCodec
+from core.codec import EncodedClip
+from core.codec.files.opening import AnyCodec
 from core.decoding.audio_stream import Samples
-from core.tokens.clip_codes import ClipCodes, Int16Array
+from core.tokens.clip_codes import ClipCodes, Int16Array, code_array
 from core.tokens.loudness import LevelMeter
 
 
 def encode_with_meters(
-    codec: LLMCodec, clips: Iterable[Iterable[Tensor]]
+    codec: AnyCodec, clips: Iterable[Iterable[Tensor]]
 ) -> list[tuple[EncodedClip, LevelMeter]]:
     """Encode clips, each given as 1-D float32 pieces, and measure their levels on the way."""
     config, meters = codec.config, list[LevelMeter]()
@@ -26,12 +26,12 @@ def encode_with_meters(
     return list(zip(codec.encode_with_latents(measured()), meters, strict=True))
 
 
-def encode_clip_codes(codec: LLMCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
+def encode_clip_codes(codec: AnyCodec, clips: Iterable[Samples]) -> list[ClipCodes]:
     """Return the codes, levels and pooled latents of clips, each (T,) float32 at the codec's rate."""
     encoded = encode_with_meters(codec, ([torch.from_numpy(clip)] for clip in clips))
-    return [_clip_codes(clip, meter.levels) for clip, meter in encoded]
+    return [_clip_codes(codec, clip, meter.levels) for clip, meter in encoded]
 
 
-def _clip_codes(clip: EncodedClip, levels: Int16Array) -> ClipCodes:
-    semantic, acoustic1, acoustic2 = (layer.numpy().astype(np.int16) for layer in clip.codes)
-    return ClipCodes(semantic, acoustic1, acoustic2, levels, clip.latent)
+def _clip_codes(codec: AnyCodec, clip: EncodedClip, levels: Int16Array) -> ClipCodes:
+    layers = tuple(code_array(layer.tolist()) for layer in clip.codes)
+    return ClipCodes(layers, levels, clip.latent, codec.config.codes_per_block)

@@ -1,7 +1,7 @@
 """Free baselines that a language model has to beat.
 
 Chance, the majority of the demonstrations, the nearest neighbor by codes, and the one by pooled latents
-(core.in_context.latents). The similarity of two clips by codes is the mean over the three layers of the
+(core.in_context.latents). The similarity of two clips by codes is the mean over the layers of the
 cosine between the square roots of their code histograms.
 """
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.in_context.latents import NearestLatent
 from core.prompts.demonstrations import LabeledClip
-from core.tokens.clip_codes import ClipCodes, Int16Array
+from core.tokens.clip_codes import ClipCodes, CodeArray
 
 NEAREST_TEMPERATURE = 0.15
 """For similarities between 0 and 1: 0.15 more makes a label e times as probable.
@@ -73,7 +73,7 @@ def similarities(queries: Sequence[ClipCodes], shots: Sequence[ClipCodes]) -> Fl
         _LayerHistograms([clip.layers[layer] for clip in shots]).cosines(
             [clip.layers[layer] for clip in queries]
         )
-        for layer in range(3)
+        for layer in range(len(queries[0].layers))
     )
     mean: FloatArray = np.mean(list(layers), axis=0)
     return mean
@@ -85,7 +85,9 @@ class NearestNeighbor:
     def __init__(self, labels: Sequence[str], demonstrations: Sequence[LabeledClip]) -> None:
         clips = [demonstration.codes for demonstration in demonstrations]
         self.labels = tuple(labels)
-        self._layers = [_LayerHistograms([clip.layers[layer] for clip in clips]) for layer in range(3)]
+        self._layers = [
+            _LayerHistograms(list(layer)) for layer in zip(*(clip.layers for clip in clips), strict=True)
+        ]
         shots = [demonstration.label for demonstration in demonstrations]
         self._columns = [[at for at, one in enumerate(shots) if one == label] for label in labels]
 
@@ -157,18 +159,18 @@ class Baselines:
 class _LayerHistograms:
     """The demonstrations' codes in one layer, as square roots of their shares: vectors of length 1."""
 
-    def __init__(self, clips: Sequence[Int16Array]) -> None:
+    def __init__(self, clips: Sequence[CodeArray]) -> None:
         self._known = np.unique(np.concatenate(clips))
         self._roots = np.zeros((len(self._known), len(clips)))
         for number, clip in enumerate(clips):
             places, roots = self._square_roots(clip)
             self._roots[places, number] = roots
 
-    def cosines(self, clips: Sequence[Int16Array]) -> FloatArray:
+    def cosines(self, clips: Sequence[CodeArray]) -> FloatArray:
         """Return the cosines (clips, demonstrations), each row from one clip's codes alone."""
         return np.stack([roots @ self._roots[places] for places, roots in map(self._square_roots, clips)])
 
-    def _square_roots(self, clip: Int16Array) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    def _square_roots(self, clip: CodeArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
         """Return the places of a clip's known codes, and the square roots of their shares of all codes."""
         codes, counts = np.unique(clip, return_counts=True)
         places = np.searchsorted(self._known, codes).clip(max=len(self._known) - 1)

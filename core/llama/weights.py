@@ -9,6 +9,8 @@ from core.errors import CheckpointMismatch
 from core.llama.files import DType, model_files
 from core.llama.huggingface import LlamaForCausalLM
 
+LENGTH_DEPENDENT_ROPES = ("dynamic", "longrope")
+
 
 def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
     """Load the model on the CPU, ready for inference.
@@ -17,9 +19,7 @@ def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
     """
     folder = Path(directory)
     model_files(folder)
-    family = json.loads((folder / "config.json").read_text()).get("model_type")
-    if family != "llama":
-        raise CheckpointMismatch(f"{folder} holds a model of type {family!r}, only 'llama' is supported")
+    _check_config(folder)
     model, loading = LlamaForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
@@ -32,3 +32,20 @@ def read_model(directory: str | Path, dtype: DType) -> LlamaForCausalLM:
     if wrong:
         raise CheckpointMismatch(f"the weights in {folder} do not fit its config.json: {wrong}")
     return model.eval().requires_grad_(False)
+
+
+def _check_config(folder: Path) -> None:
+    """Raise CheckpointMismatch for another family, and for positions that depend on the prompt's length.
+
+    A prefix that is read once would have other positions than the same prefix in a longer prompt.
+    """
+    values = json.loads((folder / "config.json").read_text())
+    if (family := values.get("model_type")) != "llama":
+        raise CheckpointMismatch(f"{folder} holds a model of type {family!r}, only 'llama' is supported")
+    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in LENGTH_DEPENDENT_ROPES:
+        raise CheckpointMismatch(
+            f"{folder} scales its positions by {kind!r}, which changes them with the length of the prompt: "
+            "prompts that are shared between clips need one of a fixed scale, such as 'llama3' or 'linear'"
+        )

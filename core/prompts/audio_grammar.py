@@ -30,6 +30,7 @@ class AudioGrammar:
     def __init__(self, vocabulary: Vocabulary) -> None:
         if not vocabulary.words:
             raise BadCodes("the codec has no word list (words.txt): no language model can use it")
+        vocabulary.check_acoustic()
         self.longest_word = vocabulary.longest_word
         self.codes = {tuple(vocabulary.token_ids(0, [code])): code for code in range(vocabulary.size(0))}
         self.begins = _ascending(ids[0] for ids in self.codes)

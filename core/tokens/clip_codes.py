@@ -1,6 +1,7 @@
 """The codes of one clip as plain arrays, the interface between the codec and the language model.
 
-A block of 0.24 s has 2 semantic codes, 4 codes of the first acoustic layer and 8 of the second.
+In the LLM-Codec a block of 0.24 s has 2 semantic codes, 4 codes of the first acoustic layer and 8 of the
+second. Other codecs have other numbers of layers and of codes; their first layer is called semantic, too.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from core.errors import AudioRejected, BadCodes
 
 CODES_PER_BLOCK = (2, 4, 8)
 
-AudioCodes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+AudioCodes = tuple[tuple[int, ...], ...]
 
 Int16Array = npt.NDArray[np.int16]
+CodeArray = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 Float16Array = npt.NDArray[np.float16]
 
 MAX_FLOAT16 = float(np.finfo(np.float16).max)
@@ -25,36 +27,53 @@ MAX_FLOAT16 = float(np.finfo(np.float16).max)
 class ClipCodes:
     """The codes of a whole clip of m blocks, the level under each semantic code, and its pooled latent.
 
-    semantic (2m,), acoustic1 (4m,), acoustic2 (8m,): int16 codes, coarse to fine. levels (2m,): int16, the
-    level of the samples under each semantic code in tenths of a dB. latent (2, D): float16, mean and
-    deviation over time of the codec's latents; None if unknown. Raises BadCodes for another type, a negative
-    code or a wrong length.
+    layers: codes coarse to fine, (per_block[l] * m,) each; int16, or int32 where a codebook is larger. levels
+    (per_block[0] * m,): int16, the level of the samples under each semantic code in tenths of a dB. latent
+    (2, D): float16, mean and deviation over time of the codec's latents; None if unknown. Raises BadCodes for
+    another type, a negative code or a wrong length.
     """
 
-    semantic: Int16Array
-    acoustic1: Int16Array
-    acoustic2: Int16Array
+    layers: tuple[CodeArray, ...]
     levels: Int16Array
     latent: Float16Array | None = None
+    per_block: tuple[int, ...] = CODES_PER_BLOCK
 
     def __post_init__(self) -> None:
+        if len(self.layers) != len(self.per_block):
+            raise BadCodes(f"{len(self.layers)} layers of codes, the codec has {len(self.per_block)}")
         for layer, codes in enumerate(self.layers):
-            _check_array(f"layer {layer}", codes, CODES_PER_BLOCK[layer] * self.num_blocks)
+            self._check_array(f"layer {layer}", codes, self.per_block[layer])
             if codes.min() < 0:
                 raise BadCodes(f"layer {layer} holds the code {codes.min()}: codes start at 0")
-        _check_array("levels", self.levels, CODES_PER_BLOCK[0] * self.num_blocks)
+        self._check_array("levels", self.levels, self.per_block[0])
         if self.latent is not None:
             _check_latent(self.latent)
 
     @property
-    def layers(self) -> tuple[Int16Array, Int16Array, Int16Array]:
-        """The three layers, coarse to fine."""
-        return self.semantic, self.acoustic1, self.acoustic2
+    def semantic(self) -> CodeArray:
+        """The first layer."""
+        return self.layers[0]
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of 0.24 s, at least 1."""
-        return max(1, len(self.semantic) // CODES_PER_BLOCK[0])
+        """Blocks, of 0.24 s in the LLM-Codec; at least 1."""
+        return max(1, len(self.semantic) // self.per_block[0])
+
+    def _check_array(self, name: str, values: CodeArray, per_block: int) -> None:
+        allowed = (np.int16,) if name == "levels" else (np.int16, np.int32)
+        if not isinstance(values, np.ndarray) or values.dtype not in allowed or values.ndim != 1:
+            raise BadCodes(f"{name} must be a one-dimensional int16 array, got {type(values).__name__}")
+        if len(values) != per_block * self.num_blocks:
+            raise BadCodes(
+                f"{name} has {len(values)} values, expected {per_block * self.num_blocks}: a block has "
+                f"{', '.join(map(str, self.per_block))} codes by layer, and levels like the first"
+            )
+
+
+def code_array(codes: Sequence[int]) -> CodeArray:
+    """Return the codes of a layer as an array: int32 if one does not fit int16."""
+    array = np.array(codes, np.int32)
+    return array if array.max(initial=0) > np.iinfo(np.int16).max else array.astype(np.int16)
 
 
 def check_tokens(
@@ -71,16 +90,6 @@ def check_tokens(
             raise AudioRejected(
                 "failed", f"layer {layer} holds the code {wrong[0]}, its codebook has codes 0 to {size - 1}"
             )
-
-
-def _check_array(name: str, values: Int16Array, length: int) -> None:
-    if not isinstance(values, np.ndarray) or values.dtype != np.int16 or values.ndim != 1:
-        raise BadCodes(f"{name} must be a one-dimensional int16 array, got {type(values).__name__}")
-    if len(values) != length:
-        raise BadCodes(
-            f"{name} has {len(values)} values, expected {length}: a clip of m blocks has 2m semantic codes, "
-            "4m and 8m acoustic ones, and 2m levels"
-        )
 
 
 def _check_latent(latent: Float16Array) -> None:

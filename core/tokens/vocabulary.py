@@ -1,7 +1,7 @@
 """Codes, words and token ids, and the conversion between them (paper, section 3.2).
 
-A semantic code is an index into the codec's word list, and a word is one or two ids of the language model's
-tokenizer. A code of the acoustic layers is a token id.
+A semantic code is an index into the codec's word list, and a word is one or two ids of LLaMA 2's tokenizer,
+or a few of another one's. A code of the acoustic layers is a token id of LLaMA 2.
 """
 
 import hashlib
@@ -15,7 +15,14 @@ from core.errors import BadCodes, CheckpointMismatch
 
 
 class TextTokenizer:
-    """LLaMA's SentencePiece model. Text never becomes a control id, and none is added."""
+    """LLaMA's SentencePiece model. Text never becomes a control id, and none is added.
+
+    max_word_ids: the largest number of ids of a word of the codec. unk_id: what text becomes that cannot be
+    spelled, None if there is none.
+    """
+
+    max_word_ids = 2
+    unk_id: int | None
 
     def __init__(self, path: str | Path) -> None:
         model = Path(path).read_bytes()
@@ -26,7 +33,7 @@ class TextTokenizer:
             raise CheckpointMismatch(f"{path} is not a SentencePiece model: {error}") from error
         self.bos_id: int = self._processor.bos_id()
         self.eos_id: int = self._processor.eos_id()
-        self.unk_id: int = self._processor.unk_id()
+        self.unk_id = self._processor.unk_id()
 
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
@@ -53,19 +60,21 @@ class Vocabulary:
     """The words of a codec in the ids of a tokenizer.
 
     A stream of semantic ids has one reading: no id that continues a word also begins one. That is checked
-    here, and true for the released list. An empty word list is enough for the acoustic layers.
+    here, and true for the released list. An empty word list is enough for the acoustic layers. They have ids
+    only in the tokenizer that the codec was made with: `acoustic` is false for any other.
     """
 
-    def __init__(self, words: Sequence[str], tokenizer: TextTokenizer) -> None:
+    def __init__(self, words: Sequence[str], tokenizer: TextTokenizer, *, acoustic: bool = True) -> None:
         self.words = tuple(words)
         self.tokenizer = tokenizer
+        self.acoustic = acoustic
         self._word_ids = tuple(_encode_word(word, tokenizer) for word in self.words)
         self._codes = {ids: code for code, ids in enumerate(self._word_ids)}
         self._check_one_reading()
 
     @property
     def longest_word(self) -> int:
-        """Largest number of token ids of a semantic code: 1 or 2, 0 without words."""
+        """Largest number of token ids of a semantic code; 0 without words."""
         return max(map(len, self._word_ids), default=0)
 
     def size(self, layer: int) -> int:
@@ -91,7 +100,17 @@ class Vocabulary:
         """Return the token ids of three layers: all semantic words, then layer 1, then layer 2."""
         return [token_id for layer, codes in enumerate(layers) for token_id in self.token_ids(layer, codes)]
 
+    def check_acoustic(self) -> None:
+        """Raise BadCodes if the acoustic codes have no ids in this tokenizer."""
+        if not self.acoustic:
+            raise BadCodes(
+                "the language model has another tokenizer than the codec: acoustic codes have no ids in it; "
+                "label with the layers 'semantic', and generate with a model of the codec's own tokenizer"
+            )
+
     def _check_range(self, layer: int, codes: Sequence[int]) -> None:
+        if layer:
+            self.check_acoustic()
         size = self.size(layer)
         if size == 0:
             raise BadCodes("the codec has no word list (words.txt): its semantic codes have no token ids")
@@ -116,9 +135,10 @@ class Vocabulary:
 
 def _encode_word(word: str, tokenizer: TextTokenizer) -> tuple[int, ...]:
     ids = tuple(tokenizer.encode(word))
-    if len(ids) not in (1, 2) or tokenizer.unk_id in ids:
+    if not 1 <= len(ids) <= tokenizer.max_word_ids or tokenizer.unk_id in ids:
+        known = "1 or 2" if tokenizer.max_word_ids == 2 else f"1 to {tokenizer.max_word_ids}"
         raise CheckpointMismatch(
-            f"the word {word!r} has the token ids {list(ids)}, a word of the codec has 1 or 2 known ones: "
+            f"the word {word!r} has the token ids {list(ids)}, a word of the codec has {known} known ones: "
             "the word list and the tokenizer do not belong together"
         )
     return ids

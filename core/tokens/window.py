@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes, Int16Array
+from core.tokens.clip_codes import ClipCodes, CodeArray, Int16Array
 
 DEFAULT_WINDOW = 16
 DEFAULT_MAX_WINDOWS = 3
@@ -20,16 +20,14 @@ AUDIBLE_ENERGY_RATIO = 1000
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WindowCodes:
-    """int16 codes of a window: semantic (n,), acoustic1 (2n,) and acoustic2 (4n,), coarse to fine."""
+    """Codes of a window, coarse to fine: in the LLM-Codec n semantic ones, 2n and 4n acoustic ones."""
 
-    semantic: Int16Array
-    acoustic1: Int16Array
-    acoustic2: Int16Array
+    layers: tuple[CodeArray, ...]
 
     @property
-    def layers(self) -> tuple[Int16Array, Int16Array, Int16Array]:
-        """The three layers, coarse to fine."""
-        return self.semantic, self.acoustic1, self.acoustic2
+    def semantic(self) -> CodeArray:
+        """The first layer."""
+        return self.layers[0]
 
 
 def cut_window(codes: ClipCodes, start: int, width: int) -> WindowCodes:
@@ -37,9 +35,9 @@ def cut_window(codes: ClipCodes, start: int, width: int) -> WindowCodes:
     length = len(codes.semantic)
     if not 0 <= start < length or width < 1:
         raise ValueError(f"no window of {width} codes at {start} in a clip of {length} semantic codes")
-    ratios = [count // CODES_PER_BLOCK[0] for count in CODES_PER_BLOCK]
+    ratios = [count // codes.per_block[0] for count in codes.per_block]
     layers = zip(codes.layers, ratios, strict=True)
-    return WindowCodes(*(layer[start * ratio : (start + width) * ratio] for layer, ratio in layers))
+    return WindowCodes(tuple(layer[start * ratio : (start + width) * ratio] for layer, ratio in layers))
 
 
 def loudest_windows(levels: Int16Array, width: int, count: int) -> tuple[int, ...]:

@@ -40,8 +40,8 @@ def models() -> None:
 def convert(checkpoint: Path, output: Path, first_codebook: Any, config: Path | None, **files: Any) -> None:
     """Convert the released LLM-Codec files to a directory with a fingerprint."""
     from core.codec import CodecConfig
-    from core.codec.convert import ReleasedFiles
-    from core.codec.convert import convert as convert_files
+    from core.codec.files.convert import ReleasedFiles
+    from core.codec.files.convert import convert as convert_files
 
     shape = CodecConfig.from_json(config) if config else CodecConfig()
     files_given = ReleasedFiles(checkpoint, **files)
@@ -103,6 +103,40 @@ def convert_whisper_command(output: Path, source: Path | None) -> None:
     with packaged_whisper() if source is None else nullcontext(source) as found:
         written = convert_whisper(found, output)
     echo_json({"directory": str(output), **asdict(written)})
+
+
+@models.command("convert-codec")
+@click.argument("folder", type=FOLDER)
+@OUTPUT
+@click.option("--layers", type=click.IntRange(min=1), help="First layers to keep. Default: up to 8.")
+@click.option("--words", type=FILE, help="Text file: a word for each code of the first layer, one a line.")
+def convert_codec_command(folder: Path, output: Path, layers: int | None, words: Path | None) -> None:
+    """Convert FOLDER, an EnCodec, DAC, Mimi or X-Codec 2 of transformers, to a codec's directory."""
+    from core.codec.rvq.convert import convert_codec
+
+    codec = convert_codec(folder, output, layers=layers, words=words)
+    sizes = list(codec.config.codebook_sizes)
+    echo_json({"directory": str(output), "fingerprint": codec.fingerprint, "codebook_sizes": sizes})
+
+
+@models.command("convert-llm")
+@click.argument("file", type=FILE)
+@OUTPUT
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the written weights.",
+)
+def convert_llm_command(file: Path, output: Path, dtype: Any) -> None:
+    """Convert FILE, a GGUF of a LLaMA-like LLM, to a directory that WORDWAVE_LLM can name.
+
+    Quantized weights are written as plain numbers, with their values. This needs wordwave[gguf].
+    """
+    from core.llama.convert import convert_llm
+
+    echo_json({"directory": str(output), **asdict(convert_llm(file, output, dtype))})
 
 
 @click.group()

@@ -13,4 +13,4 @@ def clip_of(
     """Return the clip of three layers; without levels all are zero."""
     semantic, acoustic1, acoustic2 = layers
     silent = np.zeros(len(semantic), np.int16)
-    return ClipCodes(semantic, acoustic1, acoustic2, silent if levels is None else levels, latent)
+    return ClipCodes((semantic, acoustic1, acoustic2), silent if levels is None else levels, latent)

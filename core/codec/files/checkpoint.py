@@ -14,7 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.codec.config import PREPROCESSING_VERSION, CodecConfig
-from core.codec.files.directory import CONFIG, TOKENIZER, WEIGHTS, WORDS, codec_files, directory_words
+from core.codec.files.directory import (
+    CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    WORDS,
+    Shape,
+    codec_files,
+    directory_words,
+)
 from core.errors import CheckpointMismatch
 
 RELEASED_KEY = "codec_model"
@@ -52,7 +60,7 @@ def project_codebook(codebook: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def fingerprint(
-    tensors: Mapping[str, Tensor], config: CodecConfig, words: tuple[str, ...], dtype: torch.dtype
+    tensors: Mapping[str, Tensor], config: Shape, words: tuple[str, ...], dtype: torch.dtype
 ) -> str:
     """Return the hex sha256 of tensors, configuration, words, preprocessing version and compute dtype."""
     digest = hashlib.sha256()
@@ -73,7 +81,7 @@ def read_directory(path: Path) -> tuple[CodecConfig, dict[str, Tensor], tuple[st
 
 def write_directory(
     path: Path,
-    config: CodecConfig,
+    config: Shape,
     tensors: Mapping[str, Tensor],
     words: tuple[str, ...],
     tokenizer: Path | None = None,

@@ -20,6 +20,7 @@ from core.codec.clip_encoder import encode_clip_codes
 from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
 from core.training.data.clips import Bank
 
+LAYERS = ("semantic", "acoustic1", "acoustic2")
 ENCODE_BATCH_SIZE = 64
 
 
@@ -76,8 +77,9 @@ def _encode_bank(bank: Bank, codec: LLMCodec) -> Iterator[ClipCodes]:
 
 
 def _write(file: Path, clips: list[ClipCodes]) -> None:
-    names = ("semantic", "acoustic1", "acoustic2", "levels")
-    arrays = {name: np.concatenate([getattr(clip, name) for clip in clips]) for name in names}
+    layers = zip(LAYERS, zip(*(clip.layers for clip in clips), strict=True), strict=True)
+    arrays = {name: np.concatenate(of_clips) for name, of_clips in layers}
+    arrays["levels"] = np.concatenate([clip.levels for clip in clips])
     blocks = json.dumps([clip.num_blocks for clip in clips])
     partial = file.with_suffix(".partial")
     save_file(arrays, partial, {"blocks": blocks})
@@ -86,10 +88,10 @@ def _write(file: Path, clips: list[ClipCodes]) -> None:
 
 def _read(file: Path) -> Iterator[ClipCodes]:
     with safe_open(file, "numpy") as stored:
-        arrays = [stored.get_tensor(name) for name in ("semantic", "acoustic1", "acoustic2", "levels")]
+        arrays = [stored.get_tensor(name) for name in (*LAYERS, "levels")]
         blocks = json.loads(stored.metadata()["blocks"])
     ends = np.cumsum(blocks)
     for start, end in zip(ends - blocks, ends, strict=True):
         counts = (*CODES_PER_BLOCK, CODES_PER_BLOCK[0])
-        parts = [array[start * n : end * n] for array, n in zip(arrays, counts, strict=True)]
-        yield ClipCodes(*parts)
+        *layers, levels = (array[start * n : end * n] for array, n in zip(arrays, counts, strict=True))
+        yield ClipCodes(tuple(layers), levels)

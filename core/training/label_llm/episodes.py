@@ -170,7 +170,7 @@ class Episodes:
             for at in range(len(layer)):
                 if rng.random() < noise:
                     layer[at] = rng.choice(rng.choice(self._bank.clips).layers[number])
-        return WindowCodes(*layers)
+        return WindowCodes(tuple(layers))
 
     def _stack(self, episodes: Sequence["_Episode"]) -> EpisodeBatch:
         return _stack(episodes, torch.tensor([self._slot_id(slot) for slot in self._slots]))

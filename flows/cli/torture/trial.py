@@ -35,7 +35,7 @@ from flows.pipeline.storage import Storage
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
-    from core.codec import LLMCodec
+    from core.codec.files.opening import AnyCodec
 
 KIND = "nightly-labeling"
 SHARDS = 2
@@ -52,7 +52,7 @@ class Trial:
     """
 
     def __init__(
-        self, settings: Settings, name: str, first_clip: int = 0, codec: "LLMCodec | None" = None
+        self, settings: Settings, name: str, first_clip: int = 0, codec: "AnyCodec | None" = None
     ) -> None:
         self.name, self.root = name, canonical(f"{settings.storage_uri}/{name}")
         own = {"storage_uri": self.results, "read_roots": (self.root,), "llm": None, "generation_llm": None}

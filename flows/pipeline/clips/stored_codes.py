@@ -26,11 +26,19 @@ def clip_codes(tokens: TokensOfContent) -> ClipCodes:
     """Return stored tokens as arrays."""
     import numpy as np
 
-    from core.tokens.clip_codes import ClipCodes
+    from core.tokens.clip_codes import ClipCodes, code_array
 
-    semantic, acoustic1, acoustic2 = (np.array(layer, np.int16) for layer in tokens.codes)
+    layers = tuple(map(code_array, tokens.codes))
     latent = None if tokens.latent is None else np.array(tokens.latent, np.float16)
-    return ClipCodes(semantic, acoustic1, acoustic2, np.array(tokens.levels, np.int16), latent)
+    return ClipCodes(layers, np.array(tokens.levels, np.int16), latent, _per_block(tokens))
+
+
+def _per_block(tokens: TokensOfContent) -> tuple[int, ...]:
+    """Return the codes of each layer per block, which has two semantic codes in the LLM-Codec."""
+    from core.tokens.clip_codes import CODES_PER_BLOCK
+
+    ratios = tuple(count // CODES_PER_BLOCK[0] for count in CODES_PER_BLOCK)
+    return CODES_PER_BLOCK if tokens.codes_per_first == ratios else tokens.codes_per_first
 
 
 def readable_codes(

@@ -416,8 +416,8 @@ def _tokenized(
     """Return the row to store. Raises AudioRejected for numbers that must not be stored."""
     from core.tokens.clip_codes import check_tokens
 
-    semantic, acoustic1, acoustic2 = (layer.tolist() for layer in encoded.codes)
-    check_tokens((semantic, acoustic1, acoustic2), encoded.latent, runtime.codec.config.codebook_sizes)
+    codes = [layer.tolist() for layer in encoded.codes]
+    check_tokens(codes, encoded.latent, runtime.codec.config.codebook_sizes)
     mean, deviation = encoded.latent.tolist()
     info = waveform.info
     assert info
@@ -429,7 +429,7 @@ def _tokenized(
         num_samples=info.num_samples,
         format=info.format,
         peak=info.peak,
-        codes=(semantic, acoustic1, acoustic2),
+        codes=codes,
         levels=meter.levels.tolist(),
         latent=(mean, deviation),
         embeddings=_content_embeddings(runtime, embeddings),

@@ -187,7 +187,7 @@ class Denoising(OfClips, InContext[ClipQuestion]):
         codes = [
             np.full(length, code, np.int16) for length, code in zip(lengths, (longest, 0, 0), strict=True)
         ]
-        return WindowCodes(*codes)
+        return WindowCodes(tuple(codes))
 
     def _example(self, row: LibraryDemonstration, codes: dict[bytes, ClipCodes]) -> Example:
         """Return the window of both clips in which the clean one is loudest."""
@@ -203,10 +203,9 @@ def first_blocks(clip: ClipCodes, blocks: int) -> ClipCodes:
     """Return the beginning of a clip, at most so many blocks of codes."""
     from core.tokens.clip_codes import CODES_PER_BLOCK, ClipCodes
 
-    semantic, acoustic1, acoustic2 = (
-        layer[: blocks * count] for layer, count in zip(clip.layers, CODES_PER_BLOCK, strict=True)
-    )
-    return ClipCodes(semantic, acoustic1, acoustic2, clip.levels[: len(semantic)])
+    pairs = zip(clip.layers, CODES_PER_BLOCK, strict=True)
+    layers = tuple(layer[: blocks * count] for layer, count in pairs)
+    return ClipCodes(layers, clip.levels[: len(layers[0])])
 
 
 def _question(clip: ClipWithTokens) -> ClipQuestion:

@@ -475,8 +475,8 @@ def as_clip(layers: Iterable[Iterable[int]]) -> ClipCodes:
 
     from core.tokens.clip_codes import ClipCodes
 
-    semantic, acoustic1, acoustic2 = (np.array(list(layer), np.int16) for layer in layers)
-    return ClipCodes(semantic, acoustic1, acoustic2, np.zeros(len(semantic), np.int16))
+    arrays = tuple(np.array(list(layer), np.int16) for layer in layers)
+    return ClipCodes(arrays, np.zeros(len(arrays[0]), np.int16))
 
 
 def loudness(waveform: Tensor) -> dict[str, float]:

@@ -226,7 +226,7 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     "codec": (_codec, "let WORDWAVE_CODEC name a preset or a directory made by wordwave models convert"),
     "llm": (
         _llm,
-        "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer.model; if "
+        "let WORDWAVE_LLM name a Hugging Face LLAMA directory with its tokenizer; if "
         "its files were changed in place, remove fingerprints/ in WORDWAVE_HOME",
     ),
     "audio llm": (_audio_llm, "let WORDWAVE_GENERATION_LLM name such a directory, or none"),

@@ -187,8 +187,8 @@ def _codes(runtime: Runtime, tokens: Sequence[TokenSample]) -> str:
     return _finding(len(tokens), "clips have the same codes as stored", wrong)
 
 
-def _has_codes(outcome: Outcome, codes: tuple[list[int], ...]) -> bool:
-    return isinstance(outcome, TokenizedContent) and tuple(map(list, outcome.codes)) == codes
+def _has_codes(outcome: Outcome, codes: tuple[tuple[int, ...], ...]) -> bool:
+    return isinstance(outcome, TokenizedContent) and tuple(map(tuple, outcome.codes)) == codes
 
 
 def _in_s3(clip: ClipToTokenize) -> bool:

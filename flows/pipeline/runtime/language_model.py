@@ -70,16 +70,22 @@ class LanguageModel:
     def vocabulary(self) -> Vocabulary:
         """The codec's words as ids of the LLM's tokenizer.
 
-        Raises CheckpointMismatch if the LLM has no tokenizer, or another one than the codec.
+        An LLM with a tokenizer.json spells the words by its own ids, and has none for acoustic codes. Raises
+        CheckpointMismatch if the LLM has no tokenizer, or another SentencePiece model than the codec.
         """
         from core.codec.files.directory import directory_words
         from core.llama.files import read_size, read_tokenizer
+        from core.tokens.json_tokenizer import JsonTokenizer
         from core.tokens.vocabulary import Vocabulary
 
         tokenizer = read_tokenizer(self.directory, read_size(self.directory).vocab_size)
         if tokenizer is None:
-            raise CheckpointMismatch(f"{self.name} has no tokenizer.model: prompts need LLAMA's own")
+            raise CheckpointMismatch(
+                f"{self.name} has no tokenizer.model or tokenizer.json: prompts need the model's own"
+            )
         runtime, codec = self._runtime, self._runtime.settings.codec
+        if isinstance(tokenizer, JsonTokenizer) or not runtime.is_llm_codec:
+            return Vocabulary(directory_words(runtime.codec_directory), tokenizer, acoustic=False)
         if runtime.tokenizer is None and (rows := runtime.codec.config.codebook_sizes[1]) != len(tokenizer):
             raise CheckpointMismatch(
                 f"the codec {codec} has acoustic codebooks of {rows} rows, the tokenizer of "

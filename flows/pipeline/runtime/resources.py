@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from core.codec.config import N_FFT, CodecConfig
-from core.codec.files.directory import CONFIG
+from core.codec.files.directory import Shape, read_shape
 from core.decoding.child_process.decoder import ClipDecoder
 from core.embeddings import log_mel_model
 from core.errors import CheckpointMismatch
@@ -37,7 +37,7 @@ from flows.pipeline.storage.uris import is_s3
 
 if TYPE_CHECKING:  # torch takes seconds to import, which ingesting and exporting need not wait for
     from core.audio.denoiser import Denoiser
-    from core.codec import LLMCodec
+    from core.codec.files.opening import AnyCodec
     from core.embeddings.description import EmbeddingDescription
     from core.embeddings.embedder import Embedder
     from core.evaluation.whisper import Whisper
@@ -160,9 +160,9 @@ class Runtime:
         return model_directory(self.settings.codec)
 
     @cached_property
-    def codec_config(self) -> CodecConfig:
+    def codec_config(self) -> Shape:
         """The shape of the codec, read without its weights."""
-        return CodecConfig.from_json(self.codec_directory / CONFIG)
+        return read_shape(self.codec_directory)
 
     @property
     def code_seconds(self) -> float:
@@ -171,11 +171,11 @@ class Runtime:
         return config.block_length / config.codes_per_block[0] / config.sample_rate
 
     @cached_property
-    def codec(self) -> "LLMCodec":
+    def codec(self) -> "AnyCodec":
         """The codec of the settings."""
-        from core.codec import LLMCodec
+        from core.codec.files.opening import open_codec
 
-        return LLMCodec.from_directory(self.codec_directory, self.device)
+        return open_codec(self.codec_directory, self.device)
 
     @cached_property
     def codec_fingerprint(self) -> str:
@@ -273,6 +273,11 @@ class Runtime:
 
         path = self.codec_directory / TOKENIZER
         return TextTokenizer(path) if path.is_file() else None
+
+    @property
+    def is_llm_codec(self) -> bool:
+        """Whether the codec is an LLM-Codec, whose acoustic codes are token ids; others only have codes."""
+        return isinstance(self.codec_config, CodecConfig)
 
     def _acoustic_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the words of both acoustic layers: the pieces of the LLM's tokenizer."""

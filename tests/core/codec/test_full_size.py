@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.codec import CodecConfig
-from core.codec.convert import ReleasedFiles, convert
+from core.codec.files.convert import ReleasedFiles, convert
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def noise(vocabulary: Vocabulary, num_blocks: int, seed: int) -> ClipCodes:
 
 
 def window(vocabulary: Vocabulary, num_blocks: int, seed: int) -> WindowCodes:
-    return WindowCodes(*noise(vocabulary, num_blocks, seed).layers)
+    return WindowCodes(noise(vocabulary, num_blocks, seed).layers)
 
 
 def speaker(llama: FrozenLlama, vocabulary: Vocabulary, decoding: Decoding = GREEDY) -> AudioGenerator:
@@ -199,7 +199,7 @@ def test_a_clip_that_is_one_slice_is_asked_as_a_whole(
     llama: FrozenLlama, vocabulary: Vocabulary, slice_blocks: int | None
 ) -> None:
     generator, clip = cleaner(llama, vocabulary), noise(vocabulary, 3, 42)
-    whole = generator.generate([AudioQuery(WindowCodes(*clip.layers), 3)])[0]
+    whole = generator.generate([AudioQuery(WindowCodes(clip.layers), 3)])[0]
     assert denoise(generator, clip, slice_blocks=slice_blocks) == whole
 
 

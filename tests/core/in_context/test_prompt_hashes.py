@@ -31,7 +31,8 @@ def clip(seed: int) -> ClipCodes:
     rng = np.random.default_rng(seed)
     semantic, first, second = (rng.integers(0, 100, size).astype(np.int16) for size in (40, 80, 160))
     levels = rng.integers(-600, 0, 40).astype(np.int16)
-    return ClipCodes(semantic, first, second, levels, np.abs(rng.standard_normal((2, 8))).astype(np.float16))
+    latent = np.abs(rng.standard_normal((2, 8))).astype(np.float16)
+    return ClipCodes((semantic, first, second), levels, latent)
 
 
 LIBRARY = [LabeledClip(clip(number), LABELS[number % 2]) for number in range(4)]

@@ -151,6 +151,7 @@ def test_in_acoustic_layers_every_id_may_come_and_none_ends_the_audio(
     tokenizer = vocabulary.tokenizer
     words = next(ids for ids in grammar.codes if not grammar.begins_pair(ids[0])) * 2
     answer = spell(grammar, [*words], 1)
+    assert tokenizer.unk_id is not None
     for number in range(12):
         assert answer.allowed.tolist() == list(range(len(tokenizer)))
         answer.accept((tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id)[number % 3])

@@ -18,10 +18,10 @@ from core.tokens.vocabulary import TextTokenizer, Vocabulary
 from core.tokens.window import WindowCodes
 
 CODES = WindowCodes(
-    np.array([0, 1], dtype=np.int16), np.arange(4, dtype=np.int16), np.arange(8, dtype=np.int16)
+    (np.array([0, 1], dtype=np.int16), np.arange(4, dtype=np.int16), np.arange(8, dtype=np.int16))
 )
 OTHER = WindowCodes(
-    np.array([2, 2], dtype=np.int16), np.full(4, 300, dtype=np.int16), np.full(8, 2, dtype=np.int16)
+    (np.array([2, 2], dtype=np.int16), np.full(4, 300, dtype=np.int16), np.full(8, 2, dtype=np.int16))
 )
 
 OPENING = [835, 13, 4290, 29901, 529, 29871]

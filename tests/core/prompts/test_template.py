@@ -24,7 +24,7 @@ LABELS = ("rain", "dog", "dog bark")
 
 def window(semantic: list[int], acoustic: int = 0) -> WindowCodes:
     layers = (np.full(len(semantic) * ratio, acoustic, dtype=np.int16) for ratio in (2, 4))
-    return WindowCodes(np.array(semantic, dtype=np.int16), *layers)
+    return WindowCodes((np.array(semantic, dtype=np.int16), *layers))
 
 
 @pytest.fixture(scope="module")

@@ -46,8 +46,8 @@ def test_windows_without_levels_width_or_count_are_refused(wrong: tuple[int, int
 def test_a_window_takes_the_acoustic_codes_under_it() -> None:
     window = cut_window(numbered_clip(5), 3, 4)
     assert window.semantic.tolist() == [3, 4, 5, 6]
-    assert window.acoustic1.tolist() == list(range(6, 14))
-    assert window.acoustic2.tolist() == list(range(12, 28))
+    assert window.layers[1].tolist() == list(range(6, 14))
+    assert window.layers[2].tolist() == list(range(12, 28))
 
 
 def test_a_window_ends_where_the_clip_ends() -> None:
@@ -62,10 +62,8 @@ def test_a_window_outside_the_clip_is_refused(start: int, width: int) -> None:
 
 
 def numbered_clip(num_blocks: int) -> ClipCodes:
-    semantic, acoustic1, acoustic2, levels = (
-        np.arange(count * num_blocks, dtype=np.int16) for count in (2, 4, 8, 2)
-    )
-    return ClipCodes(semantic, acoustic1, acoustic2, levels)
+    *layers, levels = (np.arange(count * num_blocks, dtype=np.int16) for count in (2, 4, 8, 2))
+    return ClipCodes(tuple(layers), levels)
 
 
 @given(levels=st.lists(st.integers(-1000, 0), min_size=1, max_size=60), width=st.integers(1, 20))

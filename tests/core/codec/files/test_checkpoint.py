@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from core.codec import CodecConfig, LLMCodec
-from core.codec.convert import ReleasedFiles, convert
 from core.codec.files.checkpoint import write_directory
+from core.codec.files.convert import ReleasedFiles, convert
 from core.codec.files.directory import read_words
 from core.errors import CheckpointMismatch
 from tests.core.codec.conftest import SMALL, random_codec

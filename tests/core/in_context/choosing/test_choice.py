@@ -85,7 +85,7 @@ def test_every_labeler_in_the_table_can_answer_and_is_calibrated() -> None:
 def test_clips_without_latents_are_answered_by_what_there_is() -> None:
     def bare(one: Demonstration) -> Demonstration:
         codes = one.features.codes
-        return Demonstration(ClipFeatures(type(codes)(*codes.layers, codes.levels)), one.label)
+        return Demonstration(ClipFeatures(type(codes)(codes.layers, codes.levels)), one.label)
 
     chosen = choose([bare(one) for one in make_library(LABELS, 3)], Installed())
     assert [one.name for one in chosen.candidates] == ["nearest tokens"]

@@ -10,6 +10,7 @@ from threading import Barrier, Thread
 import pytest
 import torch
 
+from core.codec import LLMCodec
 from core.errors import CheckpointMismatch
 from core.presets import preset_directory
 from flows.pipeline.configuration.settings import Settings
@@ -84,7 +85,9 @@ def test_a_codec_without_a_tokenizer_is_refused_with_an_llm_of_another_vocabular
 ) -> None:
     codec, llm = map(str, models)
     runtime = Runtime(Settings(home=tmp_path, codec=codec, llm=llm))
-    runtime.codec.config = replace(runtime.codec.config, codebook_sizes=(512, 32_000, 32_000))
+    codec_model = runtime.codec
+    assert isinstance(codec_model, LLMCodec)
+    codec_model.config = replace(codec_model.config, codebook_sizes=(512, 32_000, 32_000))
     labeling_llm = runtime.llm
     assert labeling_llm
     with pytest.raises(CheckpointMismatch, match=r"32000 rows, the tokenizer of .* has 3072 pieces"):
