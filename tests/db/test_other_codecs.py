@@ -13,7 +13,7 @@ from db.engine import make_engine, session_scope
 from db.model_registry import ensure_codec
 from db.run_outputs import sample_tokens
 from db.tokens import get_token_sequences, save_tokens
-from db.word_counts import uncounted_sequences
+from db.word_counts import START, uncounted_sequences
 from migrations.upgrade import downgrade, upgrade
 from tests.db.rows import listed, make_codec, make_run, make_tokenized_clips, sha256, tokenized
 from tests.fixtures_postgres import Database
@@ -124,7 +124,7 @@ def test_their_index_is_used(session: Session) -> None:
 
 def test_words_are_counted_where_the_first_layer_is_small(session: Session) -> None:
     save(session, "xcodec2", XCODEC2, LAYERS["xcodec2"])
-    assert {len(one.codes) for one in uncounted_sequences(session, 10)} == {2}
+    assert {len(one.codes) for one in uncounted_sequences(session, START, 10)} == {2}
 
 
 @pytest.mark.parametrize(
