@@ -150,7 +150,7 @@ def test_the_older_schema_comes_back_once_no_other_codec_has_codes(database: Dat
         make_codec(session)
         make_tokenized_clips(session, "a.wav")
         assert listed("a.wav").size == 1000
-    downgrade(database.url("owner"), "20261201_similar_clips")
+    downgrade(database.url("owner"), "20261201_comparisons")
     with session_scope(engine) as session:
         assert session.scalar(text("SELECT count(*) FROM analytics.find_codes('0')")) is not None
     upgrade(database.url("owner"))
