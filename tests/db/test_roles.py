@@ -96,6 +96,8 @@ REFUSED = {
         "INSERT INTO public.review_decisions (review_id) VALUES (1)",
         "INSERT INTO analytics.review_decisions (review) VALUES (1)",
         "UPDATE analytics.reviews SET label = 'a'",
+        "SELECT public.forget_contents('{}', '{}', '{}', '{}', '{}')",
+        "SELECT public.drop_unread_clips('{1}')",
     ],
     "definitions": [
         "CREATE TABLE public.mine (id integer)",

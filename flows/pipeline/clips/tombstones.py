@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.object_version import ObjectVersion
 from db.private import keep_private, private_folder
-from db.tombstones import Grave, Kind, buried, key_checks
+from db.tombstones import Grave, Kind, buried, stored_key_check
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runs.asker import asker
 
@@ -37,7 +37,7 @@ class Tombstones:
 
     def graves(self, session: Session, kind: Kind, things: Iterable[bytes]) -> dict[bytes, Grave]:
         """Return what to bury for things of a kind. Draws the key if this is the first time."""
-        if not key_checks(session):
+        if stored_key_check(session) is None:
             self._draw_key()
         check = self._own_check(session)
         return {thing: Grave(self._hash(kind, thing), kind, check, asker()) for thing in things}
@@ -61,7 +61,7 @@ class Tombstones:
         return {by_name[name] for name in self._known(session, "version", by_name)}
 
     def _known(self, session: Session, kind: Kind, things: Collection[bytes]) -> set[bytes]:
-        if not things or not key_checks(session):
+        if not things or stored_key_check(session) is None:
             return set()
         self._own_check(session)
         by_hash = {self._hash(kind, thing): thing for thing in things}
@@ -69,7 +69,7 @@ class Tombstones:
 
     def _own_check(self, session: Session) -> bytes:
         check = self._hash("check", b"") if self._has_key else b""
-        if key_checks(session) - {check}:
+        if stored_key_check(session) not in (None, check):
             raise WrongForgetKey(
                 "the tombstones of forgotten clips were made with another key: let WORDWAVE_FORGET_KEY hold "
                 f"that key, or copy the file {KEY_FILE} from the working folder where clips were forgotten"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flows.pipeline.maintenance.forgetting.search import ByteSearch
+
 _GOES_ON = re.compile(rb"[A-Za-z0-9._~%/-]")
 """What continues an address: the beginning of a longer one is another object's name."""
 
@@ -42,24 +44,20 @@ class Names:
         """The digests as bytes: as they are, and in hex."""
         return self.contents | {content.hex().encode() for content in self.contents}
 
+    @cached_property
+    def _search(self) -> ByteSearch:
+        return ByteSearch(self._digests | self._addresses)
+
     def are_in(self, data: bytes) -> bool:
         """Return whether bytes hold a name. An address counts if no longer one begins with it there."""
-        return any(digest in data for digest in self._digests) or any(
-            _has_address(data, address) for address in self._addresses
+        return any(
+            name in self._digests or not _GOES_ON.match(data, at + len(name))
+            for at, name in self._search.find(data)
         )
 
     def are_in_json(self, value: Any) -> bool:
         """Return whether a JSON value has a text that is a name."""
         return any(text in self.texts for text in _texts(value))
-
-
-def _has_address(data: bytes, address: bytes) -> bool:
-    at = data.find(address)
-    while at >= 0:
-        if not _GOES_ON.match(data, at + len(address)):
-            return True
-        at = data.find(address, at + 1)
-    return False
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -231,3 +231,18 @@ def test_nothing_is_written_where_clips_are_read(store: Store) -> None:
     with pytest.raises(StorageRefused, match="WORDWAVE_STORAGE_URI"):
         storage.write("a", b"x")
     assert listed(store) == []
+
+
+def test_only_results_are_deleted_and_twice_is_no_error(store: Store) -> None:
+    written = store.storage.write("generated/a.wav", b"abc")
+    store.storage.write("generated/b.wav", b"abc")
+    for _ in range(2):
+        store.storage.delete(written.uri)
+    assert store.storage.find(written.uri) is None
+    assert [
+        one.uri.rpartition("/")[2] for one in store.storage.list(f"{store.settings.storage_uri}/generated")
+    ] == ["b.wav"]
+    clip = store.world.put("a.wav", b"abc")
+    with pytest.raises(StorageRefused, match="may not be written"):
+        store.storage.delete(clip)
+    assert store.storage.find(clip)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 from sqlalchemy import NullPool, create_engine, select
 
@@ -16,6 +17,7 @@ from db.base import Base
 from db.current_answers import count_differences
 from db.embedded.server import EmbeddedServer
 from db.engine import session_scope
+from flows.cli.main import wordwave
 from flows.pipeline.clips.tombstones import KEY_FILE, WrongForgetKey
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.request import LabelRequest
@@ -23,7 +25,7 @@ from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.maintenance.count_words import count_words
 from flows.pipeline.maintenance.forgetting import forget as stage
-from flows.pipeline.maintenance.forgetting.check import places_naming
+from flows.pipeline.maintenance.forgetting.check import NotForgotten, places_naming
 from flows.pipeline.maintenance.forgetting.forget import (
     ForgetRequest,
     Forgetting,
@@ -437,3 +439,29 @@ def test_an_unread_clip_is_forgotten_by_its_uri(world: Runtime, folder: Path) ->
     assert (done.rows["clips"], done.rows["quarantine"]) == (1, 1)
     assert list(places_naming(world, Names(frozenset(), frozenset({uri})))) == []
     assert request_of(world, [uri]) == ForgetRequest(frozenset(), frozenset(), frozenset({uri}))
+
+
+def test_the_command_forgets_checks_and_prints_counts(
+    world: Runtime, folder: Path, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORDWAVE_HOME", str(world.settings.home))
+    monkeypatch.setenv("WORDWAVE_DATABASE_URL", database.url("writer"))
+    digest = sha256_of(folder / "a.wav").hex()
+    listed = tmp_path / "clips.txt"
+    listed.write_text(f"{file_uri(folder / HOSTILE)}\n\n{digest}\n")
+    command = ["forget", "--from-file", str(listed)]
+    refused = CliRunner().invoke(wordwave, command)
+    assert "is in use" in str(refused.exception)
+    shown = CliRunner().invoke(wordwave, [*command, "--dry-run"])
+    assert "3 rows of clips would be deleted" in shown.output
+    assert "sounds@2 would take the place of sounds@1" in shown.output
+    with pytest.raises(NotForgotten, match=r"table public\.clips"):
+        CliRunner().invoke(wordwave, ["forget", "--check", digest], catch_exceptions=False)
+    done = CliRunner().invoke(wordwave, [*command, "--in-use"])
+    assert json.loads(done.stdout)["clips"] == 3
+    assert "nothing of it is in any table or object of the results" in done.stderr
+    assert "out of reach: former versions of objects" in done.stderr
+    assert "a.wav" not in done.output
+    checked = CliRunner().invoke(wordwave, ["forget", "--check", digest, str(folder / "a.wav")])
+    assert checked.exit_code == 0
+    assert CliRunner().invoke(wordwave, ["forget"]).exit_code == 2
