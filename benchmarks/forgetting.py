@@ -18,10 +18,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from benchmarks.analysts.__main__ import count
-from benchmarks.analysts.filling import NIGHTS, fill
+from benchmarks.analysts.__main__ import count, filled_database
+from benchmarks.analysts.filling import NIGHTS, corpus_of
 from benchmarks.machine import seconds_of
-from benchmarks.scale_out import fresh_database
 from db.embedded import server as embedded
 from db.embedded.server import EmbeddedServer
 from db.engine import session_scope
@@ -52,8 +51,7 @@ class Measured:
 def measure(server: EmbeddedServer, clips: int, forgotten: int) -> Measured:
     """Fill a database and a lake, and forget."""
     name = f"forgetting_{clips}"
-    fresh_database(server, name)
-    fill(server.url("owner", name), clips)
+    filled_database(server, name, corpus_of(clips))
     count(server.url("writer", name), server.home)
     home = server.home / "forgetting"
     runtime = Runtime(Settings(home=home, database_url=server.url("writer", name)))
