@@ -13,6 +13,7 @@ from benchmarks.listening import BLOCKS, WORDS, Digit, Heard, Listener, Said, re
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import verdict
 from core.errors import PromptError
+from core.evaluation.whisper import MISSING, Whisper
 from core.in_context.audio_generator import AudioGenerator, AudioQuery, Decoding
 from core.prompts.generation import Example
 from core.tokens.clip_codes import AudioCodes
@@ -22,7 +23,7 @@ PROMPTS = 5
 WARM = 0.7
 BAR = 70.0
 SEED = 2026
-GREEDILY, COPIED = "greedy", "copy of the demonstration"
+GREEDILY, COPIED, ROUND_TRIP = "greedy", "copy of the demonstration", "codec round trip (ceiling)"
 
 PAPER_DIGITS, PAPER_SHOTS, PAPER_PROMPTS = WORDS[:4], 5, 2
 PAPER = "paper (LLAMA 2 7B, FSDD): ACC 70 (14 of 20 queries, judged in a way it does not state), DNSMOS 2.92"
@@ -83,10 +84,10 @@ class Speech:
     questions: list[Answered]
 
 
-def measure_speech(models: Models, root: Path, dnsmos: Dnsmos | None) -> Speech:
+def measure_speech(models: Models, root: Path, dnsmos: Dnsmos | None, whisper: Whisper | None) -> Speech:
     """Everything that is said of digits."""
     digits = recorded_digits(root, models)
-    listener = Listener(models, digits, dnsmos)
+    listener = Listener(models, digits, dnsmos, whisper)
     shown = prompts(digits, WORDS, 1, PROMPTS)
     greedy, warm = answers(models, shown, SAME), answers(models, shown, SAME, Decoding(WARM))
     kinds = {COPIED: demonstrated(shown), GREEDILY: greedy, f"temperature {WARM:g}": warm}
@@ -94,7 +95,7 @@ def measure_speech(models: Models, root: Path, dnsmos: Dnsmos | None) -> Speech:
     as_paper = prompts(digits, PAPER_DIGITS, PAPER_SHOTS, PAPER_PROMPTS)
     paper = decoded(models, as_paper, answers(models, as_paper, NUMERALS))
     return Speech(
-        [listener.hear(name, said) for name, said in plain.items()],
+        [listener.hear(name, said, ask_whisper=True) for name, said in plain.items()],
         copying(shown, greedy),
         moved(models, shown, listener),
         [listener.hear("greedy, digits 0 to 3, 5 of each", paper)],
@@ -108,6 +109,11 @@ def speech_lines(speech: Speech) -> Iterator[str]:
     yield from map(str, speech.plain)
     right = {one.name: 100 * one.right.mean for one in speech.plain}
     yield f"  greedy: {right[GREEDILY]:.1f} of {BAR:g} {verdict(right[GREEDILY] >= BAR)}"
+    if whisper := {one.name: 100 * one.by_whisper.mean for one in speech.plain if one.by_whisper}:
+        said, bar = whisper[GREEDILY], whisper[ROUND_TRIP]
+        yield f"  greedy, by Whisper: {said:.1f} of {bar:.1f} {verdict(said >= bar)}"
+    else:
+        yield f"  {MISSING}"
     yield f"  codes as in the demonstration, greedy{speech.copied.percent}"
     yield "Speech with each digit shown under another's name"
     yield from map(str, speech.moved)
@@ -189,7 +195,7 @@ def recorded(models: Models, digits: Sequence[Digit]) -> dict[str, Said]:
     for number, digit in enumerate(digit for digit in digits if digit.held_out):
         real.add(digit.waveform, digit.text, number)
         decoded.add(models.decode(digit.codes.layers), digit.text, number)
-    return {"recorded": real, "codec round trip (ceiling)": decoded}
+    return {"recorded": real, ROUND_TRIP: decoded}
 
 
 def questions(models: Models, shown: Sequence[Prompt], listener: Listener) -> list[Answered]:

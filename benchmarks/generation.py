@@ -21,6 +21,7 @@ from benchmarks.generated_speech import measure_speech, speech_lines
 from benchmarks.judges.dnsmos import Dnsmos
 from benchmarks.reconstruction import has_pesq
 from benchmarks.recorded import data_root
+from core.evaluation.whisper import find_whisper
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.runtime.resources import Runtime
 
@@ -35,7 +36,7 @@ def main(dnsmos: Dnsmos | None) -> None:
     """Print the tables and the JSON line."""
     torch.set_num_threads(1)
     root, models, started = data_root(), Models.of(Runtime(Settings())), time.monotonic()
-    speech = measure_speech(models, root, dnsmos)
+    speech = measure_speech(models, root, dnsmos, find_whisper())
     print("\n".join(speech_lines(speech)), flush=True)
     denoised = measure_denoising(models, root)
     print("\n".join(denoising_lines(denoised)), flush=True)

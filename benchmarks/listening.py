@@ -1,4 +1,4 @@
-"""Recorded digits, and who judges what was said: a recogniser of digits, and DNSMOS where there is one.
+"""Recorded digits, and who judges what was said: a recogniser of digits, Whisper and DNSMOS.
 
 The recogniser is fitted to takes that are neither shown nor measured, as recorded and after the codec.
 """
@@ -16,6 +16,8 @@ from benchmarks.judges.dnsmos import Dnsmos
 from benchmarks.judges.spoken_words import DigitRecogniser
 from benchmarks.means import Mean, mean_of
 from benchmarks.recorded import manifest, waveforms
+from core.evaluation.whisper import Whisper
+from core.evaluation.word_errors import words
 from core.tokens.clip_codes import ClipCodes
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -53,31 +55,45 @@ class Said:
 
 @dataclass(frozen=True)
 class Heard:
-    """The share of clips of a kind that are heard as they should be, and DNSMOS's mean overall opinion."""
+    """The share of clips of a kind that are heard as they should be, and DNSMOS's mean overall opinion.
+
+    `by_whisper` is the share that Whisper hears so, None without Whisper.
+    """
 
     name: str
     right: Mean
     opinion: Mean | None
+    by_whisper: Mean | None = None
 
     def __str__(self) -> str:
         opinion = "" if self.opinion is None else f"  DNSMOS {self.opinion.mean:.2f}"
-        return f"  {self.name:<34}{self.right.percent} ({self.right.clips} clips){opinion}"
+        whisper = "" if self.by_whisper is None else f"  Whisper {self.by_whisper.percent}"
+        return f"  {self.name:<34}{self.right.percent} ({self.right.clips} clips){whisper}{opinion}"
 
 
 class Listener:
     """Hears digits."""
 
-    def __init__(self, models: Models, digits: Sequence[Digit], dnsmos: Dnsmos | None) -> None:
+    def __init__(
+        self, models: Models, digits: Sequence[Digit], dnsmos: Dnsmos | None, whisper: Whisper | None = None
+    ) -> None:
         known = [digit for digit in digits if not digit.held_out]
         decoded = [models.decode(digit.codes.layers) for digit in known]
         texts = [digit.text for digit in known]
         self.judge = DigitRecogniser.fit([*(digit.waveform for digit in known), *decoded], [*texts, *texts])
-        self._dnsmos = dnsmos
+        self._dnsmos, self._whisper = dnsmos, whisper
 
-    def hear(self, name: str, said: Said) -> Heard:
-        """Return how the clips of a kind are heard."""
+    def hear(self, name: str, said: Said, *, ask_whisper: bool = False) -> Heard:
+        """Return how the clips of a kind are heard; Whisper takes a second for each, if it is asked."""
         hits = [a == b for a, b in zip(self.judge.recognize(said.waveforms), said.wanted, strict=True)]
-        return Heard(name, mean_of(hits, said.sources), self._opinion(said))
+        by_whisper = self._by_whisper(said) if ask_whisper else None
+        return Heard(name, mean_of(hits, said.sources), self._opinion(said), by_whisper)
+
+    def _by_whisper(self, said: Said) -> Mean | None:
+        if self._whisper is None:
+            return None
+        heard = [words(self._whisper.transcript(one)) for one in said.waveforms]
+        return mean_of([a == words(b) for a, b in zip(heard, said.wanted, strict=True)], said.sources)
 
     def _opinion(self, said: Said) -> Mean | None:
         if self._dnsmos is None:
