@@ -31,6 +31,18 @@ COMMANDS = {
     "flows.cli.torture.command": ("torture",),
 }
 
+SECTIONS = {
+    "Start": ("demo", "up", "down", "doctor"),
+    "Label": ("library", "label", "events", "choose-labeler", "evaluate"),
+    "Look and review": ("explore", "review", "review-queue", "review-import", "learn"),
+    "Query": ("sql", "analyst-url", "export", "count-words", "check-answers"),
+    "Generate": ("speak", "sound", "denoise"),
+    "Nights and repair": ("watch", "backfill", "replay", "recheck", "verify", "undo", "forget"),
+    "Models": ("models", "train", "promote", "prune"),
+    "Operate": ("migrate", "automations", "metrics", "watchdog", "torture"),
+}
+"""The commands as the help lists them."""
+
 
 def main() -> None:
     """Run a command. An expected error is one line on stderr and exit status 1."""
@@ -69,8 +81,25 @@ class LazyGroup(click.Group):
     """A group that imports the module of a command when the command is looked up."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands in alphabetical order."""
-        return sorted(name for names in COMMANDS.values() for name in names)
+        """Return the names of all commands, as the help has them."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, by section."""
+        width = max(map(len, self.list_commands(ctx)))
+        for section, names in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), self._short_help(ctx, name, formatter.width - width - 6))
+                        for name in names
+                    ]
+                )
+
+    def _short_help(self, ctx: click.Context, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        assert command
+        return command.get_short_help_str(limit)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a name, or None if there is none."""

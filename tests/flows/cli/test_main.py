@@ -64,11 +64,10 @@ def test_a_command_that_is_not_there_is_refused() -> None:
     assert "No such command 'lable'" in refused.output
 
 
-def test_help_lists_all_commands() -> None:
-    listed = CliRunner().invoke(wordwave, ["--help"]).output.partition("Commands:")[2]
-    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == [
-        *sorted(name for names in COMMANDS.values() for name in names)
-    ]
+def test_help_lists_each_command_once_and_on_one_line() -> None:
+    listed = CliRunner().invoke(wordwave, ["--help"]).output.partition("Start:")[2]
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
+    assert sorted(names) == sorted(name for names in COMMANDS.values() for name in names)
 
 
 NIGHTS = ["up", "--nightly", "s3://calls/{day}", "--nightly", "s3://porch/{day}"]
