@@ -20,6 +20,19 @@ $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
+-- pgvector, where it is installed, finds similar embeddings by an index. Only an administrator can make it.
+DO $$
+BEGIN
+  CREATE SCHEMA IF NOT EXISTS vectors AUTHORIZATION wordwave_owner;
+  GRANT USAGE ON SCHEMA vectors TO wordwave_writer, wordwave_analyst;
+  IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') THEN
+    CREATE EXTENSION IF NOT EXISTS vector SCHEMA vectors;
+  END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+  RAISE WARNING 'embeddings are compared without pgvector: %', SQLERRM;
+END
+$$;
+
 -- What every role may call, and what a reader could stop the server with: locks without end, transaction ids,
 -- large objects and log records that fill the disk. Locks are the flows' business.
 DO $$

@@ -6,12 +6,16 @@ from random import Random
 from time import perf_counter
 
 import numpy as np
-from sqlalchemy import Connection, NullPool, create_engine, text
+from psycopg2.errorcodes import QUERY_CANCELED
+from sqlalchemy import Connection, NullPool, TextClause, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from benchmarks.analysts.corpus import Corpus
 from benchmarks.analysts.questions import Question
 
 SEED = 7
+LONGEST = "60s"
+"""A question that does not end by then has taken that long, and is not asked again."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def ask_all(analyst: str, questions: Sequence[Question], corpus: Corpus, patienc
     random = Random(SEED)
     engine = create_engine(analyst, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
+        connection.execute(text(f"SET statement_timeout = '{LONGEST}'"))
         return [_ask(connection, question, corpus, random, patience) for question in questions]
 
 
@@ -56,13 +61,26 @@ def _ask(
     connection: Connection, question: Question, corpus: Corpus, random: Random, patience: Patience
 ) -> Asked:
     times: list[float] = []
-    while len(times) <= patience.least or (
-        len(times) <= patience.most and sum(times[1:]) < 1000 * patience.seconds
+    ends = True
+    while ends and (
+        len(times) <= patience.least
+        or (len(times) <= patience.most and sum(times[1:]) < 1000 * patience.seconds)
     ):
         sql = text(question.asked_of(corpus, random).replace(":", r"\:"))
         begun = perf_counter()
-        connection.execute(sql).all()
+        ends = _ended(connection, sql)
         times.append(1000 * (perf_counter() - begun))
-    asked = Asked(question, times[1:])
+    asked = Asked(question, times[1:] or times)
     print(f"{asked.p50:8.1f} {asked.p95:8.1f}  {question.sql}", flush=True)
     return asked
+
+
+def _ended(connection: Connection, sql: TextClause) -> bool:
+    """Ask, and return whether there was an answer in time."""
+    try:
+        connection.execute(sql).all()
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) != QUERY_CANCELED:
+            raise
+        return False
+    return True

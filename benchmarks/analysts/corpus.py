@@ -54,7 +54,7 @@ def make_corpus(clips: int, seed: int) -> Corpus:
         rest = np.where(kind < SHARES[1], usual, _codes(rng, (clips, SYLLABLE)))
         codes[:, slot] = np.where(kind < SHARES[0], theirs, rest)
     flat = codes.reshape(clips, NUM_PER_CLIP)
-    copies = np.arange(NEAR_COPY_EVERY, clips, NEAR_COPY_EVERY)
+    copies = np.arange(NEAR_COPY_EVERY // 2 + 1, clips, NEAR_COPY_EVERY)  # of contents of their own
     flat[copies], classes[copies] = flat[copies - 1], classes[copies - 1]
     for _ in range(CHANGED):
         flat[copies, rng.integers(0, NUM_PER_CLIP, len(copies))] = _codes(rng, (len(copies),))

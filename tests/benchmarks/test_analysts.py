@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from benchmarks.analysts.__main__ import figures, measure, report
 from benchmarks.analysts.asking import Patience
@@ -34,6 +35,9 @@ def test_every_question_has_an_answer_and_similar_clips_are_found(
     assert measured.recall >= 0.9
     assert measured.rate > 0
     assert sum(measured.bytes.values()) > 1_000 * CLIPS
+    with create_engine(postgres.url("analyst", f"clips_{CLIPS}"), poolclass=NullPool).connect() as analyst:
+        pairs = analyst.scalar(text("SELECT count(*) / 2 FROM near_duplicates"))
+    assert pairs == pytest.approx(CLIPS / 200, rel=0.2)
     report(measured, measured, 1.0)
     assert capsys.readouterr().out.count("\n") > len(questions)
     assert figures(measured)["clips"] == CLIPS

@@ -50,9 +50,10 @@ def test_an_embedding_comes_back_in_single_precision(session: Session) -> None:
 
 
 def test_every_single_precision_number_survives(session: Session) -> None:
-    drawn = np.random.default_rng(0).integers(0, 2**32, 2_000, np.uint32).view(np.float32)
+    drawn = np.random.default_rng(0).integers(0, 2**32, 3_000, np.uint32).view(np.float32)
     numbers = drawn[np.isfinite(drawn)]
-    codec_id, model_id = make_codec(session), ensure_embedding_model(session, TAGGER)
+    many = replace(TAGGER, dimensions=len(numbers))
+    codec_id, model_id = make_codec(session), ensure_embedding_model(session, many)
     one = replace(_embedded("a"), embeddings=[ContentEmbedding(model_id, numbers.tolist(), None, ())])
     save_tokens(session, codec_id, make_run(session), [one])
     stored = np.array(get_embeddings(session, model_id, [sha256("a")])[sha256("a")].embedding, np.float32)

@@ -75,7 +75,7 @@ def test_an_analyst_reads_every_view(database: Database) -> None:
     views += ("versions", "label_spans", "sequences", "events")
     views += ("word_counts", "near_duplicates", "label_motifs")
     views += ("reviews", "review_decisions", "review_accuracy", "lessons", "comparisons")
-    views += ("changes", "lake_labels", "lake_tokens")
+    views += ("changes", "lake_labels", "lake_tokens", "content_embeddings")
     _run(database, "analyst", *(f"SELECT * FROM {view}" for view in views))
 
 
@@ -107,7 +107,9 @@ REFUSED = {
         "CREATE VIEW analytics.mine AS SELECT 1",
         "CREATE TEMPORARY VIEW mine AS SELECT 1",
         "CREATE FUNCTION analytics.mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
-        "CREATE EXTENSION vector",
+        "DROP EXTENSION vector",
+        "ALTER EXTENSION vector UPDATE",
+        "CREATE TABLE vectors.mine (id integer)",
         "CREATE DATABASE mine",
         "CREATE PUBLICATION mine",
     ],

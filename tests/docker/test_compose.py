@@ -12,7 +12,7 @@ SERVICES = compose()["services"]
 WORKERS = {"cpu-worker", "cpu-labeler", "gpu-worker"}
 JOBS = {"migrate", "buckets", "deploy"}
 """They end; everything else runs until it is stopped."""
-TWO_PARTS = {"postgres", "chrislusf/seaweedfs"}
+TWO_PARTS = {"wordwave-postgres", "chrislusf/seaweedfs"}
 """Images whose complete versions have two numbers."""
 
 
@@ -66,6 +66,14 @@ def test_images_are_pinned_to_a_complete_version(service: dict[str, Any]) -> Non
     else:
         parts = 2 if name in TWO_PARTS else 3
         assert re.fullmatch(rf"v?\d+(\.\d+){{{parts - 1}}}(-\w[\w.]*)?", tag), service["image"]
+
+
+def test_postgres_is_the_pinned_one_with_pgvector_of_its_major_version() -> None:
+    built = SERVICES["postgres"]
+    recipe = built["build"]["dockerfile_inline"]
+    tag = built["image"].partition(":")[2]
+    assert recipe.startswith(f"FROM postgres:{tag}\n")
+    assert f" postgresql-{tag.partition('.')[0]}-pgvector " in recipe
 
 
 def test_nobody_is_root_or_can_become_it(service: dict[str, Any]) -> None:

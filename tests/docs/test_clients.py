@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import venv
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from tests.fixtures_postgres import Database
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 DAYS = ("2026-11-21", "2026-11-22")
-READERS = ("duckdb", "pandas", "polars", "datasets", "sqlalchemy", "psycopg2-binary", "nbclient", "ipykernel")
+READERS = ("duckdb", "polars", "datasets", "nbclient", "ipykernel")
 DBT = ("dbt-core", "dbt-postgres")
 
 READ = """
@@ -63,7 +65,10 @@ print(book.cells[-1].outputs[-1]["data"]["text/plain"])
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_environment(tmp_path_factory.mktemp("readers"), READERS)
+    page = (ROOT / "docs" / "analysts.md").read_text(encoding="utf-8")
+    documented = re.search(r"^pip install (pandas .*)$", page, re.MULTILINE)
+    assert documented
+    return make_environment(tmp_path_factory.mktemp("readers"), (*shlex.split(documented[1]), *READERS))
 
 
 def make_environment(folder: Path, packages: tuple[str, ...]) -> Path:
