@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 DAYS = ("2026-11-21", "2026-11-22")
 READERS = ("duckdb", "polars", "datasets", "nbclient", "ipykernel")
-DBT = ("dbt-core", "dbt-postgres")
+DBT = ("dbt-core>=1.9,<2", "dbt-postgres>=1.9,<2")
+"""Version 2 loads its parser from another place than the package index."""
 
 READ = """
 import json, sys
