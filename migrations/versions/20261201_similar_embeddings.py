@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261201_similar_embeddings"
-down_revision = "20261201_similar_clips"
+down_revision = "20261201_other_codecs"
 branch_labels = None
 depends_on = None
 
