@@ -42,7 +42,8 @@ docs: .venv/docs ## the documentation in build/docs, with its reference; a warni
 	$(BIN)/python -m docs.generator docs/reference
 	$(BIN)/mkdocs build --quiet --strict
 
-test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills
+test-slow: .venv/tests ## the suites that take minutes: full-size models, many kills, a cluster of Ray
+	$(INSTALL) --group ray
 	$(PYTEST) -m slow
 
 test-browser: .venv/tests ## the UI as a person uses it, in headless Chromium (CHROMIUM names another one)

@@ -25,9 +25,17 @@ shard.apply()
 """
 NIGHT = """
 import json, sys
+from benchmarks.fleet import peak_megabytes
 from flows.nightly import nightly_labeling
-print(json.dumps(nightly_labeling(**json.loads(sys.argv[1]))))
+outcome = nightly_labeling(**json.loads(sys.argv[1]))
+print(json.dumps({**outcome, "megabytes": peak_megabytes()}))
 """
+
+
+def peak_megabytes() -> int:
+    """Return the largest memory of this process so far, without that of the process that started it."""
+    [peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
+    return int(peak.split()[1]) // 1024
 
 
 def own_prefect(home: Path) -> dict[str, str]:

@@ -1,19 +1,23 @@
-"""A night of short clips shared out to one worker, then to two, through a Prefect server of its own.
+"""A night of short clips by one process, by one and by two workers of Prefect, and by nodes of Ray.
 
-`python -m benchmarks.scale_out [CLIPS]` prints for each how long the night took, whether every clip was read,
-tokenized and answered once, what Prefect recorded of it and how its database grew, and a JSON line. Each
-worker has a home, and so a lock on its device, of its own, as on a machine of its own; they share this one's
-cores. Seconds are a whole night's: starting the shards' processes and loading their models is in them.
+`python -m benchmarks.scale_out [CLIPS]` prints for each how long the night took, how much memory the process
+had that led it, and whether every clip was answered once; at the end, whether all left the same rows, and a
+JSON line. In the last night a node of Ray is killed. Of Prefect the JSON line also has what it recorded, and
+how its database grew. Each worker and node has a home, and so a lock on its device, of its own, as on another
+machine; they share this one's cores. Seconds are a whole night's: starting processes and loading models is in
+them, starting the Prefect server, its workers and the nodes of Ray is not. Needs wordwave[ray].
 """
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import wave
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ import numpy as np
 from sqlalchemy import NullPool, create_engine, text
 
 from benchmarks.fleet import Fleet, fleet
+from benchmarks.ray_nodes import ray_nodes, start_night
 from db.bootstrap import ROLES, bootstrap, role_name
 from db.embedded import server as embedded
 from db.embedded.server import EmbeddedServer
@@ -36,6 +41,14 @@ RATE = 16_000
 LIBRARY = "pitches"
 DRAIN_SECONDS = 30.0
 """Prefect writes what happened some seconds after it did."""
+NODES = 2
+POLL_SECONDS = 0.5
+ROWS = """
+    SELECT uri, encode(content_sha256, 'hex'), semantic, acoustic1, acoustic2,
+           encode(work_key, 'hex'), label, probabilities::text, margin, baselines::text
+    FROM clips JOIN token_sequences USING (content_sha256) LEFT JOIN predictions USING (content_sha256)
+    ORDER BY uri
+"""
 DAYS_CONTENTS = """
     SELECT count(*) FROM token_sequences
     WHERE content_sha256 NOT IN (SELECT content_sha256 FROM demonstrations)
@@ -43,21 +56,22 @@ DAYS_CONTENTS = """
 
 
 def main() -> None:
-    """Print a line for each number of workers, the scaling figure and the JSON line."""
+    """Print a line for each night, whether all left the same rows, and the JSON line."""
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
     folder = Path(tempfile.mkdtemp(prefix="ww-", dir="/tmp"))
     folder.chmod(0o711)  # Postgres may run as another account
     try:
         write_clips(folder / "clips", clips)
         server = embedded.start(folder / "home")
-        figures = [night(server, folder, workers, clips) for workers in (1, 2)]
+        figures = [night(server, folder, name, lead, clips) for name, lead in LEADERS.items()]
     finally:
         embedded.stop(folder / "home")
         shutil.rmtree(folder)
-    speedup = figures[0]["seconds"] / figures[1]["seconds"]
-    print(f"two workers take {1 / speedup:.2f} of the time of one, on {os.cpu_count()} cores")
-    said = {"benchmark": "scale_out", "cores": os.cpu_count(), "speedup": round(speedup, 2)}
-    print(json.dumps({**said, "nights": figures}))
+    is_same = len({one["rows_sha256"] for one in figures}) == 1
+    print(f"on {os.cpu_count()} cores; {'all left the same rows' if is_same else 'THE ROWS DIFFER'}")
+    print(json.dumps({"benchmark": "scale_out", "cores": os.cpu_count(), "nights": figures}))
+    if not is_same:
+        sys.exit(1)
 
 
 def write_clips(folder: Path, clips: int) -> None:
@@ -82,49 +96,102 @@ def write_tone(path: Path, hertz: float) -> None:
         sound.writeframes((samples * 32767).astype("<i2").tobytes())
 
 
-def night(server: EmbeddedServer, folder: Path, workers: int, clips: int) -> dict[str, Any]:
+Figures = dict[str, Any]
+Lead = Callable[[Path, Mapping[str, str], str, int], Figures]
+"""Leads a night with a home and an environment over a place of some clips."""
+
+
+def night(server: EmbeddedServer, folder: Path, name: str, lead: Lead, clips: int) -> Figures:
     """Run one night in a database of its own."""
-    name, home = f"workers_{workers}", folder / f"workers-{workers}"
-    url = fresh_database(server, name)
+    home = folder / name.replace(" ", "-")
+    url = fresh_database(server, name.replace(" ", "_"))
     given = {
         "WORDWAVE_DATABASE_URL": url,
         "WORDWAVE_READ_ROOTS": str(folder / "clips"),
         "WORDWAVE_STORAGE_URI": str(home / "results"),
     }
     imported(given, home, folder / "clips/library/manifest.jsonl")
-    with fleet(workers, home, given) as running:
-        size = prefect_bytes(home)
-        started = time.monotonic()
-        counted = finished(running, folder / "clips/day")
-        seconds = time.monotonic() - started
-        time.sleep(DRAIN_SECONDS)
-        recorded = recorded_tasks(running)
-        growth = prefect_bytes(home) - size
+    counted = lead(home, given, str(folder / "clips/day"), clips)
     [[contents]] = ask(url, DAYS_CONTENTS)
-    shares = [row[0] for row in ask(url, "SELECT counts FROM runs WHERE kind = 'label-shard'")]
     figures = {
-        "workers": workers,
+        "night": name,
         "clips": clips,
         "llm": Settings().llm,
         "tokenized": counted["tokenize.tokenized"],
         "labeled": counted["label.labeled"],
         "done_twice": counted["tokenize.tokenized"] - contents,
-        "seconds": round(seconds, 1),
-        "clips_per_second": round(clips / seconds, 1),
-        "shares": sorted(share["label.labeled"] for share in shares),
-        "task_runs_submitted": submitted_tasks(shares),
-        "task_runs_recorded": recorded,
-        "prefect_kilobytes_per_1000_clips": round(growth / 1000 / (clips / 1000)),
+        "seconds": round(counted["seconds"], 1),
+        "clips_per_second": round(clips / counted["seconds"], 1),
+        "leader_megabytes": counted["megabytes"],
+        "rows_sha256": rows_sha256(url),
+        **counted.get("prefect", {}),
     }
     print(
-        f"{workers} worker(s), LLM {figures['llm'] or 'none'}: "
-        f"{counted['label.labeled']} of {clips} clips in {seconds:.0f} s, "
-        f"{figures['clips_per_second']} a second, {figures['done_twice']} done twice; Prefect recorded "
-        f"{recorded} of {figures['task_runs_submitted']} task runs and grew by "
-        f"{figures['prefect_kilobytes_per_1000_clips']} KB per 1,000 clips",
+        f"{name}, LLM {figures['llm'] or 'none'}: {contents} of {clips} clips in {figures['seconds']:.0f} s, "
+        f"{figures['clips_per_second']} a second, {figures['done_twice']} counted twice; "
+        f"the leader had {figures['leader_megabytes']} MB",
         flush=True,
     )
     return figures
+
+
+def one_process(home: Path, given: Mapping[str, str], place: str, clips: int) -> Figures:
+    """Lead a night that nobody shares."""
+    return finished(lambda: start_night({**given, "WORDWAVE_HOME": str(home)}, place, LIBRARY))
+
+
+def prefect_workers(count: int) -> Lead:
+    """Lead a night in two shards by so many workers of Prefect."""
+
+    def lead(home: Path, given: Mapping[str, str], place: str, clips: int) -> Figures:
+        asked = json.dumps({"prefix": place, "library": LIBRARY, "day": "any", "shards": SHARDS})
+        with fleet(count, home, given) as running:
+            size = prefect_bytes(home)
+            counted = finished(lambda: running.start_night(asked))
+            time.sleep(DRAIN_SECONDS)
+            recorded = recorded_tasks(running)
+            growth = prefect_bytes(home) - size
+        query = "SELECT counts FROM runs WHERE kind = 'label-shard'"
+        shares = [row[0] for row in ask(given["WORDWAVE_DATABASE_URL"], query)]
+        prefect = {
+            "shares": sorted(share["label.labeled"] for share in shares),
+            "task_runs_submitted": submitted_tasks(shares),
+            "task_runs_recorded": recorded,
+            "prefect_kilobytes_per_1000_clips": round(growth / 1000 / (clips / 1000)),
+        }
+        return {**counted, "prefect": prefect}
+
+    return lead
+
+
+def ray_cluster(*, loses_one: bool) -> Lead:
+    """Lead a night on nodes of Ray, of which one may be killed when a quarter of the clips are read."""
+
+    def lead(home: Path, given: Mapping[str, str], place: str, clips: int) -> Figures:
+        with ray_nodes(NODES, home, given) as nodes:
+
+            def started() -> subprocess.Popen[str]:
+                process = start_night(nodes.environment, place, LIBRARY)
+                while loses_one and process.poll() is None:
+                    [[read]] = ask(given["WORDWAVE_DATABASE_URL"], DAYS_CONTENTS)
+                    if read > clips / 4:
+                        nodes.kill(nodes.nodes[0])
+                        break
+                    time.sleep(POLL_SECONDS)
+                return process
+
+            return finished(started)
+
+    return lead
+
+
+LEADERS: dict[str, Lead] = {
+    "one process": one_process,
+    "1 Prefect worker": prefect_workers(1),
+    "2 Prefect workers": prefect_workers(2),
+    "2 Ray nodes": ray_cluster(loses_one=False),
+    "2 Ray nodes of which one is killed": ray_cluster(loses_one=True),
+}
 
 
 def fresh_database(server: EmbeddedServer, name: str) -> str:
@@ -149,15 +216,24 @@ def imported(given: Mapping[str, str], home: Path, manifest: Path) -> None:
         runtime.close()
 
 
-def finished(running: Fleet, place: Path) -> dict[str, Any]:
-    """Return what the night counted."""
-    asked = {"prefix": str(place), "library": LIBRARY, "day": "any", "shards": SHARDS}
-    process = running.start_night(json.dumps(asked))
+def finished(start: Callable[[], subprocess.Popen[str]]) -> Figures:
+    """Return what a night counted, and its seconds."""
+    begun = time.monotonic()
+    process = start()
     printed, _ = process.communicate()
     if process.returncode:
         sys.exit(f"the night ended with status {process.returncode}")
-    counted: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return counted
+    counted: Figures = json.loads(printed.splitlines()[-1])
+    return {**counted, "seconds": time.monotonic() - begun}
+
+
+def rows_sha256(url: str) -> str:
+    """Return the hash of all codes and answers, in order of clips."""
+    with create_engine(database_url(url), poolclass=NullPool).connect() as connection:
+        digest = hashlib.sha256()
+        for row in connection.execute(text(ROWS)):
+            digest.update(repr(tuple(row)).encode())
+    return digest.hexdigest()
 
 
 def submitted_tasks(shares: list[Mapping[str, int]]) -> int:

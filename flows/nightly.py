@@ -58,6 +58,7 @@ from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_fail
 from flows.pipeline.nights.bounds import raise_doubts
 from flows.pipeline.nights.earlier import night_before
 from flows.pipeline.nights.jobs import Shard, run_night, run_shard
+from flows.pipeline.nights.on_ray import on_ray
 from flows.pipeline.nights.plan import STATES, NightPlan
 from flows.pipeline.nights.preview import preview
 from flows.pipeline.nights.summary import night_line
@@ -114,7 +115,7 @@ def nightly_labeling(
         export=True,
         canaries=canaries,
         flow_run_id=flow_run.id,
-        distribute=in_shards(shards, prefix, timezone) if shards > 1 else None,
+        distribute=in_shards(shards, prefix, timezone) if shards > 1 else on_ray(runtime.settings),
         least_clips=least_clips,
         reviews=reviews,
     )

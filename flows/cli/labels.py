@@ -32,12 +32,16 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
     from flows.pipeline.labeling.report import json_rows, table_lines
     from flows.pipeline.nights.bounds import doubts
     from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.nights.on_ray import on_ray
     from flows.pipeline.runs.partition import partition_of
 
     with runtime_for(place) as runtime:
         request = LabelRequest(**options)
         partition = partition_of(place, allow_loss=allow_loss)
-        night = run_night(runtime, partition, request, with_bar, kind="label", export=False)
+        distribute = on_ray(runtime.settings)
+        night = run_night(
+            runtime, partition, request, with_bar, kind="label", export=False, distribute=distribute
+        )
     if layout == "json":
         for row in json_rows(night.answers):
             echo_json(row)
@@ -73,6 +77,7 @@ def backfill(
     from flows.pipeline.nights.backfill import raise_failures
     from flows.pipeline.nights.bounds import raise_doubts
     from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.nights.on_ray import on_ray
     from flows.pipeline.runs.days import check_timezone
     from flows.pipeline.runs.partition import Partition, partitions_of
 
@@ -86,6 +91,7 @@ def backfill(
             with_bar,
             kind="nightly-labeling",
             export=True,
+            distribute=on_ray(runtime.settings),
             least_clips=least_clips,
         )
         raise_doubts(night.figures)

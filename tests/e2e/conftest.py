@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -10,13 +11,15 @@ from uuid import uuid4
 import pytest
 
 from db.embedded.server import EmbeddedServer
-from tests.e2e.world import World
+from tests.e2e.world import World, import_into, night, opened
 from tests.fixtures_postgres import migrated_database
 from tests.fixtures_s3 import S3Bucket
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
     from types_boto3_s3.client import S3Client
+
+    from tests.e2e.nights import Outcome  # which needs what is here
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
@@ -62,6 +65,30 @@ def world(
     """Nothing yet, for one test."""
     with migrated_database(postgres, migrated_template) as database:
         yield World(new_bucket("clips"), new_bucket("results"), database, tmp_path)
+
+
+@pytest.fixture
+def shared(world: World) -> World:
+    """A world whose night several processes share."""
+    from tests.e2e.sharing import put_clips
+
+    put_clips(world)
+    return world
+
+
+@pytest.fixture
+def alone(
+    shared: World, new_bucket: NewBucket, postgres: EmbeddedServer, migrated_template: str, tmp_path: Path
+) -> "Outcome":
+    """What the same night leaves when one process does it all."""
+    from tests.e2e.sharing import left_by
+
+    with migrated_database(postgres, migrated_template) as database:
+        world = replace(shared, results=new_bucket("alone"), database=database, home=tmp_path / "alone")
+        with opened(world.settings) as runtime:
+            import_into(runtime, f"{world.clips.uri}/library/manifest.jsonl")
+            night(runtime, world.place)
+        return left_by(world)
 
 
 @contextmanager

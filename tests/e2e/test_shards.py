@@ -6,65 +6,27 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.fleet import Fleet, fleet
-from db.embedded.server import EmbeddedServer
-from tests.e2e.conftest import NewBucket
+from tests.e2e.nights import Outcome
 from tests.e2e.processes import descendants
 from tests.e2e.s3_log import Request, heard, recorded
-from tests.e2e.tables import Tables, rows, tables, what_was_done
+from tests.e2e.sharing import ATTEMPTS, BATCH_SIZE, CLIPS, TOKENIZED, is_read, left_by, reads
+from tests.e2e.tables import rows, tables
 from tests.e2e.test_changes import new_rows
-from tests.e2e.world import LIBRARY, World, import_into, night, opened, tone
-from tests.fixtures_postgres import migrated_database
+from tests.e2e.world import LIBRARY, World, tone
 
 pytestmark = pytest.mark.timeout(600)
 
-CLIPS, MANY = 36, 200
+MANY = 200
 PATIENCE = 240.0
-BATCH_SIZE = 4
-SAME_BYTES = ("copy-0.wav", "copy-1.wav")
-TOKENIZED = """
-    SELECT uri FROM clips JOIN token_sequences USING (content_sha256)
-    WHERE content_sha256 NOT IN (SELECT content_sha256 FROM demonstrations)
-"""
 SHARES = "SELECT counts FROM runs WHERE kind = 'label-shard'"
-ATTEMPTS = "SELECT attempts FROM runs WHERE kind = 'nightly-labeling'"
-
-
-@pytest.fixture
-def shared(world: World) -> World:
-    """Clips that are all different but for two, a broken one and a library."""
-    labels = {"low.wav": "low", "high.wav": "high"}
-    manifest = world.put_library({"low.wav": tone(200), "high.wav": tone(3000)}, labels)
-    for number in range(CLIPS):
-        world.put(f"{number}.wav", tone(300 + 70 * number))
-    for name in SAME_BYTES:
-        world.put(name, tone(5000))
-    world.put("cut.wav", tone(400)[:-400])
-    with opened(world.settings) as runtime:
-        import_into(runtime, manifest)
-    return world
-
-
-@pytest.fixture
-def alone(
-    shared: World, new_bucket: NewBucket, postgres: EmbeddedServer, migrated_template: str, tmp_path: Path
-) -> Tables:
-    """What the same night leaves when one process does it all."""
-    with migrated_database(postgres, migrated_template) as database:
-        world = replace(shared, results=new_bucket("alone"), database=database, home=tmp_path / "alone")
-        with opened(world.settings) as runtime:
-            import_into(runtime, f"{world.clips.uri}/library/manifest.jsonl")
-            night(runtime, world.place)
-        return stored(world)
 
 
 @pytest.fixture
@@ -100,24 +62,9 @@ def shard_states(workers: Fleet) -> list[str]:
     return sorted(run["state"]["type"] for run in workers.ask("/flow_runs/filter", **asked))
 
 
-def stored(world: World) -> Tables:
-    """All rows but those that say who worked when."""
-    found = what_was_done(tables(world.database.url("writer")))
-    return {name: kept for name, kept in found.items() if name != "runs"}
-
-
-def is_read(request: Request) -> bool:
-    return request.reads_object and "/day/" in request.path
-
-
-def reads(requests: list[Request]) -> Counter[str]:
-    """How often each clip was read."""
-    return Counter(request.path.rpartition("/")[2] for request in filter(is_read, requests))
-
-
 @pytest.mark.slow
 def test_two_workers_leave_the_rows_of_one_process_and_read_every_clip_once(
-    shared: World, workers: Fleet, alone: Tables
+    shared: World, workers: Fleet, alone: Outcome
 ) -> None:
     with recorded() as requests:
         counted = counts(start(workers, shared))
@@ -125,7 +72,7 @@ def test_two_workers_leave_the_rows_of_one_process_and_read_every_clip_once(
     assert reads(requests).total() == CLIPS + 3
     assert shard_states(workers) == ["COMPLETED", "COMPLETED"]
     assert (counted["label.labeled"], counted["export.rows"]) == (CLIPS + 1, CLIPS + 2)
-    assert stored(shared) == alone
+    assert left_by(shared) == alone
     url = shared.database.url("writer")
     written = rows(url, "SELECT DISTINCT run_id::text AS run FROM predictions")
     assert written == [{"run": counted["run"]}]
@@ -143,7 +90,7 @@ def test_two_workers_leave_the_rows_of_one_process_and_read_every_clip_once(
 
 @pytest.mark.slow
 def test_killed_shards_are_started_again_and_do_nothing_twice_that_was_committed(
-    shared: World, workers: Fleet, alone: Tables
+    shared: World, workers: Fleet, alone: Outcome
 ) -> None:
     committed: set[str] = set()
 
@@ -164,7 +111,7 @@ def test_killed_shards_are_started_again_and_do_nothing_twice_that_was_committed
     assert "CRASHED" in shard_states(workers)
     assert shard_states(workers).count("COMPLETED") == 2
     assert {reads(requests)[name] for name in committed} == {1}
-    assert stored(shared) == alone
+    assert left_by(shared) == alone
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ _LIMITS = AudioLimits()
 _ORIGIN = Rule(
     r"https?://[A-Za-z0-9.:\[\]_-]+", "write scheme, host and port alone, such as https://listen.example"
 )
+_RAY = Rule(r"local|auto|[A-Za-z0-9.\[\]_:-]+:\d+", "write local, auto or HOST:PORT of the head node")
 _DEVICE = Rule(r"auto|cpu|cuda(:\d+)?", "write auto, cpu, cuda or cuda:N")
 
 
@@ -104,6 +105,13 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, AfterValidator(_DEVICE.check)] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
+    )
+
+    ray: Annotated[str, AfterValidator(_RAY.check)] | None = Field(
+        None, description="Ray cluster that works on nights: its address, or local to start one; unset: none"
+    )
+    ray_actors: int | None = Field(
+        None, ge=1, description="actors of Ray, each with its models; unset: one a GPU, else one a node"
     )
 
     batch_size: int = Field(100, ge=1, le=1000, description="clips of one batch")

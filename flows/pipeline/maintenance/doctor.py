@@ -21,6 +21,7 @@ from db.analysts import open_gaps
 from db.engine import UnfitDatabase, session_scope, unfitness
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.vendored import describe as describe_vendored
+from flows.pipeline.nights.on_ray import describe_cluster
 from flows.pipeline.runs.check import Check, check
 from flows.pipeline.runtime.code_version import code_version
 from flows.pipeline.runtime.language_model import LanguageModel
@@ -175,6 +176,13 @@ def _judge(runtime: Runtime) -> str:
     return f"{judge.name}, license MIT" if judge else "none: wordwave[judge] is missing"
 
 
+def _ray(runtime: Runtime) -> str:
+    """Connect to the cluster that works on nights, or start it."""
+    if runtime.settings.ray is None:
+        return "none: WORDWAVE_RAY is not set"
+    return describe_cluster(runtime.settings)
+
+
 def _device(runtime: Runtime) -> str:
     import torch
 
@@ -237,5 +245,10 @@ EXAMINATIONS: dict[str, tuple[Examination, str]] = {
     ),
     "denoiser": (_denoiser, "install wordwave[denoise] again, or let WORDWAVE_DENOISER be none"),
     "judge of speech": (_judge, "install wordwave[judge] again"),
+    "ray": (
+        _ray,
+        "let WORDWAVE_RAY name a cluster that runs and can be reached, and install wordwave[ray] with that "
+        "cluster's version of Ray, or unset it",
+    ),
     "device": (_device, "set WORDWAVE_DEVICE to cpu, or install a torch that knows the GPU"),
 }

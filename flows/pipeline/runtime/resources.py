@@ -323,7 +323,7 @@ class Runtime:
         """
         folder = self.settings.home / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"device-{self.device.replace(':', '-')}", "w") as file:
+        with open(folder / _lock_name(self.device), "w") as file:
             fcntl.flock(file, fcntl.LOCK_SH if self.device == "cpu" else fcntl.LOCK_EX)
             if self.device == "cpu":
                 _take_cores()
@@ -352,6 +352,13 @@ def _register_embedding(session: Session, description: "EmbeddingDescription") -
         classes=description.classes,
     )
     return ensure_embedding_model(session, new)
+
+
+def _lock_name(device: str) -> str:
+    """Return the name of a device's lock: a process may call cuda:0 what it alone sees of several GPUs."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device.startswith("cuda") else None
+    name = f"device-{device}" if visible is None else f"device-{device}-of-{visible}"
+    return name.replace(":", "-").replace("/", "-")
 
 
 def _has_cuda() -> bool:

@@ -32,6 +32,12 @@ class Figures:
         with self._adding:
             self._numbers[f"{name}/{stage}/{detail}"] += number
 
+    def add_all(self, stored: Mapping[str, float]) -> None:
+        """Add figures that were counted elsewhere."""
+        with self._adding:
+            for name, number in stored.items():
+                self._numbers[name] += number
+
     def stored(self) -> dict[str, float]:
         """Return the figures as a run's row keeps them: `name/stage/detail` -> number."""
         with self._adding:

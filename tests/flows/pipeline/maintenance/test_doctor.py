@@ -55,6 +55,7 @@ def test_a_healthy_place_passes_every_check(settings: Settings) -> None:
         "embeddings",
         "denoiser",
         "judge of speech",
+        "ray",
         "device",
         "server",
         "workers",

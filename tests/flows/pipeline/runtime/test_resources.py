@@ -24,11 +24,23 @@ def test_computations_of_several_batches_go_on_side_by_side_on_a_cpu(tmp_path: P
         pass
 
 
-def test_a_gpu_computes_for_one_batch_at_a_time(tmp_path: Path) -> None:
+def test_a_gpu_computes_for_one_batch_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     runtime = Runtime(Settings(home=tmp_path, device="cuda:1"))
     lock = tmp_path / "locks" / "device-cuda-1"
     with runtime.device_lock(), lock.open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def test_two_gpus_that_two_processes_both_call_the_first_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = [Runtime(Settings(home=tmp_path, device="cuda")).device_lock() for _ in range(2)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with locks[0]:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-1/1/0")
+        with locks[1]:
+            assert len(list((tmp_path / "locks").iterdir())) == 2
 
 
 @pytest.mark.usefixtures("four_threads")
