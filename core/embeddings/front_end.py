@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.decoding.audio_stream import Samples
+from core.embeddings.mel_power import MelPower
 
 Features = npt.NDArray[np.float32]
 
@@ -144,7 +145,11 @@ def _mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return mel
 
 
-FRONT_ENDS: dict[str, type[LogMel] | type[Waveform]] = {"log_mel": LogMel, "waveform": Waveform}
+FRONT_ENDS: dict[str, type[LogMel] | type[MelPower] | type[Waveform]] = {
+    "log_mel": LogMel,
+    "mel_power": MelPower,
+    "waveform": Waveform,
+}
 
 
 def read_front_end(numbers: Mapping[str, Any]) -> FrontEnd:

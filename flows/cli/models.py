@@ -88,6 +88,28 @@ def convert_embedding_command(
     )
 
 
+@models.command("convert-voice")
+@click.argument("file", type=FILE)
+@OUTPUT
+def convert_voice_command(file: Path, output: Path) -> None:
+    """Convert FILE to the directory of an embedding that tells voices apart.
+
+    FILE is a speaker encoder's pickle of weights, or a wheel that contains one, such as Resemblyzer's. The
+    pickle is read in a process of its own.
+    """
+    from core.embeddings.voice import convert_voice
+
+    described = convert_voice(file, output)
+    echo_json(
+        {
+            "directory": str(output),
+            "fingerprint": described.fingerprint,
+            "dimensions": described.dimensions,
+            "license": described.license,
+        }
+    )
+
+
 @models.command("convert-whisper")
 @OUTPUT
 @click.option(

@@ -40,7 +40,7 @@ def test_front_ends_come_back_from_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("numbers", "reason"),
     [
-        ({"type": "mfcc"}, "front end is 'mfcc': there are log_mel, waveform"),
+        ({"type": "mfcc"}, "front end is 'mfcc': there are log_mel, mel_power, waveform"),
         ({"type": "waveform", "frames": 3}, r"numbers \['frames'\], needed are \[\]"),
         (YAMNET_FRAMES.as_json() | {"frame_length": 600}, "fft_length is 512, it must be from frame_length"),
         (YAMNET_FRAMES.as_json() | {"mel_bins": 0}, "whole numbers of at least 1"),
