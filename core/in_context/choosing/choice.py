@@ -148,7 +148,8 @@ def compared_by(name: str, known: Sequence[Representation], installed: Installed
 def _unknown_bound(
     compared: Representation, demonstrations: Sequence[Demonstration], installed: Installed, coverage: float
 ) -> UnknownBound:
-    by_tagger = bool(installed.taggers.keys() & set(compared.embeddings))
+    # what was measured with a tagger says nothing of another embedding beside it
+    by_tagger = bool(compared.embeddings) and installed.taggers.keys() >= set(compared.embeddings)
     return fit_unknown(compared, demonstrations, coverage, by_tagger=by_tagger)
 
 

@@ -55,8 +55,8 @@ def fit_unknown(
 ) -> UnknownBound:
     """Return the bound within which this share of new clips of the known labels is expected.
 
-    by_tagger: whether a tagger's embedding is compared, which has a prior of its own. Raises ValueError for a
-    coverage that is not between 0 and 1.
+    by_tagger: whether taggers' embeddings alone are compared, which have a prior of their own. Raises
+    ValueError for a coverage that is not between 0 and 1.
     """
     if not 0 < coverage < 1:
         raise ValueError(f"the coverage is {coverage}: it must be between 0 and 1, such as {COVERAGE}")

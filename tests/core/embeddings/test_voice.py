@@ -37,7 +37,8 @@ def checkpoint(tmp_path: Path) -> Path:
 def voice(pitch: float, level: float = 0.05) -> Samples:
     time = np.arange(2 * WINDOW) / SAMPLE_RATE
     tones = [np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 9)]
-    return (level * np.sum(tones, axis=0)).astype(np.float32)
+    samples: Samples = (level * np.sum(tones, axis=0)).astype(np.float32)
+    return samples
 
 
 def test_a_pickle_and_a_wheel_of_it_give_the_same_model_of_unit_vectors(

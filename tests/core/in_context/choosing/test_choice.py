@@ -117,13 +117,26 @@ def test_an_embedding_cannot_have_a_name_that_is_taken(names: tuple[str, ...]) -
         Installed(names)
 
 
-def test_several_embeddings_are_joined_and_their_class_mean_goes_first() -> None:
-    def with_voice(one: Demonstration) -> Demonstration:
-        vectors = {**one.features.vectors, "voice": one.features.vectors["tagger"] * 1000}
-        return Demonstration(ClipFeatures(one.features.codes, vectors, one.features.scores), one.label)
+BOTH = Installed(("tagger", "voice"), TAGGER.taggers)
 
+
+def with_voice(one: Demonstration) -> Demonstration:
+    """A demonstration with a second embedding, of the same directions."""
+    vectors = {**one.features.vectors, "voice": one.features.vectors["tagger"] * 1000}
+    return Demonstration(ClipFeatures(one.features.codes, vectors, one.features.scores), one.label)
+
+
+def test_beside_another_embedding_the_bound_of_unknown_clips_is_not_a_taggers() -> None:
     library = [with_voice(one) for one in make_library(LABELS, 1)]
-    both = Installed(("tagger", "voice"), TAGGER.taggers)
+    alone, beside = choose(library, TAGGER).unknown, choose(library, BOTH).unknown
+    assert alone
+    assert beside
+    assert beside.representation.embeddings == ("tagger", "voice")
+    assert beside.distance > alone.distance
+
+
+def test_several_embeddings_are_joined_and_their_class_mean_goes_first() -> None:
+    library, both = [with_voice(one) for one in make_library(LABELS, 1)], BOTH
     chosen = choose(library, both)
     assert chosen.name == "class mean joined"
     joined, tagger = (
