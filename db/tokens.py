@@ -131,9 +131,8 @@ def _sequence_row(
         "acoustic1": acoustic1,
         "acoustic2": acoustic2,
         "levels": _plain(tokenized.levels),
-        "codes": codes,
         "run_id": run_id,
-    }
+    } | ({} if codes is None else {"codes": codes})
 
 
 def stored_layers(

@@ -63,8 +63,8 @@ def statements(text: str) -> list[str]:
 
 
 def sql_statements() -> Iterator[tuple[str, str]]:
-    """Yield page and statement: of SQL blocks, of `wordwave sql`, and inline."""
-    for block in all_blocks("sql"):
+    """Yield page and statement: of SQL blocks that analysts run, of `wordwave sql`, and inline."""
+    for block in (block for block in all_blocks("sql") if block.is_run):
         yield from ((block.page, statement) for statement in statements(block.text))
     for block in all_blocks("sh"):
         asked = [words[2:] for words in block.commands if words[:2] == ["wordwave", "sql"]]

@@ -1,0 +1,1 @@
+"""The plan past one machine, from figures that benchmarks measured."""
