@@ -168,7 +168,7 @@ def main() -> None:
     given = parser.parse_args()
     question, llama = Question(given.directory), FrozenLlama.from_directory(given.directory)
     model = LlamaForCausalLM.from_pretrained(given.directory, dtype=torch.float32).eval()
-    ways = {
+    ways: dict[str, Scores] = {
         "wordwave": ours(llama, llama.prefill(question.prompt), question),
         "transformers": partial(plain_scores, model, question),
     }
