@@ -85,7 +85,7 @@ def undo(run: str) -> None:
 
 
 @click.command()
-@click.argument("clips", metavar="SHA256_OR_URI", nargs=-1)
+@click.argument("clips", metavar="[SHA256|URI]...", nargs=-1)
 @click.option(
     "--from-file", type=click.File(), help="File with a digest or uri on each line; - reads standard input."
 )

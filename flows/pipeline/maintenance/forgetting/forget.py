@@ -240,7 +240,9 @@ def report_lines(forgetting: Forgetting, *, dry_run: bool) -> list[str]:
     would = "would be " if dry_run else ""
     rows = {table: number for table, number in forgetting.rows.items() if number}
     lines = [
-        f"{number:>9,} rows of {table} {would}deleted" for table, number in rows.items() if table != "runs"
+        f"{number:>9,} {'row' if number == 1 else 'rows'} of {table} {would}deleted"
+        for table, number in rows.items()
+        if table != "runs"
     ]
     if named := rows.get("runs"):
         lines.append(f"{named:>9,} rows of runs {would}rid of names")

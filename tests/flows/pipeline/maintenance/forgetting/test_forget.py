@@ -26,6 +26,7 @@ from flows.pipeline.libraries.rows import ManifestError
 from flows.pipeline.maintenance.count_words import count_words
 from flows.pipeline.maintenance.forgetting import forget as stage
 from flows.pipeline.maintenance.forgetting.check import NotForgotten, places_naming
+from flows.pipeline.maintenance.forgetting.files import PAGE_LEFT
 from flows.pipeline.maintenance.forgetting.forget import (
     ForgetRequest,
     Forgetting,
@@ -46,6 +47,7 @@ from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.hashed_copy import sha256_of
 from flows.pipeline.storage.uris import file_uri
 from tests.fixtures_postgres import Database, migrated_database
+from tests.fixtures_s3 import S3Bucket
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 from tests.flows.pipeline.generating import generating, speak
 from tests.flows.pipeline.labeling.test_label import write_llama
@@ -263,6 +265,11 @@ def test_exports_and_the_lake_lose_its_rows_and_manifests_stay_true(world: Runti
         )[0]
         assert digests[file["name"]] == file["sha256"]
         assert digests["manifest.json"] == sha256_of(manifest).hex()
+    [page] = root.rglob("generated.html")
+    assert page.read_bytes() == PAGE_LEFT
+    [(of_page,)] = rows(world.engine, "SELECT sha256s FROM exports WHERE uri LIKE '%generated.html'")
+    assert of_page["generated.html"] == sha256_of(page).hex()
+    assert list((root / "generated").iterdir()) == []
     exported = [*manifest.parent.glob("*.parquet"), *root.glob("labels/*/*/*.parquet")]
     for path in exported:
         uris = [row["uri"].rpartition("/")[2] for row in pq.ParquetFile(path).read().to_pylist()]
@@ -465,3 +472,26 @@ def test_the_command_forgets_checks_and_prints_counts(
     checked = CliRunner().invoke(wordwave, ["forget", "--check", digest, str(folder / "a.wav")])
     assert checked.exit_code == 0
     assert CliRunner().invoke(wordwave, ["forget"]).exit_code == 2
+
+
+def test_results_in_a_bucket_are_rewritten_alike(
+    runtime: Runtime, s3: S3Bucket, database_url: str, made: Made, tmp_path: Path
+) -> None:
+    settings = runtime.settings.model_copy(
+        update={"storage_uri": f"{s3.uri}/results", "read_roots": (str(made.root), s3.uri)}
+    )
+    key = 'calls/2026-11-21/it\'s "a" & b.wav'
+    uri = s3.put(key, (made.root / "clips" / "a.wav").read_bytes())
+    s3.put("calls/2026-11-21/b.wav", (made.root / "clips" / "b.wav").read_bytes())
+    with generating(settings, None) as bucket:
+        manifest = made.root / "library" / "sounds.jsonl"
+        import_manifest(bucket, "sounds", str(manifest), "label")
+        partition = partition_of(f"{s3.uri}/calls/{{day}}", day="2026-11-21")
+        request = LabelRequest("sounds", k_shot=1)
+        run_night(bucket, partition, request, with_bar, kind="nightly-labeling", export=True)
+        names = Names(frozenset({sha256_of(made.root / "clips" / "a.wav")}), frozenset({uri}))
+        before = [place for place in places_naming(bucket, names) if place.startswith("object")]
+        assert len(before) == 4, before  # an export of two kinds, and labels and tokens of the lake
+        done = forget(bucket, request_of(bucket, [uri]), in_use=True)
+        assert list(places_naming(bucket, done.names)) == []
+        assert s3.get(key) == (made.root / "clips" / "a.wav").read_bytes()
