@@ -15,9 +15,11 @@ from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database, migrated_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 
 PAUSED = ENDED | {"PAUSED"}
+PATIENCE = 600.0
+"""Seconds for a night or a lesson, each with a process of its own, where others work on the machine too."""
 USED = """
 SELECT s.version FROM library_uses u JOIN demonstration_sets s ON s.id = u.demonstration_set_id
 WHERE s.name = 'sounds' ORDER BY u.id DESC LIMIT 1
@@ -48,13 +50,13 @@ def place(
         with serving(environment, tmp_path / "home") as service:
             manifest = str(folder / "library.jsonl")
             imported = service.start("build-library", library="sounds", manifest=manifest)
-            assert service.wait_for(imported)["type"] == "COMPLETED"
+            assert service.wait_for(imported, patience=PATIENCE)["type"] == "COMPLETED"
             yield service, database, folder / "day"
 
 
 def night(service: Service, folder: Path) -> None:
     run = service.start("nightly-labeling", prefix=str(folder), library="sounds", day="any")
-    assert service.wait_for(run)["type"] == "COMPLETED"
+    assert service.wait_for(run, patience=PATIENCE)["type"] == "COMPLETED"
 
 
 def decide(database: Database, most: int) -> list[QueuedClip]:
@@ -105,7 +107,7 @@ def test_a_sure_gain_is_put_into_use_and_an_unsure_one_waits_for_a_person(
     assert right(database) == 0
     decide(database, 10)
     sure = service.start("learn-library", library="sounds")
-    ended = service.wait_for(sure, PAUSED)
+    ended = service.wait_for(sure, PAUSED, PATIENCE)
     assert (ended["type"], used(database)) == ("COMPLETED", 2), ended
     assert "your 10 answers moved" in ended["message"]
     assert right(database) > 8
@@ -114,20 +116,20 @@ def test_a_sure_gain_is_put_into_use_and_an_unsure_one_waits_for_a_person(
     night(service, folder)
     decide(database, 1)
     refused = service.start("learn-library", library="sounds")
-    assert service.wait_for(refused, PAUSED)["type"] == "PAUSED"
+    assert service.wait_for(refused, PAUSED, PATIENCE)["type"] == "PAUSED"
     assert "is not better for sure" in pages(service, refused)  # read before anybody agrees
     assert used(database) == 2
     service.cancel(refused)
-    assert service.wait_for(refused)["type"] == "CANCELLED"
+    assert service.wait_for(refused, patience=PATIENCE)["type"] == "CANCELLED"
     assert used(database) == 2
 
     agreed = service.start("learn-library", library="sounds", promote="ask")
-    assert service.wait_for(agreed, PAUSED)["type"] == "PAUSED"
+    assert service.wait_for(agreed, PAUSED, PATIENCE)["type"] == "PAUSED"
     service.ask("POST", f"/flow_runs/{agreed}/resume")
-    assert service.wait_for(agreed)["type"] == "COMPLETED"
+    assert service.wait_for(agreed, patience=PATIENCE)["type"] == "COMPLETED"
     assert used(database) == 3
 
     compared = service.start("compare-library", library="sounds@1")
-    assert service.wait_for(compared)["type"] == "COMPLETED"
+    assert service.wait_for(compared, patience=PATIENCE)["type"] == "COMPLETED"
     assert "wordwave library promote sounds@1" in pages(service, compared)
     assert used(database) == 3

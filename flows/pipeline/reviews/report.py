@@ -74,6 +74,9 @@ def gain_line(kind: str, gain: Gain) -> str:
 
 def outlook_lines(ahead: Outlook) -> Iterator[str]:
     """Yield what the last nights would cost and change."""
+    if not ahead.nights:
+        yield "no clips are compared: no night was labeled by this library yet"
+        return
     cost = "" if ahead.minutes is None else f", about {ahead.minutes:.0f} minutes"
     yield (
         f"answering the last {ahead.nights} nights again: {ahead.clips} clips{cost}; about "
