@@ -83,8 +83,8 @@ def filled_database(server: EmbeddedServer, name: str, corpus: Corpus) -> float 
     unfilled = f"{name}_unfilled"
     administrator = create_engine(server.admin_url(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with administrator.connect() as connection:
-        known = "SELECT FROM pg_database WHERE datname = :name"
-        if connection.execute(text(known), {"name": name}).first():
+        known = "SELECT true FROM pg_database WHERE datname = :name"
+        if connection.scalar(text(known), {"name": name}):
             return None
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {unfilled}")
         fresh_database(server, unfilled)

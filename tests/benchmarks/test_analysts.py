@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from benchmarks.analysts.__main__ import figures, measure, report
+from benchmarks.analysts.__main__ import figures, filled_database, measure, report
 from benchmarks.analysts.asking import Patience
+from benchmarks.analysts.filling import corpus_of
 from benchmarks.analysts.questions import documented_questions
 from db.embedded.server import EmbeddedServer
 
@@ -38,6 +39,8 @@ def test_every_question_has_an_answer_and_similar_clips_are_found(
     with create_engine(postgres.url("analyst", f"clips_{CLIPS}"), poolclass=NullPool).connect() as analyst:
         pairs = analyst.scalar(text("SELECT count(*) / 2 FROM near_duplicates"))
     assert pairs == pytest.approx(CLIPS / 200, rel=0.2)
+    again = filled_database(postgres, f"clips_{CLIPS}", corpus_of(CLIPS))
+    assert again is None  # what is filled is not filled again
     report(measured, measured, 1.0)
     assert capsys.readouterr().out.count("\n") > len(questions)
     assert figures(measured)["clips"] == CLIPS
