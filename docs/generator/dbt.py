@@ -10,7 +10,7 @@ from sqlalchemy import NullPool, create_engine
 from docs.generator.schema import VIEW_COLUMNS
 
 SOURCE = "wordwave"
-HEADER = """# Sources of dbt: the views of schema analytics. Written by python -m docs.generator.
+HEADER = """# Sources of dbt (1.10.5 or newer): the views of analytics. Written by python -m docs.generator.
 # A night is late after 36 hours; leave freshness out where there is none every day.
 """
 FRESHNESS: Mapping[str, str] = {
@@ -61,14 +61,15 @@ def _view(columns: Sequence[Any]) -> dict[str, Any]:
 def _column(view: str, name: str, comment: str | None) -> dict[str, Any]:
     column = {"name": name} | ({"description": comment} if comment else {})
     tests = list(_tests(view, name))
-    return column | ({"tests": tests} if tests else {})
+    return column | ({"data_tests": tests} if tests else {})
 
 
 def _tests(view: str, column: str) -> Iterable[Any]:
     if KEYS.get(view) == column:
         yield from ("unique", "not_null")
     if column == "status" and view in STATUSES:
-        yield {"accepted_values": {"values": STATUSES[view]}}
+        yield {"accepted_values": {"arguments": {"values": STATUSES[view]}}}
     if (view, column) in REFERENCES:
         other, field = REFERENCES[view, column]
-        yield {"relationships": {"to": f"source('{SOURCE}', '{other}')", "field": field}}
+        arguments = {"to": f"source('{SOURCE}', '{other}')", "field": field}
+        yield {"relationships": {"arguments": arguments}}

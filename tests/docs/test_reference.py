@@ -123,7 +123,7 @@ def test_sources_of_dbt_have_each_view_and_column_and_tests_of_columns_that_are_
     assert keys <= set(described)
     runs = next(view for view in source["tables"] if view["name"] == "runs")
     assert runs["loaded_at_field"] == "started_at"
-    assert runs["columns"][0]["tests"] == ["unique", "not_null"]
+    assert runs["columns"][0]["data_tests"] == ["unique", "not_null"]
 
 
 def test_a_table_cell_keeps_its_bars_and_signs(pages: dict[str, str]) -> None:
