@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import NullPool, create_engine
 
 from flows.pipeline.storage.uris import file_uri
 from tests.e2e.tables import rows
@@ -55,6 +56,25 @@ def test_artifacts_and_flow_runs_lose_the_names_of_a_forgotten_clip(
     assert "b.wav" in after
     assert nightly_labeling(str(day), library, day="any")["ingest.forgotten"] == 1
     assert uri.rpartition("/")[2] not in kept_by_prefect()
+    _let_be_old(day, database)
+    nightly_labeling(str(day), library, day="any")
+    assert "b.wav" not in kept_by_prefect()
+    assert not rows(database.url("writer"), "SELECT FROM clips WHERE uri LIKE '%/b.wav'")
+    [run] = rows(database.url("writer"), "SELECT counts FROM runs ORDER BY started_at DESC LIMIT 1")
+    assert run["counts"]["forget.contents"] == 1
+
+
+def _let_be_old(day: Path, database: Database) -> None:
+    """Bound the place to thirty days, and let b.wav be gone for longer."""
+    from flows.quality import watch_place
+
+    watch_place(str(day), keep_days=30)
+    (day / "b.wav").unlink()
+    owner = create_engine(database.url("owner"), poolclass=NullPool)
+    with owner.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE clips SET missing_since = now() - interval '31 days' WHERE uri LIKE '%%/b.wav'"
+        )
 
 
 def test_a_name_that_nobody_listed_fails_in_a_sentence(worker: Path) -> None:
