@@ -1,11 +1,16 @@
 """The flows of wordwave, and what runs them."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+# Before torch is loaded: threads that wait for a share of a small product would spin, and take the cores from
+# decoding, Postgres and whatever else the machine does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FORMER_MODULES = {
     "flows.ingest_clips": "flows.steps",
