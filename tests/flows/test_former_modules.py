@@ -8,7 +8,7 @@ from prefect.flows import load_flow_from_entrypoint
 import flows
 from flows.deployments import DEPLOYMENTS
 
-NEWER = {"choose-labeler", "compare-library", "count-words", "learn-library"}
+NEWER = {"choose-labeler", "compare-library", "count-words", "forget-clips", "learn-library"}
 """Flows that the release before did not have."""
 FORMER = [deployed for deployed in DEPLOYMENTS if deployed.flow not in NEWER]
 
