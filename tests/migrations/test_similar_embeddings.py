@@ -1,5 +1,6 @@
 """Clips that are similar by their embeddings: by an index of pgvector where there is one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.embeddings import ContentEmbedding, ensure_embedding_model, save_embeddings
 from db.engine import session_scope
+from migrations.upgrade import downgrade, upgrade
 from tests.db.rows import FOLDER, make_run, sha256
 from tests.db.test_embeddings import TAGGER
 from tests.fixtures_postgres import Database
@@ -76,6 +78,24 @@ def test_the_question_reads_the_index_of_its_model(vectors: Vectors, analyst: Co
         {"model_id": model_id, "embedding": embedding},
     )
     assert f"ix_embeddings_vector_{model_id}" in "\n".join(plan)
+
+
+def test_models_of_an_old_database_get_their_index(
+    vectors: Vectors, database: Database, analyst: Connection
+) -> None:
+    found = similar(analyst, 0, 10)
+    downgrade(database.url("owner"), "20261201_similar_clips")
+    assert _indexes(database) == []
+    upgrade(database.url("owner"))
+    assert len(_indexes(database)) == 1
+    assert similar(analyst, 0, 10) == found
+
+
+def _indexes(database: Database) -> Sequence[str]:
+    """The indexes of pgvector."""
+    query = text("SELECT indexname FROM pg_indexes WHERE indexname ~ '^ix_embeddings_vector_'")
+    with create_engine(database.url("owner"), poolclass=NullPool).connect() as owner:
+        return owner.scalars(query).all()
 
 
 def test_without_pgvector_those_that_share_codes_are_compared(
