@@ -106,6 +106,27 @@ def test_a_new_version_of_a_library_shows_what_it_would_change(manifest: str, li
     assert "sounds@2 is in use" in artifact("build-library-summary").data
 
 
+def test_a_challenger_is_compared_on_a_page_and_changes_nothing(
+    day: Path, manifest: str, library: str, database: Database
+) -> None:
+    from flows.models import compare_library
+    from flows.nightly import nightly_labeling
+    from flows.steps import build_library
+
+    nightly_labeling(str(day), library, day="any")
+    path = Path(manifest)
+    path.write_text(path.read_text().replace('"low"}', '"deep|*"}'))
+    assert build_library("sounds", manifest)["version"] == 2
+    compared = compare_library("sounds@2")
+    assert (compared["changed"], compared["agreement"]) == (1, 0.5)
+    page = artifact("compare-library-summary").data
+    assert "low to deep&#124;" in page
+    [row] = json.loads(artifact("compare-library-table").data)
+    assert (row["before"], row["uri"].rpartition("/")[2]) == ("low", "a.wav")
+    labels = rows(database.url("writer"), "SELECT label FROM analytics.labels WHERE library = 'sounds'")
+    assert "deep|*" not in {one["label"] for one in labels}
+
+
 def test_a_plan_whose_prompt_does_not_fit_is_shown_and_fails(
     day: Path, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
