@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from core.codec import LLMCodec
 from core.codec.config import CodecConfig
+from core.llama.files import model_fingerprint
 from core.presets import preset_directory, preset_names
 from core.tokens.vocabulary import TextTokenizer, Vocabulary
 
@@ -145,3 +147,10 @@ def test_a_file_is_the_one_that_the_readme_states(path: str) -> None:
     root = preset_directory("mini-codec").parent
     digest = hashlib.sha256((root / path).read_bytes()).hexdigest()
     assert f"| `{path}` | `{digest}` |" in (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_presets_have_the_fingerprints_that_stored_rows_name() -> None:
+    codec = LLMCodec.from_directory(preset_directory("mini-codec"))
+    assert codec.fingerprint == "e1702e28d3735434dbd2c509ef36d9333ad0991b197441c214358db7ad637fd9"
+    labels = model_fingerprint(preset_directory("mini-llama"), "float32")
+    assert labels == "e40fb1f176777877580fa2af4b7c2ebfdebeb01832125dbe0a91799031451e54"
