@@ -4,7 +4,7 @@
 made. With llama-cpp-python installed and a GGUF (`--gguf`: the same weights in float32 for equal precision),
 llama.cpp answers as well, its prompt's keys and values kept between clips. Both score the same five labels of
 one to three ids behind a prompt of 1,500 ids and a query of 30; plain transformers reads prompt and query of
-each clip in one full forward, for the logits of the last id alone. In turn, with as many threads as torch has.
+each clip in one full forward, for the logits of the last id alone. All take turns.
 Prints clips a second, how far probabilities are apart, and a JSON line.
 """
 
