@@ -62,7 +62,7 @@ class RayNodes:
     def actors(self, node: Any) -> list[int]:
         """Return the processes of the actors on a node."""
         [raylet] = node.all_processes["raylet"]
-        return [pid for pid in _children(raylet.process.pid) if "ray::" in _title(pid)]
+        return [pid for pid in _children(raylet.process.pid) if "ray::BatchWorker" in _title(pid)]
 
     def kill(self, node: Any) -> None:
         """End a node as a machine does that loses its power."""

@@ -1,8 +1,8 @@
-"""A night of short clips by one process, by one and by two workers of Prefect, and by nodes of Ray.
+"""A night of short clips by one process, by two nodes of Ray, and by two workers of Prefect.
 
 `python -m benchmarks.scale_out [CLIPS]` prints for each how long the night took, how much memory the process
 had that led it, and whether every clip was answered once; at the end, whether all left the same rows, and a
-JSON line. In the last night a node of Ray is killed. Of Prefect the JSON line also has what it recorded, and
+JSON line. In the third night a node of Ray is killed. Of Prefect the JSON line also has what it recorded, and
 how its database grew. Each worker and node has a home, and so a lock on its device, of its own, as on another
 machine; they share this one's cores. Seconds are a whole night's: starting processes and loading models is in
 them, starting the Prefect server, its workers and the nodes of Ray is not. Needs wordwave[ray].
@@ -140,28 +140,24 @@ def one_process(home: Path, given: Mapping[str, str], place: str, clips: int) ->
     return finished(lambda: start_night({**given, "WORDWAVE_HOME": str(home)}, place, LIBRARY))
 
 
-def prefect_workers(count: int) -> Lead:
-    """Lead a night in two shards by so many workers of Prefect."""
-
-    def lead(home: Path, given: Mapping[str, str], place: str, clips: int) -> Figures:
-        asked = json.dumps({"prefix": place, "library": LIBRARY, "day": "any", "shards": SHARDS})
-        with fleet(count, home, given) as running:
-            size = prefect_bytes(home)
-            counted = finished(lambda: running.start_night(asked))
-            time.sleep(DRAIN_SECONDS)
-            recorded = recorded_tasks(running)
-            growth = prefect_bytes(home) - size
-        query = "SELECT counts FROM runs WHERE kind = 'label-shard'"
-        shares = [row[0] for row in ask(given["WORDWAVE_DATABASE_URL"], query)]
-        prefect = {
-            "shares": sorted(share["label.labeled"] for share in shares),
-            "task_runs_submitted": submitted_tasks(shares),
-            "task_runs_recorded": recorded,
-            "prefect_kilobytes_per_1000_clips": round(growth / 1000 / (clips / 1000)),
-        }
-        return {**counted, "prefect": prefect}
-
-    return lead
+def on_prefect(home: Path, given: Mapping[str, str], place: str, clips: int) -> Figures:
+    """Lead a night in shards, each by a worker of Prefect."""
+    asked = json.dumps({"prefix": place, "library": LIBRARY, "day": "any", "shards": SHARDS})
+    with fleet(SHARDS, home, given) as running:
+        size = prefect_bytes(home)
+        counted = finished(lambda: running.start_night(asked))
+        time.sleep(DRAIN_SECONDS)
+        recorded = recorded_tasks(running)
+        growth = prefect_bytes(home) - size
+    query = "SELECT counts FROM runs WHERE kind = 'label-shard'"
+    shares = [row[0] for row in ask(given["WORDWAVE_DATABASE_URL"], query)]
+    prefect = {
+        "shares": sorted(share.get("label.labeled", 0) for share in shares),
+        "task_runs_submitted": submitted_tasks(shares),
+        "task_runs_recorded": recorded,
+        "prefect_kilobytes_per_1000_clips": round(growth / 1000 / (clips / 1000)),
+    }
+    return {**counted, "prefect": prefect}
 
 
 def ray_cluster(*, loses_one: bool) -> Lead:
@@ -187,10 +183,9 @@ def ray_cluster(*, loses_one: bool) -> Lead:
 
 LEADERS: dict[str, Lead] = {
     "one process": one_process,
-    "1 Prefect worker": prefect_workers(1),
-    "2 Prefect workers": prefect_workers(2),
     "2 Ray nodes": ray_cluster(loses_one=False),
     "2 Ray nodes of which one is killed": ray_cluster(loses_one=True),
+    "2 Prefect workers": on_prefect,
 }
 
 
@@ -237,9 +232,9 @@ def rows_sha256(url: str) -> str:
 
 
 def submitted_tasks(shares: list[Mapping[str, int]]) -> int:
-    """Batches of both stages in each shard, what the night does itself, and its link to each shard."""
+    """At least: batches of both stages in each shard, what the night does itself, its link to each shard."""
     size = Settings().batch_size
-    return sum(2 * -(-share["label.labeled"] // size) for share in shares) + len(shares) + 2
+    return sum(2 * -(-share.get("label.labeled", 0) // size) for share in shares) + len(shares) + 2
 
 
 def recorded_tasks(running: Fleet) -> int:
