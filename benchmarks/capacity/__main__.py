@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.capacity.plan import BACKFILL, YEAR, Figure, Plan, read_figures
 
-DATABASE = ("codes", "answers", "clips", "latents", "statistics")
+DATABASE = ("codes", "answers", "clips", "copies", "latents", "statistics")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
