@@ -57,8 +57,9 @@ from flows.pipeline.maintenance.forgetting.retention import forget_old
 from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
 from flows.pipeline.nights.earlier import night_before
-from flows.pipeline.nights.jobs import Shard, run_night, run_shard
+from flows.pipeline.nights.jobs import run_night, run_shard
 from flows.pipeline.nights.on_ray import on_ray
+from flows.pipeline.nights.parts import Shard
 from flows.pipeline.nights.plan import STATES, NightPlan
 from flows.pipeline.nights.preview import preview
 from flows.pipeline.nights.summary import night_line

@@ -28,7 +28,8 @@ from flows.pipeline.maintenance.replay import replay_place
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.upgrade import model_set, promote_models
 from flows.pipeline.nights.backfill import backfill, raise_failures
-from flows.pipeline.nights.jobs import Shard, run_night, run_shard, with_bar
+from flows.pipeline.nights.jobs import run_night, run_shard, with_bar
+from flows.pipeline.nights.parts import Shard
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
 from flows.pipeline.runs.run import OpenRun
 from flows.pipeline.storage import Storage

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
-from uuid import UUID
 
 from tqdm import tqdm
 
-from db.clips import ClipToTokenize, Selection, shard_uris
+from db.clips import ClipToTokenize, Selection
 from db.engine import session_scope
 from db.runs import get_run
 from flows.pipeline.clips.ingest import ingest
@@ -26,6 +25,7 @@ from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
 from flows.pipeline.nights.bounds import Figure, doubts, judge
+from flows.pipeline.nights.parts import Shard, work_on_free_parts
 from flows.pipeline.nights.summary import NightSummary, summarize
 from flows.pipeline.reviews.choosing import make_queue
 from flows.pipeline.runs.counts import Counts
@@ -55,15 +55,6 @@ class Night:
     answers: ClipAnswers
     summary: NightSummary
     figures: Sequence[Figure]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part `number`, from 1 to `count`, of a night that several processes work on."""
-
-    night: UUID
-    number: int
-    count: int
 
 
 class BatchRunner(Protocol):
@@ -259,7 +250,7 @@ def run_shard(
     *,
     flow_run_id: str | None = None,
 ) -> OpenRun:
-    """Tokenize and label one part of a listed partition; its rows are the night's, its counts its own.
+    """Tokenize and label free parts of a listed night; rows are the night's, counts the shard's own.
 
     Raises RunNotFound, and ValueError if the night runs other code than this process.
     """
@@ -269,7 +260,6 @@ def run_shard(
                 f"run {shard.night} has code {night_version}, this worker has {code_version()}: "
                 "let all workers run the same version"
             )
-        selection = shard_uris(session, partition.selection(runtime), shard.number, shard.count)
     name = f"{partition.name} shard {shard.number} of {shard.count}"
     parameters = asdict(request) | {"night": str(shard.night)}
     recorded = recorded_run(
@@ -278,6 +268,11 @@ def run_shard(
     with recorded as run:
         labeling = Labeling(runtime, request)
         run.breaker.run(lambda: labeling.setup.prepare(run.claim))
-        tokenize_for(labeling, partition.place, selection, run, run_batches)
-        label_selection(labeling, selection, run, run_batches)
+
+        def work(uris: Sequence[str]) -> None:
+            tokenize_for(labeling, partition.place, uris, run, run_batches)
+            label_selection(labeling, uris, run, run_batches)
+
+        selection = run.breaker.run(lambda: partition.selection(runtime))
+        work_on_free_parts(runtime, run, shard, selection, work)
     return run
