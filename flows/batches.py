@@ -17,10 +17,7 @@ from flows.flow_runs.progress import Progress
 from flows.pipeline.nights.jobs import Batches, Step
 from flows.pipeline.runs.counts import Counts, sentence
 from flows.pipeline.runs.outage import Away
-from flows.pipeline.runtime.resources import computing_side_by_side
-
-BATCHES_AT_ONCE = 2
-"""While one reads or writes, another computes; both compute on their part of the cores."""
+from flows.pipeline.runtime.resources import BATCHES_AT_ONCE, computing_side_by_side
 
 
 def batch_threads() -> TaskRunner[PrefectFuture[Any]]:

@@ -94,13 +94,13 @@ def denoise(
     Clips that cannot be used are listed with the reason. A second run skips everything that is done.
     """
     from flows.pipeline.generation.job import run_denoising
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.runs.partition import partition_of
 
     with runtime_for(place) as runtime:
         partition = partition_of(place, allow_loss=allow_loss)
         request = AudioOptions(**options).with_seconds(seconds)
-        done = run_denoising(runtime, partition, request, with_bar, method=method)
+        done = run_denoising(runtime, partition, request, side_by_side, method=method)
         if choice := done.record.choice:
             click.echo(choice.reason, err=True)
         echo_audio(runtime, done, out, layout)
@@ -118,11 +118,11 @@ def answer_texts(
     """Answer texts with audio, and print where each answer is."""
     from flows.pipeline.generation.job import run_texts
     from flows.pipeline.generation.texts import given_texts
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
 
     with runtime_for() as runtime:
         request = AudioOptions(**options).with_seconds(seconds)
-        done = run_texts(runtime, task, request, given_texts(texts), with_bar, judge=judge)
+        done = run_texts(runtime, task, request, given_texts(texts), side_by_side, judge=judge)
         if done.record.remark:
             click.echo(done.record.remark, err=True)
         echo_audio(runtime, done, out, layout)

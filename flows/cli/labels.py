@@ -31,8 +31,9 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
     """
     from flows.pipeline.labeling.report import json_rows, table_lines
     from flows.pipeline.nights.bounds import doubts
-    from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.nights.jobs import run_night
     from flows.pipeline.nights.on_ray import on_ray
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.runs.partition import partition_of
 
     with runtime_for(place) as runtime:
@@ -40,7 +41,7 @@ def label(place: str, layout: str, allow_loss: bool, **options: Any) -> None:
         partition = partition_of(place, allow_loss=allow_loss)
         distribute = on_ray(runtime.settings)
         night = run_night(
-            runtime, partition, request, with_bar, kind="label", export=False, distribute=distribute
+            runtime, partition, request, side_by_side, kind="label", export=False, distribute=distribute
         )
     if layout == "json":
         for row in json_rows(night.answers):
@@ -76,8 +77,9 @@ def backfill(
     from flows.pipeline.nights.backfill import backfill as backfill_days
     from flows.pipeline.nights.backfill import raise_failures
     from flows.pipeline.nights.bounds import raise_doubts
-    from flows.pipeline.nights.jobs import run_night, with_bar
+    from flows.pipeline.nights.jobs import run_night
     from flows.pipeline.nights.on_ray import on_ray
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.runs.days import check_timezone
     from flows.pipeline.runs.partition import Partition, partitions_of
 
@@ -88,7 +90,7 @@ def backfill(
             runtime,
             day,
             request,
-            with_bar,
+            side_by_side,
             kind="nightly-labeling",
             export=True,
             distribute=on_ray(runtime.settings),
@@ -123,12 +125,12 @@ def evaluate(manifest: str, allow: tuple[str, ...], form: str, output: Path | No
     from core.evaluation.tables import table_lines
     from flows.pipeline.labeling.evaluation.evaluate import evaluate as evaluate_manifest
     from flows.pipeline.labeling.evaluation.evaluate import figures_json
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.storage.uris import canonical
 
     with runtime_for(canonical(manifest).rpartition("/")[0], *allow) as runtime:
         evaluation, run = evaluate_manifest(
-            runtime, EvaluationRequest(manifest=manifest, **options), with_bar
+            runtime, EvaluationRequest(manifest=manifest, **options), side_by_side
         )
         figures = figures_json(evaluation, run)
     if output:

@@ -197,11 +197,11 @@ def library_compare(library: str, champion: str, labeler: str, nights: int) -> N
 @NIGHTS
 def library_promote(library: str, nights: int) -> None:
     """Put a version into use, and answer the last nights again by it; `wordwave undo` takes it back."""
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.reviews.learning import promote_library
 
     with runtime_for() as runtime:
-        promotion, run = promote_library(runtime, library, with_bar, nights)
+        promotion, run = promote_library(runtime, library, side_by_side, nights)
     echo_json(
         {"run": str(run.id), "before": promotion.before, "now": promotion.now, "moved": promotion.moved}
     )

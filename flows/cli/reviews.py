@@ -114,7 +114,7 @@ def learn(library: str, rule: Rule, nights: int) -> None:
     would change is listed, before it is put into use. `wordwave undo` takes a promotion back.
     """
     from flows.pipeline.labeling.library_review import name_of
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
     from flows.pipeline.reviews.learning import promote_library, propose
     from flows.pipeline.reviews.report import morning_line, proposal_lines
 
@@ -123,7 +123,7 @@ def learn(library: str, rule: Rule, nights: int) -> None:
         echo_lines(proposal_lines(proposal), err=True)
         name, promotion, run = name_of(proposal.new), None, None
         if (rule == "auto" and proposal.scores.is_better) or (rule != "never" and _agrees(name)):
-            promotion, run = promote_library(runtime, name, with_bar, nights)
+            promotion, run = promote_library(runtime, name, side_by_side, nights)
         echo_lines([morning_line(proposal, promotion)], err=True)
     echo_json(
         {

@@ -35,12 +35,12 @@ def replay(place: str, reasons: tuple[str, ...], allow_loss: bool) -> None:
     from flows.flow_runs.reference import find_place
     from flows.forms import is_place
     from flows.pipeline.maintenance.replay import replay_place
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
 
     is_folder = is_place(place) or Path(place).is_dir()
     with runtime_for(*([place] if is_folder else [])) as runtime:
         folder = place if is_folder else find_place(runtime, place)
-        replayed = replay_place(runtime, folder, reasons, with_bar, allow_loss=allow_loss).run
+        replayed = replay_place(runtime, folder, reasons, side_by_side, allow_loss=allow_loss).run
     echo_json({"run": str(replayed.id), **replayed.counts})
 
 
@@ -54,13 +54,13 @@ def recheck(place: str, dry_run: bool) -> None:
     are quarantined.
     """
     from flows.pipeline.maintenance.recheck import recheck_place, suspect_lines, suspects_of
-    from flows.pipeline.nights.jobs import with_bar
+    from flows.pipeline.nights.side_by_side import side_by_side
 
     with runtime_for(place) as runtime:
         click.echo("\n".join(suspect_lines(suspects_of(runtime, place))), err=True)
         if dry_run:
             return
-        done = recheck_place(runtime, place, with_bar)
+        done = recheck_place(runtime, place, side_by_side)
     for library in done.libraries:
         click.echo(f"{library} shows a clip that is refused now: import it again without it", err=True)
     if done.left:

@@ -1,6 +1,6 @@
 """Whole jobs, each one recorded run.
 
-Callers pass the `BatchRunner`: the command line runs one batch after another with a progress bar, a flow runs
+Callers pass the `BatchRunner`: the command line runs a few batches at once with a progress bar, a flow runs
 them as Prefect tasks.
 """
 

@@ -19,10 +19,11 @@ from flows.pipeline.clips.tokenize_clips import batches_to_tokenize
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.nights.jobs import Batches, Distribute, ShardsFailed
-from flows.pipeline.nights.ray_worker import BATCHES_AT_ONCE, BatchWorker, SharedNight
+from flows.pipeline.nights.ray_worker import BatchWorker, SharedNight
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun
+from flows.pipeline.runtime.resources import BATCHES_AT_ONCE
 
 logger = logging.getLogger(__name__)
 

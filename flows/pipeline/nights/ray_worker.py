@@ -16,11 +16,9 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Breaker
 from flows.pipeline.runtime.code_version import code_version
-from flows.pipeline.runtime.resources import computing_side_by_side, open_runtime
+from flows.pipeline.runtime.resources import BATCHES_AT_ONCE, computing_side_by_side, open_runtime
 from flows.pipeline.runtime.telemetry import Figures, work_on_batch
 
-BATCHES_AT_ONCE = 2
-"""While one reads or writes, another computes; both compute on their part of the cores."""
 PROBE = bytes(32)
 """A content whose work key is equal wherever code, models, library and prompt are equal."""
 

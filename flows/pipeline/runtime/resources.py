@@ -68,6 +68,10 @@ _side_by_side: ContextVar[int] = ContextVar("side_by_side", default=1)
 _counting = Lock()
 
 
+BATCHES_AT_ONCE = 2
+"""While one reads or writes, another computes; both compute on their part of the cores."""
+
+
 @contextmanager
 def computing_side_by_side(batches: int) -> Iterator[None]:
     """Split the cores between batches that threads compute at the same time inside this block.

@@ -13,9 +13,10 @@ from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import ShardsFailed
 from flows.pipeline.nights.on_ray import TRIES, _Actors, _actors_of, on_ray, open_cluster
-from flows.pipeline.nights.ray_worker import BATCHES_AT_ONCE, BatchWorker, SharedNight
+from flows.pipeline.nights.ray_worker import BatchWorker, SharedNight
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Away
+from flows.pipeline.runtime.resources import BATCHES_AT_ONCE
 
 NIGHT = SharedNight(RunClaim(uuid4(), 1), "s3://calls", LabelRequest("sounds"), "other", b"")
 Outcome = Callable[[], Any]
