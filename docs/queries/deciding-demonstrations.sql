@@ -1,4 +1,4 @@
--- Which demonstrations decide most: to which are most clips of a day, or of 1,000 of them, nearest by their codes?
+-- Which demonstrations decide most: to which are most clips of a day (1,000 at most) nearest by their codes?
 -- library = sounds
 -- day = 2026-11-22
 SELECT label, demonstration_uri AS uri, count(*) AS clips
