@@ -14,7 +14,10 @@ from tests.flows.pipeline.conftest import rows
 from tests.flows.pipeline.labeling.test_label import write_llama
 from tests.flows.pipeline.reviews.test_learning import LABELS, decide_all, used
 
-COMPARED = "SELECT champion, challenger, compared, changed, agreement, kept, moves FROM analytics.comparisons"
+COMPARED = """
+SELECT champion, challenger, compared, changed, agreement, kept, moves FROM analytics.comparisons
+ORDER BY finished_at DESC LIMIT 1
+"""
 
 
 def test_a_version_challenges_what_answers_now_and_changes_nothing(runtime: Runtime, night: Night) -> None:
