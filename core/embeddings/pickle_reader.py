@@ -18,14 +18,16 @@ def read_pickle(source: Path, output: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"its reader ended with {done.returncode}"]
-        raise CheckpointMismatch(f"{source} is no pickle of tensors alone: {said[-1]}")
+        raise CheckpointMismatch(f"{source} cannot be read as weights: {said[-1]}")
 
 
 def _tensors(found: Any) -> dict[str, Any]:
     """Return the tensors of a state dict, or of the one that a checkpoint holds."""
     import torch
 
-    state = found.get("model_state", found)
+    state = found.get("model_state", found) if isinstance(found, dict) else None
+    if not isinstance(state, dict):
+        sys.exit(f"it holds a {type(found).__name__}, a dict of tensors is needed")
     return {name: one.contiguous() for name, one in state.items() if isinstance(one, torch.Tensor)}
 
 
@@ -34,7 +36,11 @@ def main(source: str, output: str) -> None:
     import torch
     from safetensors.torch import save_file
 
-    save_file(_tensors(torch.load(source, map_location="cpu", weights_only=True)), output)
+    try:
+        found = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle can fail in every way
+        sys.exit(f"it holds more than tensors, or is damaged ({type(error).__name__})")
+    save_file(_tensors(found), output)
 
 
 if __name__ == "__main__":

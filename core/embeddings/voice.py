@@ -47,7 +47,7 @@ def convert_voice(source: Path, output: Path) -> EmbeddingDescription:
         weights, directory = _read(source, Path(made)), Path(made) / "model"
         directory.mkdir()
         import_onnx().save_model(_network(weights), directory / NETWORK)
-        described = _described(directory / NETWORK, len(weights["linear.bias"]))
+        described = _described(source, directory / NETWORK, len(weights["linear.bias"]))
         write_description(directory, described)
         _verify(weights, Embedder(directory))
         shutil.copytree(directory, output)
@@ -86,7 +86,8 @@ def _lstm_names() -> Iterator[str]:
             yield f"lstm.{part}_l{layer}"
 
 
-def _described(network: Path, dimensions: int) -> EmbeddingDescription:
+def _described(source: Path, network: Path, dimensions: int) -> EmbeddingDescription:
+    is_resemblyzer = source.suffix == ".whl" and source.name.lower().startswith("resemblyzer-")
     return EmbeddingDescription(
         name="voice",
         kind="embedding",
@@ -99,8 +100,8 @@ def _described(network: Path, dimensions: int) -> EmbeddingDescription:
         scores=None,
         classes=(),
         dimensions=dimensions,
-        license="Apache-2.0",
-        source="the speaker encoder of Resemblyzer (GE2E)",
+        license="Apache-2.0" if is_resemblyzer else "not stated",
+        source="the speaker encoder of Resemblyzer (GE2E)" if is_resemblyzer else source.name,
         sha256=file_sha256(network),
     )
 

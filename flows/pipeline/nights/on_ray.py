@@ -6,6 +6,7 @@ node for ever. The ledger makes it safe to do a batch again.
 """
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -231,9 +232,15 @@ def _actors_of(ray: Any, wanted: int | None) -> tuple[int, dict[str, float]]:
     total: Counter[str] = sum(map(Counter, nodes), Counter())
     if gpus := int(total["GPU"]):
         count = wanted or gpus
-        return count, {"num_cpus": 1, "num_gpus": min(1, gpus / count)}
+        return count, {"num_cpus": 1, "num_gpus": 1 / math.ceil(count / gpus)}
     with_cpus = [node["CPU"] for node in nodes if node.get("CPU")]
     if not with_cpus:
         raise ShardsFailed("the Ray cluster has no node with a CPU: start one, or unset WORDWAVE_RAY")
     count = wanted or len(with_cpus)
-    return count, {"num_cpus": max(1, min([*with_cpus, total["CPU"] // count]))}
+    return count, {"num_cpus": _most_cpus(with_cpus, count)}
+
+
+def _most_cpus(nodes: Sequence[float], actors: int) -> int:
+    """Return the most CPUs that so many actors can each have, or 1: none of them is on two nodes."""
+    each = range(int(max(nodes)), 1, -1)
+    return next((cpus for cpus in each if sum(node // cpus for node in nodes) >= actors), 1)

@@ -359,10 +359,13 @@ def _register_embedding(session: Session, description: "EmbeddingDescription") -
 
 
 def _lock_name(device: str) -> str:
-    """Return the name of a device's lock: a process may call cuda:0 what it alone sees of several GPUs."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device.startswith("cuda") else None
-    name = f"device-{device}" if visible is None else f"device-{device}-of-{visible}"
-    return name.replace(":", "-").replace("/", "-")
+    """Return the name of a device's lock: that of the GPU, which a process may see under another number."""
+    if not device.startswith("cuda"):
+        return f"device-{device}"
+    number = device.partition(":")[2] or "0"
+    seen = dict(enumerate(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))
+    gpu = seen.get(int(number), "").strip() or number  # a number, or an id such as GPU-... or MIG-.../1/0
+    return f"device-cuda-{gpu}".replace("/", "-")
 
 
 def _has_cuda() -> bool:

@@ -121,7 +121,9 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     [
         ([{}, {"CPU": 8, "GPU": 4}, {"CPU": 8, "GPU": 2}], None, (6, {"num_cpus": 1, "num_gpus": 1})),
         ([{"CPU": 8, "GPU": 1}], 2, (2, {"num_cpus": 1, "num_gpus": 0.5})),
+        ([{"CPU": 8, "GPU": 2}], 3, (3, {"num_cpus": 1, "num_gpus": 0.5})),
         ([{}, {"CPU": 8}, {"CPU": 4}], None, (2, {"num_cpus": 4})),
+        ([{"CPU": 3}, {"CPU": 3}], 3, (3, {"num_cpus": 1})),
         ([{"CPU": 8}], None, (1, {"num_cpus": 8})),
         ([{"CPU": 8}], 4, (4, {"num_cpus": 2})),
         ([{"CPU": 1}], 4, (4, {"num_cpus": 1})),

@@ -43,6 +43,22 @@ def test_two_gpus_that_two_processes_both_call_the_first_do_not_wait_for_each_ot
             assert len(list((tmp_path / "locks").iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "visible", ["1,0", ",".join(f"GPU-{n:08}-1b7d-4f3e-8b9e-1f2e3d4c5b6a" for n in range(8))]
+)
+def test_one_gpu_has_one_lock_however_many_others_a_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str
+) -> None:
+    whole, alone = (Runtime(Settings(home=tmp_path, device=device)) for device in ("cuda:1", "cuda"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with whole.device_lock():
+        pass
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible.split(",")[1])
+    with alone.device_lock():
+        pass
+    assert len(list((tmp_path / "locks").iterdir())) == 1
+
+
 @pytest.mark.usefixtures("four_threads")
 def test_a_batch_that_has_a_gpu_for_itself_has_all_cores(tmp_path: Path) -> None:
     runtime = Runtime(Settings(home=tmp_path, device="cuda:1"))
