@@ -43,9 +43,10 @@ def test_two_gpus_that_two_processes_both_call_the_first_do_not_wait_for_each_ot
             assert len(list((tmp_path / "locks").iterdir())) == 2
 
 
-@pytest.mark.parametrize(
-    "visible", ["1,0", ",".join(f"GPU-{n:08}-1b7d-4f3e-8b9e-1f2e3d4c5b6a" for n in range(8))]
-)
+EIGHT_GPUS = ",".join(f"GPU-{number:08}-1b7d-4f3e-8b9e-1f2e3d4c5b6a" for number in range(8))
+
+
+@pytest.mark.parametrize("visible", ["1,0", EIGHT_GPUS])
 def test_one_gpu_has_one_lock_however_many_others_a_process_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str
 ) -> None:
