@@ -22,11 +22,18 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- pgvector, where it is installed, finds similar embeddings by an index. Only an administrator can make it.
 DO $$
+DECLARE
+  place text;
 BEGIN
   CREATE SCHEMA IF NOT EXISTS vectors AUTHORIZATION wordwave_owner;
   GRANT USAGE ON SCHEMA vectors TO wordwave_writer, wordwave_analyst;
   IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') THEN
     CREATE EXTENSION IF NOT EXISTS vector SCHEMA vectors;
+  END IF;
+  SELECT extnamespace::regnamespace::text INTO place FROM pg_extension WHERE extname = 'vector';
+  IF place <> 'vectors' THEN
+    RAISE WARNING 'embeddings are compared without pgvector, which is in schema %', place
+      USING HINT = 'ALTER EXTENSION vector SET SCHEMA vectors';
   END IF;
 EXCEPTION WHEN insufficient_privilege THEN
   RAISE WARNING 'embeddings are compared without pgvector: %', SQLERRM;

@@ -39,12 +39,11 @@ def review(library: str | None, port: int, allow: tuple[str, ...]) -> None:
 )
 @click.option(
     "--audio-url",
-    default="{uri}",
-    show_default=True,
+    show_default="{uri}",
     metavar="TEMPLATE",
     help="Where Label Studio finds a clip: {uri}, or an address with {bucket} and {path}.",
 )
-def review_queue(library: str, size: int, as_csv: bool, project: str | None, audio_url: str) -> None:
+def review_queue(library: str, size: int, as_csv: bool, project: str | None, audio_url: str | None) -> None:
     """Choose the clips whose review is worth most, and print those that wait.
 
     Each night does this for its library. A fifth of them are drawn at random: they measure how many answers
@@ -57,10 +56,16 @@ def review_queue(library: str, size: int, as_csv: bool, project: str | None, aud
     from flows.pipeline.reviews.exchange.label_studio_tasks import write_project
     from flows.pipeline.reviews.report import queue_lines
 
+    if as_csv and project is not None:
+        raise click.UsageError("--csv and --label-studio are two ways to decide: give one of them")
+    if audio_url is not None and project is None:
+        raise click.UsageError("--audio-url says where Label Studio finds a clip: add --label-studio FOLDER")
     with runtime_for() as runtime:
         queue = queue_library(runtime, library, size)
         if project is not None:
-            echo_lines(str(path) for path in write_project(runtime, queue, Path(project), audio_url))
+            echo_lines(
+                str(path) for path in write_project(runtime, queue, Path(project), audio_url or "{uri}")
+            )
             return
     echo_lines(csv_lines(queue) if as_csv else queue_lines(queue))
 

@@ -280,13 +280,33 @@ def _connect(postgres: EmbeddedServer, database: Database, passwords: dict[Role,
         _run(Database(changed, database.name), role, "SELECT 1")
 
 
-def _run_psql(postgres: EmbeddedServer, database: Database, passwords: dict[Role, str]) -> None:
+def test_bootstrap_warns_of_a_pgvector_that_is_not_used(postgres: EmbeddedServer, database: Database) -> None:
+    passwords: dict[Role, str] = {role: postgres.passwords[role_name(role)] for role in ROLES}
+    administrator = create_engine(
+        postgres.admin_url(database.name), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with administrator.connect() as connection:
+        connection.execute(text("DROP EXTENSION vector CASCADE"))
+        connection.execute(text("CREATE EXTENSION vector SCHEMA public"))
+        warned = _run_psql(postgres, database, passwords)
+        assert "without pgvector, which is in schema public" in warned
+        remedy = "ALTER EXTENSION vector SET SCHEMA vectors"
+        assert remedy in warned
+        connection.execute(text(remedy))
+    assert "pgvector" not in _run_psql(postgres, database, passwords)
+
+
+def _run_psql(postgres: EmbeddedServer, database: Database, passwords: dict[Role, str]) -> str:
+    """Run bootstrap.sql, and return what it warns of."""
     psql = Host.of(postgres.home).binaries / "psql"
     variables = [f"--set={role}_password={password}" for role, password in passwords.items()]
     connection = ["-h", str(postgres.socket_folder), "-U", "postgres", "-d", database.name]
-    subprocess.run(
+    finished = subprocess.run(
         [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", *connection, *variables, "-f", str(BOOTSTRAP_SQL)],
         env={"PGPASSWORD": postgres.passwords["postgres"]},
         check=True,
         cwd=Path("/"),
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    return finished.stderr

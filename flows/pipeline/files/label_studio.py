@@ -78,6 +78,8 @@ class AnnotatedTask(ExportPart):
 
 
 NONE = "none of these"
+NONE_KEY = "none"
+"""Under what the data of a task that wordwave made says how none of the labels is called."""
 _TASKS = TypeAdapter(tuple[AnnotatedTask, ...])
 
 
@@ -119,4 +121,4 @@ def none_choice(labels: Collection[str]) -> str:
 
 def is_none(task: AnnotatedTask, choice: str) -> bool:
     """Return whether a choice about a task that wordwave made was none of the labels."""
-    return "review" in task.data and choice.strip("()") == NONE
+    return "review" in task.data and choice == task.data.get(NONE_KEY, NONE)

@@ -28,7 +28,8 @@ from db.reviews.queue import (
     random_candidates,
     save_queue,
 )
-from tests.db.rows import make_library, make_run, make_tokenized_clips, prediction, sha256
+from db.tokens import save_tokens
+from tests.db.rows import make_library, make_run, make_tokenized_clips, prediction, sha256, tokenized
 from tests.fixtures_postgres import Database
 
 NAMES = tuple(f"{name}.wav" for name in "abcdefgh")
@@ -249,9 +250,10 @@ def test_what_a_random_review_decided_counts_for_the_answer_of_the_next_version(
     order = drawn_at_random(session, answered, 8)
     decided(session, answered, order[:3], "cat", "random")
     decided(session, answered, order[3:5], "cat", "chosen")
+    (codec_id,) = session.execute(text("SELECT DISTINCT codec_id FROM predictions")).scalars()
+    save_tokens(session, codec_id, make_run(session, "library", attempt=2), [tokenized(None, "other")])
     shown = [LibraryDemonstration(sha256("other"), "cat", "file:///a")]
     other = import_library(session, answered.name, "label", None, shown)
-    (codec_id,) = session.execute(text("SELECT DISTINCT codec_id FROM predictions")).scalars()
     names = {sha256(name): name for name in NAMES}
     answers = [
         prediction(names[content], other, codec_id, None, label=label)

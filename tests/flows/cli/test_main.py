@@ -104,3 +104,16 @@ def test_options_that_fit_no_place_are_refused(
     refused = CliRunner().invoke(wordwave, [*NIGHTS, *options])
     assert refused.exit_code == 2
     assert said in refused.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--csv", "--label-studio", "folder"], "two ways to decide"),
+        (["--audio-url", "https://host/{path}"], "add --label-studio FOLDER"),
+    ],
+)
+def test_a_queue_is_printed_or_written_in_one_way(options: list[str], message: str) -> None:
+    refused = CliRunner().invoke(wordwave, ["review-queue", "sounds", *options])
+    assert refused.exit_code == 2
+    assert message in refused.output

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from db.engine import session_scope
 from db.libraries import get_library
 from db.reviews.queue import GivenAnswer, QueuedClip, given_answers
-from flows.pipeline.files.label_studio import none_choice
+from flows.pipeline.files.label_studio import NONE_KEY, none_choice
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import file_path, is_s3, split_s3
 
@@ -84,6 +84,7 @@ def _task(clip: QueuedClip, answer: GivenAnswer, labels: Sequence[str], template
         "library": f"{clip.library}@{clip.version}",
         "uri": clip.uri,
         "content_sha256": clip.content_sha256.hex(),
+        NONE_KEY: none_choice(labels),
     }
     predictions = [] if clip.drawn == "random" else [_prediction(clip, answer, labels)]
     return {"data": data, "predictions": predictions}

@@ -39,6 +39,24 @@ def test_annotated_clips_become_a_library(runtime: Runtime, tmp_path: Path) -> N
         import_manifest(runtime, "voices", str(path), "speech")
 
 
+def test_a_label_that_is_called_as_none_of_the_labels_often_is_stays_a_label() -> None:
+    queued = [
+        task(f"s3://b/{number}.wav", review=number, none="(none of these)", content_sha256="00")
+        for number in (1, 2)
+    ]
+    said = [[annotation(1, "none of these")], [annotation(2, "(none of these)")]]
+    rows = annotated_rows("export.json", export(queued, *said))
+    assert [row.label for row in rows.values()] == ["none of these"]
+
+
+def test_an_older_project_says_none_of_the_labels_as_it_did() -> None:
+    queued = [task("s3://b/1.wav", review=1), task("s3://b/2.wav", review=2)]
+    rows = annotated_rows(
+        "export.json", export(queued, [annotation(1, "none of these")], [annotation(2, "dog")])
+    )
+    assert [row.label for row in rows.values()] == ["dog"]
+
+
 @pytest.mark.parametrize(
     ("tasks", "said", "message"),
     [

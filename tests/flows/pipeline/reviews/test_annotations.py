@@ -39,6 +39,7 @@ def test_each_clip_is_a_task_with_the_answer_as_its_prediction(
     queue = waiting(runtime)
     assert [task["data"]["review"] for task in tasks] == [clip.review for clip in queue]
     assert {task["data"]["audio"] for task in tasks} == {clip.uri for clip in queue}
+    assert {task["data"]["none"] for task in tasks} == {"none of these"}
     for task, clip in zip(tasks, queue, strict=True):
         if clip.drawn == "random":
             assert task["predictions"] == []
