@@ -41,9 +41,13 @@ def bury(session: Session, graves: Collection[Grave]) -> None:
         session.execute(insert(Tombstone).on_conflict_do_nothing(), rows)
 
 
-def drop_unread_clips(session: Session, clip_ids: Collection[int]) -> None:
-    """Delete clips that were listed and never read, with their quarantine rows."""
-    session.execute(select(func.drop_unread_clips(cast(sorted(clip_ids), ARRAY(BigInteger)))))
+def drop_unread_clips(session: Session, clip_ids: Collection[int], graves: Collection[bytes]) -> None:
+    """Delete clips that were listed and never read, with their quarantine rows.
+
+    `graves` are the hashes of the tombstones of their versions.
+    """
+    ids, hashes = cast(sorted(clip_ids), ARRAY(BigInteger)), cast(sorted(graves), ARRAY(LargeBinary))
+    session.execute(select(func.drop_unread_clips(ids, hashes)))
 
 
 def delete_forgotten(

@@ -1,7 +1,7 @@
 """Forgetting: tombstones of keyed hashes, and the functions that delete what a tombstone covers.
 
-The writer still deletes from no table. It calls functions that delete nothing without a tombstone, which
-alone stays behind. A constant default rewrites no row of watches.
+The writer still deletes from no table. It calls functions that delete nothing without as many tombstones as
+contents and clips go, which alone stay behind. A constant default rewrites no row of watches.
 """
 
 from alembic import op
@@ -43,19 +43,31 @@ ALTER TABLE watches ADD CONSTRAINT ck_watches_keep_days CHECK (keep_days BETWEEN
 """
 
 FORGET = """
+CREATE FUNCTION require_tombstones(graves bytea[], of_kind text, number integer) RETURNS void
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  IF number > (SELECT count(*) FROM tombstones WHERE kind = of_kind AND keyed_hash = ANY (graves)) THEN
+    RAISE EXCEPTION 'nothing is forgotten without a tombstone' USING ERRCODE = 'check_violation';
+  END IF;
+END $$;
+
 CREATE FUNCTION forget_contents(
   digests bytea[], clip_ids bigint[], graves bytea[], library_versions integer[], new_hashes bytea[])
 RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   step text[];
   deleted bigint;
   counts jsonb := '{}';
 BEGIN
-  IF cardinality(graves) < cardinality(digests) OR EXISTS (
-    SELECT FROM unnest(graves) AS g (keyed_hash) WHERE NOT EXISTS (
-      SELECT FROM tombstones t WHERE t.keyed_hash = g.keyed_hash)) THEN
-    RAISE EXCEPTION 'nothing is forgotten without a tombstone' USING ERRCODE = 'check_violation';
+  PERFORM require_tombstones(graves, 'content', cardinality(digests));
+  PERFORM require_tombstones(graves, 'version', cardinality(clip_ids));
+  IF EXISTS (
+    SELECT FROM unnest(library_versions) AS v (id) WHERE NOT EXISTS (
+      SELECT FROM demonstrations d WHERE d.demonstration_set_id = v.id
+        AND (d.content_sha256 = ANY (digests) OR d.target_content_sha256 = ANY (digests)))) THEN
+    RAISE EXCEPTION 'a library version that shows nothing of what is forgotten stays as it is'
+      USING ERRCODE = 'check_violation';
   END IF;
   UPDATE tombstones t SET completed_at = now(), counts = coalesce(n.counts, t.counts)
   FROM unnest(graves, digests) AS g (keyed_hash, digest)
@@ -120,17 +132,20 @@ BEGIN
   RETURN counts;
 END $$;
 
-CREATE FUNCTION drop_unread_clips(clip_ids bigint[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+CREATE FUNCTION drop_unread_clips(clip_ids bigint[], graves bytea[]) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  PERFORM require_tombstones(graves, 'version', cardinality(clip_ids));
   DELETE FROM quarantine q USING clips c
   WHERE c.id = q.clip_id AND c.id = ANY (clip_ids) AND c.content_sha256 IS NULL;
   DELETE FROM clips WHERE id = ANY (clip_ids) AND content_sha256 IS NULL;
-$$;
+END $$;
 """
 
+GUARD = "require_tombstones(bytea[], text, integer)"
 SIGNATURES = (
     "forget_contents(bytea[], bigint[], bytea[], integer[], bytea[])",
-    "drop_unread_clips(bigint[])",
+    "drop_unread_clips(bigint[], bytea[])",
 )
 
 DROP = """
@@ -148,9 +163,11 @@ def upgrade() -> None:
     for signature in SIGNATURES:
         op.execute(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO wordwave_writer")
+    op.execute(f"REVOKE EXECUTE ON FUNCTION {GUARD} FROM PUBLIC")
 
 
 def downgrade() -> None:
     for signature in SIGNATURES:
         op.execute(f"DROP FUNCTION {signature}")
+    op.execute(f"DROP FUNCTION {GUARD}")
     op.execute(DROP)

@@ -1,5 +1,7 @@
 """Whatever was written about a content, forgetting leaves no row of it and every other row as it was."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -11,8 +13,8 @@ from sqlalchemy.orm import Session
 from db.base import Base
 from db.current_answers import count_differences
 from db.forgetting import find_extent
-from db.models import Clip, Tombstone
-from db.tombstones import Grave, bury, delete_forgotten, drop_unread_clips
+from db.models import Clip
+from db.tombstones import Grave, Kind, bury, delete_forgotten, drop_unread_clips
 from tests.db.rows import FOLDER, make_tokenized_clips, sha256
 from tests.db.test_current_answers import CLIPS, World, owner_session
 
@@ -44,11 +46,23 @@ def graves_of(contents: set[bytes]) -> dict[bytes, bytes]:
     return {one: sha256(f"keyed {one.hex()}") for one in contents}
 
 
+def bury_all(session: Session, graves: Iterable[bytes], kind: Kind) -> None:
+    bury(session, [Grave(keyed, kind, sha256("check"), "somebody") for keyed in graves])
+
+
+def bury_versions(session: Session, clip_ids: Iterable[int]) -> list[bytes]:
+    """Bury a version for each clip, and return their hashes."""
+    graves = [sha256(f"version {one}") for one in clip_ids]
+    bury_all(session, graves, "version")
+    return graves
+
+
 def forget(session: Session, contents: set[bytes]) -> None:
     extent, graves = find_extent(session, contents, ()), graves_of(contents)
-    bury(session, [Grave(keyed, "content", sha256("check"), "somebody") for keyed in graves.values()])
+    bury_all(session, graves.values(), "content")
+    clip_ids = [clip.id for clip in extent.clips]
     versions = {version: sha256(f"new {version}") for version in extent.library_versions}
-    delete_forgotten(session, graves, (), [clip.id for clip in extent.clips], versions)
+    delete_forgotten(session, graves, bury_versions(session, clip_ids), clip_ids, versions)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -76,9 +90,29 @@ def test_only_the_rows_of_forgotten_contents_go(owner_session: Session, seed: in
 
 def test_nothing_is_deleted_without_a_tombstone(session: Session) -> None:
     make_tokenized_clips(session, "a.wav")
-    contents = {sha256("a.wav")}
-    with pytest.raises(DBAPIError, match="nothing is forgotten without a tombstone"):
-        delete_forgotten(session, graves_of(contents), (), (), {})
+    graves, clip_ids = graves_of({sha256("a.wav")}), list(session.scalars(select(Clip.id)))
+    for buried, clips in ((graves, ()), ({}, clip_ids)):
+        with refused(session, "nothing is forgotten without a tombstone"):
+            delete_forgotten(session, buried, (), clips, {})
+    bury_all(session, graves.values(), "content")
+    with refused(session, "nothing is forgotten without a tombstone"):
+        delete_forgotten(session, graves, (), clip_ids, {})
+    with refused(session, "nothing is forgotten without a tombstone"):
+        drop_unread_clips(session, clip_ids, graves.values())
+
+
+def test_a_library_version_without_what_is_forgotten_stays_as_it_is(session: Session) -> None:
+    make_tokenized_clips(session, "a.wav")
+    graves = graves_of({sha256("a.wav")})
+    bury_all(session, graves.values(), "content")
+    with refused(session, "stays as it is"):
+        delete_forgotten(session, graves, (), (), {1: sha256("new")})
+
+
+@contextmanager
+def refused(session: Session, message: str) -> Iterator[None]:
+    with pytest.raises(DBAPIError, match=message), session.begin_nested():
+        yield
 
 
 def test_a_uri_goes_with_all_contents_it_ever_had_and_their_other_uris(session: Session) -> None:
@@ -90,6 +124,5 @@ def test_a_uri_goes_with_all_contents_it_ever_had_and_their_other_uris(session: 
 def test_a_clip_that_was_read_is_not_dropped_as_unread(session: Session) -> None:
     make_tokenized_clips(session, "a.wav")
     ids = list(session.scalars(select(Clip.id)))
-    drop_unread_clips(session, ids)
+    drop_unread_clips(session, ids, bury_versions(session, ids))
     assert list(session.scalars(select(Clip.id))) == ids
-    assert session.scalars(select(Tombstone)).all() == []

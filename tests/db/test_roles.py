@@ -97,7 +97,7 @@ REFUSED = {
         "INSERT INTO analytics.review_decisions (review) VALUES (1)",
         "UPDATE analytics.reviews SET label = 'a'",
         "SELECT public.forget_contents('{}', '{}', '{}', '{}', '{}')",
-        "SELECT public.drop_unread_clips('{1}')",
+        "SELECT public.drop_unread_clips('{1}', '{}')",
     ],
     "definitions": [
         "CREATE TABLE public.mine (id integer)",

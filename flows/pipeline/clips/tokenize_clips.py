@@ -485,5 +485,6 @@ def _bury(runtime: Runtime, session: Session, clips: Sequence[ClipToTokenize]) -
     """Drop clips with forgotten bytes, so that no name of theirs stays, and let listings meet them."""
     if clips:
         names = [version_name(clip.uri, clip.version_token) for clip in clips]
-        bury(session, Tombstones(runtime.settings).graves(session, "version", names).values())
-        drop_unread_clips(session, [clip.id for clip in clips])
+        graves = Tombstones(runtime.settings).graves(session, "version", names).values()
+        bury(session, graves)
+        drop_unread_clips(session, [clip.id for clip in clips], [grave.keyed_hash for grave in graves])
