@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from db.locks import PartitionBusy
 from flows.artifacts.forgotten import hide_in_prefect
 from flows.artifacts.night_pages import (
     all_clips,
@@ -126,15 +127,33 @@ def nightly_labeling(
     if reviews:
         page += review_line(runtime.settings.explore_url, night.labeling.setup.library.name)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
-    forget_old(runtime, partition, hide_in_prefect)
     if not approve:  # nobody saw a plan of other days
         earlier = days_to_make_up(runtime, KIND, partition, request.library, catch_up_days)
         make_up(earlier, nightly_labeling)
+    not_forgotten = _forget_old(runtime, partition)
     raise_doubts(night.figures)
+    if not_forgotten:
+        raise not_forgotten
     outcome: Outcome = {"run": str(night.run.id), "manifest": night.run.manifest, **night.run.counts}
     if not len(night.answers):
         return cast(Outcome, completed_empty(outcome))
     return completed(outcome, night_line(night.summary, len(night.answers), night.run.counts))
+
+
+def _forget_old(runtime: Runtime, partition: Partition) -> Exception | None:
+    """Forget what is too old, and return what failed: it takes nothing from the night.
+
+    While somebody else forgets, this waits for the next night, which finds the same contents.
+    """
+    logger = get_run_logger()
+    try:
+        forget_old(runtime, partition, hide_in_prefect)
+    except PartitionBusy as busy:
+        logger.warning("what is too old is forgotten by the next night: %s", busy)
+    except Exception as failure:
+        logger.exception("what is too old was not forgotten")
+        return failure
+    return None
 
 
 def _planned(plan: NightPlan) -> Outcome:

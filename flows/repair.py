@@ -101,11 +101,11 @@ def forget_clips(clips: ForgottenClips, in_use: InUse = False, dry_run: DryRun =
         hide_in_prefect=hide_in_prefect,
         flow_run_id=flow_run.id,
     )
-    if not dry_run:
-        require_absence(runtime, done.names)
     head = "Would be forgotten" if dry_run else "Forgotten"
     lines = [f"- {line.strip()}" for line in report_lines(done, dry_run=dry_run)]
     page = "\n".join([f"## {head}", "", *lines, "", f"{OUT_OF_REACH[0].upper()}{OUT_OF_REACH[1:]}."])
     rows = [{"what": what, "number": str(number)} for what, number in done.counts.items()]
     publish_page("forget-clips", head, page, rows)
+    if not dry_run:
+        require_absence(runtime, done.names)
     return completed_with_counts(dict(done.counts), done.counts)

@@ -200,7 +200,8 @@ def watch(place: str, **bounds: float | None) -> None:
     """Set the bounds outside which nights end as Doubtful.
 
     Prints the bounds in force. PREFIX is the prefix of the nights, with {day} if they have it, or a folder
-    that contains it. Bounds that are not given stay as they are.
+    that contains it. Bounds that are not given stay as they are. With --keep-days, nights delete for good
+    what is stored of clips that were not listed for that long.
     """
     from flows.pipeline.nights.bounds import bounds_of, set_bounds
     from flows.pipeline.runs.partition import Partition

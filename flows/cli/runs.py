@@ -108,9 +108,11 @@ def forget(
     from flows.pipeline.maintenance.forgetting.check import OUT_OF_REACH, require_absence
     from flows.pipeline.maintenance.forgetting.forget import names_of, report_lines
 
-    given = [*clips, *(line.rstrip("\n") for line in from_file or () if line.strip())]
+    given = [*clips, *(line.rstrip("\r\n") for line in from_file or () if line.strip())]
     if not given:
         raise click.UsageError("name at least one clip by its uri or SHA-256")
+    if check and dry_run:
+        raise click.UsageError("--check only searches and --dry-run only shows: give one of them")
     with runtime_for() as runtime:
         if check:
             names = names_of(given)

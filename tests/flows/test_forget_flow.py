@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, create_engine
 
+from db.locks import partition_lock
+from flows.pipeline.clips.tombstones import WrongForgetKey
+from flows.pipeline.maintenance.forgetting.check import NotForgotten
 from flows.pipeline.storage.uris import file_uri
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
@@ -57,6 +60,9 @@ def test_artifacts_and_flow_runs_lose_the_names_of_a_forgotten_clip(
     assert nightly_labeling(str(day), library, day="any")["ingest.forgotten"] == 1
     assert uri.rpartition("/")[2] not in kept_by_prefect()
     _let_be_old(day, database)
+    with partition_lock(database.url("writer"), "forget-clips all clips"):
+        nightly_labeling(str(day), library, day="any")
+    assert rows(database.url("writer"), "SELECT FROM clips WHERE uri LIKE '%/b.wav'")
     nightly_labeling(str(day), library, day="any")
     assert "b.wav" not in kept_by_prefect()
     assert not rows(database.url("writer"), "SELECT FROM clips WHERE uri LIKE '%/b.wav'")
@@ -75,6 +81,39 @@ def _let_be_old(day: Path, database: Database) -> None:
         connection.exec_driver_sql(
             "UPDATE clips SET missing_since = now() - interval '31 days' WHERE uri LIKE '%%/b.wav'"
         )
+
+
+def test_a_night_whose_forgetting_fails_makes_up_the_days_before_and_tells(
+    day: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import nightly
+
+    def fail(*args: object) -> None:
+        raise WrongForgetKey("another key")
+
+    made_up: list[object] = []
+    monkeypatch.setattr(nightly, "forget_old", fail)
+    monkeypatch.setattr(nightly, "make_up", lambda days, night: made_up.append(days))
+    state = final_state(nightly.nightly_labeling, str(day), library, day="any")
+    assert (state.is_failed(), len(made_up)) == (True, 1)
+    assert "another key" in str(state.message)
+
+
+def test_what_is_left_after_a_forgetting_fails_the_run_that_has_its_page(
+    day: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import repair
+    from flows.steps import ingest_clips
+
+    def find(*args: object) -> None:
+        raise NotForgotten("1 places still hold a name of it")
+
+    pages: list[str] = []
+    monkeypatch.setattr(repair, "require_absence", find)
+    monkeypatch.setattr(repair, "publish_page", lambda flow, head, *page: pages.append(head))
+    ingest_clips(str(day))
+    state = final_state(repair.forget_clips, [file_uri(day / "b.wav")])
+    assert (state.is_failed(), pages) == (True, ["Forgotten"])
 
 
 def test_a_name_that_nobody_listed_fails_in_a_sentence(worker: Path) -> None:

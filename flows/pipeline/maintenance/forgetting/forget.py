@@ -93,9 +93,7 @@ def request_of(runtime: Runtime, given: Iterable[str]) -> ForgetRequest:
 
     Raises NothingToForget for uris that no listing ever had; a digest is forgotten for all times to come.
     """
-    given = list(given)
-    contents = frozenset(bytes.fromhex(one) for one in given if SHA256.fullmatch(one))
-    by_name = {one: _spellings(one) for one in given if not SHA256.fullmatch(one)}
+    contents, by_name = _meanings(given)
     spelled = {uri for uris in by_name.values() for uri in uris}
     with session_scope(runtime.engine) as session:
         stored = known_uris(session, spelled)
@@ -108,6 +106,27 @@ def request_of(runtime: Runtime, given: Iterable[str]) -> ForgetRequest:
         )
     first = {next(uri for uri in uris if uri in known) for uris in by_name.values()}
     return ForgetRequest(contents, frozenset(first & stored), frozenset(first - stored))
+
+
+def _meanings(given: Iterable[str]) -> tuple[frozenset[bytes], dict[str, list[str]]]:
+    """Return the digests among names, and by each other name the uris that it may mean.
+
+    Raises NothingToForget for what can be neither, such as a part of a digest.
+    """
+    others = {one: one.strip() for one in given}
+    contents = frozenset(bytes.fromhex(one) for one in others.values() if SHA256.fullmatch(one))
+    others = {name: one for name, one in others.items() if not SHA256.fullmatch(one)}
+    for name, stripped in others.items():
+        if "/" not in stripped:
+            raise NothingToForget(
+                f"{name!r} is neither a SHA-256 digest, which has 64 hex digits, nor an address: give the "
+                "whole digest, a uri as analytics.clips has it, or ./NAME for a file of this folder"
+            )
+    # the name of an object may end in a space
+    return contents, {
+        name: list(dict.fromkeys([*_spellings(name), *_spellings(stripped)]))
+        for name, stripped in others.items()
+    }
 
 
 def _spellings(name: str) -> list[str]:
@@ -265,8 +284,5 @@ _KINDS = {
 
 def names_of(given: Iterable[str]) -> Names:
     """Return the names that a check alone looks for: digests, and uris as they are given."""
-    given = list(given)
-    contents = frozenset(bytes.fromhex(one) for one in given if SHA256.fullmatch(one))
-    return Names(
-        contents, frozenset(uri for one in given if not SHA256.fullmatch(one) for uri in _spellings(one))
-    )
+    contents, by_name = _meanings(given)
+    return Names(contents, frozenset(uri for uris in by_name.values() for uri in uris))

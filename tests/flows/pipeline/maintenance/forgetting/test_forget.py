@@ -471,6 +471,11 @@ def test_the_command_forgets_checks_and_prints_counts(
     assert "a.wav" not in done.output
     checked = CliRunner().invoke(wordwave, ["forget", "--check", digest, str(folder / "a.wav")])
     assert checked.exit_code == 0
+    assert CliRunner().invoke(wordwave, ["forget", "--check", f" {digest} "]).exit_code == 0
+    for part in (digest[:12], digest[1:], f"{digest[:30]} {digest[30:]}"):
+        with pytest.raises(NothingToForget, match="neither a SHA-256 digest, which has 64 hex digits, nor"):
+            CliRunner().invoke(wordwave, ["forget", "--check", part], catch_exceptions=False)
+    assert CliRunner().invoke(wordwave, ["forget", "--check", "--dry-run", digest]).exit_code == 2
     assert CliRunner().invoke(wordwave, ["forget"]).exit_code == 2
 
 
