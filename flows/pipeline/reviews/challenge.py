@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from db.engine import session_scope
 from db.libraries import LibraryVersion
 from db.promotions import ModelSet, describe_model_set, latest_model_set, promoted_model_set
@@ -88,7 +90,7 @@ def challenge(
             _name(runtime, challenger),
             score(questions, before, after),
             outlook(runtime, new.name, nights, before, after),
-            _promotion(challenger, old, labeler),
+            _promotion(runtime, challenger, labeler),
         )
         run.summary = summary_of(contest)
     return contest, run
@@ -115,20 +117,33 @@ def _require_two_sides(new: LibraryVersion, old: LibraryVersion, champion: str, 
 def _current_name(runtime: Runtime, used: LibraryVersion, challenger: LabelingSetup) -> str:
     """Return what answers now. Raises ValueError if the challenger is that."""
     with session_scope(runtime.engine) as session:
-        promoted = promoted_model_set(session, TASK, used.name)
-        current = promoted or latest_model_set(session, TASK, used.name, besides=NO_MODELS)
+        current = _current_models(session, used.name)
         if current is None:
             return f"{name_of(used)}, which has answered nothing yet"
         name = describe_model_set(session, current)
-    models = challenger.answering.models
-    asked = replace(models, llm_id=llm.id if (llm := challenger.answering.llm) else None)
-    is_same = current in (models, asked) and challenger.library.id == used.id
-    if is_same and challenger.request.labeler == nightly_request(runtime, used)[0].labeler:
+    is_same = current.demonstration_set_id == used.id == challenger.library.id
+    if (
+        is_same
+        and _has_models(challenger, current)
+        and challenger.request.labeler == nightly_request(runtime, used)[0].labeler
+    ):
         raise ValueError(
             f"{name_of(used)} is in use: name another version to compare it with, a labeler (--labeler), or "
             "other models (WORDWAVE_LLM)"
         )
     return f"the answers now: {name}"
+
+
+def _current_models(session: Session, library: str) -> ModelSet | None:
+    promoted = promoted_model_set(session, TASK, library)
+    return promoted or latest_model_set(session, TASK, library, besides=NO_MODELS)
+
+
+def _has_models(challenger: LabelingSetup, current: ModelSet) -> bool:
+    """Return whether a side answers by these models, or would if its labeler asked the LLM."""
+    models, llm = challenger.answering.models, challenger.answering.llm
+    asked = replace(models, llm_id=llm.id if llm else None)
+    return replace(current, demonstration_set_id=models.demonstration_set_id) in (models, asked)
 
 
 def _name(runtime: Runtime, setup: LabelingSetup) -> str:
@@ -152,14 +167,21 @@ def _questions(
     }
 
 
-def _promotion(challenger: LabelingSetup, old: LibraryVersion, labeler: str) -> str:
-    """Return what puts the challenger into use."""
-    name = name_of(challenger.library)
-    if labeler != DEFAULT:
-        return f"wordwave choose-labeler {name} '{labeler}'"
-    if challenger.library.id != old.id:
-        return f"wordwave library promote {name}"
-    return f"the flow upgrade-models on each place, then wordwave promote {name}"
+def _promotion(runtime: Runtime, challenger: LabelingSetup, labeler: str) -> str:
+    """Return the steps that put the challenger into use, in their order."""
+    name, used = name_of(challenger.library), named_library(runtime, challenger.library.name)
+    with session_scope(runtime.engine) as session:
+        current = _current_models(session, used.name)
+    answering = {used.id, current.demonstration_set_id} if current else {used.id}
+    steps = {
+        f"wordwave choose-labeler {name} '{labeler}'": labeler != DEFAULT,
+        f"wordwave library promote {name}": answering != {challenger.library.id},
+        f"the flow upgrade-models on each place, then wordwave promote {name}": (
+            current is not None and not _has_models(challenger, current)
+        ),
+    }
+    needed = [step for step, is_needed in steps.items() if is_needed]
+    return ", then ".join(needed) or f"nothing, {name} is in use"
 
 
 def summary_of(contest: Contest) -> Mapping[str, Any]:

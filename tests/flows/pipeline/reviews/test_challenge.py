@@ -52,6 +52,8 @@ def test_two_named_versions_are_compared_in_either_direction(runtime: Runtime, n
         (one.uri, one.after, one.before) for one in back.outlook.changes
     ]
     assert there.scores.together.old == back.scores.together.new
+    assert there.promoted_by == "wordwave library promote sounds@2"
+    assert back.promoted_by == "nothing, sounds@1 is in use"
 
 
 def test_another_labeler_challenges_the_chosen_one(runtime: Runtime, night: Night) -> None:
@@ -61,6 +63,14 @@ def test_another_labeler_challenges_the_chosen_one(runtime: Runtime, night: Nigh
     assert contest.promoted_by == "wordwave choose-labeler sounds@1 'nearest-neighbour'"
     assert contest.outlook.compared == 12
     assert rows(runtime.engine, LABELS) == before
+
+
+def test_all_steps_are_named_that_put_a_challenger_into_use(runtime: Runtime, night: Night) -> None:
+    decide_all(runtime)
+    propose(runtime, "sounds")
+    contest, _ = challenge(runtime, "sounds@2", labeler="nearest-neighbour")
+    steps = ["wordwave choose-labeler sounds@2 'nearest-neighbour'", "wordwave library promote sounds@2"]
+    assert contest.promoted_by.split(", then ") == steps
 
 
 def test_another_language_model_challenges_the_stored_answers(
