@@ -50,7 +50,8 @@ _ACCURACY = text(
 _LESSON = text(
     """
     SELECT run, from_version, to_version, decided, moved, would_change, is_in_use, gain, gain_low, gain_high,
-      questions, suspects, disputed, contradictions, scores, finished_at
+      questions, suspects, disputed, contradictions, scores, finished_at,
+      run IN (SELECT c.run FROM analytics.comparisons c) AS is_compared
     FROM analytics.lessons WHERE library = :library ORDER BY finished_at DESC LIMIT 1
     """
 )
@@ -58,7 +59,10 @@ _LESSON = text(
 
 @dataclass(frozen=True)
 class PastLesson:
-    """The last version that a library learned; `moved` is None if it was not put into use."""
+    """The last version that a library learned; `moved` is None if it was not put into use.
+
+    `is_compared` says whether its run has a page of what it moves; the oldest have none.
+    """
 
     run: UUID
     from_version: int
@@ -76,6 +80,7 @@ class PastLesson:
     contradictions: int
     scores: Mapping[str, Mapping[str, float]]
     finished_at: datetime
+    is_compared: bool
 
 
 @dataclass(frozen=True)

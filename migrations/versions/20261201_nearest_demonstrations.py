@@ -43,20 +43,22 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 SET search_path = pg_catalog, pg_tem
     GROUP BY p.clip, q.demonstration
   ),
   compared AS (
-    SELECT a.clip, a.uri, s.ordinal, s.label, s.uri AS demonstration_uri, coalesce(
-      b.pairs::double precision / nullif(c.pairs + d.pairs - b.pairs, 0), 0) AS similarity
-    FROM asked a JOIN shown s ON s.version = a.version AND s.codec_fingerprint = a.codec_fingerprint
-    LEFT JOIN clip_sizes c ON c.clip = a.clip
-    LEFT JOIN shown_sizes d ON d.demonstration = s.demonstration
-    LEFT JOIN shared b ON b.clip = a.clip AND b.demonstration = s.demonstration
+    SELECT a.uri, s.ordinal, s.label, s.uri AS demonstration_uri,
+      b.pairs::double precision / (c.pairs + d.pairs - b.pairs) AS similarity
+    FROM shared b
+    JOIN asked a ON a.clip = b.clip
+    JOIN shown s ON s.demonstration = b.demonstration
+    JOIN clip_sizes c ON c.clip = b.clip
+    JOIN shown_sizes d ON d.demonstration = b.demonstration
   )
-  SELECT DISTINCT ON (c.clip) c.uri, c.ordinal, c.label, c.demonstration_uri, c.similarity
-  FROM compared c ORDER BY c.clip, c.similarity DESC, c.ordinal
+  SELECT DISTINCT ON (c.uri) c.uri, c.ordinal, c.label, c.demonstration_uri, c.similarity
+  FROM compared c ORDER BY c.uri, c.similarity DESC, c.ordinal
 $$;
 
 COMMENT ON FUNCTION analytics.nearest_demonstrations(text, date, integer) IS
   'The demonstration of its library version that each clip of a day is nearest to by code_overlap, the first '
-  'of several. Of up to as many clips as most says, the same ones every time';
+  'of several. A clip that shares no pair of codes with any is left out. Of up to as many clips as most '
+  'says, the same ones every time';
 """
 
 SIGNATURE = "nearest_demonstrations(text, date, integer)"

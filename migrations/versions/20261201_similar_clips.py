@@ -83,11 +83,15 @@ BEGIN
   END IF;
   SELECT s.* INTO mine FROM analytics.clips c
   JOIN analytics.sequences s ON s.content_sha256 = c.content_sha256
-  WHERE c.uri = similar_clips.clip ORDER BY s.created_at DESC LIMIT 1;
-  IF mine.semantic IS NULL THEN
+  WHERE c.uri = similar_clips.clip ORDER BY s.semantic IS NULL, s.created_at DESC LIMIT 1;
+  IF mine.content_sha256 IS NULL THEN
     RAISE invalid_parameter_value USING
       MESSAGE = format('no tokenized clip is "%s"', left(clip, 200)),
       HINT = 'write the uri as analytics.clips has it';
+  ELSIF mine.semantic IS NULL THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the codes of "%s" go beyond 32767, and are not compared', left(clip, 200)),
+      HINT = 'ask similar_by_embedding, or tokenize the clip with another codec, too';
   END IF;
   weights := analytics.code_weights(mine.codec_fingerprint);
   SELECT array_agg(p.pair ORDER BY p.weight DESC, p.pair), sum(p.weight) INTO pairs, total FROM (

@@ -88,6 +88,13 @@ BEGIN
   END IF;
   IF to_regtype('vectors.vector') IS NOT NULL AND mine.dimensions <= 2000 THEN
     candidates := analytics.nearest_embeddings(mine, 200);
+  ELSIF NOT EXISTS (SELECT FROM analytics.sequences s
+    WHERE s.content_sha256 = mine.content_sha256 AND s.semantic IS NOT NULL) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('nothing finds clips to compare with "%s": its embeddings have no index of pgvector, '
+        'and it has no codes up to 32767', left(clip, 200)),
+      HINT = 'have pgvector installed, ask about a model of up to 2000 dimensions, or tokenize the clip with '
+        'another codec, too';
   ELSE
     candidates := ARRAY(SELECT s.content_sha256 FROM analytics.similar_clips(clip, 100) s);
   END IF;

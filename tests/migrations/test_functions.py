@@ -1,6 +1,7 @@
 """The functions for analysts find what a naive reading finds, in bounds, and say what is wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -13,10 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from db.bulk_insert import insert_new
 from db.clips import add_clips, link_contents
 from db.engine import session_scope
+from db.libraries import LibraryDemonstration, import_library
+from db.model_registry import ensure_codec
 from db.models import Content, TokenSequence
 from db.predictions import save_predictions
 from db.promotions import ModelSet, promote
-from db.tokens import _content_row, _sequence_row
+from db.tokens import _content_row, _sequence_row, save_tokens
 from tests.db.rows import (
     FOLDER,
     clip_id,
@@ -29,6 +32,7 @@ from tests.db.rows import (
     sha256,
     tokenized,
 )
+from tests.db.test_other_codecs import XCODEC2
 
 Place = Sequence[int] | str
 CODES = st.integers(0, 3)
@@ -207,3 +211,40 @@ def test_the_functions_run_with_the_rights_of_who_calls_them(analyst: Connection
         )
     )
     assert open_or_silent.all() == []
+
+
+def test_each_clip_has_its_nearest_demonstration_once_and_none_where_nothing_is_shared(
+    engine: Engine, analyst: Connection
+) -> None:
+    store(engine, [[0, 1, 2, 3], [0, 1, 2], [2, 3], [5], [6, 7, 8]])
+    with session_scope(engine) as session:
+        codec_id, other_id = make_codec(session), make_codec(session, "other")
+        shown = [
+            LibraryDemonstration(sha256(f"{number}.wav"), f"l{number}", f"file:///{number}")
+            for number in (1, 2)
+        ]
+        library = import_library(session, "animals", "label", None, shown)
+        for number in (0, 1):
+            twice = tokenized(None, f"{number}.wav")
+            insert_new(session, TokenSequence, [_sequence_row(twice, other_id, make_run(session))])
+        answers = [prediction(f"{number}.wav", library, codec_id, None) for number in (0, 3, 4)]
+        save_predictions(session, make_run(session), answers)
+    [day] = analyst.scalars(text("SELECT DISTINCT day FROM labels")).all()
+    found = analyst.execute(
+        text("SELECT uri, label, similarity FROM nearest_demonstrations('animals', :day)"), {"day": day}
+    )
+    assert [tuple(row) for row in found] == [(f"{FOLDER}/0.wav", "l1", 1.0)]
+
+
+def test_a_clip_with_codes_that_are_too_wide_says_so(engine: Engine, analyst: Connection) -> None:
+    store(engine, [[0, 1]])
+    with session_scope(engine) as session:
+        wide = ensure_codec(session, "wide", "wide", XCODEC2, [])
+        add_clips(session, [listed("wide.wav")], FOLDER)
+        row = replace(
+            tokenized(clip_id(session, "wide.wav"), "wide.wav"), codes=([40_000, 3],), levels=[0, 0]
+        )
+        save_tokens(session, wide, make_run(session), [row])
+    with pytest.raises(DBAPIError, match="go beyond 32767, and are not compared") as caught:
+        analyst.execute(text(f"SELECT * FROM similar_clips('{FOLDER}/wide.wav')"))
+    assert "similar_by_embedding" in str(caught.value.orig)

@@ -117,3 +117,17 @@ def test_without_pgvector_those_that_share_codes_are_compared(
 def test_a_clip_without_embedding_is_refused_with_a_remedy(vectors: Vectors, analyst: Connection) -> None:
     with pytest.raises(DBAPIError, match="no clip with an embedding is"):
         similar(analyst, CLIPS, 10)
+
+
+def test_a_clip_that_nothing_finds_neighbors_of_is_refused_with_a_remedy(
+    vectors: Vectors, database: Database, analyst: Connection
+) -> None:
+    administrator = create_engine(
+        database.server.admin_url(database.name), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with administrator.connect() as connection:
+        connection.execute(text("DROP EXTENSION vector CASCADE"))
+        connection.execute(text("DELETE FROM token_sequences"))
+    with pytest.raises(DBAPIError, match="have no index of pgvector, and it has no codes") as caught:
+        similar(analyst, 0, 10)
+    assert "have pgvector installed" in str(caught.value.orig)

@@ -35,8 +35,11 @@ def keep_contest(explored: Explored) -> str:
     return f"/comparisons/{_keep(explored, CHALLENGE, summary_of(contest))}"
 
 
-def keep_lesson(explored: Explored) -> str:
-    """Record what ten decisions taught the library, and return the address of what it moves."""
+def keep_lesson(explored: Explored, *, is_compared: bool = True) -> str:
+    """Record what ten decisions taught the library, and return the address of what it moves.
+
+    Lessons from before there were comparisons name no sides.
+    """
     runtime = Runtime(explored.settings)
     old = named_library(runtime, "sounds@1")
     runtime.close()
@@ -45,7 +48,10 @@ def keep_lesson(explored: Explored) -> str:
     lesson = Lesson(old, old.demonstrations, (), (), (), (), suspects)
     scores = Scores({"random reviews": gain}, gain)
     proposal = Proposal(replace(old, version=2), lesson, 10, scores, outlook_of(explored))
-    return f"/comparisons/{_keep(explored, LEARN, lesson_summary(proposal))}"
+    summary = dict(lesson_summary(proposal))
+    if not is_compared:
+        del summary["champion"], summary["challenger"]
+    return f"/comparisons/{_keep(explored, LEARN, summary)}"
 
 
 def outlook_of(explored: Explored) -> Outlook:

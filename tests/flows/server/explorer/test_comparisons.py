@@ -46,6 +46,17 @@ def test_the_morning_page_says_what_the_answers_were_worth_with_links(explored: 
     assert "sounds@2, which learned from reviews" in moved.text
 
 
+def test_a_lesson_from_before_there_were_comparisons_has_no_link(explored: Explored) -> None:
+    runtime = Runtime(explored.settings)
+    queue_library(runtime, "sounds", 10)
+    runtime.close()
+    address = keep_lesson(explored, is_compared=False)
+    page = read(explored, "/reviews?library=sounds")
+    assert "Your 10 answers would move about 12 labels" in " ".join(page.text.split())
+    assert address not in page.links
+    read(explored, address, 404)
+
+
 def test_what_was_never_compared_is_not_found(explored: Explored) -> None:
     read(explored, f"/comparisons/{uuid4()}", 404)
     read(explored, "/comparisons/1", 404)
