@@ -64,7 +64,7 @@ def test_artifacts_and_flow_runs_lose_the_names_of_a_forgotten_clip(
         nightly_labeling(str(day), library, day="any")
     assert rows(database.url("writer"), "SELECT FROM clips WHERE uri LIKE '%/b.wav'")
     nightly_labeling(str(day), library, day="any")
-    assert "b.wav" not in kept_by_prefect()
+    assert file_uri(day / "b.wav") not in kept_by_prefect()  # other places of this server have a b.wav, too
     assert not rows(database.url("writer"), "SELECT FROM clips WHERE uri LIKE '%/b.wav'")
     [run] = rows(database.url("writer"), "SELECT counts FROM runs ORDER BY started_at DESC LIMIT 1")
     assert run["counts"]["forget.contents"] == 1
