@@ -1,13 +1,25 @@
 """The declarative base: fixed constraint names, and one Postgres type per Python type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Dialect, Integer, LargeBinary, MetaData, SmallInteger, Text, TypeDecorator, Uuid
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    TypeDecorator,
+    Uuid,
+    any_,
+    cast,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, QueryableAttribute
 
 
 class Base(DeclarativeBase):
@@ -50,6 +62,13 @@ class Integers(SmallIntegers):
 
     impl = ARRAY(Integer)
     cache_ok = True
+
+
+def among(
+    column: QueryableAttribute[Any], values: Collection[bytes] | Collection[str]
+) -> ColumnElement[bool]:
+    """Return the condition that a column is one of the values: one parameter, however many there are."""
+    return column == any_(cast(sorted(values), ARRAY(column.type)))
 
 
 def array_text(numbers: Sequence[int]) -> str:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
+from db.base import among
 from db.bulk_insert import insert_new
 from db.listing import KnownVersion, ListingComparison, ListingCounts
 from db.models import Clip, Embedding, PooledLatent, QuarantineRow, TokenSequence, WindowEmbeddings
@@ -81,7 +82,7 @@ def _uri_matches(selection: Selection) -> ColumnElement[bool]:
     if isinstance(selection, str):
         folder = selection.rstrip("/")
         return (Clip.uri == folder) | func.starts_with(Clip.uri, folder + "/")
-    return Clip.uri == any_(cast(sorted(selection), ARRAY(Text)))
+    return among(Clip.uri, selection)
 
 
 def _contains(selection: Selection, uri: str) -> bool:

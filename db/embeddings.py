@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.bulk_insert import insert_new
 from db.models import Embedding, EmbeddingModel, SoundTags, WindowEmbeddings
 
@@ -81,10 +82,10 @@ def _with_each(
     models: Collection[int],
     contents: Collection[bytes],
 ) -> set[bytes]:
-    among = table.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    wanted = among(table.content_sha256, contents)
     found = (
         select(table.content_sha256)
-        .where(among, table.embedding_model_id.in_(models))
+        .where(wanted, table.embedding_model_id.in_(models))
         .group_by(table.content_sha256)
         .having(func.count() == len(set(models)))
     )
@@ -102,10 +103,10 @@ def get_embeddings(
     session: Session, model_id: int, contents: Collection[bytes]
 ) -> dict[bytes, StoredEmbedding]:
     """Return the stored embeddings by content; contents without one of the model are left out."""
-    among = Embedding.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    wanted = among(Embedding.content_sha256, contents)
     rows = session.execute(
         select(Embedding.content_sha256, Embedding.embedding, Embedding.scores).where(
-            among, Embedding.embedding_model_id == model_id
+            wanted, Embedding.embedding_model_id == model_id
         )
     )
     return {sha256: StoredEmbedding(*stored) for sha256, *stored in rows}
@@ -114,9 +115,9 @@ def get_embeddings(
 def get_windows(session: Session, model_id: int, contents: Collection[bytes]) -> dict[bytes, bytes]:
     """Return the stored embeddings of windows by content; contents without any of the model are left out."""
     stored = WindowEmbeddings
-    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    wanted = among(stored.content_sha256, contents)
     of_model = stored.embedding_model_id == model_id
-    rows = session.execute(select(stored.content_sha256, stored.vectors).where(among, of_model))
+    rows = session.execute(select(stored.content_sha256, stored.vectors).where(wanted, of_model))
     return dict(rows.tuples().all())
 
 
@@ -131,10 +132,10 @@ class Tags(NamedTuple):
 def get_tags(session: Session, model_id: int, contents: Collection[bytes]) -> dict[bytes, Tags]:
     """Return the stored tags by content; contents without any of the model are left out."""
     stored = SoundTags
-    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    wanted = among(stored.content_sha256, contents)
     rows = session.execute(
         select(stored.content_sha256, stored.windows, stored.classes, stored.scores).where(
-            among, stored.embedding_model_id == model_id
+            wanted, stored.embedding_model_id == model_id
         )
     )
     return {sha256: Tags(*tags) for sha256, *tags in rows}

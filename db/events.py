@@ -6,10 +6,11 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, any_, cast, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_leave
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.models import Clip, DemonstrationSet, EventRow, EventSet
 
 _EVENT = (EventRow.label, EventRow.start_s, EventRow.end_s, EventRow.score)
@@ -49,9 +50,9 @@ class ClipEvents:
 
 def heard_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
     """Return those of the work keys whose events are stored and not retracted."""
-    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
     standing = EventSet.retracted_by_run.is_(None)
-    return set(session.scalars(select(EventSet.work_key).where(EventSet.work_key == any_(keys), standing)))
+    wanted = among(EventSet.work_key, work_keys)
+    return set(session.scalars(select(EventSet.work_key).where(wanted, standing)))
 
 
 def save_events(session: Session, run_id: UUID, heard: Sequence[NewEvents]) -> int:

@@ -8,12 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    LargeBinary,
-    Text,
-    any_,
-    cast,
     exists,
     or_,
     select,
@@ -21,6 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
+from db.base import among
 from db.generated import IN_CONTEXT
 from db.models import (
     Clip,
@@ -108,15 +103,13 @@ def find_extent(session: Session, contents: Collection[bytes], uris: Collection[
         clips = session.execute(
             select(
                 Clip.id, Clip.uri, Clip.version_token, Clip.first_seen, Clip.day, Clip.content_sha256
-            ).where(
-                or_(Clip.content_sha256 == _any_of(known), Clip.uri == any_(cast(sorted(uris), ARRAY(Text))))
-            )
+            ).where(or_(among(Clip.content_sha256, known), among(Clip.uri, uris)))
         ).all()
         reached = known | {clip.content_sha256 for clip in clips if clip.content_sha256}
         versions = _versions_with(session, reached)
         audio = _audio_of(session, reached, versions)
         made = {one.sha256 for one in audio}
-        reached |= set(session.scalars(select(Content.sha256).where(Content.sha256 == _any_of(made))))
+        reached |= set(session.scalars(select(Content.sha256).where(among(Content.sha256, made))))
         if reached == known:
             break
         known = reached
@@ -124,15 +117,11 @@ def find_extent(session: Session, contents: Collection[bytes], uris: Collection[
     return Extent(known, gone, audio, versions, _uris_left_by(session, gone) | {one.uri for one in audio})
 
 
-def _any_of(contents: Collection[bytes]) -> ColumnElement[Any]:
-    return any_(cast(sorted(contents), ARRAY(LargeBinary)))
-
-
 def _versions_with(session: Session, contents: Collection[bytes]) -> dict[int, bytes]:
     """Return the library versions with one of the contents, by id, each with its content hash."""
     row, stored = DemonstrationRow, DemonstrationSet
-    among = or_(row.content_sha256 == _any_of(contents), row.target_content_sha256 == _any_of(contents))
-    shown = select(row.demonstration_set_id).where(among)
+    shows = or_(among(row.content_sha256, contents), among(row.target_content_sha256, contents))
+    shown = select(row.demonstration_set_id).where(shows)
     return dict(
         session.execute(select(stored.id, stored.content_hash).where(stored.id.in_(shown))).tuples().all()
     )
@@ -145,7 +134,7 @@ def _audio_of(
     stored = GeneratedAudio
     by_prompt = (stored.method == IN_CONTEXT) & stored.demonstration_set_id.in_(list(versions))
     rows = session.execute(
-        select(stored.uri, stored.sha256).where(or_(stored.content_sha256 == _any_of(contents), by_prompt))
+        select(stored.uri, stored.sha256).where(or_(among(stored.content_sha256, contents), by_prompt))
     )
     return {ForgottenAudio(uri, sha256) for uri, sha256 in rows}
 
@@ -153,13 +142,13 @@ def _audio_of(
 def _uris_left_by(session: Session, clips: Collection[ForgottenClip]) -> set[str]:
     uris = {clip.uri for clip in clips}
     ids = [clip.id for clip in clips]
-    named = Clip.uri == any_(cast(sorted(uris), ARRAY(Text)))
+    named = among(Clip.uri, uris)
     return uris - set(session.scalars(select(Clip.uri).where(named, Clip.id.not_in(ids))))
 
 
 def known_uris(session: Session, uris: Collection[str]) -> set[str]:
     """Return those of the uris that some clip has or had."""
-    named = Clip.uri == any_(cast(sorted(uris), ARRAY(Text)))
+    named = among(Clip.uri, uris)
     return set(session.scalars(select(Clip.uri).where(named)))
 
 

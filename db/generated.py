@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, update
+from sqlalchemy import ColumnElement, cast, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.bulk_insert import insert_new
 from db.models import GeneratedAudio
 
@@ -108,10 +109,10 @@ def other_audio_of_contents(
     """
     stored = GeneratedAudio
     columns = [getattr(stored, field.name) for field in fields(StoredAudio)]
-    among = stored.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
+    wanted = among(stored.content_sha256, contents)
     rows = session.execute(
         select(*columns)
-        .where(among, stored.demonstration_set_id == demonstration_set_id, stored.method != method)
+        .where(wanted, stored.demonstration_set_id == demonstration_set_id, stored.method != method)
         .where(stored.retracted_by_run.is_(None))
         .distinct(stored.content_sha256, stored.method)
         .order_by(stored.content_sha256, stored.method, stored.id.desc())
@@ -140,5 +141,4 @@ def get_audio_codes(session: Session, work_keys: Collection[bytes]) -> dict[byte
 
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
-    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
-    return (GeneratedAudio.work_key == any_(keys)) & GeneratedAudio.retracted_by_run.is_(None)
+    return among(GeneratedAudio.work_key, work_keys) & GeneratedAudio.retracted_by_run.is_(None)

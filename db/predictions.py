@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, select, text, update
+from sqlalchemy import ColumnElement, select, text, update
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.bulk_insert import insert_new
 from db.clips import Selection, in_selection
 from db.models import Clip, PredictionRow
@@ -107,8 +108,7 @@ def _parts(work_keys: Collection[bytes]) -> Iterator[list[bytes]]:
 
 def _standing(work_keys: Collection[bytes]) -> ColumnElement[bool]:
     """Return the condition for answers of these work keys that are not retracted."""
-    keys = cast(sorted(work_keys), ARRAY(LargeBinary))
-    return (PredictionRow.work_key == any_(keys)) & PredictionRow.retracted_by_run.is_(None)
+    return among(PredictionRow.work_key, work_keys) & PredictionRow.retracted_by_run.is_(None)
 
 
 def existing_work_keys(session: Session, work_keys: Collection[bytes]) -> set[bytes]:
@@ -146,10 +146,9 @@ def get_answers(session: Session, selection: Selection, work_keys: Collection[by
     by_content = defaultdict(list)
     for row in session.execute(select(*columns).where(_standing(work_keys)).order_by(stored.id)).mappings():
         by_content[row["content_sha256"]].append(row)
-    contents = cast(sorted(by_content), ARRAY(LargeBinary))
     found = session.execute(
         select(Clip.uri, Clip.content_sha256)
-        .where(in_selection(selection), Clip.content_sha256 == any_(contents))
+        .where(in_selection(selection), among(Clip.content_sha256, by_content))
         .order_by(Clip.uri)
     )
     return [Answer(uri=uri, **row) for uri, sha256 in found if sha256 for row in by_content[sha256]]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, LargeBinary, any_, bindparam, cast, func, select, true, update
+from sqlalchemy import ARRAY, BigInteger, any_, bindparam, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.clips import Selection, in_selection
 from db.models import Clip, QuarantineRow
 
@@ -80,8 +81,8 @@ def quarantine_contents(
     """
     if not reasons:
         return Counter()
-    among = Clip.content_sha256 == any_(cast(sorted(reasons), ARRAY(LargeBinary)))
-    clips = session.execute(select(Clip.id, Clip.content_sha256).where(Clip.missing_since.is_(None), among))
+    wanted = among(Clip.content_sha256, reasons)
+    clips = session.execute(select(Clip.id, Clip.content_sha256).where(Clip.missing_since.is_(None), wanted))
     rejected = [Rejection(clip_id, *reasons[content]) for clip_id, content in clips if content]
     quarantine_clips(session, stage, run_id, rejected)
     return Counter(clip.reason for clip in rejected)

@@ -4,12 +4,13 @@ import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import accumulate
+from itertools import accumulate, chain
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, LargeBinary, any_, cast, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.bulk_insert import insert_new
 from db.clips import link_contents
 from db.embeddings import ContentEmbedding, save_embeddings
@@ -81,8 +82,8 @@ def save_tokens(session: Session, codec_id: int, run_id: UUID, batch: Sequence[T
 
 def _stored_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:
     """Return those of the contents that another codec has tokenized."""
-    among = Content.sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
-    return set(session.scalars(select(Content.sha256).where(among)))
+    wanted = among(Content.sha256, contents)
+    return set(session.scalars(select(Content.sha256).where(wanted)))
 
 
 def _content_row(tokenized: TokenizedContent) -> dict[str, object]:
@@ -117,22 +118,20 @@ def _form(session: Session, codec_id: int) -> Form:
 def _sequence_row(
     tokenized: TokenizedContent, codec_id: int, run_id: UUID, form: Form = Form.THREE_LAYERS
 ) -> dict[str, object]:
-    layers: list[list[int] | None] = [_plain(layer) for layer in tokenized.codes]
+    layers = [_plain(layer) for layer in tokenized.codes]
+    columns: dict[str, object]
     if form is Form.THREE_LAYERS:
-        semantic, acoustic1, acoustic2 = layers
-        codes = None
+        columns = dict(zip(("semantic", "acoustic1", "acoustic2"), layers, strict=True))
     else:
-        semantic, acoustic1, acoustic2 = None if form is Form.WIDE else layers[0], None, None
-        codes = [code for layer in tokenized.codes for code in _plain(layer)]
+        first = None if form is Form.WIDE else layers[0]
+        columns = {"semantic": first, "acoustic1": None, "acoustic2": None, "codes": list(chain(*layers))}
     return {
         "content_sha256": tokenized.sha256,
         "codec_id": codec_id,
-        "semantic": semantic,
-        "acoustic1": acoustic1,
-        "acoustic2": acoustic2,
+        **columns,
         "levels": _plain(tokenized.levels),
         "run_id": run_id,
-    } | ({} if codes is None else {"codes": codes})
+    }
 
 
 def stored_layers(
@@ -226,8 +225,8 @@ def get_token_sequences(
 
 
 def _of(codec_id: int, contents: Collection[bytes]) -> ColumnElement[bool]:
-    among = TokenSequence.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
-    return (TokenSequence.codec_id == codec_id) & among
+    wanted = among(TokenSequence.content_sha256, contents)
+    return (TokenSequence.codec_id == codec_id) & wanted
 
 
 def token_lengths(session: Session, codec_id: int, contents: Collection[bytes]) -> list[int]:

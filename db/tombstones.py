@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ARRAY, BigInteger, Integer, LargeBinary, any_, cast, func, select
+from sqlalchemy import ARRAY, BigInteger, Integer, LargeBinary, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.models import Tombstone
 
 Kind = Literal["content", "uri", "version"]
@@ -30,8 +31,8 @@ def stored_key_check(session: Session) -> bytes | None:
 
 def buried(session: Session, hashes: Collection[bytes]) -> set[bytes]:
     """Return those of the hashes that have a tombstone."""
-    among = Tombstone.keyed_hash == any_(cast(sorted(hashes), ARRAY(LargeBinary)))
-    return set(session.scalars(select(Tombstone.keyed_hash).where(among)))
+    wanted = among(Tombstone.keyed_hash, hashes)
+    return set(session.scalars(select(Tombstone.keyed_hash).where(wanted)))
 
 
 def bury(session: Session, graves: Collection[Grave]) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, any_, cast, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
+from db.base import among
 from db.clips import LABEL_STAGE, Selection
 from db.models import Clip, PooledLatent, PredictionRow, QueuedReview
 
@@ -170,8 +171,8 @@ def latents_of(
     They are read without the codes: long clips have many.
     """
     row = PooledLatent
-    among = row.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
-    found = select(row.content_sha256, row.mean, row.deviation).where(among, row.codec_id == codec_id)
+    wanted = among(row.content_sha256, contents)
+    found = select(row.content_sha256, row.mean, row.deviation).where(wanted, row.codec_id == codec_id)
     return {content: (mean, deviation) for content, mean, deviation in session.execute(found)}
 
 
@@ -228,8 +229,8 @@ def given_answers(session: Session, answers: Collection[int]) -> dict[int, Given
 
 def missing_contents(session: Session, contents: Collection[bytes]) -> set[bytes]:
     """Return those of the contents that no clip has now."""
-    among = Clip.content_sha256 == any_(cast(sorted(contents), ARRAY(LargeBinary)))
-    there = session.scalars(select(Clip.content_sha256).where(among, Clip.missing_since.is_(None)))
+    wanted = among(Clip.content_sha256, contents)
+    there = session.scalars(select(Clip.content_sha256).where(wanted, Clip.missing_since.is_(None)))
     return set(contents) - {bytes(content) for content in there if content}
 
 
