@@ -189,19 +189,20 @@ def hide_names_in_runs(session: Session, names: Collection[str]) -> int:
         place = run.partition_key.removeprefix(f"{run.kind} ")
         if (end := _END_OF_PARTITION.search(place)) and place[: end.start()] in names:
             run.partition_key = f"{run.kind} {HIDDEN}{end.group()}"
-        run.parameters = hidden(run.parameters, names)
-        run.asked, run.summary = hidden(run.asked, names), hidden(run.summary, names)
+        run.parameters = hidden(run.parameters, names.__contains__)
+        run.asked = hidden(run.asked, names.__contains__)
+        run.summary = hidden(run.summary, names.__contains__)
     session.flush()
     return len(naming)
 
 
-def hidden(value: Any, names: Collection[str]) -> Any:
-    """Return a JSON value with names of what was forgotten taken out of it."""
+def hidden(value: Any, is_name: Callable[[str], bool]) -> Any:
+    """Return a JSON value in which texts that name something forgotten are hidden."""
     if isinstance(value, Mapping):
-        return {key: hidden(one, names) for key, one in value.items()}
+        return {key: hidden(one, is_name) for key, one in value.items()}
     if isinstance(value, list):
-        return [hidden(one, names) for one in value]
-    return HIDDEN if isinstance(value, str) and value in names else value
+        return [hidden(one, is_name) for one in value]
+    return HIDDEN if isinstance(value, str) and is_name(value) else value
 
 
 def pages_showing(session: Session, versions: Collection[int]) -> set[str]:

@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.settings import PREFECT_API_URL
 
-from db.forgetting import HIDDEN
+from db.forgetting import HIDDEN, hidden
 from flows.artifacts.markdown import cell, code, escape
 from flows.pipeline.maintenance.forgetting.names import Names
 from flows.pipeline.runs.counts import Counts
@@ -96,12 +96,5 @@ def _hide_in_flow_run(client: SyncPrefectClient, flow_run: "FlowRun", names: Nam
         client.delete_flow_run(flow_run.id)
         return
     name = HIDDEN if _names(flow_run.name, names) else flow_run.name
-    client.update_flow_run(flow_run.id, parameters=_hidden(flow_run.parameters, names), name=name)
-
-
-def _hidden(value: Any, names: Names) -> Any:
-    if isinstance(value, dict):
-        return {key: _hidden(one, names) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_hidden(one, names) for one in value]
-    return HIDDEN if isinstance(value, str) and _names(value, names) else value
+    parameters = hidden(flow_run.parameters, lambda text: _names(text, names))
+    client.update_flow_run(flow_run.id, parameters=parameters, name=name)

@@ -91,7 +91,8 @@ def _json_lines(path: Path, names: Names) -> bytes:
 
 
 def _json(path: Path, names: Names) -> bytes:
-    return json.dumps(hidden(json.loads(path.read_bytes()), names.texts), indent=1).encode() + b"\n"
+    left = hidden(json.loads(path.read_bytes()), names.texts.__contains__)
+    return json.dumps(left, indent=1).encode() + b"\n"
 
 
 def _page(path: Path, names: Names) -> bytes:
