@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
 
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -241,27 +240,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-class Compared(Protocol):
-    """What is known of an answer when its demonstrations are compared."""
-
-    @property
-    def library(self) -> str:
-        """The name of the library."""
-
-    @property
-    def version(self) -> int:
-        """Its version."""
-
-    @property
-    def labeler(self) -> str:
-        """Who answered."""
-
-    @property
-    def codec_fingerprint(self) -> str:
-        """The codec that read the clip."""
-
-
-def neighbors_of(session: Session, content: bytes, answer: Compared) -> Neighbors:
+def neighbors_of(session: Session, content: bytes, answer: ExplainedAnswer) -> Neighbors:
     """Return the demonstrations most like a content, as its labeler compares them or else as they sound."""
     embedding = get_compared(session, content, answer.labeler)
     if embedding is None:
@@ -271,7 +250,7 @@ def neighbors_of(session: Session, content: bytes, answer: Compared) -> Neighbor
     return Neighbors(embedding.model, _nearest([other.shown for other in others], vectors))
 
 
-def _by_latent(session: Session, content: bytes, answer: Compared) -> list[Neighbor]:
+def _by_latent(session: Session, content: bytes, answer: ExplainedAnswer) -> list[Neighbor]:
     latent = get_latent(session, content, answer.codec_fingerprint)
     if latent is None:
         return []

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.engine import session_scope
-from db.explorer.clip import get_clip
+from db.explorer.clip import get_clip, list_past_answers
 from flows.server.explorer.pages import clips
 from flows.server.explorer.pages.clip import neighbors_of
 from tests.flows.server.explorer.conftest import DAYS, EMPTY_DAY, HOSTILE, Explored
@@ -204,16 +204,6 @@ def test_events_are_drawn_on_the_clips_time_axis_each_label_in_a_row(explored: E
     assert "0.0 to 0.5 s tone" in (lane["aria-label"] or "")
 
 
-@dataclass(frozen=True)
-class Answered:
-    """An answer of the only library."""
-
-    labeler: str
-    codec_fingerprint: str
-    library: str = "sounds"
-    version: int = 1
-
-
 @pytest.mark.parametrize(("labeler", "model"), [("class mean log-mel", "log-mel"), ("nearest latents", None)])
 def test_the_nearest_demonstrations_are_those_that_the_labeler_compares(
     explored: Explored, labeler: str, model: str | None
@@ -223,8 +213,8 @@ def test_the_nearest_demonstrations_are_those_that_the_labeler_compares(
         found = get_clip(session, clip)
         assert found is not None
         assert found.content_sha256 is not None
-        codec = session.scalar(text("SELECT DISTINCT codec_fingerprint FROM analytics.latents"))
-        neighbors = neighbors_of(session, found.content_sha256, Answered(labeler, str(codec)))
+        (answer, *_) = list_past_answers(session, found, limit=1)
+        neighbors = neighbors_of(session, found.content_sha256, replace(answer, labeler=labeler))
     assert neighbors.model == model
     assert [one.shown.label for one in neighbors.nearest] == ["hiss", "hiss", "tone", "tone"]
     cosines = [one.cosine for one in neighbors.nearest]
