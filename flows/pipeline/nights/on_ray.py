@@ -48,16 +48,14 @@ def on_ray(settings: Settings) -> Distribute | None:
         models = setup.answering.embedding_models, setup.window_models
         selection = patiently(lambda: partition.selection(runtime))
 
-        def unread() -> Batches:
-            return patiently(lambda: batches_to_tokenize(runtime, selection, settings.batch_size, *models))
-
         def unlabeled() -> Batches:
             return patiently(lambda: labeling.batches(selection))
 
-        if unread() or unlabeled():
+        unread = patiently(lambda: batches_to_tokenize(runtime, selection, settings.batch_size, *models))
+        if unread or unlabeled():
             with open_cluster(settings) as ray:
                 actors = _Actors(ray, settings, SharedNight.of(labeling, partition.place, run.claim))
-                _count(run, "tokenize", actors.work("tokenize", unread()))
+                _count(run, "tokenize", actors.work("tokenize", unread))
                 _count(run, "label", actors.work("label", unlabeled()))
 
     return distribute
