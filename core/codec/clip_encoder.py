@@ -33,5 +33,5 @@ def encode_clip_codes(codec: AnyCodec, clips: Iterable[Samples]) -> list[ClipCod
 
 
 def _clip_codes(codec: AnyCodec, clip: EncodedClip, levels: Int16Array) -> ClipCodes:
-    layers = tuple(code_array(layer.tolist()) for layer in clip.codes)
+    layers = tuple(code_array(layer.numpy()) for layer in clip.codes)
     return ClipCodes(layers, levels, clip.latent, codec.config.codes_per_block)

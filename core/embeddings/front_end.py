@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.decoding.audio_stream import Samples
-from core.embeddings.mel_power import MelPower
+from core.embeddings.mel_power import MelPower, periodic_hann
 
 Features = npt.NDArray[np.float32]
 
@@ -110,9 +110,7 @@ class LogMel:
 
     @cached_property
     def _hann(self) -> Features:
-        phase = 2 * np.pi * np.arange(self.frame_length) / self.frame_length
-        hann: Features = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
-        return hann
+        return periodic_hann(self.frame_length).astype(np.float32)
 
     @cached_property
     def _filters_by_rate(self) -> dict[int, Features]:

@@ -48,8 +48,7 @@ class MelPower:
         """Compute (frames, mel_bins) of (window,) samples."""
         padded = np.pad(self._raised(samples), self.frame_length // 2)
         framed = np.lib.stride_tricks.sliding_window_view(padded, self.frame_length)[:: self.hop_length]
-        phase = 2 * np.pi * np.arange(self.frame_length) / self.frame_length
-        spectrum = np.fft.rfft(framed[: self.frames] * (0.5 - 0.5 * np.cos(phase)), self.frame_length)
+        spectrum = np.fft.rfft(framed[: self.frames] * periodic_hann(self.frame_length))
         filters = slaney_filters(sample_rate, self.frame_length, self.mel_bins)
         mel: npt.NDArray[np.float32] = ((np.abs(spectrum) ** 2) @ filters).astype(np.float32)
         return mel
@@ -63,6 +62,14 @@ class MelPower:
     def as_json(self) -> dict[str, Any]:
         """Return all its numbers."""
         return {"type": "mel_power", **asdict(self)}
+
+
+@cache
+def periodic_hann(length: int) -> npt.NDArray[np.float64]:
+    """Return the window that weights the samples of a frame."""
+    phase = 2 * np.pi * np.arange(length) / length
+    hann: npt.NDArray[np.float64] = 0.5 - 0.5 * np.cos(phase)
+    return hann
 
 
 @cache

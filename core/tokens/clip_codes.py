@@ -60,9 +60,10 @@ class ClipCodes:
         return max(1, len(self.semantic) // self.per_block[0])
 
     def _check_array(self, name: str, values: CodeArray, per_block: int) -> None:
-        allowed = (np.int16,) if name == "levels" else (np.int16, np.int32)
-        if not isinstance(values, np.ndarray) or values.dtype not in allowed or values.ndim != 1:
-            raise BadCodes(f"{name} must be a one-dimensional int16 array, got {type(values).__name__}")
+        allowed = ("int16",) if name == "levels" else ("int16", "int32")
+        if not isinstance(values, np.ndarray) or str(values.dtype) not in allowed or values.ndim != 1:
+            found = getattr(values, "dtype", type(values).__name__)
+            raise BadCodes(f"{name} must be a one-dimensional {' or '.join(allowed)} array, got {found}")
         if len(values) != per_block * self.num_blocks:
             raise BadCodes(
                 f"{name} has {len(values)} values, expected {per_block * self.num_blocks}: a block has "
@@ -70,7 +71,7 @@ class ClipCodes:
             )
 
 
-def code_array(codes: Sequence[int]) -> CodeArray:
+def code_array(codes: npt.ArrayLike) -> CodeArray:
     """Return the codes of a layer as an array: int32 if one does not fit int16."""
     array = np.array(codes, np.int32)
     return array if array.max(initial=0) > np.iinfo(np.int16).max else array.astype(np.int16)
