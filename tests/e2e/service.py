@@ -21,6 +21,7 @@ from flows.deployments import DEPLOYMENT_NAME
 from flows.flow_runs.own_server import read_password
 from tests.e2e.processes import descendants, lives
 from tests.e2e.world import tone
+from tests.fixtures_postgres import Database
 
 START_SECONDS, PATIENCE = 240.0, 120.0
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -142,6 +143,27 @@ def serving(environment: Mapping[str, str], home: Path, *options: str) -> Iterat
         process.wait()
         if "client" in vars(service):
             service.client.close()
+
+
+@contextmanager
+def serving_sounds(
+    database: Database, folder: Path, pitches: Mapping[str, int], patience: float = PATIENCE
+) -> Iterator[Service]:
+    """`wordwave up` over a folder, with the library `sounds` of a tone for each label, built by its flow."""
+    for label, pitch in pitches.items():
+        (folder / f"{label}.wav").write_bytes(tone(pitch))
+    labels = [json.dumps({"path": f"{label}.wav", "label": label}) for label in pitches]
+    (folder / "library.jsonl").write_text("\n".join(labels))
+    environment = {
+        "WORDWAVE_DATABASE_URL": database.url("writer"),
+        "WORDWAVE_READ_ROOTS": str(folder),
+        "WORDWAVE_DEVICE": "cpu",
+        "WORDWAVE_LLM": "none",
+    }
+    with serving(environment, folder.parent / "home") as service:
+        imported = service.start("build-library", library="sounds", manifest=str(folder / "library.jsonl"))
+        assert service.wait_for(imported, patience=patience)["type"] == "COMPLETED"
+        yield service
 
 
 def free_port() -> int:

@@ -1,7 +1,10 @@
 """A night that several processes share: what is put before it, what it reads and what it leaves."""
 
+import json
+import subprocess
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from tests.e2e.nights import Outcome, outcome
 from tests.e2e.s3_log import Request
@@ -28,6 +31,25 @@ def put_clips(world: World) -> None:
     world.put("cut.wav", tone(400)[:-400])
     with opened(world.settings) as runtime:
         import_into(runtime, manifest)
+
+
+def environment_of(world: World) -> dict[str, str]:
+    """What processes need to work on the night of a world."""
+    return {
+        "WORDWAVE_DATABASE_URL": world.database.url("writer"),
+        "WORDWAVE_S3_ENDPOINT_URL": world.clips.endpoint,
+        "WORDWAVE_READ_ROOTS": world.clips.uri,
+        "WORDWAVE_STORAGE_URI": world.results.uri,
+        "WORDWAVE_BATCH_SIZE": str(BATCH_SIZE),
+    }
+
+
+def counts(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What a night that went well counted."""
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    counted: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return counted
 
 
 def left_by(world: World) -> Outcome:

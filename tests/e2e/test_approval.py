@@ -1,6 +1,5 @@
 """A night that asks for approval, in `wordwave up`: it waits for a person, and ends where one says no."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from db.embedded.server import EmbeddedServer
 from tests.e2e.processes import command, descendants, lives
-from tests.e2e.service import Service, serving
+from tests.e2e.service import Service, serving_sounds
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database, migrated_database
@@ -27,22 +26,13 @@ def place(
     """A service with a library, and a folder of two clips."""
     folder = tmp_path / "clips"
     (folder / "day").mkdir(parents=True)
-    for name, hertz in {"low": 200, "high": 3000, "day/a": 210, "day/b": 2900}.items():
-        (folder / f"{name}.wav").write_bytes(tone(hertz))
-    labels = [json.dumps({"path": f"{label}.wav", "label": label}) for label in ("low", "high")]
-    (folder / "library.jsonl").write_text("\n".join(labels))
-    with migrated_database(postgres, migrated_template) as database:
-        environment = {
-            "WORDWAVE_DATABASE_URL": database.url("writer"),
-            "WORDWAVE_READ_ROOTS": str(folder),
-            "WORDWAVE_DEVICE": "cpu",
-            "WORDWAVE_LLM": "none",
-        }
-        with serving(environment, tmp_path / "home") as service:
-            manifest = str(folder / "library.jsonl")
-            imported = service.start("build-library", library="sounds", manifest=manifest)
-            assert service.wait_for(imported)["type"] == "COMPLETED"
-            yield service, database, folder / "day"
+    for name, hertz in {"a": 210, "b": 2900}.items():
+        (folder / "day" / f"{name}.wav").write_bytes(tone(hertz))
+    with (
+        migrated_database(postgres, migrated_template) as database,
+        serving_sounds(database, folder, {"low": 200, "high": 3000}) as service,
+    ):
+        yield service, database, folder / "day"
 
 
 def waiting(service: Service, folder: Path) -> str:

@@ -1,6 +1,5 @@
 """A library that learns in `wordwave up`: put into use by rule, or by a person where the rule is not sure."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from db.embedded.server import EmbeddedServer
 from db.engine import make_engine, session_scope
 from db.reviews.decisions import NewDecision, add_decisions
 from db.reviews.queue import QueuedClip, open_queue
-from tests.e2e.service import ENDED, Service, serving
+from tests.e2e.service import ENDED, Service, serving_sounds
 from tests.e2e.tables import rows
 from tests.e2e.world import tone
 from tests.fixtures_postgres import Database, migrated_database
@@ -33,25 +32,14 @@ def place(
     """A service with a library that has its labels the wrong way round, and sixteen clips."""
     folder = tmp_path / "clips"
     (folder / "day").mkdir(parents=True)
-    for name, hertz in {"low": 3000, "high": 200}.items():
-        (folder / f"{name}.wav").write_bytes(tone(hertz))
     for number in range(8):
         (folder / "day" / f"low-{number}.wav").write_bytes(tone(210 + 10 * number))
         (folder / "day" / f"high-{number}.wav").write_bytes(tone(2800 + 30 * number))
-    labels = [json.dumps({"path": f"{label}.wav", "label": label}) for label in ("low", "high")]
-    (folder / "library.jsonl").write_text("\n".join(labels))
-    with migrated_database(postgres, migrated_template) as database:
-        environment = {
-            "WORDWAVE_DATABASE_URL": database.url("writer"),
-            "WORDWAVE_READ_ROOTS": str(folder),
-            "WORDWAVE_DEVICE": "cpu",
-            "WORDWAVE_LLM": "none",
-        }
-        with serving(environment, tmp_path / "home") as service:
-            manifest = str(folder / "library.jsonl")
-            imported = service.start("build-library", library="sounds", manifest=manifest)
-            assert service.wait_for(imported, patience=PATIENCE)["type"] == "COMPLETED"
-            yield service, database, folder / "day"
+    with (
+        migrated_database(postgres, migrated_template) as database,
+        serving_sounds(database, folder, {"low": 3000, "high": 200}, PATIENCE) as service,
+    ):
+        yield service, database, folder / "day"
 
 
 def night(service: Service, folder: Path) -> None:

@@ -1,20 +1,28 @@
 """A night on a real cluster of Ray of several nodes: the rows of one process, whatever is lost on the way."""
 
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks.ray_nodes import RayNodes, ray_nodes, start_night
 from tests.e2e.nights import Outcome
 from tests.e2e.s3_log import Request, heard, recorded
-from tests.e2e.sharing import ATTEMPTS, BATCH_SIZE, CLIPS, TOKENIZED, is_read, left_by, reads
+from tests.e2e.sharing import (
+    ATTEMPTS,
+    BATCH_SIZE,
+    CLIPS,
+    TOKENIZED,
+    counts,
+    environment_of,
+    is_read,
+    left_by,
+    reads,
+)
 from tests.e2e.tables import rows, tables
 from tests.e2e.test_changes import new_rows
 from tests.e2e.world import LIBRARY, World
@@ -34,27 +42,12 @@ UNDER_WAY = 2 * BATCH_SIZE
 def nodes(shared: World, tmp_path: Path) -> Iterator[RayNodes]:
     """Two nodes for the world."""
     pytest.importorskip("ray", reason="ray is not installed: pip install 'wordwave[ray]'")
-    given = {
-        "WORDWAVE_DATABASE_URL": shared.database.url("writer"),
-        "WORDWAVE_S3_ENDPOINT_URL": shared.clips.endpoint,
-        "WORDWAVE_READ_ROOTS": shared.clips.uri,
-        "WORDWAVE_STORAGE_URI": shared.results.uri,
-        "WORDWAVE_BATCH_SIZE": str(BATCH_SIZE),
-    }
-    with ray_nodes(2, tmp_path / "ray", given) as running:
+    with ray_nodes(2, tmp_path / "ray", environment_of(shared)) as running:
         yield running
 
 
 def start(nodes: RayNodes, world: World) -> subprocess.Popen[str]:
     return start_night(nodes.environment, world.place, LIBRARY)
-
-
-def counts(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a night that went well counted."""
-    printed, _ = process.communicate(timeout=600)
-    assert process.returncode == 0
-    counted: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return counted
 
 
 def committed(world: World) -> set[str]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,16 @@ from benchmarks.fleet import Fleet, fleet
 from tests.e2e.nights import Outcome
 from tests.e2e.processes import descendants
 from tests.e2e.s3_log import Request, heard, recorded
-from tests.e2e.sharing import ATTEMPTS, BATCH_SIZE, CLIPS, TOKENIZED, is_read, left_by, reads
+from tests.e2e.sharing import (
+    ATTEMPTS,
+    CLIPS,
+    TOKENIZED,
+    counts,
+    environment_of,
+    is_read,
+    left_by,
+    reads,
+)
 from tests.e2e.tables import rows, tables
 from tests.e2e.test_changes import new_rows
 from tests.e2e.world import LIBRARY, World, tone
@@ -32,28 +40,13 @@ SHARES = "SELECT counts FROM runs WHERE kind = 'label-shard'"
 @pytest.fixture
 def workers(shared: World, tmp_path: Path) -> Iterator[Fleet]:
     """Two workers for the world."""
-    given = {
-        "WORDWAVE_DATABASE_URL": shared.database.url("writer"),
-        "WORDWAVE_S3_ENDPOINT_URL": shared.clips.endpoint,
-        "WORDWAVE_READ_ROOTS": shared.clips.uri,
-        "WORDWAVE_STORAGE_URI": shared.results.uri,
-        "WORDWAVE_BATCH_SIZE": str(BATCH_SIZE),
-    }
-    with fleet(2, tmp_path / "fleet", given) as running:
+    with fleet(2, tmp_path / "fleet", environment_of(shared)) as running:
         yield running
 
 
 def start(workers: Fleet, world: World) -> subprocess.Popen[str]:
     asked = {"prefix": world.place, "library": LIBRARY, "day": "any", "shards": 2, "reviews": 0}
     return workers.start_night(json.dumps(asked))
-
-
-def counts(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a night that went well counted."""
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    counted: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return counted
 
 
 def shard_states(workers: Fleet) -> list[str]:
