@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from db.current_answers import count_differences
@@ -176,6 +176,33 @@ def test_two_writers_a_promotion_a_choice_and_an_undo_at_once_end_as_the_definit
     with session_scope(engine) as session:
         assert count_differences(session) == 0
     engine.dispose()
+
+
+ANSWERS_ABOUT_OTHERS = text(
+    """
+    INSERT INTO current_answers
+    SELECT sha256(number::text::bytea), 'label', 'animals', number, 'dog', 0.5, 'labeled', false, false,
+      false, now(), now()
+    FROM generate_series(1, 2000) AS number
+    """
+)
+ROWS_READ = text(
+    """
+    SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'current_answers'
+    """
+)
+
+
+def test_writing_an_answer_reads_no_answers_about_other_contents(owner_session: Session) -> None:
+    session = owner_session
+    names = [f"{number}.wav" for number in range(100)]
+    codec_id = make_tokenized_clips(session, *names)
+    library, run = make_library(session, codec_id), make_run(session)
+    session.execute(ANSWERS_ABOUT_OTHERS)
+    session.execute(text("ANALYZE current_answers"))
+    read_before = session.scalars(ROWS_READ).one()
+    save_predictions(session, run, [prediction(name, library, codec_id, None) for name in names])
+    assert session.scalars(ROWS_READ).one() == read_before
 
 
 def test_the_newest_version_of_each_uri_is_marked_whatever_comes_and_goes(owner_session: Session) -> None:
