@@ -71,6 +71,7 @@ def among(
     return column == any_(cast(sorted(values), ARRAY(column.type)))
 
 
-def array_text(numbers: Sequence[int]) -> str:
-    """Return numbers as the text of a Postgres array."""
-    return f"{{{','.join(map(str, numbers))}}}"
+def array_text(numbers: Sequence[float]) -> str:
+    """Return numbers as the text of a Postgres array; nine digits name each number of single precision."""
+    number = "%d" if all(isinstance(one, int) for one in numbers) else "%.9g"
+    return f"{{{','.join([number] * len(numbers))}}}" % tuple(numbers)

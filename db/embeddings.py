@@ -145,8 +145,8 @@ def _embedding_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[s
     return {
         "content_sha256": sha256,
         "embedding_model_id": one.model_id,
-        "embedding": _short(one.embedding),
-        "scores": None if one.scores is None else _short(one.scores),
+        "embedding": one.embedding,
+        "scores": one.scores,
         "run_id": run_id,
     }
 
@@ -158,7 +158,7 @@ def _tags_row(sha256: bytes, one: ContentEmbedding) -> dict[str, object]:
         "embedding_model_id": one.model_id,
         "windows": list(windows),
         "classes": list(classes),
-        "scores": _short(scores),
+        "scores": list(scores),
     }
 
 
@@ -169,8 +169,3 @@ def _windows_row(sha256: bytes, one: ContentEmbedding, run_id: UUID) -> dict[str
         "vectors": one.windows,
         "run_id": run_id,
     }
-
-
-def _short(numbers: Sequence[float]) -> list[float]:
-    """Return numbers in nine digits, which identify each single-precision number: half the text to send."""
-    return [float(f"{number:.9g}") for number in numbers]

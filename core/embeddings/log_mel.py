@@ -78,8 +78,9 @@ class _ClipFrames:
         while self._left > 0 or not self._frames:
             frames = min(CHUNK_FRAMES, max(1, -(-self._left // HOP_LENGTH)))
             size = -(-frames // TAIL_FRAMES) * TAIL_FRAMES * HOP_LENGTH + 2 * _CONTEXT
-            chunk = self._waiting[:size]
-            self._add(np.pad(chunk, (0, size - len(chunk))), frames)
+            chunk = np.zeros(size, np.float32)
+            chunk[: len(self._waiting)] = self._waiting[:size]
+            self._add(chunk, frames)
             self._waiting, self._left = self._waiting[_CHUNK:], self._left - _CHUNK
 
     def statistics(self) -> npt.NDArray[np.float32]:
