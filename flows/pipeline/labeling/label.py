@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy.orm import Session
 
 from core.errors import AudioRejected
-from db.clips import ClipWithTokens, Selection, clips_with_latents, clips_with_tokens
+from db.clips import ClipWithTokens, Selection, clip_uris, clips_with_latents, clips_with_tokens
 from db.engine import session_scope
 from db.events import save_events
 from db.predictions import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 AnswerStatus = Literal["labeled", "uncertain", "unknown"]
 
+CLIPS_PER_QUERY = 1_000
 NEIGHBOR_BASELINES = ("nearest", "nearest_latent")
 """Baselines with a probability of their own; the second one only for clips with latents."""
 
@@ -130,32 +131,39 @@ class Labeling:
         )
 
     def rows(self, session: Session, selection: Selection) -> Iterator[LabelRow]:
-        """Yield the answers to this request as exported rows, their status by this request's margin."""
+        """Yield the answers to this request as exported rows, in uri order, their status by its margin.
+
+        They are read in parts, since all answers may not fit in memory.
+        """
+        for some in parts(clip_uris(session, selection)):
+            answers = get_answers(session, set(some), self._work_keys(session, set(some)))
+            yield from map(self._exported, answers)
+
+    def _exported(self, answer: Answer) -> LabelRow:
         setup, settings = self.setup, self.runtime.settings
-        for answer in get_answers(session, selection, self._work_keys(session, selection)):
-            yield LabelRow(
-                uri=answer.uri,
-                content_sha256=answer.content_sha256.hex(),
-                task=answer.task,
-                label=answer.label,
-                probability=answer.probability,
-                margin=answer.margin,
-                status=self.status(answer),
-                chance=answer.baselines["chance"],
-                majority_label=answer.baselines["majority"],
-                nearest_label=answer.baselines["nearest"],
-                nearest_latent_label=answer.baselines.get("nearest_latent"),
-                probabilities=answer.probabilities,
-                is_demonstration=answer.is_demonstration,
-                library=setup.library.name,
-                version=setup.library.version,
-                labeler=answer.labeler,
-                llm=settings.llm if setup.answering.llm else None,
-                codec=settings.codec,
-                run=str(answer.run_id),
-                created_at=answer.created_at,
-                raw_probabilities=answer.raw_probabilities,
-            )
+        return LabelRow(
+            uri=answer.uri,
+            content_sha256=answer.content_sha256.hex(),
+            task=answer.task,
+            label=answer.label,
+            probability=answer.probability,
+            margin=answer.margin,
+            status=self.status(answer),
+            chance=answer.baselines["chance"],
+            majority_label=answer.baselines["majority"],
+            nearest_label=answer.baselines["nearest"],
+            nearest_latent_label=answer.baselines.get("nearest_latent"),
+            probabilities=answer.probabilities,
+            is_demonstration=answer.is_demonstration,
+            library=setup.library.name,
+            version=setup.library.version,
+            labeler=answer.labeler,
+            llm=settings.llm if setup.answering.llm else None,
+            codec=settings.codec,
+            run=str(answer.run_id),
+            created_at=answer.created_at,
+            raw_probabilities=answer.raw_probabilities,
+        )
 
     def status(self, answer: Answer) -> AnswerStatus:
         """Return whether an answer is near enough, and its margin large enough, for the request."""
@@ -198,6 +206,11 @@ class Labeling:
             return clips_with_tokens(session, selection, codec_id, *stages)
         models = answering.embedding_models
         return clips_with_latents(session, selection, codec_id, *stages, embedding_models=models)
+
+
+def parts(uris: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the uris of as many clips as are read at once, in their order."""
+    return (uris[start : start + CLIPS_PER_QUERY] for start in range(0, len(uris), CLIPS_PER_QUERY))
 
 
 def _baselines(answer: ClipLabel) -> dict[str, Any]:

@@ -10,12 +10,10 @@ from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import QuarantinedClip, open_quarantine
-from flows.pipeline.labeling.label import AnswerStatus, Labeling
+from flows.pipeline.labeling.label import AnswerStatus, Labeling, parts
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runtime.printable import printable
 from flows.pipeline.runtime.resources import Runtime
-
-CLIPS_PER_QUERY = 1_000
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class ClipAnswers:
         return list(self._read(heapq.nsmallest(count, self._uris, lambda uri: margins.get(uri, -math.inf))))
 
     def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
-        for start in range(0, len(uris), CLIPS_PER_QUERY):
-            some = uris[start : start + CLIPS_PER_QUERY]
+        for some in parts(uris):
             answers = {answer.uri: answer for answer in self._labeling.answers(set(some))}
             for uri in some:
                 yield self._clip_answer(uri, answers.get(uri))

@@ -8,7 +8,7 @@ import pytest
 
 from db.predictions import Answer
 from db.runs import RunClaim
-from flows.pipeline.labeling import report
+from flows.pipeline.labeling import label
 from flows.pipeline.labeling.report import ClipAnswer, ClipAnswers, json_rows, table_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
@@ -27,7 +27,7 @@ def test_every_clip_has_a_row_in_listing_order_whatever_became_of_it(
     at_a_time: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report, "CLIPS_PER_QUERY", at_a_time)
+    monkeypatch.setattr(label, "CLIPS_PER_QUERY", at_a_time)
     build_library(runtime, "sounds", str(manifest), "label", run_id)
     write_clip(folder / "c.wav", tone(440, seed=5))
     write_clip(folder / "a.wav", hiss(seed=6))

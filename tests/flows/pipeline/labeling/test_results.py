@@ -7,8 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from db.predictions import Answer, get_answers
 from db.runs import RunClaim
 from flows.pipeline.labeling import export_files as export
+from flows.pipeline.labeling import label
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
@@ -61,6 +63,28 @@ def test_the_manifest_names_files_that_hold_the_answers(
     lines = [json.loads(line) for line in jsonl.read_text().splitlines()]
     assert [row["uri"] for row in table] == [row["uri"] for row in lines]
     assert [row["label"] for row in table] == ["tone"] * 3
+
+
+def test_an_export_reads_few_answers_at_once_and_has_all_in_order(
+    runtime: Runtime, folder: Path, manifest: Path, run_id: RunClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(runtime, "sounds", str(manifest), "label", run_id)
+    for number in range(5):
+        write_clip(folder / f"{number}.wav", tone(440 + number, seed=number))
+    read = list[int]()
+
+    def counted(*arguments: Any) -> list[Answer]:
+        read.append(len(answers := get_answers(*arguments)))
+        return answers
+
+    monkeypatch.setattr(label, "CLIPS_PER_QUERY", 2)
+    monkeypatch.setattr(label, "get_answers", counted)
+    run = night(runtime, folder)
+    assert run.manifest
+    [table] = file_path(run.manifest).parent.glob("*.parquet")
+    names = [row["uri"].rpartition("/")[2] for row in pq.read_table(table).to_pylist()]
+    assert names == [f"{number}.wav" for number in range(5)]
+    assert max(read) == 2
 
 
 def test_an_export_holds_the_answers_that_were_asked_for_not_whatever_came_later(
