@@ -90,9 +90,7 @@ def import_library(
     _take_turn(session, name)
     content_hash = _content_hash(task, instruction, rows)
     same = models.DemonstrationSet.name == name
-    stored = session.scalar(
-        select(models.DemonstrationSet).where(same, models.DemonstrationSet.content_hash == content_hash)
-    )
+    stored = session.scalar(_of_content(name, content_hash))
     if stored is None:
         latest = session.scalar(select(func.max(models.DemonstrationSet.version)).where(same)) or 0
         stored = models.DemonstrationSet(
@@ -108,6 +106,14 @@ def import_library(
     if promote or version_in_use(session, name) is None:
         _put_into_use(session, stored)
     return _with_demonstrations(session, stored)
+
+
+def find_library(
+    session: Session, name: str, task: str, instruction: str | None, rows: Sequence[LibraryDemonstration]
+) -> LibraryVersion | None:
+    """Return the version of equal content, or None."""
+    stored = session.scalar(_of_content(name, _content_hash(task, instruction, rows)))
+    return None if stored is None else _with_demonstrations(session, stored)
 
 
 def use_library(session: Session, name: str, version: int) -> LibraryVersion:
@@ -139,6 +145,11 @@ def _put_into_use(session: Session, stored: models.DemonstrationSet) -> None:
     if version_in_use(session, stored.name) != stored.version:
         session.add(models.LibraryUse(demonstration_set_id=stored.id))
         session.flush()
+
+
+def _of_content(name: str, content_hash: bytes) -> Select[tuple[models.DemonstrationSet]]:
+    stored = models.DemonstrationSet
+    return select(stored).where(stored.name == name, stored.content_hash == content_hash)
 
 
 def _uses(name: str) -> Select[tuple[models.DemonstrationSet]]:

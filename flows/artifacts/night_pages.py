@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
+from urllib.parse import quote
 from uuid import UUID
 
 from db.night_change import NightChange
@@ -83,7 +84,7 @@ def listen_line(address: str | None, run: UUID) -> str:
 def review_line(address: str | None, library: str) -> str:
     """Return a link to the clips to review, nothing where the pages are not served."""
     return (
-        f"\n\n[Review clips, and see what reviews were worth]({address}/reviews?library={library})"
+        f"\n\n[Review clips, and see what reviews were worth]({address}/reviews?library={quote(library)})"
         if address
         else ""
     )

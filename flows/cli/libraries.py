@@ -41,10 +41,12 @@ def library_import(
     they are promoted, with --promote or `wordwave library use`.
 
     A row is {"path": ..., "label": ...}, for speech and sound {"path": ..., "text": ...}, and for denoise
-    {"path": ..., "target": ...}: a noisy clip and its clean one. Paths are relative to the manifest. Equal
-    content keeps its version.
+    {"path": ..., "target": ...}: a noisy clip and its clean one. Clips that have several labels at once, or
+    none, have rows {"path": ..., "labels": ["dog", "rain"]}; in a CSV file, semicolons separate them. Paths
+    are relative to the manifest. Equal content keeps its version.
     """
     from flows.pipeline.labeling.library_review import review
+    from flows.pipeline.libraries.by_label import MULTI_LABEL, all_labels
     from flows.pipeline.libraries.folders import is_folder
     from flows.pipeline.libraries.library import import_manifest
     from flows.pipeline.storage.uris import canonical
@@ -54,8 +56,9 @@ def library_import(
         version, _ = import_manifest(runtime, name, manifest, task, instruction, promote=promote)
         reviewed = review(runtime, version)
     answers = {row.label or row.target_content_sha256 for row in version.demonstrations}
+    number = len(all_labels(version.demonstrations) if version.task == MULTI_LABEL else answers)
     kind = {"label": "labels", "denoise": "clean clips"}.get(task, "texts")
-    size = f"{len(version.demonstrations)} clips, {len(answers)} {kind}"
+    size = f"{len(version.demonstrations)} clips, {number} {kind}"
     echo_lines([f"{version.name}@{version.version}: {size}", *reviewed.sentences], err=True)
     echo_json({"library": version.name, "version": version.version})
 

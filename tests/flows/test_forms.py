@@ -117,14 +117,15 @@ def test_no_surroundings_hide_a_credential(credential: str, before: str, after: 
     assert not form_accepts(p.Prefix, prefix)
 
 
-@pytest.mark.parametrize("name", ["calls", "calls@3", "a.b-c_d@12", "A"])
+@pytest.mark.parametrize("name", ["calls", "calls@3", "a.b-c_d@12", "A", "calls/a dog/é", "calls/b@2"])
 def test_a_library_is_named_with_or_without_a_version(name: str) -> None:
     assert accepts(p.LibraryName, name)
-    assert accepts(p.NewLibraryName, name) == ("@" not in name)
+    assert form_accepts(p.LibraryName, name)
+    assert accepts(p.NewLibraryName, name) == (not {"@", "/"} & set(name))
 
 
 @pytest.mark.parametrize(
-    "name", ["", "@3", "calls@", "calls@0", "calls@-1", "calls@x", "a b", "-a", "a/b", "a@1@2"]
+    "name", ["", "@3", "calls@", "calls@0", "calls@-1", "calls@x", "a b", "-a", "a/", "a/b@c", "/b", "a@1@2"]
 )
 def test_other_library_names_are_refused(name: str) -> None:
     assert not accepts(p.LibraryName, name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from tempfile import TemporaryFile
 from typing import IO
+from urllib.parse import quote
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -46,7 +47,11 @@ class LakeFile:
     @property
     def key(self) -> str:
         """The key under the results."""
-        name = f"library={self.part}" if self.kind == "labels" else f"codec={self.part[:CODEC_HEX_DIGITS]}"
+        name = (
+            f"library={quote(self.part, safe='')}"
+            if self.kind == "labels"
+            else f"codec={self.part[:CODEC_HEX_DIGITS]}"
+        )
         return f"{self.kind}/day={self.day}/{name}/{self.kind}.parquet"
 
 

@@ -25,6 +25,13 @@ from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR
 from flows.pipeline.labeling.labelers.choosing import answering_sentence, stored_choice, table_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.libraries.by_label import (
+    MULTI_LABEL,
+    all_labels,
+    labels_of,
+    libraries_by_label,
+    use_by_label,
+)
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 
@@ -68,7 +75,10 @@ def put_into_use(runtime: Runtime, library: str) -> LibraryVersion:
     if version is None:
         raise ValueError(f"{library} has no version: name the version to put into use, {name}@VERSION")
     with session_scope(runtime.engine) as session:
-        return use_library(session, name, version)
+        used = use_library(session, name, version)
+        if used.task == MULTI_LABEL:
+            use_by_label(session, used)
+    return used
 
 
 def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
@@ -78,12 +88,19 @@ def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
         promoted = promoted_version(session, version.task, version.name)
     return LibraryReview(
         version,
-        Counter(row.label or "clean clip" for row in version.demonstrations),
+        Counter(answer for row in version.demonstrations for answer in _answers(version, row)),
         _use(version, used, promoted),
         difference_lines(other, version) if other else [],
         _fit(runtime, version),
         _labelers(runtime, version),
     )
+
+
+def _answers(version: LibraryVersion, row: LibraryDemonstration) -> list[str]:
+    """Return what a demonstration is counted as: its label, or each of its labels."""
+    if version.task == MULTI_LABEL:
+        return labels_of(row) or ["none of the labels"]
+    return [row.label or "clean clip"]
 
 
 def _labelers(runtime: Runtime, version: LibraryVersion) -> list[str]:
@@ -153,11 +170,17 @@ def _relabeled_lines(
 
 def _label_lines(old: LibraryVersion, new: LibraryVersion) -> list[str]:
     """Return the labels that only one version has. A night with the other version never answers them."""
-    if new.task != TASK or old.task != TASK:
+    if new.task != old.task or new.task not in (TASK, MULTI_LABEL):
         return []
-    before, after = ({row.label_or_text for row in version.demonstrations} for version in (old, new))
+    before, after = map(_known_labels, (old, new))
     lines = [f"new labels: {_join(sorted(after - before))}"] if after - before else []
     return lines + ([f"labels no longer known: {_join(sorted(before - after))}"] if before - after else [])
+
+
+def _known_labels(version: LibraryVersion) -> set[str]:
+    if version.task == MULTI_LABEL:
+        return set(all_labels(version.demonstrations))
+    return {row.label_or_text for row in version.demonstrations}
 
 
 def _join(items: Sequence[str]) -> str:
@@ -166,6 +189,8 @@ def _join(items: Sequence[str]) -> str:
 
 
 def _fit(runtime: Runtime, version: LibraryVersion) -> str:
+    if version.task == MULTI_LABEL:
+        return _fit_by_label(runtime, version)
     if version.task != TASK:
         return "whether its prompt fits depends on the requested seconds: a run checks that first"
     request = nightly_request(runtime, version)[0]
@@ -184,6 +209,14 @@ def _fit(runtime: Runtime, version: LibraryVersion) -> str:
     if size is None:
         return f"it fits: {setup.answering.method} answers, which shows no prompt"
     return f"it fits: prompts take at most {size.longest} of the LLM's {size.context} token ids"
+
+
+def _fit_by_label(runtime: Runtime, version: LibraryVersion) -> str:
+    """Return the libraries of the labels, and whether the first one fits: all of them show the same clips."""
+    with session_scope(runtime.engine) as session:
+        found = list(libraries_by_label(session, version).values())
+    names = _join([name_of(one) for one in found])
+    return f"each label has a library of its own: {names}; of the first one, {_fit(runtime, found[0])}"
 
 
 def canary_line(runtime: Runtime, version: LibraryVersion) -> str | None:

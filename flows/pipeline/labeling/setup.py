@@ -21,6 +21,7 @@ from flows.pipeline.labeling.events.listener import listener_of
 from flows.pipeline.labeling.labelers.answering import Answering, asks_llm
 from flows.pipeline.labeling.labelers.comparison import LabelerComparison
 from flows.pipeline.labeling.labelers.prompt import LibraryPrompt
+from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.libraries.demonstrations import missing_uris
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runtime.fingerprints import work_key
@@ -55,6 +56,7 @@ class LabelingSetup:
         self.request = request
         with session_scope(runtime.engine) as session:
             self.library = get_library(session, *split_library_name(request.library))
+        refuse_multi_label(self.library)
         if self.library.task != TASK:
             raise PromptError(f"library {self.library.name} is for {self.library.task}, not for labels")
         self.demonstrated = {row.content_sha256 for row in self.library.demonstrations}

@@ -17,13 +17,21 @@ from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.files.label_studio import is_export
 from flows.pipeline.libraries.annotated import annotated_rows
+from flows.pipeline.libraries.by_label import (
+    MULTI_LABEL,
+    check_labels,
+    import_by_label,
+    labels_text,
+)
 from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
 from flows.pipeline.libraries.manifest import (
     ClipRow,
     LabeledClipRow,
+    LabelsClipRow,
     NoisyClip,
     TextClip,
+    read_labels,
     read_manifest,
     read_text,
     resolve,
@@ -85,8 +93,9 @@ def build_library(
     """Tokenize the clips of a manifest (JSONL, CSV), or of folders named by label, and freeze them in order.
 
     The first version of a library is put into use, a later one only if it is promoted. Duplicate rows count
-    once. Raises ManifestError if a row is wrong or a clip is missing or quarantined, and PromptError for
-    labels that do not fit into a prompt.
+    once. Rows with `labels` make a multi-label library, and the library of each label beside it. Raises
+    ManifestError if a row is wrong or a clip is missing or quarantined, and PromptError for labels that do
+    not fit into a prompt.
     """
     if not re.fullmatch(NAME, name):
         raise ManifestError(f"{name!r} is not a library name: use {NAME_CHARACTERS}")
@@ -99,15 +108,22 @@ def build_library(
     contents = _contents(runtime, list(uris))
     by_line = {line: _demonstration(canonical(manifest), row, contents) for line, row in rows.items()}
     demonstrations = _distinct(task, by_line)
-    _check(runtime, task, demonstrations)
+    is_multi_label = any(isinstance(row, LabelsClipRow) for row in rows.values())
+    stored_task = MULTI_LABEL if is_multi_label else task
+    _check(runtime, stored_task, demonstrations)
     with run_session(runtime, run) as session:
-        return import_library(session, name, task, instruction, demonstrations, promote=promote)
+        version = import_library(session, name, stored_task, instruction, demonstrations, promote=promote)
+        if is_multi_label:
+            import_by_label(session, version)
+    return version
 
 
 def _read_rows(runtime: Runtime, manifest: str, task: LibraryTask) -> Mapping[int, ClipRow]:
     """Return the rows of a manifest, the clips of a folder whose folders are labels, or annotated clips."""
     text = read_text(runtime, manifest) if manifest.lower().endswith(".json") else ""
     if not is_folder(manifest) and not is_export(text):
+        if task == "label":
+            return read_labels(runtime, manifest)
         return read_manifest(runtime, manifest, ROWS[task])
     if task != "label":
         raise ManifestError(f"{manifest} gives labels, and no answers for {task}: name a manifest")
@@ -139,10 +155,14 @@ def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -
     if isinstance(row, NoisyClip):
         target = resolve(manifest, row.target)
         return LibraryDemonstration(contents[uri], None, uri, contents[target], target)
+    return LibraryDemonstration(contents[uri], _answer(row), uri)
+
+
+def _answer(row: ClipRow) -> str:
+    if isinstance(row, LabelsClipRow):
+        return labels_text(row.labels)
     assert isinstance(row, LabeledClipRow | TextClip)
-    return LibraryDemonstration(
-        contents[uri], row.label if isinstance(row, LabeledClipRow) else row.text, uri
-    )
+    return row.label if isinstance(row, LabeledClipRow) else row.text
 
 
 def _distinct(task: LibraryTask, by_line: Mapping[int, LibraryDemonstration]) -> list[LibraryDemonstration]:
@@ -163,8 +183,10 @@ def _contradiction(first: int, second: int, by_line: Mapping[int, LibraryDemonst
     return f"lines {first} and {second} give one recording two answers, {answers}: keep the row that is right"
 
 
-def _check(runtime: Runtime, task: LibraryTask, demonstrations: Sequence[LibraryDemonstration]) -> None:
-    if task == "label":
+def _check(runtime: Runtime, task: str, demonstrations: Sequence[LibraryDemonstration]) -> None:
+    if task == MULTI_LABEL:
+        warn_of_labels_alike(check_labels(demonstrations))
+    elif task == "label":
         labels = label_set(sorted({row.label_or_text for row in demonstrations}))
         warn_of_labels_alike(labels)
     elif task == "denoise":

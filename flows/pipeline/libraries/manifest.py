@@ -5,7 +5,8 @@ import logging
 import posixpath
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -14,7 +15,16 @@ from core.errors import PromptError
 from core.prompts.generation import check_text
 from core.prompts.limits import MAX_TEXT_CHARACTERS
 from db.libraries import LibraryVersion
-from flows.pipeline.libraries.rows import FileRow, ManifestError, WrongRow, names, object_rows, table_rows
+from flows.pipeline.libraries.by_label import MULTI_LABEL, NOT, check_label, labels_of
+from flows.pipeline.libraries.rows import (
+    FileRow,
+    ManifestError,
+    WrongRow,
+    names,
+    object_rows,
+    table_columns,
+    table_rows,
+)
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical, file_path
 
@@ -38,6 +48,12 @@ def _compose(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def _each_once(labels: list[str]) -> list[str]:
+    if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+        raise ValueError(f"{names(repeated)} is given more than once: give each label once")
+    return labels
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_compose)]
 
 
@@ -53,6 +69,21 @@ class LabeledClipRow(ClipRow):
     """A clip and its label."""
 
     label: Annotated[Text, Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+
+
+class LabelsClipRow(ClipRow):
+    """A clip and all of its labels: none, one or several."""
+
+    labels: Annotated[
+        list[
+            Annotated[
+                Text,
+                Field(min_length=1, max_length=MAX_TEXT_CHARACTERS - len(NOT)),
+                AfterValidator(check_label),
+            ]
+        ],
+        AfterValidator(_each_once),
+    ]
 
 
 class TextClip(ClipRow):
@@ -72,18 +103,43 @@ AnyRow = TypeVar("AnyRow", bound=ClipRow)
 
 def read_manifest(runtime: Runtime, manifest: str, kind: type[AnyRow]) -> dict[int, AnyRow]:
     """Return the rows of a JSONL or CSV file by line number. Raises ManifestError with the wrong lines."""
+    return _rows(read_text(runtime, manifest), manifest, kind)
+
+
+def read_labels(runtime: Runtime, manifest: str) -> Mapping[int, ClipRow]:
+    """Return the rows of a file with `label` in every row, or with `labels`. Raises ManifestError."""
     text = read_text(runtime, manifest)
-    rows = _valid_rows(text, kind, is_csv=manifest.lower().endswith(".csv"))
+    if _is_csv(manifest):
+        has_labels = "labels" in table_columns(text)
+    else:
+        has_labels = any(_has(row, "labels") for row in object_rows(text))
+    if has_labels:
+        return _rows(text, manifest, LabelsClipRow)
+    return _rows(text, manifest, LabeledClipRow)
+
+
+def _has(row: FileRow | WrongRow, column: str) -> bool:
+    return isinstance(row, FileRow) and isinstance(row.values, Mapping) and column in row.values
+
+
+def _is_csv(manifest: str) -> bool:
+    return manifest.lower().endswith(".csv")
+
+
+def _rows(text: str, manifest: str, kind: type[AnyRow]) -> dict[int, AnyRow]:
+    rows = _valid_rows(text, kind, is_csv=_is_csv(manifest))
     if not 0 < len(rows) <= MAX_ROWS:
         raise ManifestError(f"{manifest} has {len(rows)} rows, 1 to {MAX_ROWS} are needed")
     return rows
 
 
-def manifest_rows(version: LibraryVersion) -> Iterator[dict[str, str]]:
+def manifest_rows(version: LibraryVersion) -> Iterator[dict[str, object]]:
     """Yield the rows of a manifest that has the demonstrations of a version, in its order."""
     answer = "label" if version.task == "label" else "text"
     for row in version.demonstrations:
-        if row.target_uri is not None:
+        if version.task == MULTI_LABEL:
+            yield {"path": row.uri, "labels": labels_of(row)}
+        elif row.target_uri is not None:
             yield {"path": row.uri, "target": row.target_uri}
         else:
             yield {"path": row.uri, answer: row.label_or_text}
@@ -129,7 +185,7 @@ def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, Any
     required = [name for name, field in fields.items() if field.is_required()]
     valid: dict[int, AnyRow] = {}
     wrong: list[str] = []
-    for row in table_rows(text, required) if is_csv else object_rows(text):
+    for row in _table_rows(text, required) if is_csv else object_rows(text):
         try:
             valid[row.number] = _valid(row, kind)
         except ManifestError as error:
@@ -141,9 +197,21 @@ def _valid_rows(text: str, kind: type[AnyRow], *, is_csv: bool) -> dict[int, Any
     return valid
 
 
+def _table_rows(text: str, required: Collection[str]) -> Iterator[FileRow | WrongRow]:
+    """Read a table, in which semicolons separate the labels of a clip."""
+    for row in table_rows(text, required):
+        if "labels" in required and isinstance(row, FileRow) and isinstance(row.values, Mapping):
+            labels = row.values["labels"]
+            yield FileRow(row.number, {**row.values, "labels": labels.split(";") if labels.strip() else []})
+        else:
+            yield row
+
+
 def _valid(row: FileRow | WrongRow, kind: type[AnyRow]) -> AnyRow:
     if isinstance(row, WrongRow):
         raise ManifestError(f"line {row.number} {row.reason}")
+    if kind is LabelsClipRow and _has(row, "label"):
+        raise ManifestError(f"line {row.number}: label: this manifest has labels: give labels in every row")
     try:
         return kind.model_validate(row.values)
     except ValidationError as error:

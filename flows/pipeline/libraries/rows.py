@@ -48,6 +48,14 @@ def table_rows(content: str, required: Collection[str]) -> Iterator[FileRow | Wr
         raise ManifestError(f"line {reader.line_num} is not a row of a table: {error}") from error
 
 
+def table_columns(content: str) -> list[str]:
+    """Return the columns of a CSV file, none of one whose first line table_rows refuses."""
+    try:
+        return next(filter(None, csv.reader(io.StringIO(content), strict=True)), [])
+    except csv.Error:
+        return []
+
+
 def object_rows(content: str) -> Iterator[FileRow | WrongRow]:
     """Read a file with a JSON value on each line."""
     for number, line in enumerate(content.split("\n"), start=1):  # JSON strings may hold other ends of lines

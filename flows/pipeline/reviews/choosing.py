@@ -24,6 +24,7 @@ from db.reviews.queue import (
 from db.runs import RunClaim
 from flows.pipeline.labeling.library_review import name_of, named_library
 from flows.pipeline.labeling.setup import TASK
+from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.reviews.vectors import review_vectors, stacked
 from flows.pipeline.runs.run import recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -49,6 +50,7 @@ def queue_library(
     An equal queue is not made twice. Raises ValueError for a library of another task.
     """
     version = named_library(runtime, library)
+    refuse_multi_label(version)
     if version.task != TASK:
         raise ValueError(f"library {version.name} is for {version.task}: only labels are reviewed")
     parameters = {"library": name_of(version), "size": size}

@@ -28,6 +28,7 @@ from flows.pipeline.files.lake import refresh_lake
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.library_review import name_of, named_library, nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.libraries.by_label import multi_label_of, refuse_multi_label
 from flows.pipeline.nights.jobs import BatchRunner, run_once
 from flows.pipeline.reviews.again import Outlook, answer_again, outlook
 from flows.pipeline.reviews.answers import computed_by, current_of
@@ -82,6 +83,9 @@ def propose(
     Nothing is put into use. Raises NothingToLearn if no decision teaches the version in use anything.
     """
     old = named_library(runtime, library)
+    refuse_multi_label(old)
+    if whole := multi_label_of(old.name):
+        raise ValueError(f"{old.name} is made of the manifest of {whole}: add the decided clips to its rows")
     with session_scope(runtime.engine) as session:
         decided = decided_clips(session, old.name)
         learned = last_learned(session, old.id)

@@ -7,6 +7,7 @@ from db.libraries import LibraryVersion
 from db.reviews.nights import answered_labels
 from flows.pipeline.labeling.library_review import nightly_request
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.libraries.care import (
     duplicate_lines,
     label_lines,
@@ -21,6 +22,7 @@ from flows.pipeline.runtime.resources import Runtime
 
 def lint(runtime: Runtime, version: LibraryVersion) -> Iterator[str]:
     """Yield what a person should look at. Raises ValueError for a library of another task."""
+    refuse_multi_label(version)
     if version.task != TASK:
         raise ValueError(f"library {version.name} is for {version.task}: only labels are checked")
     setup = LabelingSetup(runtime, nightly_request(runtime, version)[0])
