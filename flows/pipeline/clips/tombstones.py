@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from db.object_version import ObjectVersion
@@ -34,6 +35,12 @@ class Tombstones:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    @classmethod
+    def for_trial(cls, settings: Settings) -> "Tombstones":
+        """Return tombstones that nobody keeps: before there is a key, theirs is drawn for the moment."""
+        own = cls(settings)
+        return own if own._has_key else cls(settings.model_copy(update={"forget_key": _drawn()}))
 
     def graves(self, session: Session, kind: Kind, things: Iterable[bytes]) -> dict[bytes, Grave]:
         """Return what to bury for things of a kind. Draws the key if this is the first time."""
@@ -92,11 +99,15 @@ class Tombstones:
     def _draw_key(self) -> None:
         if not self._has_key:
             private_folder(self._settings.home)
-            keep_private(self._file, f"{secrets.token_hex(KEY_BYTES)}\n")
+            keep_private(self._file, f"{_drawn().get_secret_value()}\n")
 
     @property
     def _file(self) -> Path:
         return self._settings.home / KEY_FILE
+
+
+def _drawn() -> SecretStr:
+    return SecretStr(secrets.token_hex(KEY_BYTES))
 
 
 def version_name(uri: str, token: str) -> bytes:

@@ -35,7 +35,7 @@ from flows.pipeline.maintenance.forgetting.libraries import (
     replace_versions,
 )
 from flows.pipeline.maintenance.forgetting.names import Names
-from flows.pipeline.maintenance.forgetting.objects import forget_objects
+from flows.pipeline.maintenance.forgetting.objects import forget_lake_again, forget_objects
 from flows.pipeline.nights.jobs import run_once
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
@@ -165,7 +165,8 @@ def forget(
         _refuse_use(runtime, used)
     recorded = recorded_run(runtime, KIND, PARTITION, {}, flow_run_id=flow_run_id)
     with recorded as run:
-        graves = _bury(runtime, extent, run)
+        tombstones = Tombstones(runtime.settings)
+        graves = _bury(runtime, tombstones, extent, run)
         changed = Counts()
 
         def keep(step: Callable[[], Counts]) -> Counts:
@@ -176,7 +177,8 @@ def forget(
         run_once(run, "objects", partial(keep, partial(forget_objects, runtime, extent, names)))
         run_once(run, "prefect", partial(keep, partial(hide_in_prefect, names, False)))
         with run_session(runtime, run.claim) as session:
-            rows, replacements = _delete(runtime, session, extent, names, graves)
+            rows, replacements = _delete(tombstones, session, extent, names, graves)
+        run_once(run, "lake", partial(keep, partial(forget_lake_again, runtime, extent, names)))
         run.count("forget", Counts({table: number for table, number in rows.items() if number}))
     return Forgetting(names, rows, changed, replacements, used)
 
@@ -190,13 +192,14 @@ def _shown(
 ) -> Forgetting:
     """Return what would go: the rows are deleted in a transaction that is rolled back."""
     objects = forget_objects(runtime, extent, names, dry_run=True) + hide_in_prefect(names, True)
+    tombstones = Tombstones.for_trial(runtime.settings)
     rows: Mapping[str, int] = {}
     replacements: Sequence[Replacement] = ()
     try:
         with session_scope(runtime.engine) as session:
-            graves = _graves(runtime, session, extent)
+            graves = _graves(tombstones, session, extent)
             bury(session, graves.values())
-            rows, replacements = _delete(runtime, session, extent, names, graves)
+            rows, replacements = _delete(tombstones, session, extent, names, graves)
             raise _OnlyShown
     except _OnlyShown:
         return Forgetting(names, rows, objects, replacements, used)
@@ -220,9 +223,8 @@ def _refuse_use(runtime: Runtime, used: Sequence[UsedVersion]) -> None:
         )
 
 
-def _graves(runtime: Runtime, session: Session, extent: Extent) -> dict[bytes, Grave]:
+def _graves(tombstones: Tombstones, session: Session, extent: Extent) -> dict[bytes, Grave]:
     """Return the tombstones of contents, uris and versions, by what they stand for."""
-    tombstones = Tombstones(runtime.settings)
     versions = {version_name(clip.uri, clip.version_token) for clip in extent.clips}
     return {
         **tombstones.graves(session, "content", extent.contents),
@@ -231,15 +233,15 @@ def _graves(runtime: Runtime, session: Session, extent: Extent) -> dict[bytes, G
     }
 
 
-def _bury(runtime: Runtime, extent: Extent, run: OpenRun) -> dict[bytes, Grave]:
+def _bury(runtime: Runtime, tombstones: Tombstones, extent: Extent, run: OpenRun) -> dict[bytes, Grave]:
     with run_session(runtime, run.claim) as session:
-        graves = _graves(runtime, session, extent)
+        graves = _graves(tombstones, session, extent)
         bury(session, graves.values())
     return graves
 
 
 def _delete(
-    runtime: Runtime, session: Session, extent: Extent, names: Names, graves: Mapping[bytes, Grave]
+    tombstones: Tombstones, session: Session, extent: Extent, names: Names, graves: Mapping[bytes, Grave]
 ) -> tuple[Mapping[str, int], Sequence[Replacement]]:
     """Delete the rows, with new versions of libraries in place of those that are in use."""
     session.execute(text("SET LOCAL statement_timeout = 0"))
@@ -248,8 +250,7 @@ def _delete(
     replacements = replace_versions(session, used, extent.contents)
     hashes = {content: graves[content].keyed_hash for content in extent.contents}
     others = {grave.keyed_hash for grave in graves.values()} - set(hashes.values())
-    new_hash = Tombstones(runtime.settings).in_place_of
-    purged = {version: new_hash(old) for version, old in extent.library_versions.items()}
+    purged = {version: tombstones.in_place_of(old) for version, old in extent.library_versions.items()}
     deleted = delete_forgotten(session, hashes, others, [clip.id for clip in extent.clips], purged)
     return {**deleted, "runs": hide_names_in_runs(session, names.texts)}, replacements
 

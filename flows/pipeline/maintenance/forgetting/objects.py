@@ -91,6 +91,11 @@ def forget_objects(runtime: Runtime, extent: Extent, names: Names, *, dry_run: b
     return counts
 
 
+def forget_lake_again(runtime: Runtime, extent: Extent, names: Names) -> Counts:
+    """Rewrite files of the lake that another run wrote while the rows were still there."""
+    return _forget_lake(Results(runtime, names), extent, dry_run=False)
+
+
 def _kind(uri: str) -> str:
     return uri.rpartition(".")[2]
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
-from sqlalchemy import NullPool, create_engine, select
+from sqlalchemy import NullPool, create_engine, select, text
 
 from db.base import Base
 from db.current_answers import count_differences
@@ -20,6 +20,7 @@ from db.engine import session_scope
 from flows.cli.main import wordwave
 from flows.pipeline.clips.tombstones import KEY_FILE, WrongForgetKey
 from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.files.lake import keep_lake
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.libraries.rows import ManifestError
@@ -367,6 +368,7 @@ def test_what_is_in_use_is_refused_and_a_dry_run_keeps_nothing(
     assert shown.objects["files"] >= 3
     assert everything(world, database) == rows_before
     assert objects(world) == objects_before
+    assert not (world.settings.home / KEY_FILE).exists()
     other = request_of(world, [str(folder / "b.wav")])
     with recorded_run(world, "nightly-labeling", "elsewhere", {}) as run:
         with pytest.raises(InUse, match=f"runs are going on.*{run.id}"):
@@ -434,6 +436,38 @@ def test_a_night_forgets_what_no_listing_had_for_long(
     assert "b.wav" not in names()
     assert {"a.wav", "c.wav"} <= set(names())  # a library in use shows the first
     assert forget_old(world, partition, _nothing) is None
+
+
+def test_a_night_keeps_what_audio_in_use_was_made_of(
+    world: Runtime, folder: Path, database: Database
+) -> None:
+    of_b, shown = sha256_of(folder / "b.wav"), sha256_of(folder / "a.wav")
+    owner = create_engine(database.url("owner"), poolclass=NullPool)
+    with owner.begin() as connection:
+        connection.exec_driver_sql("UPDATE clips SET first_seen = now() - interval '40 days'")
+        connection.exec_driver_sql("UPDATE runs SET started_at = now() - interval '31 days'")
+        made = text("UPDATE generated_audio SET text = NULL, content_sha256 = :source, sha256 = :audio")
+        connection.execute(made, {"source": of_b, "audio": shown})
+    set_bounds(world, str(folder), {"keep_days": 30})
+    done = forget_old(world, partition_of(str(folder)), _nothing)
+    assert done is not None
+    assert of_b not in done.names.contents
+    assert sha256_of(folder / "c.wav") in done.names.contents
+
+
+def test_a_lake_file_that_was_written_meanwhile_loses_it_too(world: Runtime, folder: Path) -> None:
+    wanted = request_of(world, [str(folder / "a.wav")])
+
+    def write_lake(names: Names, dry_run: bool) -> Counts:
+        [(run, day)] = rows(
+            world.engine,
+            "SELECT r.id, c.day FROM runs r, clips c "
+            "WHERE r.kind = 'nightly-labeling' AND c.uri LIKE '%/a.wav'",
+        )
+        return keep_lake(world, run, "sounds", day)
+
+    done = forget(world, wanted, in_use=True, hide_in_prefect=write_lake)
+    assert list(places_naming(world, done.names)) == []
 
 
 def _nothing(names: Names, dry_run: bool) -> Counts:
