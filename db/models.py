@@ -557,6 +557,51 @@ class PastAnswer(_CountingAnswer, Base):
     until: Mapped[datetime]
 
 
+class DayToCount(Base):
+    """A day whose clips or answers changed after they were counted; triggers mark it, each writer once."""
+
+    __tablename__ = "days_to_count"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    day: Mapped[date]
+
+
+class LabelCountRow(Base):
+    """How many clips of a day have a label by a library, and the sum of their margins."""
+
+    __tablename__ = "label_counts"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    library: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(primary_key=True)
+    clips: Mapped[int] = mapped_column(BigInteger)
+    margins: Mapped[float]
+
+
+class AgreementCount(Base):
+    """How many clips of a day have a label by some models, and another label by other models.
+
+    A fingerprint of an LLM is empty where none was asked.
+    """
+
+    __tablename__ = "agreement_counts"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    library: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    codec_fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    llm_fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    other_version: Mapped[int] = mapped_column(primary_key=True)
+    other_codec_fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    other_llm_fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    other_label: Mapped[str] = mapped_column(primary_key=True)
+    clips: Mapped[int] = mapped_column(BigInteger)
+
+
 class LabelMotif(Base):
     """How many contents of a label have codes one after another, and how many of the library's others."""
 

@@ -1,6 +1,7 @@
 """Rows of many clips, written in bulk: thirty nights, two libraries, promotions, retractions, past answers.
 
-Of the library `sounds` there are two versions, of which the first is promoted; `calls` has no promotion. Some
+Of the library `sounds` there are two versions, of which the first is promoted and the second is answered by
+another codec; `calls` has no promotion. Some
 answers are retracted and given again, some took the place of another, some clips share their content, some
 were replaced and some are missing.
 """
@@ -21,7 +22,8 @@ FAST = "SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'; SET session_re
 
 ORIGINS = f"""
 INSERT INTO codecs (id, fingerprint, name, config, sample_rate, codebook_sizes, code_samples)
-VALUES (1, 'codec', 'mini-codec', '{{}}', 16000, '{{{NUM_CODES}, 256, 256}}', '{{1920, 960, 480}}');
+SELECT id, 'codec ' || id, 'mini-codec', '{{}}', 16000, '{{{NUM_CODES}, 256, 256}}', '{{1920, 960, 480}}'
+FROM generate_series(1, 2) AS id;
 INSERT INTO codebook_words (codec_id, layer, code, word) SELECT 1, 0, code, 'word' || code
 FROM generate_series(0, {NUM_CODES - 1}) AS code;
 INSERT INTO llms (id, fingerprint, name) VALUES (1, 'llm', 'mini-llama');
@@ -29,8 +31,8 @@ INSERT INTO demonstration_sets (id, name, version, task, content_hash)
 SELECT id, name, version, 'label', sha256(convert_to(name || version, 'UTF8'))
 FROM (VALUES (1, 'sounds', 1), (2, 'sounds', 2), (3, 'calls', 1)) AS libraries (id, name, version);
 INSERT INTO labeler_choices (demonstration_set_id, codec_id, llm_id, labeler, reason, chosen_by)
-SELECT id, 1, CASE WHEN id < 3 THEN 1 END, CASE WHEN id < 3 THEN 'few-shot' ELSE 'nearest' END, 'by hand',
-  'person' FROM demonstration_sets;
+SELECT id, CASE WHEN id = 2 THEN 2 ELSE 1 END, CASE WHEN id < 3 THEN 1 END,
+  CASE WHEN id < 3 THEN 'few-shot' ELSE 'nearest' END, 'by hand', 'person' FROM demonstration_sets;
 INSERT INTO promotions (task, library, demonstration_set_id, codec_id, llm_id)
 VALUES ('label', 'sounds', 1, 1, 1);
 INSERT INTO runs (id, kind, partition_key, code_version, parameters, status, started_at, finished_at)
@@ -71,9 +73,10 @@ ANSWERS = f"""
 INSERT INTO predictions (work_key, content_sha256, task, demonstration_set_id, codec_id, llm_id, labeler,
   label, probabilities, margin, min_margin, baselines, is_demonstration, provenance, seed, run_id, created_at,
   retracted_by_run)
-SELECT sha256(convert_to(number || ' ' || :library || ' ' || :after, 'UTF8')), {SHA256}, 'label', :library, 1,
-  CASE WHEN :library < 3 THEN 1 END, CASE WHEN :library < 3 THEN 'few-shot' ELSE 'nearest' END,
-  answer, jsonb_build_object('dog', 0.2, 'cat', 0.2, 'rain', 0.1, 'siren', 0.1, 'bell', 0.1)
+SELECT sha256(convert_to(number || ' ' || :library || ' ' || :after, 'UTF8')), {SHA256}, 'label', :library,
+  CASE WHEN :library = 2 THEN 2 ELSE 1 END, CASE WHEN :library < 3 THEN 1 END,
+  CASE WHEN :library < 3 THEN 'few-shot' ELSE 'nearest' END, answer,
+  jsonb_build_object('dog', 0.2, 'cat', 0.2, 'rain', 0.1, 'siren', 0.1, 'bell', 0.1)
     || jsonb_build_object(answer, 0.5), number * 7919 % 1000003 / 1000003.0, 0.1,
   jsonb_build_object('chance', 0.2, 'majority', 'dog', 'nearest', label, 'nearest_latent', label,
     'labelers', jsonb_build_object('nearest', jsonb_build_object('label', label, 'probability', 0.5))),
@@ -89,6 +92,7 @@ INSERT INTO past_answers
 SELECT content_sha256, task, library, prediction_id, 'cat', margin, status, is_promoted, is_chosen,
   is_demonstration, created_at, created_at - interval '1 hour', created_at
 FROM current_answers WHERE get_byte(content_sha256, 0) < 26;
+INSERT INTO days_to_count (day) SELECT DISTINCT day FROM clips;
 """
 SUMMARIES = """
 UPDATE runs r SET summary = jsonb_build_object('labels', n.labels, 'uncertain', n.uncertain,

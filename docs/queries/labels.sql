@@ -1,4 +1,4 @@
 -- Which labels are there, and how sure are they?
 -- library = sounds
-SELECT label, count(*) AS clips, avg(margin) AS mean_margin FROM analytics.labels
-WHERE library = :library AND missing_since IS NULL GROUP BY label ORDER BY clips DESC, label
+SELECT label, sum(clips) AS clips, sum(margins) / sum(clips) AS mean_margin FROM analytics.label_counts
+WHERE library = :library GROUP BY label ORDER BY clips DESC, label

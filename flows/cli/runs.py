@@ -170,19 +170,25 @@ def verify(run: str, sample: int, allow: tuple[str, ...]) -> None:
 
 @click.command("check-answers")
 def check_answers() -> None:
-    """Compare the current answers that are kept for analysts with their definition.
+    """Compare the current answers that are kept for analysts, and their counts, with their definition.
 
     Every answer is looked at: on a large database this takes minutes.
     """
+    from db.counted_days import count_day_differences
     from db.current_answers import count_differences
     from db.engine import session_scope
 
     with runtime_for() as runtime, session_scope(runtime.engine) as session:
-        differences = count_differences(session)
+        differences, day_differences = count_differences(session), count_day_differences(session)
     if differences:
         raise click.ClickException(
             f"{differences} current answers differ from their definition: somebody wrote past the triggers. "
             "As wordwave_owner, call refresh_current_answers_of with the ids of all demonstration_sets"
+        )
+    if day_differences:
+        raise click.ClickException(
+            f"{day_differences} counts of labels differ from the labels of their days: somebody wrote past "
+            "the triggers. As wordwave_owner, add the days of clips to days_to_count"
         )
     click.echo("every current answer is the one that its definition says", err=True)
 

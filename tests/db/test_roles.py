@@ -16,7 +16,7 @@ from db.embedded.server import EmbeddedServer
 from tests.fixtures_postgres import Database, migrated_database
 
 TABLES = sorted(Base.metadata.tables)
-KEPT_BY_TRIGGERS = {"current_answers", "past_answers"}
+KEPT_BY_TRIGGERS = {"current_answers", "past_answers", "days_to_count", "label_counts", "agreement_counts"}
 FROZEN = {
     "contents",
     "codecs",

@@ -13,6 +13,7 @@ import numpy as np
 from core.tokens.motifs import count_motifs
 from core.tokens.near_copies import near_copy_keys
 from db.bulk_insert import Row
+from db.counted_days import count_marked_days
 from db.engine import session_scope
 from db.word_counts import (
     START,
@@ -36,7 +37,7 @@ LEAST_OVERLAP, MOST_COPIES = 0.8, 20
 
 
 def count_words(runtime: Runtime, *, flow_run_id: str | None = None) -> OpenRun:
-    """Count the contents that are not counted, and the motifs of labels. Return the run."""
+    """Count the contents that are not counted, motifs of labels, and days that changed. Return the run."""
     with recorded_run(runtime, KIND, "all contents", {}, flow_run_id=flow_run_id) as run:
         place: Place | None = START
         while place:
@@ -45,6 +46,7 @@ def count_words(runtime: Runtime, *, flow_run_id: str | None = None) -> OpenRun:
             libraries = counted_libraries(session)
         for library, task in libraries:
             run.count("motifs", Counts(counted=_count_motifs(runtime, run, library, task)))
+        run.count("days", Counts(counted=count_marked_days(runtime.engine)))
     return run
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from db.clips import ClipToTokenize, Selection
+from db.counted_days import count_marked_days
 from db.engine import session_scope
 from db.runs import get_run
 from flows.pipeline.clips.ingest import ingest
@@ -224,6 +225,7 @@ def run_night(
             distribute(partition, labeling, run)
         tokenize_for(labeling, partition.place, selection, run, run_batches)
         label_selection(labeling, selection, run, run_batches)
+        run.breaker.run(lambda: count_marked_days(runtime.engine))
         if export:
             rows = partial(labeling.rows, selection=selection)
             run_once(run, "export", partial(write_export, runtime, rows, run))
