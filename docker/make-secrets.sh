@@ -19,6 +19,7 @@ keep database_url "postgresql://wordwave_writer:$(cat writer_password)@postgres/
 keep analyst_database_url "postgresql://wordwave_analyst:$(cat analyst_password)@postgres/wordwave"
 keep prefect_database_url "postgresql+asyncpg://prefect:$(cat prefect_password)@postgres/prefect"
 keep prefect_auth "wordwave:$(draw 16)"
+keep forget_key "$(draw 32)"
 keep redis_config "appendonly yes
 requirepass $(cat redis_password)"
 keep redis_messaging_url "redis://:$(cat redis_password)@redis:6379/0"

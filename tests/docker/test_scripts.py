@@ -22,8 +22,8 @@ from db.embedded.server import EmbeddedServer
 from db.engine import database_url
 from flows.pipeline.runtime.json_logs import PREFECT_ENVIRONMENT
 from migrations.upgrade import check, upgrade
-from tests.docker.recipes import DOCKER, compose
-from tests.fixtures_postgres import administer
+from tests.docker.recipes import DOCKER, ROOT, compose
+from tests.fixtures_postgres import Database, administer
 from tests.fixtures_s3 import S3Bucket
 
 
@@ -85,6 +85,22 @@ def test_a_secret_that_is_not_there_is_named() -> None:
     refused = run(DOCKER / "entrypoint.sh", "env", WORDWAVE_DATABASE_URL__FILE="/run/secrets/nowhere")
     assert refused.returncode == 1
     assert "WORDWAVE_DATABASE_URL__FILE: /run/secrets/nowhere cannot be read" in refused.stderr
+
+
+def test_a_worker_waits_until_the_schema_is_there(database: Database) -> None:
+    def wait(url: str) -> subprocess.Popen[str]:
+        environment = {"WORDWAVE_DATABASE_URL": url, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+        command = [sys.executable, str(DOCKER / "wait_for_schema.py")]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    with wait(database.url("writer")) as done:
+        assert (done.wait(60), done.communicate()[1]) == (0, "")
+    elsewhere = make_url(database.url("writer")).set(database="nowhere")
+    with wait(elsewhere.render_as_string(hide_password=False)) as waiting:
+        assert waiting.stderr
+        assert 'database "nowhere" does not exist' in waiting.stderr.readline()
+        assert waiting.poll() is None
+        waiting.kill()
 
 
 @pytest.fixture
