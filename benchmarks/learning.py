@@ -35,10 +35,10 @@ from core.in_context.choosing import (
 )
 from core.in_context.choosing.choice import Choice
 from core.in_context.choosing.mixtures import with_mixtures
-from core.reviewing.doubts import Doubt, weights
-from core.reviewing.prototypes import keep_helpful
-from core.reviewing.queue import choose_reviews
-from core.reviewing.vectors import REVIEWED_BY
+from core.in_context.reviewing.doubts import Doubt, weights
+from core.in_context.reviewing.prototypes import keep_helpful
+from core.in_context.reviewing.queue import choose_reviews
+from core.in_context.reviewing.vectors import REVIEWED_BY
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.reviews.choosing import QUEUE_SIZE, RANDOM_SHARE
 from flows.pipeline.runtime.resources import Runtime

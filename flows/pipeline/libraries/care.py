@@ -47,7 +47,7 @@ def suspect_lines(rows: Sequence[LibraryDemonstration], vectors: Mapping[bytes, 
     """Yield demonstrations to which the others give another label."""
     import numpy as np
 
-    from core.reviewing.prototypes import suspects
+    from core.in_context.reviewing.prototypes import suspects
 
     compared = [row for row in rows if row.content_sha256 in vectors]
     if not compared:

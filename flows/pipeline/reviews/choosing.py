@@ -30,8 +30,8 @@ from flows.pipeline.runs.run import recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
 
 if TYPE_CHECKING:
-    from core.reviewing.doubts import Doubt
-    from core.reviewing.queue import Pick
+    from core.in_context.reviewing.doubts import Doubt
+    from core.in_context.reviewing.queue import Pick
 
 KIND = "review-queue"
 QUEUE_SIZE = 10
@@ -106,8 +106,8 @@ def choose(
     count: int,
 ) -> list[NewReview]:
     """Return the clips whose review settles the most doubt, with the reason for each."""
-    from core.reviewing.doubts import weights
-    from core.reviewing.queue import choose_reviews
+    from core.in_context.reviewing.doubts import weights
+    from core.in_context.reviewing.queue import choose_reviews
 
     known = {row.content_sha256 for row in library.demonstrations} | set(reviewed)
     vectors = review_vectors(runtime, {one.content_sha256 for one in candidates} | known)
@@ -122,7 +122,7 @@ def choose(
 
 def doubt_of(candidate: ReviewCandidate) -> Doubt:
     """Return what makes an answer doubtful."""
-    from core.reviewing.doubts import Doubt
+    from core.in_context.reviewing.doubts import Doubt
 
     said = _others_say(candidate)
     disagreement = sum(label != candidate.label for label in said) / len(said) if said else 0.0

@@ -56,7 +56,7 @@ def lesson_of(
 
     Random clips, contents in `held_out` (canaries) and labels that the version does not have teach nothing.
     """
-    from core.reviewing.prototypes import keep_helpful, suspects
+    from core.in_context.reviewing.prototypes import keep_helpful, suspects
 
     usable = usable_of(old, decided, held_out)
     rows = taught(old, usable)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from core.reviewing.comparison import Gain
+from core.in_context.reviewing.comparison import Gain
 from db.reviews.queue import QueuedClip
 from flows.pipeline.labeling.library_review import name_of
 from flows.pipeline.reviews.again import Outlook

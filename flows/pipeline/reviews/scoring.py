@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import PromptError
-from core.reviewing.comparison import Gain, paired_gain
+from core.in_context.reviewing.comparison import Gain, paired_gain
 from db.libraries import LibraryDemonstration
 from flows.pipeline.labeling.labelers.answering import NEAREST_NEIGHBOR, asks_llm
 from flows.pipeline.labeling.setup import LabelingSetup

@@ -25,7 +25,7 @@ def review_features(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes
 
 
 def review_vectors(runtime: Runtime, contents: Collection[bytes]) -> dict[bytes, FloatArray]:
-    """Return the vector of each content, that of core.reviewing.vectors, if its latent is stored."""
+    """Return by content the vector to compare clips by, if its latent is stored."""
     import numpy as np
 
     with session_scope(runtime.engine) as session:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core.reviewing.prototypes import keep_helpful
+from core.in_context.reviewing.prototypes import keep_helpful
 from db.engine import session_scope
 from db.libraries import LibraryDemonstration, import_library, use_library, version_in_use
 from db.promotions import ModelSet, latest_model_set, promote, promoted_model_set

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from core.reviewing.comparison import paired_gain
+from core.in_context.reviewing.comparison import paired_gain
 from flows.pipeline.labeling.library_review import named_library
 from flows.pipeline.reviews.again import Change, Outlook
 from flows.pipeline.reviews.challenge import CHALLENGE, Contest, summary_of

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from core.reviewing.prototypes import keep_helpful, suspects, worths
+from core.in_context.reviewing.prototypes import keep_helpful, suspects, worths
 
 
 @st.composite

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from core.reviewing.doubts import Doubt, weights
-from core.reviewing.queue import Settled, choose_reviews
+from core.in_context.reviewing.doubts import Doubt, weights
+from core.in_context.reviewing.queue import Settled, choose_reviews
 
 SIZES = st.integers(1, 14)
 
