@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("core", "db", "flows")
 MAX_ENTRIES = 12
 TOP_ENTRIES = {"core": 15, "flows": 15}
-FLAT = {"db", "flows/cli"}
-"""Folders of one file per topic or group of commands, which are listed by that."""
+FLAT = {"db"}
+"""Folders of one file per topic, which are listed by that."""
 
 
 def sources() -> Iterator[Path]:

@@ -10,13 +10,13 @@ import click
 from flows.pipeline.runtime.printable import PrintableFormatter, printable
 
 COMMANDS = {
-    "flows.cli.analysts": ("sql", "analyst-url", "export"),
+    "flows.cli.queries.command": ("sql", "analyst-url", "export"),
     "flows.cli.audio": ("speak", "sound", "denoise"),
     "flows.cli.demo.command": ("demo",),
-    "flows.cli.labels": ("label", "events", "choose-labeler", "backfill", "evaluate", "watch"),
-    "flows.cli.libraries": ("library",),
+    "flows.cli.labeling.labels": ("label", "events", "choose-labeler", "backfill", "evaluate", "watch"),
+    "flows.cli.labeling.libraries": ("library",),
     "flows.cli.models": ("models", "train", "promote", "prune"),
-    "flows.cli.reviews": ("review", "review-queue", "review-import", "learn"),
+    "flows.cli.labeling.reviews": ("review", "review-queue", "review-import", "learn"),
     "flows.cli.runs": ("replay", "recheck", "undo", "forget", "verify", "check-answers", "count-words"),
     "flows.cli.service": (
         "up",

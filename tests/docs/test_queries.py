@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import NullPool, create_engine
 
-from flows.cli.query import answered
-from flows.cli.saved_queries import FOLDER, SavedQuery, read_saved, saved_names
+from flows.cli.queries.query import answered
+from flows.cli.queries.saved import FOLDER, SavedQuery, read_saved, saved_names
 from tests.docs.blocks import ROOT
 from tests.fixtures_postgres import Database
 

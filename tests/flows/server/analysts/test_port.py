@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from db.embedded.server import EmbeddedServer
-from flows.cli.analysts import show_address
+from flows.cli.queries.command import show_address
 from flows.pipeline.configuration.settings import Settings
 from flows.server.analysts.address import address_lines, analyst_address
 from flows.server.analysts.port import HOST, analyst_port, open_port

@@ -13,7 +13,7 @@ from sqlalchemy import NullPool, create_engine
 
 from core.errors import PromptError
 from db.runs import RunClaim
-from flows.cli.labels import events as print_events
+from flows.cli.labeling.labels import events as print_events
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest

@@ -15,8 +15,8 @@ from db.engine import make_engine
 from db.libraries import LibraryDemonstration, import_library
 from db.predictions import save_predictions
 from db.tokens import save_tokens
-from flows.cli.query import answered
-from flows.cli.saved_queries import read_saved
+from flows.cli.queries.query import answered
+from flows.cli.queries.saved import read_saved
 from tests.db.rows import FOLDER, clip_id, listed, make_llm, make_run, prediction, sha256, tokenized
 from tests.db.test_changes import Scene
 from tests.fixtures_postgres import Database

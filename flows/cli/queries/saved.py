@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_BESIDE_US = Path(__file__).with_name("queries")
+_BESIDE_US = Path(__file__).with_name("sql")
 """Where an installed wheel has them."""
-_IN_A_CHECKOUT = Path(__file__).parents[2] / "docs" / "queries"
+_IN_A_CHECKOUT = Path(__file__).parents[3] / "docs" / "queries"
 FOLDER = _BESIDE_US if _BESIDE_US.is_dir() else _IN_A_CHECKOUT
 _VALUE = re.compile(r"^-- ([a-z_]+) = (.*)$", re.MULTILINE)
 

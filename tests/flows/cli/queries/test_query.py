@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from flows.cli.analysts import sql
-from flows.cli.query import answered
-from flows.cli.query_formats import MAX_TABLE_ROWS, QueryFormat, write_answer
+from flows.cli.queries.command import sql
+from flows.cli.queries.formats import MAX_TABLE_ROWS, QueryFormat, write_answer
+from flows.cli.queries.query import answered
 from tests.fixtures_postgres import Database
 
 MANY = "SELECT n FROM generate_series(1, 12345) AS n"

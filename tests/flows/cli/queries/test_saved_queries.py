@@ -25,8 +25,8 @@ from db.predictions import NewPrediction, save_predictions
 from db.quarantine import Rejection, quarantine_clips
 from db.runs import RunClaim, finish_run, start_run
 from db.tokens import save_tokens
-from flows.cli.query import answered
-from flows.cli.saved_queries import read_saved
+from flows.cli.queries.query import answered
+from flows.cli.queries.saved import read_saved
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.maintenance.count_words import count_words
 from flows.pipeline.runtime.resources import Runtime

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import IO, Any, Literal, get_args
 
-from flows.cli.query import QueryResult
+from flows.cli.queries.query import QueryResult
 from flows.pipeline.runtime.printable import printable
 
 QueryFormat = Literal["table", "csv", "json", "parquet"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from flows.cli.query_formats import FORMATS, QueryFormat
-from flows.cli.saved_queries import saved_names
+from flows.cli.queries.formats import FORMATS, QueryFormat
+from flows.cli.queries.saved import saved_names
 
 
 class NamedValue(click.ParamType[tuple[str, str]]):
@@ -42,9 +42,9 @@ def sql(
         raise click.UsageError('give a query in quotes, such as "SELECT * FROM nights", or --saved NAME')
     if values and saved is None:
         raise click.UsageError("--set gives a value to a saved query: name one with --saved")
-    from flows.cli.query import answered
-    from flows.cli.query_formats import write_answer
-    from flows.cli.saved_queries import read_saved
+    from flows.cli.queries.formats import write_answer
+    from flows.cli.queries.query import answered
+    from flows.cli.queries.saved import read_saved
     from flows.pipeline.configuration.settings import Settings
     from flows.pipeline.runtime.database import analyst_url
 

@@ -1,0 +1,1 @@
+"""Libraries, labels by them, and reviews of these."""

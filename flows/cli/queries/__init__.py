@@ -1,0 +1,1 @@
+"""The database as analysts ask it: queries, and how to connect."""
