@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-PAUSES_SECONDS = (0.0, 0.1, 0.4)
-"""Pauses before each attempt. boto3 repeats requests, but neither broken bodies nor 403, 404 and 412."""
+PAUSES_SECONDS = (0.1, 0.4)
+"""Pauses before further attempts. boto3 repeats requests, but neither broken bodies nor 403, 404 and 412."""
 
 _VERSION, _ETAG = "version:", "etag:"
 _BROKEN = (
@@ -94,13 +94,13 @@ def download(
     its deadline, and ClientError.
     """
     for pause in PAUSES_SECONDS:
-        sleep(pause)
         try:
             return _download_once(client, wanted, file, limit, has_md5_etags=has_md5_etags)
         except Exception as error:
-            if pause == PAUSES_SECONDS[-1] or not _is_retryable(error):
+            if not _is_retryable(error):
                 raise
-    raise AssertionError("the last attempt returns or raises")
+        sleep(pause)
+    return _download_once(client, wanted, file, limit, has_md5_etags=has_md5_etags)
 
 
 def _is_retryable(error: Exception) -> bool:

@@ -94,7 +94,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 
 @pytest.fixture
 def storage(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    monkeypatch.setattr("flows.pipeline.storage.s3.download.PAUSES_SECONDS", (0.0, 1e-3, 2e-3))
+    monkeypatch.setattr("flows.pipeline.storage.s3.download.PAUSES_SECONDS", (1e-3, 2e-3))
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     results = "s3://bucket/results"
     settings = Settings(
