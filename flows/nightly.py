@@ -52,8 +52,9 @@ from flows.forms import (
 )
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
+from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.maintenance.forgetting.retention import forget_old
 from flows.pipeline.nights.backfill import backfill, days_to_make_up, raise_failures
 from flows.pipeline.nights.bounds import raise_doubts
@@ -124,8 +125,8 @@ def nightly_labeling(
     page = night_page(partition.place, night, night_before(runtime, night.run.id))
     page += "\n\n" + all_clips(partition.place, night)
     page += listen_line(runtime.settings.explore_url, night.run.id)
-    if reviews:
-        page += review_line(runtime.settings.explore_url, night.labeling.setup.library.name)
+    if reviews and not night.labelings.is_multi_label:
+        page += review_line(runtime.settings.explore_url, night.labelings.library.name)
     publish_page(KIND, partition.place, page, answer_rows(night.answers), len(night.answers))
     if not approve:  # nobody saw a plan of other days
         earlier = days_to_make_up(runtime, KIND, partition, request.library, catch_up_days)
@@ -169,12 +170,15 @@ def _show_plan(
     runtime: Runtime, partition: Partition, request: LabelRequest, canaries: CanaryRequest | None
 ) -> NightPlan:
     """Plan the night and publish the plan. This also checks that the library and the canaries exist."""
-    labeling = Labeling(runtime, request)
-    canary_check = Canaries(labeling.setup, canaries) if canaries else None
-    night = preview(labeling, partition, KIND)
+    labelings = Labelings(runtime, request)
+    if canaries:
+        refuse_multi_label(labelings.library)
+    first = labelings.all[0].setup
+    canary_check = Canaries(first, canaries) if canaries else None
+    night = preview(labelings, partition, KIND)
     publish_page("nightly-plan", partition.place, plan_page(night, canary_check), plan_rows(night.plan))
     if night.prompt.over_limit:
-        _ = labeling.setup.prompt.hash  # raises what the night would fail with
+        _ = first.prompt.hash  # raises what the night would fail with
     return night.plan
 
 
@@ -228,7 +232,7 @@ def backfill_labeling(
             **asdict(request),
         )
 
-    outcomes = backfill(Labeling(shared_runtime(Settings()), request), days, run_day)
+    outcomes = backfill(Labelings(shared_runtime(Settings()), request), days, run_day)
     publish_page("backfill-labeling", prefix, backfill_page(prefix, outcomes), day_rows(outcomes))
     raise_failures(outcomes, least_clips)
     statuses = {str(outcome.partition.day): outcome.status for outcome in outcomes}

@@ -18,7 +18,7 @@ from prefect.states import Cancelling
 from db.engine import session_scope
 from db.runs import shard_counts
 from flows.deployments import DEPLOYMENT_NAME
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.jobs import SHARD, Distribute, ShardsFailed
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.run import OpenRun
@@ -69,10 +69,9 @@ class _Shard:
 def in_shards(shards: int, prefix: str, timezone: str) -> Distribute:
     """Return a function that splits a night into shards. It raises ShardsFailed if a shard failed twice."""
 
-    def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
-        library = f"{labeling.setup.library.name}@{labeling.setup.library.version}"
-        parameters = asdict(labeling.setup.request) | {
-            "library": library,  # whatever is imported meanwhile
+    def distribute(partition: Partition, labelings: Labelings, run: OpenRun) -> None:
+        parameters = asdict(labelings.request) | {
+            "library": labelings.name,  # whatever is imported meanwhile
             "night": str(run.id),
             "prefix": prefix,
             "day": str(partition.day or "any"),
@@ -80,7 +79,7 @@ def in_shards(shards: int, prefix: str, timezone: str) -> Distribute:
             "shards": shards,
         }
         _finish([_Shard(parameters | {"shard": number}) for number in range(1, shards + 1)])
-        with session_scope(labeling.runtime.engine) as session:
+        with session_scope(labelings.runtime.engine) as session:
             run.shard_counts = shard_counts(session, run.id)
 
     return distribute

@@ -26,7 +26,7 @@ from flows.forms import (
     Task,
 )
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.library_review import canary_line, name_of, review
 from flows.pipeline.labeling.report import ClipAnswers, quarantined
 from flows.pipeline.labeling.request import LabelRequest
@@ -116,13 +116,13 @@ def label_clips(
         runtime, "label-clips", place, asdict(request), libraries=("library",), flow_run_id=flow_run.id
     )
     with recorded as run:
-        labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
+        labelings = Labelings(runtime, replace(request, library=run.parameters["library"]))
         require_clips(runtime, place, place)
-        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
-        if labeling.setup.answering.embedding_models or labeling.setup.window_models:
-            tokenize_for(labeling, place, place, run, in_tasks)
-        label_selection(labeling, place, run, in_tasks)
-    answers = ClipAnswers(labeling, place)
+        run.breaker.run(lambda: labelings.prepare(run.claim))
+        if any(labelings.models):
+            tokenize_for(labelings, place, place, run, in_tasks)
+        label_selection(labelings, place, run, in_tasks)
+    answers = ClipAnswers(labelings, place)
     publish_run("label-clips", place, run, answer_rows(answers), len(answers))
     return completed_with_counts(dict(run.counts), run.counts)
 

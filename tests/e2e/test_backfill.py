@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from flows.pipeline.clips.ingest import ingest
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.backfill import BackfillFailed, DayOutcome, backfill, raise_failures
 from flows.pipeline.nights.jobs import run_night, tokenize_place, with_bar
 from flows.pipeline.runs.partition import Partition, partition_of, partitions_of
@@ -40,7 +40,7 @@ def run_day(runtime: Runtime, day: Partition) -> None:
 
 def filled(runtime: Runtime, world: World) -> list[DayOutcome]:
     days = ten_days(world)
-    return backfill(Labeling(runtime, REQUEST), days, lambda day: run_day(runtime, day))
+    return backfill(Labelings(runtime, REQUEST), days, lambda day: run_day(runtime, day))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_day_that_fails_stops_no_other_and_is_named(world: World, nights: Coun
             raise OSError("the disk is full")
         run_day(nights, day)
 
-    outcomes = backfill(Labeling(nights, REQUEST), ten_days(world), unlucky)
+    outcomes = backfill(Labelings(nights, REQUEST), ten_days(world), unlucky)
     done = {outcome.partition.day: outcome.status for outcome in outcomes}
     assert [day for day, status in done.items() if status == "failed"] == [
         date(2026, 11, 6),

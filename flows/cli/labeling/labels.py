@@ -73,7 +73,7 @@ def backfill(
 
     {day} in PREFIX is replaced by the day. Without {day}, the clips of a day are those last modified on it.
     """
-    from flows.pipeline.labeling.label import Labeling
+    from flows.pipeline.labeling.labelings import Labelings
     from flows.pipeline.nights.backfill import backfill as backfill_days
     from flows.pipeline.nights.backfill import raise_failures
     from flows.pipeline.nights.bounds import raise_doubts
@@ -102,7 +102,7 @@ def backfill(
         prefix, first_day.date(), last_day.date(), check_timezone(timezone), allow_loss=allow_loss
     )
     with runtime_for(*{day.place for day in days}) as runtime:
-        outcomes = backfill_days(Labeling(runtime, request), days, run_day)
+        outcomes = backfill_days(Labelings(runtime, request), days, run_day)
     for outcome in outcomes:
         click.echo(f"{outcome.partition.day}  {outcome.status}")
     raise_failures(outcomes, least_clips)

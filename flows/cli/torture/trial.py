@@ -15,6 +15,7 @@ from flows.cli.torture.objects import open_objects
 from flows.cli.torture.sounds import PITCHES, clip
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.ledger_check import (
@@ -155,7 +156,7 @@ class Trial:
         """Do today's night if it misses something."""
         today = _today()
         days = partitions_of(self.place, today, today, "UTC", allow_loss=True)
-        raise_failures(backfill(Labeling(self.runtime, self.request), days, self._night), least_clips=0)
+        raise_failures(backfill(Labelings(self.runtime, self.request), days, self._night), least_clips=0)
 
     def killed(self, step: Callable[[], None], call: int) -> bool:
         """Do a step, and kill its process at this call of the database or storage; whether it came so far."""

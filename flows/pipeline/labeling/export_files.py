@@ -5,11 +5,11 @@ export is repeated over its files, since equal rows give equal bytes.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from tempfile import TemporaryFile
 from types import UnionType
 from typing import IO, Any, get_type_hints
@@ -18,12 +18,12 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
+from flows.pipeline.labeling.row import SCHEMA_VERSION, ExportedRow, LabelRow
 from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.hashed_copy import path_of, sha256_of
 
 MANIFEST = "manifest.json"
-PROBABILITIES = ("probabilities", "raw_probabilities")
+MAPS = ("probabilities", "raw_probabilities", "labelers")
 NAME_HEX_DIGITS = 12  # of the sha256
 ROWS_PER_GROUP = 10_000  # one row group of the Parquet file; two are in memory at once
 
@@ -35,6 +35,8 @@ _TYPES = {
     int: pa.int32(),
     datetime: pa.timestamp("us", "UTC"),
     Mapping[str, float]: pa.map_(pa.string(), pa.float64()),
+    Mapping[str, str]: pa.map_(pa.string(), pa.string()),
+    Sequence[str]: pa.list_(pa.string()),
 }
 
 
@@ -47,8 +49,8 @@ class LabelFiles:
 
 
 @contextmanager
-def label_files(rows: Iterable[LabelRow]) -> Iterator[LabelFiles]:
-    """Write rows, in their order, to local files that last as long as the block.
+def label_files(rows: Iterable[ExportedRow]) -> Iterator[LabelFiles]:
+    """Write rows of one kind, in their order, to local files that last as long as the block.
 
     Raises ValueError for a number that is not finite.
     """
@@ -69,8 +71,8 @@ def store_files(local: LabelFiles, storage: Storage, run_id: UUID) -> dict[str, 
     return {name: file.sha256.hex() for name, file in stored.items()}
 
 
-def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:
-    num_rows, schema = 0, _schema()
+def _write_files(rows: Iterable[ExportedRow], parquet: IO[bytes], jsonl: IO[bytes]) -> int:
+    num_rows, (schema, rows) = 0, _with_schema(rows)
     with pq.ParquetWriter(parquet, schema, compression="zstd") as table:
         for group in _groups(rows):
             records = [_record(row) for row in group]
@@ -80,22 +82,29 @@ def _write_files(rows: Iterable[LabelRow], parquet: IO[bytes], jsonl: IO[bytes])
     return num_rows
 
 
-def _schema() -> pa.Schema:
-    """Return a column for each field of LabelRow; only those that may be None are nullable."""
-    hints = get_type_hints(LabelRow)
+def _with_schema(rows: Iterable[ExportedRow]) -> tuple[pa.Schema, Iterator[ExportedRow]]:
+    """Return the schema of the first row, and all rows."""
+    rest = iter(rows)
+    first = list(islice(rest, 1))
+    return _schema(type(first[0]) if first else LabelRow), chain(iter(first), rest)  # lets go of the first
+
+
+def _schema(kind: type[ExportedRow]) -> pa.Schema:
+    """Return a column for each field of a kind of row; only those that may be None are nullable."""
+    hints = get_type_hints(kind)
     kinds = {name: hint.__args__[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
     return pa.schema([pa.field(name, _TYPES[kinds[name]], kinds[name] is not hints[name]) for name in hints])
 
 
-def _groups(rows: Iterable[LabelRow]) -> Iterator[list[LabelRow]]:
+def _groups(rows: Iterable[ExportedRow]) -> Iterator[list[ExportedRow]]:
     iterator = iter(rows)
     while group := list(islice(iterator, ROWS_PER_GROUP)):
         yield group
 
 
-def _record(row: LabelRow) -> dict[str, Any]:
+def _record(row: ExportedRow) -> dict[str, Any]:
     """Return the fields of a row in a canonical form, so that equal rows give equal bytes."""
-    kept = {name: getattr(row, name) for name in PROBABILITIES}
+    kept = {name: getattr(row, name) for name in MAPS if hasattr(row, name)}
     ordered = {name: value and dict(sorted(value.items())) for name, value in kept.items()}
     return {**vars(row), **ordered, "created_at": row.created_at.astimezone(UTC)}
 
@@ -106,7 +115,7 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _columns(record: dict[str, Any]) -> dict[str, Any]:
-    maps = {name: record[name] and list(record[name].items()) for name in PROBABILITIES}
+    maps = {name: record[name] and list(record[name].items()) for name in MAPS if name in record}
     return {**record, **maps}
 
 

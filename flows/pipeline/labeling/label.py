@@ -61,6 +61,15 @@ class Labeling:
         size = self.runtime.settings.batch_size
         return [todo[start : start + size] for start in range(0, len(todo), size)]
 
+    @property
+    def models(self) -> tuple[list[int], list[int]]:
+        """The embedding models whose embeddings, and whose windows, clips need."""
+        return self.setup.answering.embedding_models, self.setup.window_models
+
+    def prepare(self, run: RunClaim) -> None:
+        """Make the prompt, and choose the labeler if none is chosen yet."""
+        self.setup.prepare(run)
+
     def load(self) -> None:
         """Load the models and read the demonstrations, before several threads need them."""
         self.setup.load()

@@ -27,6 +27,7 @@ from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.libraries.by_label import (
     MULTI_LABEL,
+    NONE_OF_THEM,
     all_labels,
     labels_of,
     libraries_by_label,
@@ -99,7 +100,7 @@ def review(runtime: Runtime, version: LibraryVersion) -> LibraryReview:
 def _answers(version: LibraryVersion, row: LibraryDemonstration) -> list[str]:
     """Return what a demonstration is counted as: its label, or each of its labels."""
     if version.task == MULTI_LABEL:
-        return labels_of(row) or ["none of the labels"]
+        return labels_of(row) or [NONE_OF_THEM]
     return [row.label or "clean clip"]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
-from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
+from flows.pipeline.labeling.row import SCHEMA_VERSION, ExportedRow
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -21,7 +21,7 @@ from flows.pipeline.storage.uris import canonical
 if TYPE_CHECKING:
     from flows.pipeline.labeling.export_files import LabelFiles
 
-Rows = Callable[[Session], Iterable[LabelRow]]
+Rows = Callable[[Session], Iterable[ExportedRow]]
 """Returns the rows to write, in uri order. It is called twice in one snapshot of the database."""
 
 
@@ -90,7 +90,7 @@ def _select(runtime: Runtime, rows: Rows, local: ExitStack, *, again: bool = Fal
         return _Selected(key, done, local.enter_context(label_files(rows(session))))
 
 
-def _selection_key(storage_uri: str, rows: Iterable[LabelRow]) -> bytes:
+def _selection_key(storage_uri: str, rows: Iterable[ExportedRow]) -> bytes:
     """Return the key of an export, made of its place, its rows and the version of their format."""
     digest = hashlib.sha256(f"labels {SCHEMA_VERSION} {storage_uri}\n".encode())
     for row in rows:

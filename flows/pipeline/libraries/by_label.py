@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
@@ -30,6 +31,10 @@ MULTI_LABEL = "labels"
 """The task of a multi-label library. That of the libraries of its labels is `label`."""
 NOT = "not "
 """Before a label: the other label of its library."""
+NONE_OF_THEM = "none of the labels"
+"""What people read where a clip has no label."""
+MAX_NAME_BYTES = 240
+"""Of NAME/LABEL, percent-encoded, as folders of the lake are named."""
 MAX_LABELS = 100
 """Each is one more question about every clip."""
 
@@ -57,13 +62,21 @@ def check_label(label: str) -> str:
     return label
 
 
-def check_labels(rows: Sequence[LibraryDemonstration]) -> list[str]:
-    """Return the labels. Raises ManifestError if one has no clip without it, and PromptError for no label."""
+def check_labels(name: str, rows: Sequence[LibraryDemonstration]) -> list[str]:
+    """Return the labels of a library.
+
+    Raises ManifestError for one that all clips have, and PromptError for one that no prompt can name.
+    """
     labels = all_labels(rows)
     if not 0 < len(labels) <= MAX_LABELS:
         raise ManifestError(f"the clips have {len(labels)} labels, 1 to {MAX_LABELS} are needed")
     for label in labels:
         label_set([label, NOT + label])
+        if (size := len(quote(f"{name}/{label}", safe=""))) > MAX_NAME_BYTES:
+            raise ManifestError(
+                f"{name}/{label} has {size} characters as the name of a folder, the limit is "
+                f"{MAX_NAME_BYTES}: shorten the label"
+            )
         if all(label in labels_of(row) for row in rows):
             raise ManifestError(f"every clip has the label {label!r}: add clips without it, or drop it")
     return labels

@@ -110,7 +110,7 @@ def build_library(
     demonstrations = _distinct(task, by_line)
     is_multi_label = any(isinstance(row, LabelsClipRow) for row in rows.values())
     stored_task = MULTI_LABEL if is_multi_label else task
-    _check(runtime, stored_task, demonstrations)
+    _check(runtime, name, stored_task, demonstrations)
     with run_session(runtime, run) as session:
         version = import_library(session, name, stored_task, instruction, demonstrations, promote=promote)
         if is_multi_label:
@@ -183,9 +183,9 @@ def _contradiction(first: int, second: int, by_line: Mapping[int, LibraryDemonst
     return f"lines {first} and {second} give one recording two answers, {answers}: keep the row that is right"
 
 
-def _check(runtime: Runtime, task: str, demonstrations: Sequence[LibraryDemonstration]) -> None:
+def _check(runtime: Runtime, name: str, task: str, demonstrations: Sequence[LibraryDemonstration]) -> None:
     if task == MULTI_LABEL:
-        warn_of_labels_alike(check_labels(demonstrations))
+        warn_of_labels_alike(check_labels(name, demonstrations))
     elif task == "label":
         labels = label_set(sorted({row.label_or_text for row in demonstrations}))
         warn_of_labels_alike(labels)

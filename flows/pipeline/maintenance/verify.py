@@ -196,6 +196,16 @@ def _in_s3(clip: ClipToTokenize) -> bool:
 
 
 def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]) -> str:
+    by_labeler: dict[str, list[AnswerSample]] = {}  # each label of a multi-label library has its own
+    for row in answers:
+        by_labeler.setdefault(f"{row.library} {row.labeler} {row.calibration}", []).append(row)
+    wrong = [one for rows in by_labeler.values() for one in _answered_otherwise(runtime, run, rows)]
+    tolerance = TOLERANCE[runtime.llm_dtype]
+    return _finding(len(answers), f"clips have the same answers as stored, within {tolerance:g}", wrong)
+
+
+def _answered_otherwise(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]) -> list[str]:
+    """Return the contents to which one labeler does not give the stored answer."""
     answered_by = StoredChoice(answers[0].labeler, answers[0].calibration, "", None, "run")
     setup = LabelingSetup(runtime, _request(LabelRequest, run, answers[0].library), answered_by)
     with session_scope(runtime.engine) as session:
@@ -206,13 +216,11 @@ def _answers(runtime: Runtime, run: RecordedRun, answers: Sequence[AnswerSample]
     keys = [setup.work_key(row.content_sha256) for row in answers]
     if keys != [row.work_key for row in answers]:
         raise ValueError(WORK_KEY_CHANGED)
-    tolerance = TOLERANCE[runtime.llm_dtype]
-    wrong = [
+    return [
         row.content_sha256.hex()[:12]
         for row, now in zip(answers, predictions, strict=True)
-        if not _same(row, now, tolerance)
+        if not _same(row, now, TOLERANCE[runtime.llm_dtype])
     ]
-    return _finding(len(answers), f"clips have the same answers as stored, within {tolerance:g}", wrong)
 
 
 def _events(runtime: Runtime, run: RecordedRun, events: Sequence[EventsSample]) -> str:

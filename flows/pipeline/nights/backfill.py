@@ -11,7 +11,7 @@ from datetime import date
 from db.engine import session_scope
 from db.library_names import split_library_name
 from db.run_history import unfinished_days
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.runs.partition import Partition
 from flows.pipeline.runs.verdict import Distrusted, DoubtfulNight, NoClips
@@ -66,10 +66,10 @@ def days_to_make_up(
 
 
 def backfill(
-    labeling: Labeling, days: Iterable[Partition], run_day: Callable[[Partition], object]
+    labelings: Labelings, days: Iterable[Partition], run_day: Callable[[Partition], object]
 ) -> list[DayOutcome]:
     """Run the unfinished days one after another. A day that fails does not stop the others."""
-    planner = Planner(labeling)
+    planner = Planner(labelings)
     planned = [_plan(planner, day) for day in days]
     return [_run(outcome, run_day) for outcome in planned]
 

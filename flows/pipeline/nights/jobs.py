@@ -22,9 +22,11 @@ from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.events.files import write_event_files
 from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
+from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.nights.bounds import Figure, doubts, judge
 from flows.pipeline.nights.parts import Shard, work_on_free_parts
 from flows.pipeline.nights.summary import NightSummary, summarize
@@ -50,12 +52,17 @@ class Night:
     `figures` are those that have a bound.
     """
 
-    labeling: Labeling
+    labelings: Labelings
     run: OpenRun
     selection: Selection
     answers: ClipAnswers
     summary: NightSummary
     figures: Sequence[Figure]
+
+    @property
+    def labeling(self) -> Labeling:
+        """The labeling by the library, or by the first label of a multi-label library."""
+        return self.labelings.all[0]
 
 
 class BatchRunner(Protocol):
@@ -74,7 +81,7 @@ class Distribute(Protocol):
     Raises ShardsFailed if some of them did not finish.
     """
 
-    def __call__(self, partition: Partition, labeling: Labeling, run: OpenRun) -> None: ...
+    def __call__(self, partition: Partition, labelings: Labelings, run: OpenRun) -> None: ...
 
 
 def with_bar(stage: str, step: Step, batches: Batches) -> Iterable[Counts]:
@@ -156,17 +163,22 @@ def tokenize_place(
 
 
 def tokenize_for(
-    labeling: Labeling, place: str, selection: Selection, run: OpenRun, run_batches: BatchRunner
+    labeling: Labeling | Labelings,
+    place: str,
+    selection: Selection,
+    run: OpenRun,
+    run_batches: BatchRunner,
 ) -> None:
     """Tokenize the selected clips of a place that lack what a request compares."""
-    models = labeling.setup.answering.embedding_models, labeling.setup.window_models
-    tokenize_place(labeling.runtime, place, selection, run, run_batches, *models)
+    tokenize_place(labeling.runtime, place, selection, run, run_batches, *labeling.models)
 
 
-def label_selection(labeling: Labeling, selection: Selection, run: OpenRun, run_batches: BatchRunner) -> None:
+def label_selection(
+    labeling: Labeling | Labelings, selection: Selection, run: OpenRun, run_batches: BatchRunner
+) -> None:
     """Label the selected clips with tokens that have no answer to the request yet."""
     patiently = run.breaker.run
-    patiently(lambda: labeling.setup.prepare(run.claim))
+    patiently(lambda: labeling.prepare(run.claim))
     batches = patiently(lambda: labeling.batches(selection))
     if batches:
         patiently(labeling.load)  # once, before several threads ask for it
@@ -197,7 +209,8 @@ def run_night(
     """List, tokenize, label and optionally export a partition as one run.
 
     Canaries come first: if too few answers are right, nothing else is done. After `distribute`, this process
-    does what the others left. Up to `reviews` clips are queued for people to judge.
+    does what the others left. Up to `reviews` clips are queued for people to judge, none of a multi-label
+    library: they judge one label at a time.
     Raises NoClips if there are none, unless `least_clips` is 0.
     """
     parameters = {"prefix": partition.prefix, **asdict(request), **(asdict(canaries) if canaries else {})}
@@ -211,36 +224,38 @@ def run_night(
         flow_run_id=flow_run_id,
     )
     with recorded as run:
-        labeling = Labeling(runtime, replace(request, library=run.parameters["library"]))
+        labelings = Labelings(runtime, replace(request, library=run.parameters["library"]))
         if canaries:
+            refuse_multi_label(labelings.library)
             fixed = replace(canaries, canary_library=run.parameters["canary_library"])
-            ask_canaries(Canaries(labeling.setup, fixed), run, run_batches)
+            ask_canaries(Canaries(labelings.all[0].setup, fixed), run, run_batches)
         # a prompt that does not fit fails before anything is listed
-        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
+        run.breaker.run(lambda: labelings.prepare(run.claim))
         ingest_place(runtime, partition.place, run, allow_loss=partition.allow_loss)
         selection = run.breaker.run(lambda: partition.selection(runtime))
         if least_clips:
             require_clips(runtime, partition.where, selection)
         if distribute:
-            distribute(partition, labeling, run)
-        tokenize_for(labeling, partition.place, selection, run, run_batches)
-        label_selection(labeling, selection, run, run_batches)
+            distribute(partition, labelings, run)
+        tokenize_for(labelings, partition.place, selection, run, run_batches)
+        label_selection(labelings, selection, run, run_batches)
         run.breaker.run(lambda: count_marked_days(runtime.engine))
         if export:
-            rows = partial(labeling.rows, selection=selection)
+            rows = partial(labelings.rows, selection=selection)
             run_once(run, "export", partial(write_export, runtime, rows, run))
             if request.events:
                 run_once(run, "events", partial(write_event_files, runtime, run))
-            library = labeling.setup.library.name
-            run_once(run, "lake", partial(keep_lake, runtime, run.id, library, partition.day))
-        if reviews:
-            library_version = labeling.setup.library
+            for labeling in labelings.all:
+                library = labeling.setup.library.name
+                run_once(run, "lake", partial(keep_lake, runtime, run.id, library, partition.day))
+        if reviews and not labelings.is_multi_label:
+            library_version = labelings.library
             run.breaker.run(lambda: make_queue(runtime, library_version, run.claim, reviews, selection))
-        answers = run.breaker.run(lambda: ClipAnswers(labeling, selection))
+        answers = run.breaker.run(lambda: ClipAnswers(labelings, selection))
         summary = run.breaker.run(lambda: summarize(answers))
         figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))
         run.summary = asdict(replace(summary, doubts=doubts(figures)))
-    return Night(labeling, run, selection, answers, summary, figures)
+    return Night(labelings, run, selection, answers, summary, figures)
 
 
 def run_shard(
@@ -268,12 +283,12 @@ def run_shard(
         runtime, SHARD, name, parameters, night=shard.night, day=partition.day, flow_run_id=flow_run_id
     )
     with recorded as run:
-        labeling = Labeling(runtime, request)
-        run.breaker.run(lambda: labeling.setup.prepare(run.claim))
+        labelings = Labelings(runtime, request)
+        run.breaker.run(lambda: labelings.prepare(run.claim))
 
         def work(uris: Sequence[str]) -> None:
-            tokenize_for(labeling, partition.place, uris, run, run_batches)
-            label_selection(labeling, uris, run, run_batches)
+            tokenize_for(labelings, partition.place, uris, run, run_batches)
+            label_selection(labelings, uris, run, run_batches)
 
         selection = run.breaker.run(lambda: partition.selection(runtime))
         work_on_free_parts(runtime, run, shard, selection, work)

@@ -18,7 +18,7 @@ from typing import Any
 
 from flows.pipeline.clips.tokenize_clips import batches_to_tokenize
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.jobs import Batches, Distribute, ShardsFailed
 from flows.pipeline.nights.ray_worker import BatchWorker, SharedNight
 from flows.pipeline.runs.counts import Counts
@@ -43,18 +43,17 @@ def on_ray(settings: Settings) -> Distribute | None:
     if settings.ray is None:
         return None
 
-    def distribute(partition: Partition, labeling: Labeling, run: OpenRun) -> None:
-        setup, runtime, patiently = labeling.setup, labeling.runtime, run.breaker.run
-        models = setup.answering.embedding_models, setup.window_models
+    def distribute(partition: Partition, labelings: Labelings, run: OpenRun) -> None:
+        runtime, models, patiently = labelings.runtime, labelings.models, run.breaker.run
         selection = patiently(lambda: partition.selection(runtime))
 
         def unlabeled() -> Batches:
-            return patiently(lambda: labeling.batches(selection))
+            return patiently(lambda: labelings.batches(selection))
 
         unread = patiently(lambda: batches_to_tokenize(runtime, selection, settings.batch_size, *models))
         if unread or unlabeled():
             with open_cluster(settings) as ray:
-                actors = _Actors(ray, settings, SharedNight.of(labeling, partition.place, run.claim))
+                actors = _Actors(ray, settings, SharedNight.of(labelings, partition.place, run.claim))
                 _count(run, "tokenize", actors.work("tokenize", unread))
                 _count(run, "label", actors.work("label", unlabeled()))
 

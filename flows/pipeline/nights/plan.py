@@ -11,7 +11,7 @@ from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
 from db.object_version import ObjectVersion
 from flows.pipeline.clips.ingest import listed_clips
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.results import is_exported
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runs.partition import Partition
@@ -67,9 +67,9 @@ class NightPlan:
 class Planner:
     """Plans of the nights of a request. The days of a place share its listing."""
 
-    def __init__(self, labeling: Labeling) -> None:
-        self._labeling = labeling
-        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labeling, place))
+    def __init__(self, labelings: Labelings) -> None:
+        self._labelings = labelings
+        self._place = lru_cache(maxsize=1)(lambda place: _Place.read(labelings, place))
 
     def plan(self, partition: Partition) -> NightPlan:
         """Plan a run of the partition as of now."""
@@ -104,17 +104,17 @@ class Planner:
 
     def _answered(self, stored: Sequence[StoredVersion | None]) -> set[bytes]:
         """Return the contents with an answer. There are none if the prompt cannot be made."""
-        if not self._labeling.setup.is_prepared():
+        if not self._labelings.is_prepared():
             return set()
         try:
-            return self._labeling.answered({v.content_sha256 for v in stored if v and v.content_sha256})
+            return self._labelings.answered({v.content_sha256 for v in stored if v and v.content_sha256})
         except PromptTooLong:
             return set()
 
     def _is_exported(self, partition: Partition) -> bool:
-        labeling = self._labeling
-        selection = partition.selection(labeling.runtime)
-        return is_exported(labeling.runtime, partial(labeling.rows, selection=selection))
+        labelings = self._labelings
+        selection = partition.selection(labelings.runtime)
+        return is_exported(labelings.runtime, partial(labelings.rows, selection=selection))
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,13 @@ class _Place:
     stored: Mapping[tuple[str, str], StoredVersion]
 
     @classmethod
-    def read(cls, labeling: Labeling, place: str) -> "_Place":
-        runtime, setup = labeling.runtime, labeling.setup
+    def read(cls, labelings: Labelings, place: str) -> "_Place":
+        runtime = labelings.runtime
         listed = list(listed_clips(runtime, place))
         models, windows = {*runtime.embedding_model_ids}, list[int]()
-        if setup.answering.is_known:
-            models.update(setup.answering.embedding_models)
-            windows = setup.window_models
+        if labelings.is_known:
+            embeddings, windows = labelings.models
+            models.update(embeddings)
         with session_scope(runtime.engine) as session:
             versions = stored_versions(
                 session, place, runtime.codec_id, TASK, embedding_models=models, window_models=windows

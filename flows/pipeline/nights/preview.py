@@ -12,6 +12,7 @@ from db.run_history import past_runs
 from db.tokens import get_token_sequences, token_lengths
 from flows.pipeline.clips.stored_codes import clip_codes
 from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.plan import NightPlan, Planner
 from flows.pipeline.nights.summary import clips_worked
 from flows.pipeline.runs.partition import Partition
@@ -72,9 +73,12 @@ class Preview:
         return self.plan.due if self.prompt.over_limit else 0
 
 
-def preview(labeling: Labeling, partition: Partition, kind: str) -> Preview:
-    """Preview a run. Writes nothing, except the row of a new codec."""
-    planner = Planner(labeling)
+def preview(labelings: Labelings, partition: Partition, kind: str) -> Preview:
+    """Preview a run. Writes nothing, except the row of a new codec.
+
+    The prompt is that of the first label where each label has one.
+    """
+    planner, labeling = Planner(labelings), labelings.all[0]
     plan, contents = planner.plan(partition), planner.contents(partition)
     with session_scope(labeling.runtime.engine) as session:
         lengths = token_lengths(session, labeling.runtime.codec_id, contents)

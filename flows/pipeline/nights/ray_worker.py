@@ -11,7 +11,7 @@ from typing import Any
 from db.runs import RunClaim
 from flows.pipeline.clips.tokenize_clips import tokenize_batch
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.outage import Breaker
@@ -34,10 +34,9 @@ class SharedNight:
     work_key: bytes
 
     @classmethod
-    def of(cls, labeling: Labeling, place: str, claim: RunClaim) -> "SharedNight":
+    def of(cls, labelings: Labelings, place: str, claim: RunClaim) -> "SharedNight":
         """Return it for a request whose prompt is prepared."""
-        key = labeling.setup.work_key(PROBE)
-        return cls(claim, place, labeling.setup.request, code_version(), key)
+        return cls(claim, place, labelings.request, code_version(), labelings.work_key(PROBE))
 
 
 class BatchWorker:
@@ -54,18 +53,18 @@ class BatchWorker:
             )
         self._night, self._runtime = night, open_runtime(Settings().reading(night.place))
         self._breaker = Breaker(self._runtime.settings.outage_timeout)
-        self._labeling = Labeling(self._runtime, night.request)
+        self._labelings = Labelings(self._runtime, night.request)
         self._breaker.run(self._load)
 
     def _load(self) -> None:
-        self._labeling.setup.prepare(self._night.claim)
-        if self._night.work_key != self._labeling.setup.work_key(PROBE):
+        self._labelings.prepare(self._night.claim)
+        if self._night.work_key != self._labelings.work_key(PROBE):
             raise ValueError(
                 "this node of Ray would answer otherwise than the night: let WORDWAVE_CODEC, WORDWAVE_LLM "
                 "and WORDWAVE_LLM_DTYPE be the same on all nodes and where the night runs"
             )
         _ = self._runtime.codec
-        self._labeling.load()
+        self._labelings.load()
 
     def is_ready(self) -> bool:
         """Return True, once the models are loaded."""
@@ -87,9 +86,8 @@ class BatchWorker:
         return {"tokenize": self._tokenize, "label": self._label}
 
     def _tokenize(self, batch: Sequence[Any]) -> Counts:
-        setup, storage = self._labeling.setup, self._runtime.readable(self._night.place)
-        models = setup.answering.embedding_models, setup.window_models
-        return tokenize_batch(self._runtime, storage, batch, self._night.claim, *models)
+        storage = self._runtime.readable(self._night.place)
+        return tokenize_batch(self._runtime, storage, batch, self._night.claim, *self._labelings.models)
 
     def _label(self, batch: Sequence[bytes]) -> Counts:
-        return self._labeling.label_batch(batch, self._night.claim)
+        return self._labelings.label_batch(batch, self._night.claim)

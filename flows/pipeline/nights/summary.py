@@ -9,6 +9,7 @@ from typing import Any
 from db.predictions import Answer
 from flows.pipeline.labeling.label import NEIGHBOR_BASELINES
 from flows.pipeline.labeling.report import ClipAnswer
+from flows.pipeline.libraries.by_label import NONE_OF_THEM
 
 WORK_COUNTS = (
     ("tokenize.tokenized", "tokenize.same_bytes", "tokenize.quarantined"),
@@ -24,7 +25,8 @@ class NightSummary:
     `agreement` is, by baseline, the share of equal answers among clips that are not demonstrations and have
     that baseline, and `by_labeler` the same by labeler. `mean_margin` is None without answers. `unknown`
     clips are too far from every demonstration: their labels count nowhere else. `doubts` are the figures
-    beyond the bounds of the place.
+    beyond the bounds of the place. Where a clip may have several labels, `with_labels` is the number of
+    clips with an answer.
     """
 
     labels: Mapping[str, int]
@@ -34,6 +36,7 @@ class NightSummary:
     quarantined: Mapping[str, int]
     doubts: Sequence[str] = field(default_factory=list)
     unknown: int = 0
+    with_labels: int | None = None
     by_labeler: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -44,7 +47,7 @@ class NightSummary:
     @property
     def answered(self) -> int:
         """The number of clips with a label."""
-        return sum(self.labels.values())
+        return sum(self.labels.values()) if self.with_labels is None else self.with_labels
 
 
 def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
@@ -52,11 +55,13 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
     labels, reasons = Counter[str](), Counter[str]()
     margins, same, uncertain, unknown = list[float](), defaultdict[str, list[bool]](list), 0, 0
     by_labeler = defaultdict[str, list[bool]](list)
+    is_by_label = False
     for clip in clips:
+        is_by_label = is_by_label or bool(clip.by_label)
         if clip.status == "unknown":
             unknown += 1
         elif clip.answer:
-            labels[clip.answer.label] += 1
+            labels.update(clip.labels or [NONE_OF_THEM])
             margins.append(clip.answer.margin)
             uncertain += clip.status == "uncertain"
             for name in _comparable(clip.answer):
@@ -72,6 +77,7 @@ def summarize(clips: Iterable[ClipAnswer]) -> NightSummary:
         agreement={name: fmean(same[name]) for name in NEIGHBOR_BASELINES if name in same},
         quarantined=_sorted(reasons),
         unknown=unknown,
+        with_labels=len(margins) if is_by_label else None,
         by_labeler={name: fmean(answers) for name, answers in by_labeler.items()},
     )
 

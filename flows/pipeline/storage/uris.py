@@ -15,7 +15,7 @@ S3 = "s3://"
 FILE = "file://"
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]+){3}|::1")
-_OWN_KEY = re.compile(r"[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*(/[A-Za-z0-9=@_-][A-Za-z0-9=@._-]*)*")
+_OWN_KEY = re.compile(r"[A-Za-z0-9=@_-][A-Za-z0-9=@._%-]*(/[A-Za-z0-9=@_-][A-Za-z0-9=@._%-]*)*")
 
 
 def is_s3(place: str) -> bool:
@@ -87,5 +87,5 @@ def within(uri: str, root: str) -> bool:
 def own_key(key: str) -> str:
     """Return a key that we write. Raises ValueError unless it is plain names joined by slashes."""
     if not _OWN_KEY.fullmatch(key):
-        raise ValueError(f"{key!r} is not a key: use letters, digits and = @ . _ - joined by single slashes")
+        raise ValueError(f"{key!r} is not a key: use letters, digits and = @ . _ % -, joined by slashes")
     return key

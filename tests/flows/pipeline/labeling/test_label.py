@@ -26,6 +26,7 @@ from db.libraries import LibraryNotFound
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.report import json_rows
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import LabelingSetup
@@ -324,7 +325,7 @@ def test_a_clip_that_the_labeler_fails_on_is_set_aside_until_replay(
         assert rows(runtime.engine, "SELECT stage, reason, message, attempts FROM quarantine") == [
             ("label", "failed", "label: RuntimeError: boom", 1)
         ]
-        plan = Planner(Labeling(runtime, LabelRequest(library))).plan(partition_of(str(folder)))
+        plan = Planner(Labelings(runtime, LabelRequest(library))).plan(partition_of(str(folder)))
         assert plan.counts == {"done": len(clips), "quarantined": 1}
         again = run(runtime, folder, library)
         assert again.run.counts["label.quarantined"] == 0

@@ -11,7 +11,7 @@ from db.predictions import Answer, get_answers
 from db.runs import RunClaim
 from flows.pipeline.labeling import export_files as export
 from flows.pipeline.labeling import label
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
@@ -162,7 +162,7 @@ def test_files_that_were_lost_or_changed_are_written_again_where_they_were(
         path.unlink()
         if changed:
             path.write_bytes(b"other")
-    planned = Planner(Labeling(runtime, LabelRequest("sounds"))).plan(partition_of(str(folder)))
+    planned = Planner(Labelings(runtime, LabelRequest("sounds"))).plan(partition_of(str(folder)))
     assert (planned.due, planned.is_done) == (0, False)
     second = night(runtime, folder)
     assert (second.counts["export.rows"], second.manifest) == (1, first.manifest)

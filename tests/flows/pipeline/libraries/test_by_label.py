@@ -159,6 +159,8 @@ def test_labels_that_nothing_can_be_asked_of_are_refused(
     many = [str(number) for number in range(MAX_LABELS + 1)]
     with pytest.raises(ManifestError, match="the clips have 101 labels"):
         build(runtime, run_id, write(clips, [("a.wav", many), ("b.wav", [])]))
+    with pytest.raises(ManifestError, match=r"sounds/.* has 279 characters as the name of a folder.* 240"):
+        build(runtime, run_id, write(clips, [("a.wav", ["あ" * 30]), ("b.wav", [])]))
     with pytest.raises(PromptError, match="'a ### b' is not a label"):
         build(runtime, run_id, write(clips, [("a.wav", ["a ### b"]), ("b.wav", [])]))
 

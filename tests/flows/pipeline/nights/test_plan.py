@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db.runs import RunClaim
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import run_night, with_bar
@@ -28,7 +28,7 @@ def library(runtime: Runtime, manifest: Path, run_id: RunClaim) -> str:
 
 def plan(runtime: Runtime, partition: Partition, request: LabelRequest = REQUEST) -> NightPlan:
     before = tables(runtime.database_url)
-    planned = Planner(Labeling(runtime, request)).plan(partition)
+    planned = Planner(Labelings(runtime, request)).plan(partition)
     assert tables(runtime.database_url) == before
     return planned
 
@@ -92,7 +92,7 @@ def test_days_of_one_place_are_told_apart_by_when_clips_were_modified(
         os.utime(write_clip(folder / f"{day}.wav", tone(440, seed=day)), (when, when))
     days = partitions_of(str(folder), date(2026, 11, 1), date(2026, 11, 4), "UTC")
     night(runtime, days[1])
-    planner = Planner(Labeling(runtime, REQUEST))
+    planner = Planner(Labelings(runtime, REQUEST))
     found = [names(planner.plan(day).clips) for day in days]
     assert found == [{"1.wav": "to tokenize"}, {}, {"3.wav": "to tokenize"}, {}]
 

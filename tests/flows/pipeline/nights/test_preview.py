@@ -8,7 +8,7 @@ import pytest
 
 from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
@@ -40,7 +40,7 @@ def llama_runtime(settings: Settings, tmp_path: Path) -> Iterator[Runtime]:
 
 def seen(runtime: Runtime, partition: Partition, **request: Any) -> Preview:
     before = tables(runtime.database_url)
-    found = preview(Labeling(runtime, LabelRequest("sounds", **request)), partition, KIND)
+    found = preview(Labelings(runtime, LabelRequest("sounds", **request)), partition, KIND)
     assert tables(runtime.database_url) == before
     return found
 

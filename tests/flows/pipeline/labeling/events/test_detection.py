@@ -15,7 +15,7 @@ from core.errors import PromptError
 from db.runs import RunClaim
 from flows.cli.labeling.labels import events as print_events
 from flows.pipeline.configuration.settings import Settings
-from flows.pipeline.labeling.label import Labeling
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.maintenance.undo import undo
@@ -104,7 +104,7 @@ def test_a_second_night_hears_nothing_again_and_a_plan_finds_nothing_due(
     assert night(tagging, folder).run.counts["label.heard"] == 1
     tables = ("event_sets", "events", "window_embeddings", "predictions", "embeddings")
     before = [rows(tagging.engine, f"SELECT * FROM {table}") for table in tables]
-    assert Planner(Labeling(tagging, REQUEST)).plan(partition_of(str(folder))).due == 0
+    assert Planner(Labelings(tagging, REQUEST)).plan(partition_of(str(folder))).due == 0
     again = night(tagging, folder)
     assert again.run.counts["label.heard"] + again.run.counts["tokenize.tokenized"] == 0
     assert [rows(tagging.engine, f"SELECT * FROM {table}") for table in tables] == before
@@ -126,7 +126,7 @@ def test_clips_labeled_before_are_read_again_once_and_keep_their_answers(
     night(tagging, folder, replace(REQUEST, events=False))
     assert rows(tagging.engine, "SELECT * FROM window_embeddings") == before
     kept = rows(tagging.engine, "SELECT * FROM predictions")
-    assert Planner(Labeling(tagging, REQUEST)).plan(partition_of(str(folder))).due == 1
+    assert Planner(Labelings(tagging, REQUEST)).plan(partition_of(str(folder))).due == 1
     counts = night(tagging, folder).run.counts
     assert (counts["tokenize.tokenized"], counts["label.labeled"], counts["label.heard"]) == (1, 0, 1)
     assert rows(tagging.engine, "SELECT * FROM predictions") == kept

@@ -15,6 +15,7 @@ from db.runs import RunClaim
 from flows.pipeline.configuration.settings import Settings
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.labelers.answering import named_choice
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library
 from flows.pipeline.nights.jobs import Night, run_night, with_bar
@@ -112,8 +113,8 @@ def test_a_second_night_chooses_nothing_and_writes_nothing(
     night(unnamed, place, library)
     tables = ("labeler_choices", "predictions", "embeddings", "token_sequences", "pooled_latents")
     before = [rows(unnamed.engine, f"SELECT * FROM {table}") for table in tables]
-    labeling = Labeling(unnamed, LabelRequest(library))
-    assert Planner(labeling).plan(partition_of(place)).due == 0
+    labelings = Labelings(unnamed, LabelRequest(library))
+    assert Planner(labelings).plan(partition_of(place)).due == 0
     again = night(unnamed, place, library)
     assert not again.run.counts["label.labeled"] + again.run.counts["tokenize.tokenized"]
     assert [rows(unnamed.engine, f"SELECT * FROM {table}") for table in tables] == before
