@@ -67,6 +67,7 @@ _SAMPLE = text(
     """
 )
 _FORGET_MOTIFS = text("SELECT forget_motifs(:library, :task)")
+_SETTLE = text("SELECT settle_code_index()")
 _LOCK_MOTIFS = text("SELECT pg_advisory_xact_lock(hashtextextended('count motifs', 0))")
 
 
@@ -153,3 +154,11 @@ def replace_motifs(session: Session, library: str, task: str, motifs: Sequence[R
     of_library = {"library": library, "task": task}
     session.execute(_FORGET_MOTIFS, of_library)
     insert_new(session, LabelMotif, [of_library | dict(row) for row in motifs])
+
+
+def settle_code_index(session: Session) -> int:
+    """Put codes that were written lately in their places in the index, and return the pages that they had.
+
+    Until then each search for codes reads all of them.
+    """
+    return int(session.scalars(_SETTLE).one())

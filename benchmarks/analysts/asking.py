@@ -11,6 +11,7 @@ from sqlalchemy import Connection, NullPool, TextClause, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.analysts.corpus import Corpus
+from benchmarks.analysts.processor import processor_ms
 from benchmarks.analysts.questions import Question
 
 SEED = 7
@@ -36,6 +37,8 @@ class Asked:
 
     question: Question
     times: Sequence[float]
+    processor: float
+    """Processor time of the server each time, in the mean."""
 
     @property
     def p50(self) -> float:
@@ -54,14 +57,20 @@ def ask_all(analyst: str, questions: Sequence[Question], corpus: Corpus, patienc
     engine = create_engine(analyst, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"SET statement_timeout = '{LONGEST}'"))
-        return [_ask(connection, question, corpus, random, patience) for question in questions]
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        return [_ask(connection, backend, question, corpus, random, patience) for question in questions]
 
 
 def _ask(
-    connection: Connection, question: Question, corpus: Corpus, random: Random, patience: Patience
+    connection: Connection,
+    backend: int,
+    question: Question,
+    corpus: Corpus,
+    random: Random,
+    patience: Patience,
 ) -> Asked:
     times: list[float] = []
-    ends = True
+    ends, spent = True, processor_ms(backend)
     while ends and (
         len(times) <= patience.least
         or (len(times) <= patience.most and sum(times[1:]) < 1000 * patience.seconds)
@@ -70,8 +79,8 @@ def _ask(
         begun = perf_counter()
         ends = _ended(connection, sql)
         times.append(1000 * (perf_counter() - begun))
-    asked = Asked(question, times[1:] or times)
-    print(f"{asked.p50:8.1f} {asked.p95:8.1f}  {question.sql}", flush=True)
+    asked = Asked(question, times[1:] or times, (processor_ms(backend) - spent) / len(times))
+    print(f"{asked.p50:8.1f} {asked.p95:8.1f} {asked.processor:8.1f}  {question.sql}", flush=True)
     return asked
 
 

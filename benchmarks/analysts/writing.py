@@ -1,12 +1,14 @@
 """How fast tokens are written with all indexes in place, and what a clip takes on disk."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 from sqlalchemy import NullPool, create_engine, text
 
 from benchmarks.analysts.corpus import Corpus
+from benchmarks.analysts.processor import processor_ms
 from db.clips import add_clips
 from db.engine import make_engine, session_scope
 from db.object_version import ObjectVersion
@@ -19,9 +21,17 @@ BATCH, SHORT = 256, 9
 NO_RUN: dict[str, object] = {"parameters": {}, "asked": None, "day": None, "flow_run_id": None}
 
 
-def written_per_second(writer: str, corpus: Corpus, clips: int) -> float:
-    """Return one-second clips a second whose tokens are written as by the flows."""
-    engine, rng, spent = make_engine(writer), np.random.default_rng(SEED), 0.0
+@dataclass(frozen=True)
+class Rate:
+    """One-second clips whose tokens are written: a second by the clock, and a second of one processor."""
+
+    by_clock: float
+    by_processor: float
+
+
+def written_per_second(writer: str, corpus: Corpus, clips: int) -> Rate:
+    """Write the tokens of so many one-second clips as the flows do."""
+    engine, rng, spent, busy = make_engine(writer), np.random.default_rng(SEED), 0.0, 0.0
     with session_scope(engine) as session:
         codec_id = int(session.scalars(text("SELECT min(id) FROM codecs")).one())
         run = start_run(session, "tokenize", "short", **NO_RUN, code_version="0")  # type: ignore[arg-type]
@@ -33,12 +43,16 @@ def written_per_second(writer: str, corpus: Corpus, clips: int) -> float:
             query = text("SELECT id FROM clips WHERE uri = ANY(:uris) ORDER BY uri")
             ids = session.scalars(query, {"uris": uris}).all()
         batch = [_short(rng, corpus, clip_id) for clip_id in ids]
-        begun = perf_counter()
         with session_scope(engine) as session:
+            backend = session.scalars(text("SELECT pg_backend_pid()")).one()
+            begun, ours, theirs = perf_counter(), process_time(), processor_ms(backend)
             save_tokens(session, codec_id, run.id, batch)
-        spent += perf_counter() - begun
+            session.commit()
+            spent += perf_counter() - begun
+            busy += process_time() - ours + (processor_ms(backend) - theirs) / 1000
     engine.dispose()
-    return -(-clips // BATCH) * BATCH / spent
+    written = -(-clips // BATCH) * BATCH
+    return Rate(written / spent, written / busy)
 
 
 def _short(rng: np.random.Generator, corpus: Corpus, clip_id: int) -> TokenizedContent:

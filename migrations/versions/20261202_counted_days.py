@@ -71,7 +71,8 @@ COMMENT ON COLUMN analytics.answers.day IS 'The day of the clip, as in clips';
 FUNCTIONS = """
 CREATE FUNCTION analytics.labels_of_day(of_day date)
 RETURNS TABLE (library text, task text, label text, status text, clips bigint, margins double precision)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$ -- a day is a small part of all
   SELECT l.library, l.task, l.label, l.status, count(*), sum(l.margin) FROM analytics.labels l
   WHERE l.day = of_day AND l.missing_since IS NULL GROUP BY l.library, l.task, l.label, l.status
 $$;
@@ -82,7 +83,8 @@ CREATE FUNCTION analytics.agreement_of_day(of_day date)
 RETURNS TABLE (library text, task text, version integer, codec_fingerprint text, llm_fingerprint text,
   other_version integer, other_codec_fingerprint text, other_llm_fingerprint text, label text,
   other_label text, clips bigint)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$ -- a day is a small part of all
   WITH given AS MATERIALIZED (
     SELECT a.uri, a.library, a.task, a.version, a.codec_fingerprint,
       coalesce(a.llm_fingerprint, '') AS llm_fingerprint, a.label

@@ -25,6 +25,7 @@ from db.word_counts import (
     counted_libraries,
     labeled_sequences,
     replace_motifs,
+    settle_code_index,
     uncounted_sequences,
 )
 from flows.pipeline.runs.counts import Counts
@@ -43,6 +44,7 @@ def count_words(runtime: Runtime, *, flow_run_id: str | None = None) -> OpenRun:
         while place:
             place = _count_batch(runtime, run, place)
         with session_scope(runtime.engine) as session:
+            settle_code_index(session)
             libraries = counted_libraries(session)
         for library, task in libraries:
             run.count("motifs", Counts(counted=_count_motifs(runtime, run, library, task)))

@@ -45,6 +45,14 @@ def naive_counts(sequences: Sequence[Sequence[int]]) -> list[tuple[int, int, int
     return [(code, contents[code], occurrences[code]) for code in sorted(contents)]
 
 
+def test_new_codes_are_in_their_places_in_the_index_after_it(
+    engine: Engine, runtime: Runtime, owner: Connection
+) -> None:
+    store(engine, [[0, 1, 2], [2, 1, 0]])
+    count_words(runtime)
+    assert counted(owner, "SELECT gin_clean_pending_list('ix_token_sequences_marks')") == [(0,)]
+
+
 def test_counts_are_those_of_all_contents_after_each_batch_a_repeat_and_a_deletion(
     engine: Engine, runtime: Runtime, owner: Connection
 ) -> None:
