@@ -79,7 +79,7 @@ def write_clips(folder: Path, clips: int) -> None:
     (folder / "library").mkdir(parents=True)
     (folder / "day").mkdir()
     for number in range(clips):
-        write_tone(folder / "day" / f"{number:05}.wav", 100 + number)
+        write_tone(folder / "day" / f"{number:05}.wav", 100 + 0.69 * number)  # below half the rate
     rows = []
     for label, hertz in {"low": 90, "high": 7_000}.items():
         write_tone(folder / "library" / f"{label}.wav", hertz)
