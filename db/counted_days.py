@@ -7,7 +7,10 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 
-_COUNT = text("SELECT count_marked_day()")
+_TAKE = text("SELECT take_marked_day()")
+_COUNT = text("SELECT count_taken_day(:day)")
+_PATIENCE = text("SET LOCAL statement_timeout = '1h'")
+"""A day of a million clips takes longer than other statements may."""
 _DIFFERENCES = text(
     """
     SELECT count(*) FROM (SELECT DISTINCT day FROM clips) AS days, LATERAL (
@@ -24,26 +27,24 @@ _DIFFERENCES = text(
 
 
 def count_marked_days(engine: Engine) -> int:
-    """Count the days that changed since they were counted, each in a transaction of its own.
+    """Count the days that changed since they were counted, and return their number.
 
-    Return their number. Days that others write at the time are left for the next call.
+    Stops while others write clips or answers, and at a day that they mark again: views count the marked days
+    until a later call does.
     """
-    days = 0
-    while True:
+    counted: set[date] = set()
+    while (day := _take(engine)) and day not in counted:
         with session_scope(engine) as session:
-            if count_marked_day(session) is None:
-                return days
-        days += 1
+            session.execute(_PATIENCE)
+            session.execute(_COUNT, {"day": day})
+        counted.add(day)
+    return len(counted)
 
 
-def count_marked_day(session: Session) -> date | None:
-    """Count the earliest day that changed since it was counted, and return it.
-
-    Returns None if there is none, or while others write clips or answers: then views count it when they are
-    asked. Writers wait until the transaction ends.
-    """
-    counted: date | None = session.scalars(_COUNT).one()
-    return counted
+def _take(engine: Engine) -> date | None:
+    with session_scope(engine) as session:
+        taken: date | None = session.scalars(_TAKE).one()
+    return taken
 
 
 def count_day_differences(session: Session) -> int:

@@ -558,12 +558,16 @@ class PastAnswer(_CountingAnswer, Base):
 
 
 class DayToCount(Base):
-    """A day whose clips or answers changed after they were counted; triggers mark it, each writer once."""
+    """A day whose clips or answers changed after they were counted. Triggers mark it.
+
+    Who counts it takes the marks first; what is written from then on marks it again.
+    """
 
     __tablename__ = "days_to_count"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     day: Mapped[date]
+    is_taken: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class LabelCountRow(Base):

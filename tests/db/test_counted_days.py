@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips
-from db.counted_days import count_day_differences, count_marked_day
+from db.counted_days import count_day_differences, count_marked_days
 from db.engine import make_engine, session_scope
 from db.model_registry import ensure_codec
 from db.models import Clip, Content, LabelCountRow, PredictionRow
@@ -41,6 +41,7 @@ LABELS = ("dog", "cat")
 
 COUNTED = text("SELECT day, library, label, status, clips, margins FROM analytics.label_counts")
 TRUTH = text("SELECT day, library, label, status, margin FROM analytics.labels WHERE missing_since IS NULL")
+TAKE, COUNT = text("SELECT take_marked_day()"), text("SELECT count_taken_day(:day)")
 AGREEMENT = text(
     """
     SELECT label, other_label, sum(clips) FROM analytics.agreement
@@ -138,9 +139,8 @@ class World:
         self.session.execute(update(Clip).where(Clip.id % 3 == self.step % 3).values(last_modified=later))
 
     def _count(self) -> None:
-        self.session.commit()
-        while count_marked_day(self.session):
-            self.session.commit()
+        if day := self.session.scalars(TAKE).one():
+            self.session.execute(COUNT, {"day": day})
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -171,16 +171,19 @@ def _truth(session: Session) -> dict[tuple[object, ...], tuple[int, float]]:
     return {key: (clips[key], margins[key]) for key in clips}
 
 
-def test_counted_days_are_read_and_only_marked_ones_are_counted_when_asked(owner_session: Session) -> None:
+def test_counted_days_are_read_and_only_marked_ones_are_counted_when_asked(
+    database: Database, owner_session: Session
+) -> None:
     world = World(owner_session, 0)
     one = tokenized(clip_id(owner_session, _first_name(owner_session)), "a.wav")
     save_tokens(owner_session, world.codecs[0], world.runs[0], [one])
     world._answer()
     counted = _counted(owner_session)
     assert counted
-    assert count_marked_day(owner_session)
-    while count_marked_day(owner_session):
-        pass
+    owner_session.commit()
+    engine = make_engine(database.url("writer"))
+    assert count_marked_days(engine) > 0
+    engine.dispose()
     assert _counted(owner_session) == counted
     owner_session.execute(update(LabelCountRow).values(clips=LabelCountRow.clips + 1))
     assert _counted(owner_session) != counted
@@ -207,12 +210,34 @@ def test_a_clip_and_its_answer_that_are_written_at_once_are_counted_though_neith
         save_predictions(answering, run, [prediction("a.wav", library, codec_id, None)])
         save_tokens(linking, codec_id, run, [tokenized(clip, "a.wav")])
         linking.commit()
-        with session_scope(engine) as counting:
-            assert count_marked_day(counting) is None  # someone is at work
+        assert count_marked_days(engine) == 0  # someone is at work
         answering.commit()
     with session_scope(engine) as session:
         assert sum(clips for clips, _ in _counted(session).values()) == 1
-        assert count_marked_day(session) == FIRST_DAY.date()
+    assert count_marked_days(engine) == 1
+    with session_scope(engine) as session:
+        assert sum(clips for clips, _ in _counted(session).values()) == 1
+        assert count_day_differences(session) == 0
+    engine.dispose()
+
+
+def test_what_is_written_while_a_day_is_counted_is_counted_again(database: Database) -> None:
+    engine = make_engine(database.url("writer"))
+    with session_scope(engine) as session:
+        codec_id = make_codec(session)
+        library, run = make_library(session, codec_id), make_run(session)
+        add_clips(session, [ObjectVersion(f"{FOLDER}/a.wav", "v1", 1, FIRST_DAY)], FOLDER)
+        save_tokens(session, codec_id, run, [tokenized(clip_id(session, "a.wav"), "a.wav")])
+    with session_scope(engine) as session:
+        day = session.scalars(TAKE).one()
+    with Session(engine) as counting:
+        counting.execute(COUNT, {"day": day})
+        with session_scope(engine) as session:
+            save_predictions(session, run, [prediction("a.wav", library, codec_id, None)])
+        counting.commit()
+    with session_scope(engine) as session:
+        assert sum(clips for clips, _ in _counted(session).values()) == 1
+    assert count_marked_days(engine) == 1
     with session_scope(engine) as session:
         assert sum(clips for clips, _ in _counted(session).values()) == 1
         assert count_day_differences(session) == 0
@@ -241,8 +266,7 @@ def test_writers_and_counting_at_once_end_with_exact_counts(database: Database) 
 
     def count() -> None:
         for _ in range(60):
-            with session_scope(engine) as session:
-                count_marked_day(session)
+            count_marked_days(engine)
 
     with ThreadPoolExecutor(4) as pool:
         ended = [pool.submit(answer, 0), pool.submit(answer, 1), pool.submit(link), pool.submit(count)]

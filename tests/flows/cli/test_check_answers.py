@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from db.counted_days import count_marked_day
+from db.counted_days import count_marked_days
 from db.engine import make_engine, session_scope
 from db.predictions import save_predictions
 from flows.cli.main import wordwave
@@ -35,8 +35,8 @@ def test_kept_answers_that_somebody_changed_are_found_with_a_remedy(
     with session_scope(owner) as session:
         session.execute(text("SELECT refresh_current_answers_of(array_agg(id)) FROM demonstration_sets"))
     assert _check().exit_code == 0
+    assert count_marked_days(owner) == 1
     with session_scope(owner) as session:
-        assert count_marked_day(session)
         session.execute(text("UPDATE label_counts SET clips = clips + 1"))
     assert "2 counts of labels differ" in _check().output
     with session_scope(owner) as session:
