@@ -83,6 +83,12 @@ def test_the_answers_are_those_that_analysts_read(runtime: Runtime, place: str) 
     assert [tuple(row[name] for name in columns) for row in answered] == wanted
 
 
+def test_a_night_counts_its_day_for_analysts(runtime: Runtime, place: str) -> None:
+    night(runtime, place)
+    assert rows(runtime.engine, "SELECT count(*) FROM days_to_count") == [(0,)]
+    assert rows(runtime.engine, "SELECT day, sum(clips) FROM label_counts GROUP BY day") == [(DAY, 2)]
+
+
 def test_codes_lie_beside_them_by_codec(runtime: Runtime, place: str) -> None:
     night(runtime, place)
     file = Path(runtime.settings.storage_uri) / LakeFile("tokens", DAY, runtime.codec_fingerprint).key
