@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import models
 from db.base import Base
+from db.counted_days import count_day_differences
 from db.current_answers import count_differences
 from db.engine import database_url
 
@@ -19,7 +20,10 @@ CHANCE = {
     "completed_at", "used_since", "set_at",
 }  # fmt: skip
 """Columns that differ between two databases in which the same was done: numbers drawn, and times."""
-KEPT_BY_TRIGGERS = {models.CurrentAnswer.__tablename__}
+KEPT_BY_TRIGGERS = {
+    one.__tablename__
+    for one in (models.CurrentAnswer, models.DayToCount, models.LabelCountRow, models.AgreementCount)
+}
 OF_ATTEMPTS = {"counts", "attempts", "figures"}
 """Columns of a run that tell how often it was taken up, what each attempt found, and how long it took."""
 OF_BYTES = {"selection_key", "uri", "sha256s"}
@@ -34,6 +38,7 @@ def tables(url: str) -> Tables:
     engine = create_engine(database_url(url), poolclass=NullPool)
     with Session(engine) as session:
         assert count_differences(session) == 0
+        assert count_day_differences(session) == 0
         return {
             name: sorted(map(dict, session.execute(select(table)).mappings()), key=repr)
             for name, table in Base.metadata.tables.items()
