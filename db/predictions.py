@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text, update
+from sqlalchemy import ColumnElement, TextClause, select, text, update
 from sqlalchemy.orm import Session
 
 from db.base import among
@@ -25,6 +25,17 @@ CURRENT_LABELS = text(
       chance, majority_label, nearest_label, nearest_latent_label, probabilities, is_demonstration, library,
       version, labeler, llm, codec, run::text AS run, created_at, raw_probabilities
     FROM analytics.labels
+    WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
+    ORDER BY uri
+    """
+)
+
+
+CURRENT_MULTI_LABELS = text(
+    """
+    SELECT uri, encode(content_sha256, 'hex') AS content_sha256, labels, probabilities, uncertain, unknown,
+      is_demonstration, library, version, labelers, codec, created_at
+    FROM analytics.multi_labels
     WHERE missing_since IS NULL AND library = :library AND (uri = :place OR starts_with(uri, :folder))
     ORDER BY uri
     """
@@ -180,8 +191,18 @@ def set_max_distance(session: Session, work_keys: Collection[bytes], max_distanc
 
 def current_labels(session: Session, place: str, library: str) -> Iterator[dict[str, Any]]:
     """Yield the current label of each current clip of a place by a library, in uri order, as view rows."""
+    return _view_rows(session, CURRENT_LABELS, place, library)
+
+
+def current_multi_labels(session: Session, place: str, library: str) -> Iterator[dict[str, Any]]:
+    """Yield the current labels of each current clip of a place by a multi-label library, in uri order."""
+    for row in _view_rows(session, CURRENT_MULTI_LABELS, place, library):
+        yield row | {name: dict(sorted(row[name].items())) for name in ("probabilities", "labelers")}
+
+
+def _view_rows(session: Session, question: TextClause, place: str, library: str) -> Iterator[dict[str, Any]]:
     rows = session.execute(
-        CURRENT_LABELS,
+        question,
         {"place": place, "folder": place.rstrip("/") + "/", "library": library},
         execution_options={"yield_per": ROWS_AT_A_TIME},
     )

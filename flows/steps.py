@@ -7,7 +7,8 @@ from functools import partial
 from prefect.runtime import flow_run
 from sqlalchemy.orm import Session
 
-from db.predictions import current_labels
+from db.libraries import get_library
+from db.predictions import current_labels, current_multi_labels
 from flows.artifacts.pages import library_page, publish_page, publish_run
 from flows.artifacts.tables import answer_rows, count_rows, library_rows, quarantine_rows
 from flows.batches import batch_threads, in_tasks
@@ -31,7 +32,8 @@ from flows.pipeline.labeling.library_review import canary_line, name_of, review
 from flows.pipeline.labeling.report import ClipAnswers, quarantined
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import write_export
-from flows.pipeline.labeling.row import LabelRow
+from flows.pipeline.labeling.row import ExportedRow, LabelRow, LabelsRow
+from flows.pipeline.libraries.by_label import MULTI_LABEL
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.nights.jobs import (
     ingest_place,
@@ -145,5 +147,7 @@ def export_results(prefix: Folder, library: ExportedLibrary) -> dict[str, str | 
     return completed_with_counts({"run": str(run.id), "manifest": run.manifest, **run.counts}, run.counts)
 
 
-def _rows(session: Session, place: str, library: str) -> Iterator[LabelRow]:
+def _rows(session: Session, place: str, library: str) -> Iterator[ExportedRow]:
+    if get_library(session, library).task == MULTI_LABEL:
+        return (LabelsRow(**row) for row in current_multi_labels(session, place, library))
     return (LabelRow(**row) for row in current_labels(session, place, library))

@@ -12,6 +12,7 @@ from flows.artifacts.pages import summary
 from flows.artifacts.tables import MAX_ROWS
 from flows.pipeline.labeling.canary import Canaries
 from flows.pipeline.labeling.labelers.choosing import answering_sentence, choice_rows
+from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.nights.backfill import DayOutcome
 from flows.pipeline.nights.bounds import Figure
 from flows.pipeline.nights.earlier import EarlierNight
@@ -49,6 +50,8 @@ def _bounds(figures: Sequence[Figure]) -> list[str]:
 
 def _labelers(night: Night) -> list[str]:
     """Return which labeler answered and why, and how often the others would have said the same."""
+    if night.labelings.is_multi_label:
+        return _labelers_by_label(night.labelings)
     setup, same = night.labeling.setup, night.summary.by_labeler
     lines = [f"{escape(answering_sentence(setup))}."]
     choice = setup.answering.choice
@@ -65,13 +68,26 @@ def _labelers(night: Night) -> list[str]:
     return lines
 
 
+def _labelers_by_label(labelings: Labelings) -> list[str]:
+    """Return which labeler says yes or no to each label of a multi-label library, and why."""
+    lines = [
+        f"Each label of {escape(labelings.name)} is a yes or no of its own. A clip with several labels "
+        "counts for each of them, and is as sure as the least sure answer.",
+        "",
+    ]
+    for label, one in labelings.by_label.items():
+        lines.append(f"- {escape(label)}: {escape(answering_sentence(one.setup))}")
+    return lines
+
+
 def all_clips(place: str, night: Night) -> str:
     """Return where every clip of a night is found, of which the table shows some."""
     rows, total = min(MAX_ROWS, len(night.answers)), len(night.answers)
     folder = place.replace("'", "''")
+    view = "multi_labels" if night.labelings.is_multi_label else "labels"
     return (
         f"The table shows {rows:,} of {total:,} clips: what cannot be used, then the least sure. All are in "
-        "the files of the export, and in SQL by `analytics.labels` and `analytics.quarantine` "
+        f"the files of the export, and in SQL by `analytics.{view}` and `analytics.quarantine` "
         f"`WHERE starts_with(uri, '{escape(folder)}')`."
     )
 

@@ -1,13 +1,15 @@
 """Multi-label libraries: a clip has none, one or several labels, and each label is a yes or no of its own.
 
-For each label there is a library, NAME/LABEL, of two labels such as `dog` and `not dog`, that shows every
-clip of the multi-label library: whatever works by library works by label. A version of the multi-label
-library finds them by their content, so a label whose clips stay the same keeps its version and its answers.
+For each label there is a library, NAME/LABEL, of two labels such as `dog` and `not dog`: whatever works by
+library works by label. It shows the clips with the label and up to three times as many without it, of all
+combinations of other labels. A version of the multi-label library finds them by their content, so a label
+whose clips stay the same keeps its version and its answers.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -33,6 +35,8 @@ NOT = "not "
 """Before a label: the other label of its library."""
 NONE_OF_THEM = "none of the labels"
 """What people read where a clip has no label."""
+MOST_WITHOUT = 3
+"""Clips without a label for each clip that has it: with many more, labelers seldom say yes to a rare one."""
 MAX_NAME_BYTES = 240
 """Of NAME/LABEL, percent-encoded, as folders of the lake are named."""
 MAX_LABELS = 100
@@ -130,7 +134,25 @@ def _name(library: LibraryVersion, label: str) -> str:
 
 
 def _rows(library: LibraryVersion, label: str) -> list[LibraryDemonstration]:
+    labels = [labels_of(row) for row in library.demonstrations]
     return [
-        replace(row, label=label if label in labels_of(row) else NOT + label)
-        for row in library.demonstrations
+        replace(library.demonstrations[at], label=label if label in labels[at] else NOT + label)
+        for at in shown_for(label, labels)
     ]
+
+
+def shown_for(label: str, labels: Sequence[Collection[str]]) -> list[int]:
+    """Return the numbers of the clips that show a label and its absence, given the labels of all clips.
+
+    Of those without it, each combination of other labels gives its first clip, then its second ...
+    """
+    turns = Counter[tuple[str, ...]]()
+    have, without = list[int](), list[tuple[int, int]]()
+    for at, own in enumerate(labels):
+        combination = tuple(sorted(own))
+        if label in own:
+            have.append(at)
+        else:
+            without.append((turns[combination], at))
+        turns[combination] += 1
+    return sorted([*have, *(at for _, at in sorted(without)[: MOST_WITHOUT * len(have)])])

@@ -114,7 +114,14 @@ def night(summary: NightSummary) -> Any:
         Figure("4 of 84 clips are quarantined", 4 / 84, 0.02),
     ]
     answers = range(summary.clips + 1)
-    return SimpleNamespace(labeling=labeling, run=run, summary=summary, figures=figures, answers=answers)
+    return SimpleNamespace(
+        labelings=SimpleNamespace(is_multi_label=False),
+        labeling=labeling,
+        run=run,
+        summary=summary,
+        figures=figures,
+        answers=answers,
+    )
 
 
 def known(name: str) -> str:

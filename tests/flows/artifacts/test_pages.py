@@ -113,7 +113,7 @@ class Known(ClipAnswers):
         clips = [clip_with(number, margin) for number, margin in enumerate(margins)]
         self._clips = {clip.uri: clip for clip in clips}
         self._uris, self._selection = list(self._clips), ""
-        self._labeling = cast(Labeling, self)
+        self._labelings = (cast(Labeling, self),)
 
     def margins(self, _selection: Selection) -> dict[str, float]:
         return {uri: clip.answer.margin for uri, clip in self._clips.items() if clip.answer}

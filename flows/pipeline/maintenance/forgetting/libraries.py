@@ -10,6 +10,8 @@ from core.prompts.demonstrations import label_set
 from db.forgetting import UsedVersion
 from db.libraries import LibraryDemonstration, get_library, import_library
 from db.promotions import ModelSet, promote, promoted_model_set
+from flows.pipeline.libraries.by_label import MULTI_LABEL, check_labels, import_by_label
+from flows.pipeline.libraries.rows import ManifestError
 
 
 class InUse(ValueError):
@@ -28,17 +30,20 @@ def check_replaceable(session: Session, used: Iterable[UsedVersion], contents: C
     """Raise InUse for a version that is no library any more without the contents."""
     for version in used:
         left = _without(session, version, contents)
-        if not left or (version.task == "label" and not _is_label_set(left)):
+        if not left or not _is_library(version, left):
             raise InUse(
                 f"{version.name}@{version.version} is no library without what is to be forgotten: it needs "
                 "demonstrations, of several labels if it labels; put another version into use first"
             )
 
 
-def _is_label_set(rows: Sequence[LibraryDemonstration]) -> bool:
+def _is_library(version: UsedVersion, rows: Sequence[LibraryDemonstration]) -> bool:
     try:
-        label_set(sorted({row.label_or_text for row in rows}))
-    except PromptError:
+        if version.task == MULTI_LABEL:
+            check_labels(version.name, rows)
+        elif version.task == "label":
+            label_set(sorted({row.label_or_text for row in rows}))
+    except (PromptError, ManifestError):
         return False
     return True
 
@@ -63,6 +68,8 @@ def _replace(session: Session, used: UsedVersion, contents: Collection[bytes]) -
     old = get_library(session, used.name, used.version)
     rows = _without(session, used, contents)
     new = import_library(session, old.name, old.task, old.instruction, rows, promote=used.is_in_use)
+    if new.task == MULTI_LABEL:  # whose labels take other clips in place of the forgotten ones
+        import_by_label(session, new)
     promoted = promoted_model_set(session, old.task, old.name)
     if promoted and promoted.demonstration_set_id == old.id:
         promote(session, old.task, ModelSet(new.id, promoted.codec_id, promoted.llm_id))

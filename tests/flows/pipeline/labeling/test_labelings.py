@@ -12,12 +12,14 @@ import pytest
 from core.decoding.audio_stream import Samples
 from core.errors import PromptError
 from db.engine import session_scope
+from db.predictions import current_multi_labels
 from flows.pipeline.files.lake import LakeFile
 from flows.pipeline.labeling.canary import CanaryRequest
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.report import json_rows, table_lines
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.results import is_exported
+from flows.pipeline.labeling.row import LabelsRow
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify
@@ -25,6 +27,7 @@ from flows.pipeline.nights.jobs import Night, run_night, with_bar
 from flows.pipeline.nights.plan import Planner
 from flows.pipeline.runs.partition import partition_of
 from flows.pipeline.runtime.resources import Runtime
+from flows.pipeline.storage.uris import canonical
 from tests.flows.pipeline.conftest import hiss, rows, tone, write_clip
 
 SOUNDS = {"hiss": lambda seed: hiss(seed=seed), "low": lambda seed: tone(220, seed=seed)}
@@ -240,3 +243,29 @@ def test_what_was_answered_by_label_is_verified(runtime: Runtime, folder: Path, 
     done = night(runtime, folder, library)
     checks = list(verify(runtime, done.run.id, sample=10))
     assert {check.verdict for check in checks} == {"ok"}
+
+
+def test_analysts_see_a_row_a_clip_with_its_labels(
+    runtime: Runtime, folder: Path, tmp_path: Path, library: str, shown: Mapping[str, list[str]]
+) -> None:
+    by_hand(runtime, tmp_path / "library", shown, "low")  # whose labels are no JSON
+    done = night(runtime, folder, library)
+    with session_scope(runtime.engine) as session:
+        wanted = list(done.labelings.rows(session, done.selection))
+        found = current_multi_labels(session, canonical(str(folder)), library)
+        assert list(map(repr, wanted)) == [repr(LabelsRow(**row)) for row in found]
+    by_label = "SELECT count(*), count(*) FILTER (WHERE label LIKE 'not %') FROM analytics.labels"
+    assert rows(runtime.engine, by_label) == [(8, 4)]
+
+
+def test_analysts_see_the_labels_of_the_version_in_use(
+    runtime: Runtime, folder: Path, tmp_path: Path, library: str
+) -> None:
+    night(runtime, folder, library)
+    manifest = tmp_path / "library" / "rows.jsonl"
+    manifest.write_text(manifest.read_text().replace('"low"', '"deep"'))
+    import_manifest(runtime, library, str(manifest), "label", promote=True)
+    question = "SELECT version, labels, probabilities ? 'low' FROM analytics.multi_labels ORDER BY uri"
+    assert rows(runtime.engine, question)[0] == (2, ["hiss"], False)
+    night(runtime, folder, library)
+    assert rows(runtime.engine, question)[0] == (2, ["deep", "hiss"], False)
