@@ -27,12 +27,12 @@ from flows.forms import (
     Task,
 )
 from flows.pipeline.configuration.settings import Settings
+from flows.pipeline.labeling.exports.results import write_export
+from flows.pipeline.labeling.exports.row import ExportedRow, LabelRow, LabelsRow
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.library_review import canary_line, name_of, review
 from flows.pipeline.labeling.report import ClipAnswers, quarantined
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.results import write_export
-from flows.pipeline.labeling.row import ExportedRow, LabelRow, LabelsRow
 from flows.pipeline.libraries.by_label import MULTI_LABEL
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.nights.jobs import (

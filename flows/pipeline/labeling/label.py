@@ -25,8 +25,8 @@ from db.runs import RunClaim
 from db.tokens import get_token_sequences
 from flows.pipeline.clips.stored_codes import clip_features, quarantine, readable_codes
 from flows.pipeline.labeling.events.detection import EventDetection
+from flows.pipeline.labeling.exports.row import LabelRow
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.row import LabelRow
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import run_session

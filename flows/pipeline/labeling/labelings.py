@@ -13,9 +13,9 @@ from db.engine import session_scope
 from db.libraries import get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
+from flows.pipeline.labeling.exports.row import ExportedRow, LabelsRow, labels_row
 from flows.pipeline.labeling.label import Labeling, parts
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.row import ExportedRow, LabelsRow, labels_row
 from flows.pipeline.libraries.by_label import MULTI_LABEL, libraries_by_label
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime

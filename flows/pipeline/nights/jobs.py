@@ -21,11 +21,11 @@ from flows.pipeline.files.lake import keep_lake
 from flows.pipeline.labeling.canary import STAGE as CANARIES
 from flows.pipeline.labeling.canary import Canaries, CanaryRequest
 from flows.pipeline.labeling.events.files import write_event_files
+from flows.pipeline.labeling.exports.results import write_export
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.report import ClipAnswers
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.results import write_export
 from flows.pipeline.libraries.by_label import refuse_multi_label
 from flows.pipeline.nights.bounds import Figure, doubts, judge
 from flows.pipeline.nights.parts import Shard, work_on_free_parts

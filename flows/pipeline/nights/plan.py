@@ -11,8 +11,8 @@ from db.clips import StoredVersion, stored_versions
 from db.engine import session_scope
 from db.object_version import ObjectVersion
 from flows.pipeline.clips.ingest import listed_clips
+from flows.pipeline.labeling.exports.results import is_exported
 from flows.pipeline.labeling.labelings import Labelings
-from flows.pipeline.labeling.results import is_exported
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.runs.partition import Partition
 

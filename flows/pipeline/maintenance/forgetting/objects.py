@@ -20,7 +20,7 @@ from flows.pipeline.clips.ingest import GENERATED
 from flows.pipeline.clips.tombstones import Tombstones
 from flows.pipeline.files.lake import held
 from flows.pipeline.labeling.events.files import file_stem
-from flows.pipeline.labeling.export_files import MANIFEST, NAME_HEX_DIGITS
+from flows.pipeline.labeling.exports.files import MANIFEST, NAME_HEX_DIGITS
 from flows.pipeline.maintenance.forgetting.files import count_rows, names_are_in_file, without_names
 from flows.pipeline.maintenance.forgetting.names import Names
 from flows.pipeline.runs.counts import Counts

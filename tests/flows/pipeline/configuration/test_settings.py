@@ -117,7 +117,7 @@ def test_settings_do_not_change_and_a_place_is_added_to_a_copy() -> None:
         "flows.pipeline.configuration.settings",
         "flows.forms",
         "flows.pipeline.storage",
-        "flows.pipeline.labeling.export_files",
+        "flows.pipeline.labeling.exports.files",
     ],
 )
 def test_settings_forms_and_storage_load_no_model_no_prefect_and_no_s3_client(module: str) -> None:

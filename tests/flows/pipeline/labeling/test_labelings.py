@@ -15,11 +15,11 @@ from db.engine import session_scope
 from db.predictions import current_multi_labels
 from flows.pipeline.files.lake import LakeFile
 from flows.pipeline.labeling.canary import CanaryRequest
+from flows.pipeline.labeling.exports.results import is_exported
+from flows.pipeline.labeling.exports.row import LabelsRow
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.report import json_rows, table_lines
 from flows.pipeline.labeling.request import LabelRequest
-from flows.pipeline.labeling.results import is_exported
-from flows.pipeline.labeling.row import LabelsRow
 from flows.pipeline.libraries.library import import_manifest
 from flows.pipeline.maintenance.undo import undo
 from flows.pipeline.maintenance.verify import verify

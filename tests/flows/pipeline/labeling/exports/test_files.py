@@ -13,8 +13,8 @@ from uuid import UUID
 import pyarrow.parquet as pq
 import pytest
 
-from flows.pipeline.labeling.export_files import ROWS_PER_GROUP, label_files, store_files
-from flows.pipeline.labeling.row import SCHEMA_VERSION, LabelRow
+from flows.pipeline.labeling.exports.files import ROWS_PER_GROUP, label_files, store_files
+from flows.pipeline.labeling.exports.row import SCHEMA_VERSION, LabelRow
 from flows.pipeline.storage import Storage
 from tests.fixtures_storage import Store
 

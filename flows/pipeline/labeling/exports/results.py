@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import session_scope
 from db.exports import Export, begin_export, complete_export, find_export
-from flows.pipeline.labeling.row import SCHEMA_VERSION, ExportedRow
+from flows.pipeline.labeling.exports.row import SCHEMA_VERSION, ExportedRow
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -19,7 +19,7 @@ from flows.pipeline.storage.damage import is_intact
 from flows.pipeline.storage.uris import canonical
 
 if TYPE_CHECKING:
-    from flows.pipeline.labeling.export_files import LabelFiles
+    from flows.pipeline.labeling.exports.files import LabelFiles
 
 Rows = Callable[[Session], Iterable[ExportedRow]]
 """Returns the rows to write, in uri order. It is called twice in one snapshot of the database."""
@@ -51,7 +51,7 @@ def write_export(runtime: Runtime, rows: Rows, run: OpenRun) -> Counts:
             run.manifest = selected.done.uri
             return Counts(rows=0, unchanged_rows=selected.done.num_rows)
         assert selected.files
-        from flows.pipeline.labeling.export_files import MANIFEST, store_files
+        from flows.pipeline.labeling.exports.files import MANIFEST, store_files
 
         # its own transaction: another process may have begun the same export since the snapshot
         uri = f"{canonical(storage_uri)}/runs/{run.id}/{MANIFEST}"
@@ -85,7 +85,7 @@ def _select(runtime: Runtime, rows: Rows, local: ExitStack, *, again: bool = Fal
         done = find_export(session, key)
         if done and not again:
             return _Selected(key, done, None)
-        from flows.pipeline.labeling.export_files import label_files  # with pyarrow, which is slow to import
+        from flows.pipeline.labeling.exports.files import label_files  # with pyarrow, which is slow to import
 
         return _Selected(key, done, local.enter_context(label_files(rows(session))))
 

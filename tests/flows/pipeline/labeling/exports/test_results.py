@@ -9,8 +9,8 @@ import pytest
 
 from db.predictions import Answer, get_answers
 from db.runs import RunClaim
-from flows.pipeline.labeling import export_files as export
 from flows.pipeline.labeling import label
+from flows.pipeline.labeling.exports import files as export
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.library import build_library

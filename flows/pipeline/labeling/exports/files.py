@@ -18,7 +18,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.pipeline.labeling.row import SCHEMA_VERSION, ExportedRow, LabelRow
+from flows.pipeline.labeling.exports.row import SCHEMA_VERSION, ExportedRow, LabelRow
 from flows.pipeline.storage import Storage, Stored
 from flows.pipeline.storage.hashed_copy import path_of, sha256_of
 

@@ -1,0 +1,1 @@
+"""Answers of a night as files of its results."""
