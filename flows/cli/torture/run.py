@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from uuid import uuid4
 
+from db.counted_days import count_marked_days
 from db.engine import make_engine, session_scope
 from flows.cli.torture.cleanup import delete_trial
 from flows.cli.torture.sounds import broken_clip, clip
@@ -56,6 +57,7 @@ def own_trial(settings: Settings, seed: int) -> Iterator[Trial]:
         trial.clear()
         with session_scope(owner) as session:
             delete_trial(session, f"{trial.root}/", trial.name)
+        count_marked_days(owner)
         owner.dispose()
 
 
