@@ -54,6 +54,10 @@ _LABELS = text(
     "SELECT DISTINCT label FROM analytics.demonstrations WHERE library = :library AND label IS NOT NULL "
     "ORDER BY label LIMIT :limit"
 )
+_BY_LABEL = text(
+    "SELECT DISTINCT library FROM analytics.demonstrations "
+    "WHERE task = :task AND starts_with(library, :library || '/') ORDER BY library LIMIT :limit"
+)
 _LIBRARIES = text(
     "SELECT DISTINCT library FROM analytics.demonstrations WHERE task = :task ORDER BY library LIMIT :limit"
 )
@@ -175,3 +179,8 @@ def list_labels(session: Session, library: str, limit: int) -> list[str]:
 def list_libraries(session: Session, limit: int) -> list[str]:
     """Return the libraries that label."""
     return list(session.scalars(_LIBRARIES, {"task": TASK, "limit": limit}))
+
+
+def list_libraries_by_label(session: Session, library: str, limit: int) -> list[str]:
+    """Return the libraries of the labels of a multi-label library; any other library has none."""
+    return list(session.scalars(_BY_LABEL, {"task": TASK, "library": library, "limit": limit}))

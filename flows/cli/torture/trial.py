@@ -129,11 +129,9 @@ class Trial:
         options = {"kind": KIND, "export": True, "distribute": self._shards, "least_clips": 0}
         run_night(self.runtime, partition, self.request, with_bar, **options)  # type: ignore[arg-type]
 
-    def _shards(self, partition: Partition, labeling: Labeling, run: OpenRun) -> None:
+    def _shards(self, partition: Partition, labelings: Labelings, run: OpenRun) -> None:
         for number in range(1, SHARDS + 1):
-            run_shard(
-                self.runtime, partition, Shard(run.id, number, SHARDS), labeling.setup.request, with_bar
-            )
+            run_shard(self.runtime, partition, Shard(run.id, number, SHARDS), labelings.request, with_bar)
 
     @property
     def request(self) -> LabelRequest:

@@ -18,6 +18,7 @@ from db.explorer.clips import (
     list_answered,
     list_aside,
     list_labels,
+    list_libraries_by_label,
 )
 from db.explorer.nights import NightRow
 from db.explorer.words import BadPattern, find_contents
@@ -82,7 +83,9 @@ def place_clips(request: Request) -> Response:
 def _list(session: Session, request: Request, scope: Scope, night: NightRow | None) -> Response:
     is_aside = given_text(request, "show") == "aside"
     listing = (_aside if is_aside else _answered)(session, request, scope)
-    known = set(list_labels(session, scope.library, MAX_LABELS)) | set(night.labels or () if night else ())
+    by_label = list_libraries_by_label(session, scope.library, MAX_LABELS)
+    listed = () if by_label else list_labels(session, scope.library, MAX_LABELS)
+    known = {*listed, *(night.labels or () if night else ())}
     return page(
         "clips.html",
         night=night,
@@ -90,6 +93,7 @@ def _list(session: Session, request: Request, scope: Scope, night: NightRow | No
         listing=listing,
         is_aside=is_aside,
         labels=sorted(known),
+        by_label=by_label,
         reasons=count_reasons(session, scope),
         given=_given(request),
         path=request.url.path,
