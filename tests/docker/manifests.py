@@ -16,6 +16,8 @@ from uuid import UUID
 
 import yaml
 from prefect.client.schemas.objects import Flow, FlowRun
+from prefect.context import use_profile
+from prefect.settings import Profile
 from prefect.utilities.templating import apply_values
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
@@ -145,7 +147,10 @@ def sent_by_a_worker(template: Manifest | None = None, **variables: Any) -> Mani
     filled = apply_values(template["job_configuration"], defaults | variables)
     configuration = KubernetesWorkerJobConfiguration(**filled)
     run = FlowRun(id=RUN, name="a-night", flow_id=RUN)
-    configuration.prepare_for_flow_run(run, flow=Flow(id=RUN, name="nightly-labeling", labels={}))
+    flow = Flow(id=RUN, name="nightly-labeling", labels={})
+    # a worker passes its settings on: those of the tests' own Prefect server are no worker's
+    with use_profile(Profile(name="worker"), include_current_context=False):
+        configuration.prepare_for_flow_run(run, flow=flow)
     job: Manifest = configuration.job_manifest
     job["metadata"]["name"] = FLOW_RUN  # what the cluster makes of generateName
     return job
