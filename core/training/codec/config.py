@@ -82,6 +82,10 @@ class TrainingConfig:
     crop_blocks: int
     learning_rate: float
     schedule: Literal["cosine", "exponential"]
+    start_from: str | None = None
+    """Directory of a codec of this shape and with these codebooks, relative to the configuration file, whose
+    weights the training begins with (None: random ones).
+    """
     accumulate: int = 1
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
@@ -106,6 +110,11 @@ class TrainingConfig:
         if not 0 <= self.warmup_steps < self.steps:
             raise ValueError(
                 f"warm-up of {self.warmup_steps} steps: it must be shorter than all {self.steps}"
+            )
+        if self.start_from and self.warmup_steps:
+            raise ValueError(
+                f"warm-up of {self.warmup_steps} steps for a codec that starts from {self.start_from}: "
+                "without quantization it would forget its codes; set warmup_steps to 0"
             )
 
     @classmethod

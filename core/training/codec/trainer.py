@@ -21,6 +21,7 @@ from core.codec.files.directory import read_words
 from core.tokens.vocabulary import TextTokenizer
 from core.training.codec.config import TeacherSource, TrainingConfig
 from core.training.codec.progress import append_log, write_samples
+from core.training.codec.start import start_from
 from core.training.codec.teachers import MelTeacher, Teacher
 from core.training.codec.updates import CodecTrainer
 from core.training.data.clips import (
@@ -62,6 +63,9 @@ def train_codec(
     clips = read_clips(config, here, out, data, reader or file_reader(config.codec.sample_rate))
     teacher = make_teacher(config, here, clips, out, device)
     trainer = CodecTrainer(config, read_codebooks(config, here), clips, teacher, device)
+    if config.start_from:
+        start_from(here / config.start_from, trainer.networks)
+        trainer.turn_teacher()
     run(trainer, out)
     tokenizer = config.codebooks.tokenizer
     words = read_semantic_words(config, here)

@@ -1,8 +1,9 @@
 """The updates of an LLM-Codec in training, the mini one or the released shape (paper, section 3.2).
 
 Training begins without quantization; then the projections are matched to the latents, and everything trains
-on. The random draws of a step depend on the seed and the step alone, so a training resumed from a checkpoint
-equals, bit for bit, one that was never stopped.
+on. A codec that starts trained has its projections already; its teacher is turned to its axes instead. The
+random draws of a step depend on the seed and the step alone, so a training resumed from a checkpoint equals,
+bit for bit, one that was never stopped.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.codec import LLMCodec
 from core.codec.mel import MelDecoder
@@ -30,6 +32,7 @@ from core.training.codec.losses import (
 from core.training.codec.progress import CodebookUsage
 from core.training.codec.quantizer import TrainableQuantizer
 from core.training.codec.teachers import Teacher
+from core.training.codec.turned_teacher import TurnedTeacher, turn
 from core.training.data.clips import Clips, Drawn, augment, draw_crops
 
 RISE_STEPS = 50
@@ -37,6 +40,7 @@ RISE_STEPS = 50
 MIN_RATE_SHARE = 0.01
 """Share of the learning rate at the end of the cosine schedule."""
 MATCH_BATCHES = 16
+TURN_BATCHES = 64
 
 Losses = dict[str, Tensor]
 
@@ -92,7 +96,7 @@ class CodecTrainer:
     def train_step(self) -> dict[str, float]:
         """Make one update; return the mean of each loss over its parts."""
         self._set_rates()
-        if self.step == self.config.warmup_steps:
+        if self.step == self.config.warmup_steps and not self.config.start_from:
             self.networks.quantizer.match_moments(self._latents())
         self.optimizer.zero_grad()
         self.discriminator_optimizer.zero_grad()
@@ -109,6 +113,21 @@ class CodecTrainer:
         for optimizer in (self.optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
+
+    @torch.no_grad()
+    def turn_teacher(self) -> None:
+        """Turn the teacher's vectors to the axes in which the codec says the same already."""
+        pairs = [self._said_and_taught(128 + part) for part in range(TURN_BATCHES)]
+        said_text, text, said_frames, frames = (torch.cat(rows) for rows in zip(*pairs, strict=True))
+        self.teacher = TurnedTeacher(self.teacher, turn(text, said_text), turn(frames, said_frames))
+
+    def _said_and_taught(self, part: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return rows (M, D) of the first layer and of its teacher, then of the second layer and of its."""
+        crops, drawn = self._draw(part)
+        layers = self.networks.quantizer(self.networks.encoder(crops)).layers
+        frames = functional.interpolate(self.teacher.frames(crops, drawn), layers[1].shape[-1])
+        said, taught = (rows.transpose(1, 2).flatten(0, 1).cpu() for rows in (layers[1], frames))
+        return layers[0].mean(-1).cpu(), self.teacher.text(drawn.clips), said, taught
 
     @torch.no_grad()
     def _latents(self) -> Tensor:

@@ -10,7 +10,7 @@ from core.codec import CodecConfig
 from core.training.codec.config import TrainingConfig
 
 CONFIGS = Path(core.training.__file__).parent / "configs"
-SINGLE = ("mini", "mini_vanilla_rvq", "released", "paper")
+SINGLE = ("mini", "mini_further", "mini_vanilla_rvq", "released", "paper")
 CODECS = [*(CONFIGS / f"{name}.json" for name in SINGLE), *sorted(CONFIGS.glob("table6_*.json"))]
 
 
@@ -60,6 +60,7 @@ def test_an_ablation_says_only_what_it_changes() -> None:
     [
         ('"weights": {"semantik": 1.0}', ValueError),
         ('"warmup_steps": 7500', ValueError),
+        ('"start_from": "codec", "warmup_steps": 500', ValueError),
         ('"speed": 3', TypeError),
     ],
 )

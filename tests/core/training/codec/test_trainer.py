@@ -79,6 +79,17 @@ def test_a_training_cut_in_two_ends_in_the_same_codec(config_path: Path, tmp_pat
     assert again.fingerprint == whole.fingerprint
 
 
+def test_a_training_goes_on_from_a_trained_codec(config_path: Path, tmp_path: Path) -> None:
+    trained = train_codec(config_path, tmp_path / "out")
+    values = json.loads(config_path.read_text())
+    further = {"start_from": str(trained), "steps": 1, "warmup_steps": 0, "learning_rate": 0.0}
+    config_path.write_text(json.dumps(values | further))
+    again = LLMCodec.from_directory(train_codec(config_path, tmp_path / "further"))
+    clip = 0.1 * torch.randn(1, 1, 50_000, generator=torch.Generator().manual_seed(0))
+    pairs = zip(again.encode(clip), LLMCodec.from_directory(trained).encode(clip), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_a_manifest_is_read_through_the_reader(config_path: Path, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(
         "\n".join(f'{{"path": "s3://b/{n}", "label": "{n % 2}"}}' for n in range(6))

@@ -131,6 +131,17 @@ def test_a_training_that_goes_on_is_the_one_that_never_stopped(
     assert all(torch.equal(a, b) for a, b in zip(straight.usage.counts, resumed.usage.counts, strict=True))
 
 
+def test_a_codec_that_starts_trained_hears_its_teacher_in_its_own_axes() -> None:
+    trainer = make_trainer(replace(CONFIG, warmup_steps=0, start_from="codec", learning_rate=0.0))
+    before = trainer.train_step()
+    trainer.turn_teacher()
+    trainer.step = 0
+    after = trainer.train_step()
+    assert after["semantic"] < before["semantic"]
+    assert after["consistency"] < before["consistency"]
+    assert after["mel"] == before["mel"]
+
+
 def test_the_loss_falls_on_a_small_set() -> None:
     trainer = make_trainer(replace(CONFIG, augment=False, learning_rate=0.03))
     losses = [trainer.train_step() for _ in range(CONFIG.steps)]
