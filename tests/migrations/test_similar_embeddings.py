@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.embeddings import ContentEmbedding, ensure_embedding_model, save_embeddings
 from db.engine import session_scope
+from flows.pipeline.runtime.resources import LOG_MEL_MODEL
 from migrations.upgrade import downgrade, upgrade
 from tests.db.rows import FOLDER, make_run, sha256
 from tests.db.test_embeddings import TAGGER
@@ -45,10 +46,20 @@ def cosines(vectors: Vectors, number: int) -> Vectors:
     return similarities
 
 
-def similar(analyst: Connection, number: int, k: int) -> dict[int, float]:
+def nearest_that_share_codes(analyst: Connection, vectors: Vectors) -> object:
+    """The ten clips most similar to clip 0 among those that `similar_clips` finds."""
+    exact = cosines(vectors, 0)
+    by_codes = analyst.scalars(text(f"SELECT uri FROM similar_clips('{FOLDER}/0.wav', 100)"))
+    shared = [int(uri.rpartition("/")[2].removesuffix(".wav")) for uri in by_codes]
+    with_embedding = [one for one in shared if one < CLIPS]
+    best = sorted(with_embedding, key=lambda one: -exact[one])[:10]
+    return pytest.approx({one: exact[one] for one in best}, abs=1e-6)
+
+
+def similar(analyst: Connection, number: int, k: int, model: str = TAGGER.name) -> dict[int, float]:
     rows = analyst.execute(
-        text("SELECT uri, similarity FROM similar_by_embedding(:uri, :k)"),
-        {"uri": f"{FOLDER}/{number}.wav", "k": k},
+        text("SELECT uri, similarity FROM similar_by_embedding(:uri, :k, :model)"),
+        {"uri": f"{FOLDER}/{number}.wav", "k": k, "model": model},
     )
     return {int(uri.rpartition("/")[2].removesuffix(".wav")): similarity for uri, similarity in rows}
 
@@ -80,6 +91,28 @@ def test_the_question_reads_the_index_of_its_model(vectors: Vectors, analyst: Co
     assert f"ix_embeddings_vector_{model_id}" in "\n".join(plan)
 
 
+def test_an_index_keeps_few_links_so_that_storing_an_embedding_is_cheap(
+    vectors: Vectors, database: Database
+) -> None:
+    query = text("SELECT indexdef FROM pg_indexes WHERE indexname ~ '^ix_embeddings_vector_'")
+    with create_engine(database.url("owner"), poolclass=NullPool).connect() as owner:
+        assert "WITH (m='8', ef_construction='32')" in str(owner.scalar(query))
+
+
+def test_log_mel_statistics_have_no_index_and_are_compared_by_shared_codes(
+    vectors: Vectors, engine: Engine, database: Database, analyst: Connection
+) -> None:
+    with session_scope(engine) as session:
+        model_id = ensure_embedding_model(session, replace(LOG_MEL_MODEL, dimensions=DIMENSIONS))
+        stored = {
+            sha256(f"{number}.wav"): ContentEmbedding(model_id, one, None, ())
+            for number, one in enumerate(vectors.tolist())
+        }
+        save_embeddings(session, make_run(session), sorted(stored.items()))
+    assert len(_indexes(database)) == 1
+    assert similar(analyst, 0, 10, "log-mel") == nearest_that_share_codes(analyst, vectors)
+
+
 def test_models_of_an_old_database_get_their_index(
     vectors: Vectors, database: Database, analyst: Connection
 ) -> None:
@@ -106,12 +139,7 @@ def test_without_pgvector_those_that_share_codes_are_compared(
     )
     with administrator.connect() as connection:
         connection.execute(text("DROP EXTENSION vector CASCADE"))
-    exact = cosines(vectors, 0)
-    by_codes = analyst.scalars(text(f"SELECT uri FROM similar_clips('{FOLDER}/0.wav', 100)"))
-    shared = [int(uri.rpartition("/")[2].removesuffix(".wav")) for uri in by_codes]
-    with_embedding = [one for one in shared if one < CLIPS]
-    best = sorted(with_embedding, key=lambda one: -exact[one])[:10]
-    assert similar(analyst, 0, 10) == pytest.approx({one: exact[one] for one in best}, abs=1e-6)
+    assert similar(analyst, 0, 10) == nearest_that_share_codes(analyst, vectors)
 
 
 def test_a_clip_without_embedding_is_refused_with_a_remedy(vectors: Vectors, analyst: Connection) -> None:
