@@ -24,6 +24,7 @@ TAIL_FRAMES = 16
 """The last chunk of a clip is cut to a multiple of these: products of few sizes are compiled once."""
 _CONTEXT_FRAMES = 3
 """Frames before and after a chunk whose samples its own frames reach into."""
+_Frames = npt.NDArray[np.float64]
 _CHUNK, _CONTEXT = CHUNK_FRAMES * HOP_LENGTH, _CONTEXT_FRAMES * HOP_LENGTH
 
 
@@ -61,9 +62,9 @@ class _ClipFrames:
         self._waiting = np.zeros(_CONTEXT, np.float32)
         self._left = 0
         self._frames, self._steps = 0, 0
-        self._first: Tensor = torch.zeros(MEL_BANDS, dtype=torch.float64)
+        self._first: _Frames = np.zeros(MEL_BANDS)
         self._last = self._first
-        self._sums = torch.zeros(4, MEL_BANDS, dtype=torch.float64)
+        self._sums = np.zeros((4, MEL_BANDS))
 
     def take(self, piece: Samples) -> None:
         """Add samples, and the frames of each chunk that they complete."""
@@ -84,28 +85,27 @@ class _ClipFrames:
             self._waiting, self._left = self._waiting[_CHUNK:], self._left - _CHUNK
 
     def statistics(self) -> npt.NDArray[np.float32]:
-        means = self._sums / torch.tensor([[self._frames]] * 2 + [[max(1, self._steps)]] * 2)
-        deviations = (means[1::2] - means[::2].square()).clamp(min=0).sqrt()
-        return torch.cat((self._first + means[0], deviations.flatten())).float().numpy()
+        steps = max(1, self._steps)
+        means = self._sums / np.array([[self._frames], [self._frames], [steps], [steps]])
+        deviations = np.sqrt(np.maximum(means[1::2] - np.square(means[::2]), 0))
+        return np.concatenate((self._first + means[0], deviations.ravel())).astype(np.float32)
 
     def _add(self, chunk: Samples, frames: int) -> None:
-        bands = _frames_of(chunk)[:, :frames]
+        bands = _frames_of(chunk)[:frames]
         if not self._frames:
-            self._first = self._last = bands[:, 0]
-        offsets = bands - self._first[:, None]
-        steps = torch.cat((self._last[:, None], bands), dim=1).diff(dim=1)[:, 0 if self._frames else 1 :]
-        self._sums += torch.stack(
-            [power.sum(1) for some in (offsets, steps) for power in (some, some.square())]
-        )
-        self._frames, self._steps = self._frames + frames, self._steps + steps.shape[1]
-        self._last = bands[:, -1]
+            self._first = self._last = bands[0]
+        offsets = bands - self._first
+        steps = np.diff(bands, axis=0, prepend=self._last[None])[0 if self._frames else 1 :]
+        self._sums += [power.sum(0) for some in (offsets, steps) for power in (some, np.square(some))]
+        self._frames, self._steps = self._frames + frames, self._steps + len(steps)
+        self._last = bands[-1]
 
 
 @torch.inference_mode()
-def _frames_of(chunk: Samples) -> Tensor:
-    """Return float64 frames (bands, frames) of a chunk with its context on both sides."""
+def _frames_of(chunk: Samples) -> _Frames:
+    """Return float64 frames (frames, bands) of a chunk with its context on both sides."""
     frames: Tensor = _front_end()(torch.from_numpy(np.ascontiguousarray(chunk))[None, None])[0]
-    return frames[:, _CONTEXT_FRAMES:-_CONTEXT_FRAMES].double()
+    return frames[:, _CONTEXT_FRAMES:-_CONTEXT_FRAMES].T.double().numpy()
 
 
 @cache
