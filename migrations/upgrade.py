@@ -6,6 +6,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 
 def alembic_config(url: str) -> Config:
@@ -28,6 +29,12 @@ def downgrade(url: str, revision: str) -> None:
 def check(url: str) -> None:
     """Raise alembic's CommandError if the database is behind, or its tables differ from the models."""
     command.check(alembic_config(url))
+
+
+def wrong_schema(connection: Connection) -> str | None:
+    """Return what is wrong with a database's schema in a sentence, or None if it is the one needed here."""
+    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if revision == head() else f"the schema is at {revision}, this version needs {head()}"
 
 
 def head() -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from core.errors import AudioRejected
 from db.engine import session_scope
 from db.lake import LakeClip, labeled_clips
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
 
@@ -77,10 +78,10 @@ def _write_files(
     (folder / "data").mkdir()
     left_out: list[str] = []
     schema = _schema(sorted({clip.label for clip in clips}))
-    parts = range(0, len(clips), CLIPS_PER_FILE)
-    for number, start in enumerate(parts):
+    parts = batches_of(clips, CLIPS_PER_FILE)
+    for number, part in enumerate(parts):
         file = folder / "data" / f"train-{number:05}-of-{len(parts):05}.parquet"
-        _write_file(runtime, place, clips[start : start + CLIPS_PER_FILE], file, schema, left_out)
+        _write_file(runtime, place, part, file, schema, left_out)
     written = len(clips) - len(left_out)
     (folder / "README.md").write_text(CARD.format(place=place, library=library, clips=written))
     return Dataset(written, left_out)

@@ -34,6 +34,7 @@ from flows.pipeline.clips.stored_codes import clip_codes
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.halving import ModelStep
 from flows.pipeline.runs.run import run_session
@@ -382,7 +383,7 @@ def _finite(answers: Sequence[Answered]) -> Sequence[Answered]:
 
 def in_batches(questions: Sequence[Q]) -> list[Sequence[Q]]:
     """Cut questions into batches."""
-    return [questions[start : start + BATCH_SIZE] for start in range(0, len(questions), BATCH_SIZE)]
+    return batches_of(questions, BATCH_SIZE)
 
 
 class TextToAudio(InContext[TextQuestion]):

@@ -12,6 +12,7 @@ from flows.pipeline.clips.stored_codes import clip_codes, clip_features
 from flows.pipeline.clips.tokenize_clips import tokenize_uris
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
 from flows.pipeline.libraries.demonstrations import missing_uris, stored_tokens
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 
 STAGE = "canaries"
@@ -67,8 +68,7 @@ class Canaries:
 
     def batches(self) -> list[Sequence[LibraryDemonstration]]:
         """Return the canaries in batches."""
-        rows, size = self.library.demonstrations, self._setup.runtime.settings.batch_size
-        return [rows[start : start + size] for start in range(0, len(rows), size)]
+        return batches_of(self.library.demonstrations, self._setup.runtime.settings.batch_size)
 
     def ask_batch(self, batch: Sequence[LibraryDemonstration]) -> Counts:
         """Label a batch and count the right answers; safe to repeat."""

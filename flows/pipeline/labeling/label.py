@@ -28,6 +28,7 @@ from flows.pipeline.labeling.events.detection import EventDetection
 from flows.pipeline.labeling.exports.row import LabelRow
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.labeling.setup import TASK, LabelingSetup
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -51,15 +52,14 @@ class Labeling:
         self.setup = LabelingSetup(runtime, request)
         self.detection = EventDetection(self.setup) if request.events else None
 
-    def batches(self, selection: Selection) -> list[list[bytes]]:
+    def batches(self, selection: Selection) -> list[Sequence[bytes]]:
         """Return batches of contents that lack a standing answer, or events, and do not wait for replay."""
         with session_scope(self.runtime.engine) as session:
             contents = list(self._work_keys(session, selection, TASK).values())
         labeled = self._labeled(contents)
         unheard = self.detection.missing(selection) if self.detection else set()
         todo = [content for content in contents if content not in labeled or content in unheard]
-        size = self.runtime.settings.batch_size
-        return [todo[start : start + size] for start in range(0, len(todo), size)]
+        return batches_of(todo, self.runtime.settings.batch_size)
 
     @property
     def models(self) -> tuple[list[int], list[int]]:
@@ -144,7 +144,7 @@ class Labeling:
 
         They are read in parts, since all answers may not fit in memory.
         """
-        for some in parts(clip_uris(session, selection)):
+        for some in query_parts(clip_uris(session, selection)):
             answers = get_answers(session, set(some), self._work_keys(session, set(some)))
             yield from map(self._exported, answers)
 
@@ -217,9 +217,9 @@ class Labeling:
         return clips_with_latents(session, selection, codec_id, *stages, embedding_models=models)
 
 
-def parts(uris: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the uris of as many clips as are read at once, in their order."""
-    return (uris[start : start + CLIPS_PER_QUERY] for start in range(0, len(uris), CLIPS_PER_QUERY))
+def query_parts(uris: Sequence[str]) -> list[Sequence[str]]:
+    """Return the uris in their order, as many at a time as are read at once."""
+    return batches_of(uris, CLIPS_PER_QUERY)
 
 
 def _baselines(answer: ClipLabel) -> dict[str, Any]:

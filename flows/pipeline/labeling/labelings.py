@@ -14,9 +14,10 @@ from db.libraries import get_library
 from db.library_names import split_library_name
 from db.runs import RunClaim
 from flows.pipeline.labeling.exports.row import ExportedRow, LabelsRow, labels_row
-from flows.pipeline.labeling.label import Labeling, parts
+from flows.pipeline.labeling.label import Labeling, query_parts
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.libraries.by_label import MULTI_LABEL, libraries_by_label
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 
@@ -84,14 +85,13 @@ class Labelings:
         keys = [one.setup.work_key(content_sha256) for one in self.all]
         return hashlib.sha256(b"".join(keys)).digest()
 
-    def batches(self, selection: Selection) -> list[list[bytes]]:
+    def batches(self, selection: Selection) -> list[Sequence[bytes]]:
         """Return batches of contents that lack a standing answer of any of the labelings."""
         if not self.is_multi_label:
             return self.all[0].batches(selection)
         waiting = (batch for one in self.all for batch in one.batches(selection))
         contents = list(dict.fromkeys(content for batch in waiting for content in batch))
-        size = self.runtime.settings.batch_size
-        return [contents[start : start + size] for start in range(0, len(contents), size)]
+        return batches_of(contents, self.runtime.settings.batch_size)
 
     def answered(self, contents: Collection[bytes]) -> set[bytes]:
         """Return the contents that every labeling has answered."""
@@ -124,7 +124,7 @@ class Labelings:
         if not self.is_multi_label:
             yield from self.all[0].rows(session, selection)
             return
-        for uris in parts(clip_uris(session, selection)):
+        for uris in query_parts(clip_uris(session, selection)):
             yield from self._rows_by_label(session, uris)
 
     def _rows_by_label(self, session: Session, uris: Sequence[str]) -> Iterator[LabelsRow]:

@@ -10,7 +10,7 @@ from db.clips import TOKENIZE_STAGE, Selection, clip_uris
 from db.engine import session_scope
 from db.predictions import Answer
 from db.quarantine import QuarantinedClip, open_quarantine
-from flows.pipeline.labeling.label import NEIGHBOR_BASELINES, AnswerStatus, Labeling, parts
+from flows.pipeline.labeling.label import NEIGHBOR_BASELINES, AnswerStatus, Labeling, query_parts
 from flows.pipeline.labeling.labelings import Labelings
 from flows.pipeline.labeling.setup import TASK
 from flows.pipeline.libraries.by_label import NONE_OF_THEM
@@ -74,7 +74,7 @@ class ClipAnswers:
         return list(self._read(heapq.nsmallest(count, self._uris, least)))
 
     def _read(self, uris: Sequence[str]) -> Iterator[ClipAnswer]:
-        for some in parts(uris):
+        for some in query_parts(uris):
             for answers in zip(*(self._answers(one, some) for one in self._labelings), strict=True):
                 yield _together(dict(zip(self._labels, answers, strict=True))) if self._labels else answers[0]
 
@@ -96,7 +96,7 @@ def _together(by_label: Mapping[str, ClipAnswer]) -> ClipAnswer:
         return replace(without, by_label=by_label)
     answers = {label: one.answer for label, one in by_label.items() if one.answer}
     least_sure = min(answers.values(), key=lambda answer: answer.margin)
-    text = labels_text(label for label, one in by_label.items() if one.says(label))
+    text = labels_shown(label for label, one in by_label.items() if one.says(label))
     together = replace(
         least_sure,
         label=text,
@@ -115,10 +115,10 @@ def _known_of_all(answers: Iterable[Answer]) -> Iterator[str]:
 
 
 def _guessed(baseline: str, answers: Mapping[str, Answer]) -> str:
-    return labels_text(label for label, answer in answers.items() if answer.baselines[baseline] == label)
+    return labels_shown(label for label, answer in answers.items() if answer.baselines[baseline] == label)
 
 
-def labels_text(labels: Iterable[str]) -> str:
+def labels_shown(labels: Iterable[str]) -> str:
     """Return the labels of a clip for people."""
     return "; ".join(labels) or NONE_OF_THEM
 

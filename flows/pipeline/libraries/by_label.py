@@ -43,7 +43,7 @@ MAX_LABELS = 100
 """Each is one more question about every clip."""
 
 
-def labels_text(labels: Iterable[str]) -> str:
+def labels_stored(labels: Iterable[str]) -> str:
     """Return the labels of a clip as a demonstration keeps them."""
     return json.dumps(sorted(labels), ensure_ascii=False)
 

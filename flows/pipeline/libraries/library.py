@@ -21,7 +21,7 @@ from flows.pipeline.libraries.by_label import (
     MULTI_LABEL,
     check_labels,
     import_by_label,
-    labels_text,
+    labels_stored,
 )
 from flows.pipeline.libraries.folders import folder_rows, is_folder
 from flows.pipeline.libraries.library_option import NAME_CHARACTERS
@@ -160,7 +160,7 @@ def _demonstration(manifest: str, row: ClipRow, contents: Mapping[str, bytes]) -
 
 def _answer(row: ClipRow) -> str:
     if isinstance(row, LabelsClipRow):
-        return labels_text(row.labels)
+        return labels_stored(row.labels)
     assert isinstance(row, LabeledClipRow | TextClip)
     return row.label if isinstance(row, LabeledClipRow) else row.text
 

@@ -26,7 +26,7 @@ from flows.pipeline.runs.check import Check, check
 from flows.pipeline.runtime.code_version import code_version
 from flows.pipeline.runtime.language_model import LanguageModel
 from flows.pipeline.runtime.resources import Runtime
-from migrations.upgrade import head
+from migrations.upgrade import head, wrong_schema
 
 Examination = Callable[[Runtime], str]
 CLOCK_SECONDS = 5
@@ -77,10 +77,10 @@ def _clock(runtime: Runtime) -> str:
 
 def _schema(runtime: Runtime) -> str:
     with session_scope(runtime.engine) as session:
-        revision = session.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision != head():
-        raise ValueError(f"the schema is at {revision}, this version needs {head()}")
-    return f"at {revision}"
+        wrong = wrong_schema(session.connection())
+    if wrong:
+        raise ValueError(wrong)
+    return f"at {head()}"
 
 
 def _roles(runtime: Runtime) -> str:

@@ -42,6 +42,7 @@ from flows.pipeline.generation.request import AudioRequest
 from flows.pipeline.labeling.label import Labeling
 from flows.pipeline.labeling.request import LabelRequest
 from flows.pipeline.nights.jobs import BatchRunner, label_selection, run_once, run_stage, tokenize_place
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runs.run import OpenRun, recorded_run, run_session
 from flows.pipeline.runtime.resources import Runtime
@@ -117,8 +118,7 @@ def recheck_place(
     with recorded_run(runtime, RECHECK, place, {}, flow_run_id=flow_run_id) as run:
         with session_scope(runtime.engine) as session:
             suspects = suspect_contents(session, place, runtime.codec_id)
-        storage, size = runtime.readable(place), runtime.settings.batch_size
-        batches = [suspects[start : start + size] for start in range(0, len(suspects), size)]
+        storage, batches = runtime.readable(place), batches_of(suspects, runtime.settings.batch_size)
         recheck = Recheck(run)
         step = partial(_recheck_batch, runtime, storage, recheck)
         run_stage(run, run_batches, "recheck", step, batches)

@@ -6,6 +6,7 @@ them as Prefect tasks.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import partial
 from typing import Any, Protocol
 
@@ -241,13 +242,7 @@ def run_night(
         label_selection(labelings, selection, run, run_batches)
         run.breaker.run(lambda: count_marked_days(runtime.engine))
         if export:
-            rows = partial(labelings.rows, selection=selection)
-            run_once(run, "export", partial(write_export, runtime, rows, run))
-            if request.events:
-                run_once(run, "events", partial(write_event_files, runtime, run))
-            for labeling in labelings.all:
-                library = labeling.setup.library.name
-                run_once(run, "lake", partial(keep_lake, runtime, run.id, library, partition.day))
+            _write_files(labelings, selection, run, partition.day, events=request.events)
         if reviews and not labelings.is_multi_label:
             library_version = labelings.library
             run.breaker.run(lambda: make_queue(runtime, library_version, run.claim, reviews, selection))
@@ -256,6 +251,20 @@ def run_night(
         figures = run.breaker.run(lambda: judge(runtime, run.id, partition, summary, least_clips))
         run.summary = asdict(replace(summary, doubts=doubts(figures)))
     return Night(labelings, run, selection, answers, summary, figures)
+
+
+def _write_files(
+    labelings: Labelings, selection: Selection, run: OpenRun, day: date | None, *, events: bool
+) -> None:
+    """Write the answers of a night, and its events if it heard any, to files and to the lake."""
+    runtime = labelings.runtime
+    rows = partial(labelings.rows, selection=selection)
+    run_once(run, "export", partial(write_export, runtime, rows, run))
+    if events:
+        run_once(run, "events", partial(write_event_files, runtime, run))
+    for labeling in labelings.all:
+        library = labeling.setup.library.name
+        run_once(run, "lake", partial(keep_lake, runtime, run.id, library, day))
 
 
 def run_shard(

@@ -12,6 +12,7 @@ from core.errors import AudioRejected
 from core.prompts.demonstrations import label_set
 from flows.pipeline.libraries.manifest import LabeledClipRow, read_manifest, resolve, warn_of_labels_alike
 from flows.pipeline.libraries.rows import ManifestError
+from flows.pipeline.runs.batches import batches_of
 from flows.pipeline.runs.counts import Counts
 from flows.pipeline.runtime.resources import Runtime
 from flows.pipeline.storage.uris import canonical
@@ -74,10 +75,9 @@ class LabeledManifest:
         self._read: dict[str, ReadClip] = {}
         self._rejected: dict[str, str] = {}
 
-    def batches(self) -> list[list[str]]:
+    def batches(self) -> list[Sequence[str]]:
         """Return the clips' uris in batches."""
-        uris, size = list(self._rows), self._runtime.settings.batch_size
-        return [uris[start : start + size] for start in range(0, len(uris), size)]
+        return batches_of(list(self._rows), self._runtime.settings.batch_size)
 
     def read_batch(self, uris: Sequence[str]) -> Counts:
         """Read, decode and encode a batch of clips; safe to repeat."""
