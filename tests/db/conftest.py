@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
+from db.engine import make_engine
 from db.libraries import LibraryVersion
 from tests.db.rows import make_library, make_tokenized_clips
+from tests.fixtures_postgres import Database
 
 
 @pytest.fixture
@@ -33,3 +35,12 @@ def codec_id(session: Session) -> int:
 def library(session: Session, codec_id: int) -> LibraryVersion:
     """Return a library of these clips."""
     return make_library(session, codec_id)
+
+
+@pytest.fixture
+def owner_session(database: Database) -> Iterator[Session]:
+    """The owner's session, who may do what no flow does."""
+    engine = make_engine(database.url("owner"))
+    with Session(engine, expire_on_commit=False) as session:
+        yield session
+    engine.dispose()

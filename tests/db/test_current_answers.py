@@ -1,6 +1,6 @@
 """Current answers are kept as rows: whatever is written, they are as the definition says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -25,15 +25,6 @@ from tests.fixtures_postgres import Database
 CLIPS = ("a.wav", "b.wav", "c.wav")
 LISTED_AT = datetime(2026, 11, 22, tzinfo=UTC)
 LABELERS = ("nearest", "class mean latents", "few-shot")
-
-
-@pytest.fixture
-def owner_session(database: Database) -> Iterator[Session]:
-    """The owner's session, who may do what no flow does."""
-    engine = make_engine(database.url("owner"))
-    with Session(engine, expire_on_commit=False) as session:
-        yield session
-    engine.dispose()
 
 
 class World:

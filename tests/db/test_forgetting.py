@@ -16,9 +16,8 @@ from db.forgetting import find_extent
 from db.models import Clip
 from db.tombstones import Grave, Kind, bury, delete_forgotten, drop_unread_clips
 from tests.db.rows import FOLDER, make_tokenized_clips, sha256
-from tests.db.test_current_answers import CLIPS, World, owner_session
+from tests.db.test_current_answers import CLIPS, World
 
-__all__ = ["owner_session"]
 CHANGED = {"tombstones", "label_motifs"}
 Rows = dict[str, list[str]]
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.db.test_current_answers import World, owner_session  # noqa: F401  the fixture
+from tests.db.test_current_answers import World
 
 SHOWN = "uri, task, library, label, margin, status, is_promoted, is_chosen, content_sha256"
 NOW = text(f"SELECT {SHOWN} FROM analytics.labels WHERE missing_since IS NULL ORDER BY 1, 2, 3")
@@ -15,7 +15,7 @@ THEN = text(f"SELECT {SHOWN} FROM analytics.labels_as_of(:moment) ORDER BY 1, 2,
 
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_of_any_moment_are_those_that_were_shown_then(
-    owner_session: Session,  # noqa: F811
+    owner_session: Session,
     seed: int,
 ) -> None:
     world, shown = World(owner_session, Random(seed)), {}
@@ -30,7 +30,7 @@ def test_labels_of_any_moment_are_those_that_were_shown_then(
 
 
 def test_a_label_given_and_replaced_in_one_transaction_was_never_there(
-    owner_session: Session,  # noqa: F811
+    owner_session: Session,
 ) -> None:
     world = World(owner_session, Random(0))
     for _ in range(20):
