@@ -11,7 +11,8 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,20 @@ class Measured:
     filled_s: float | None
     """None where an earlier try had filled it."""
     counted_s: float
+
+
+@contextmanager
+def own_server(folder: Path) -> Iterator[EmbeddedServer]:
+    """Yield a Postgres of its own in the folder; what it has is deleted if all ended well."""
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    for one in (folder, home):
+        one.chmod(0o711)  # Postgres may run as another account
+    try:
+        yield embedded.start(home)
+    finally:
+        embedded.stop(home)
+    shutil.rmtree(home)
 
 
 def measure(
@@ -139,16 +154,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST)
     given = parser.parse_args()
     begun = perf_counter()
-    home = given.folder / "home"
-    home.mkdir(parents=True, exist_ok=True)
-    for folder in (given.folder, home):
-        folder.chmod(0o711)  # Postgres may run as another account
-    server = embedded.start(home)
-    try:
+    with own_server(given.folder) as server:
         large, small = (measure(server, clips) for clips in (given.clips, given.first))
-    finally:
-        embedded.stop(home)
-    shutil.rmtree(home)
     seconds = perf_counter() - begun
     report(small, large, seconds)
     said = {"benchmark": "analysts", "cores": os.cpu_count(), "seconds": round(seconds)}

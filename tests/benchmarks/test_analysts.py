@@ -8,6 +8,7 @@ from sqlalchemy import NullPool, create_engine, text
 from benchmarks.analysts.__main__ import figures, filled_database, measure, report
 from benchmarks.analysts.asking import Patience
 from benchmarks.analysts.filling import corpus_of
+from benchmarks.analysts.first_views import QUESTIONS, ask_first_views
 from benchmarks.analysts.questions import documented_questions
 from db.embedded.server import EmbeddedServer
 
@@ -45,3 +46,17 @@ def test_every_question_has_an_answer_and_similar_clips_are_found(
     report(measured, measured, 1.0)
     assert capsys.readouterr().out.count("\n") > len(questions)
     assert figures(measured)["clips"] == CLIPS
+
+
+def test_the_views_of_the_first_release_are_asked_of_the_same_rows(postgres: EmbeddedServer) -> None:
+    corpus = corpus_of(600)
+    filled_database(postgres, "first_views", corpus)
+    clips = _clips_by_label(postgres)
+    asked = ask_first_views(postgres, "first_views", corpus, ONCE)
+    assert [one.question for one in asked] == QUESTIONS
+    assert _clips_by_label(postgres) == clips
+
+
+def _clips_by_label(postgres: EmbeddedServer) -> dict[str, int]:
+    with create_engine(postgres.url("analyst", "first_views"), poolclass=NullPool).connect() as analyst:
+        return {label: clips for label, clips, _ in analyst.execute(text(QUESTIONS[0].sql))}
