@@ -175,17 +175,38 @@ def train() -> None:
 @click.option(
     "--tagger", type=FOLDER, help="Teacher of what is heard, as models convert-embedding writes it."
 )
-def train_codec_command(config: Path, output: Path, data: Path | None, **teachers: Path | None) -> None:
+@click.option("--device", default="cpu", show_default=True, help="Where it trains, such as cuda.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop before so many are over.")
+@click.option("--prepare", is_flag=True, help="Only write to OUTPUT what the training reads.")
+def train_codec_command(
+    config: Path,
+    output: Path,
+    data: Path | None,
+    device: str,
+    minutes: float | None,
+    prepare: bool,
+    **teachers: Path | None,
+) -> None:
     """Train an LLM-Codec from CONFIG (core/training/configs). An interrupted training resumes.
 
     Teachers that are given replace those of CONFIG. What they say of the clips is computed once and kept in
-    OUTPUT.
+    OUTPUT. After --prepare it can be moved to a machine without teachers, DATA and espeak-ng. The exit status
+    is 75 when --minutes are over before the training: the same command goes on.
     """
+    from core.training.codec import trainer
     from core.training.codec.config import TeacherSource
-    from core.training.codec.trainer import train_codec
+    from core.training.codec.progress import UNFINISHED, Unfinished
 
     given = {name: str(path.resolve()) for name, path in teachers.items() if path}
-    train_codec(config, output, data=data, teachers=TeacherSource(**given) if given else None)
+    source = TeacherSource(**given) if given else None
+    if prepare:
+        trainer.prepare(config, output, data=data, teachers=source, device=device)
+        return
+    try:
+        trainer.train_codec(config, output, data=data, teachers=source, device=device, minutes=minutes)
+    except Unfinished as unfinished:
+        click.echo(unfinished, err=True)
+        raise SystemExit(UNFINISHED) from None
 
 
 @train.command("mini")

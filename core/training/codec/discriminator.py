@@ -41,7 +41,7 @@ class MelDiscriminator(nn.Module):
         for layer in self.layers:
             h = nn.functional.leaky_relu(layer(h), LEAKY_SLOPE)
             features.append(h)
-        return self.score(h), features
+        return self.score(h).float(), features
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         samples = waveform[:, 0].float()

@@ -1,6 +1,7 @@
-"""Progress of a training: codebook usage, losses, reconstructions as audio and picture."""
+"""Progress of a training: time, codebook usage, losses, reconstructions as audio and picture."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +12,34 @@ from torch import Tensor
 from core.audio.picture import draw_levels, mel_levels
 from core.audio.resampling import wav_bytes
 
+SHARE_TO_SAVE = 0.05
+"""Share of a leg that is kept for the last checkpoint."""
+UNFINISHED = 75
+"""Exit status of a leg that ends before the training: EX_TEMPFAIL of sysexits.h, to be tried again."""
 USAGE_DECAY = 0.99
 """Weight of the past at each step: counts cover about the last hundred."""
+
+
+class Unfinished(Exception):
+    """Raise when a leg is over before the training; its checkpoint is written."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(
+            f"not done yet: the time is over at step {step:,} of {steps:,}, with a checkpoint. "
+            "Start the same command again to go on"
+        )
+
+
+class Leg:
+    """The time of one start of a training, which begins with this object (None: without end)."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._end = None if minutes is None else time.monotonic() + 60 * minutes * (1 - SHARE_TO_SAVE)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether it is time for the last checkpoint."""
+        return self._end is not None and time.monotonic() >= self._end
 
 
 class CodebookUsage:

@@ -23,16 +23,19 @@ CLIPS_FOR_COMPONENTS = 64
 
 
 class FeatureTeacher:
-    """`text` from vectors of whole clips, `frames` from an encoder's; `stand_in` says what is None."""
+    """`text` from vectors of whole clips, `frames` from an encoder's; `stand_in` says what is None.
+
+    `heard` has the frames (F, D) of every clip.
+    """
 
     def __init__(self, stand_in: Teacher, vectors: Tensor | None, frames: Sequence[Tensor] | None) -> None:
-        self._stand_in, self._vectors, self._frames = stand_in, vectors, frames
+        self._stand_in, self._vectors, self.heard = stand_in, vectors, frames
 
     def text(self, clips: Sequence[int]) -> Tensor:
         return self._stand_in.text(clips) if self._vectors is None else self._vectors[list(clips)]
 
     def frames(self, crops: Tensor, drawn: Drawn) -> Tensor:
-        if self._frames is None:
+        if self.heard is None:
             return self._stand_in.frames(crops, drawn)
         rows = zip(drawn.clips, drawn.starts, drawn.speeds, strict=True)
         count = crops.shape[-1] // FRAME_SAMPLES
@@ -40,8 +43,8 @@ class FeatureTeacher:
 
     def _row(self, clip: int, start: int, speed: float, count: int) -> Tensor:
         """Return (D, count): what is heard in the middle of each stretch of a crop, 0 where nothing is."""
-        assert self._frames is not None
-        frames = self._frames[clip].float()
+        assert self.heard is not None
+        frames = self.heard[clip].float()
         middles = (torch.arange(count) + 0.5) * FRAME_SAMPLES * speed
         at = torch.div(start + middles, FRAME_SAMPLES, rounding_mode="floor").long()
         heard = (at >= 0) & (at < len(frames)) & (middles < count * FRAME_SAMPLES)

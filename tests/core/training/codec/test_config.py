@@ -10,7 +10,7 @@ from core.codec import CodecConfig
 from core.training.codec.config import TrainingConfig
 
 CONFIGS = Path(core.training.__file__).parent / "configs"
-SINGLE = ("mini", "mini_further", "mini_vanilla_rvq", "released", "paper")
+SINGLE = ("mini", "mini-gpu", "mini_further", "mini_vanilla_rvq", "released", "paper")
 CODECS = [*(CONFIGS / f"{name}.json" for name in SINGLE), *sorted(CONFIGS.glob("table6_*.json"))]
 
 
@@ -46,6 +46,13 @@ def bits_a_second(config: CodecConfig) -> float:
     frames = config.sample_rate / config.hop_length
     layers = zip(config.codebook_sizes, config.vq_strides, strict=True)
     return sum(frames / stride * log2(size) for size, stride in layers)
+
+
+def test_the_training_on_a_gpu_is_adversarial_and_ends_in_a_codec_of_the_same_shape() -> None:
+    gpu, mini = read("mini-gpu"), read("mini")
+    assert gpu.weighs(("adversarial",))
+    assert gpu.codec == mini.codec
+    assert (gpu.precision, gpu.batch) == ("bfloat16", 4 * mini.batch)
 
 
 def test_an_ablation_says_only_what_it_changes() -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from core.codec import LLMCodec
 from core.tokens.vocabulary import TextTokenizer
 from core.training.codec.config import TrainingConfig
+from core.training.codec.progress import Unfinished
 from core.training.codec.trainer import read_codebooks, read_semantic_words, train_codec, word_vectors
 from core.training.data.families import Samples
 
@@ -77,6 +78,36 @@ def test_a_training_cut_in_two_ends_in_the_same_codec(config_path: Path, tmp_pat
     (tmp_path / "cut" / "codec").rename(tmp_path / "early")
     again = LLMCodec.from_directory(train_codec(config_path, tmp_path / "cut"))
     assert again.fingerprint == whole.fingerprint
+
+
+def test_an_adversarial_training_in_legs_ends_as_one_in_one_go(config_path: Path, tmp_path: Path) -> None:
+    values = json.loads(config_path.read_text())
+    judged = {"adversarial": 1.0, "feature": 1.0}
+    config_path.write_text(json.dumps(values | {"weights": values["weights"] | judged}))
+    whole = train_codec(config_path, tmp_path / "whole")
+    for step in range(1, values["steps"]):
+        with pytest.raises(Unfinished, match=f"at step {step} of 6"):
+            train_codec(config_path, tmp_path / "legs", minutes=0)
+    legs = train_codec(config_path, tmp_path / "legs", minutes=0)
+    assert (legs / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert_equal(*(torch.load(tmp_path / name / "checkpoint.pt") for name in ("legs", "whole")))
+
+
+def assert_equal(one: object, other: object) -> None:
+    """Assert that two checkpoints, or parts of them, are the same to the bit."""
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert_equal(one[name], other[name])
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other)
+        for first, second in zip(one, other, strict=True):
+            assert_equal(first, second)
+    else:
+        assert one == other
 
 
 def test_a_training_goes_on_from_a_trained_codec(config_path: Path, tmp_path: Path) -> None:

@@ -100,8 +100,11 @@ def make_trainer(config: TrainingConfig = CONFIG) -> CodecTrainer:
 
 
 def states_equal(first: CodecTrainer, second: CodecTrainer) -> bool:
-    pairs = zip(first.networks.state_dict().values(), second.networks.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+    return all(
+        torch.equal(a, b)
+        for one, other in ((first.networks, second.networks), (first.discriminators, second.discriminators))
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.audio.resampling import wav_bytes
 from core.codec import CodecConfig, LLMCodec
 from core.errors import CheckpointMismatch
 from core.llama.huggingface import transformers
 from core.training.codec.config import TeacherSource
 from core.training.codec.teachers import TEXT_SCALE
-from core.training.codec.trainer import train_codec
+from core.training.codec.trainer import prepare, train_codec
 from core.training.data.clips import Drawn
 from core.training.data.families import Samples
 from core.training.teachers import feature_store
@@ -207,3 +208,57 @@ def test_a_training_with_teachers_that_was_cut_in_two_ends_in_the_same_codec(
     named = json.loads((tmp_path / "whole" / "teachers" / "teachers.json").read_text())
     assert set(named) == {"whisper", "sentences", "tagger"}
     assert all(named.values())
+
+
+@pytest.mark.parametrize("left_out", [(), ("tagger", "sentences"), ("whisper",)], ids=str)
+def test_a_prepared_training_needs_only_its_folder_and_ends_in_the_same_codec(
+    left_out: tuple[str, ...], encoders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    write_tagger(tmp_path / "home" / "tagger")
+    for name, path in encoders.items():
+        shutil.copytree(path, tmp_path / "home" / name)
+    names = {"whisper", "sentences", "tagger"} - {*left_out}
+    source = TeacherSource(**{name: str(tmp_path / "home" / name) for name in names})
+    data = CONFIG["data"] | {"shares": {"sound": 0.5, "speech": 0.25, "digits": 0.25}, "sets": ["digits"]}  # type: ignore[operator]
+    data["bank"] |= {"speech_classes": 2}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**CONFIG, "codebooks": {}, "data": data}))
+    recorded = write_recordings(tmp_path / "home")
+    whole = train_codec(path, tmp_path / "whole", data=recorded, teachers=source)
+    prepare(path, tmp_path / "prepared", data=recorded, teachers=source)
+    shutil.rmtree(tmp_path / "home")
+    for made in ("bank.safetensors", "teacher.safetensors"):
+        (tmp_path / "carried").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "prepared" / made, tmp_path / "carried" / made)
+    monkeypatch.setenv("PATH", "")
+    codec = train_codec(path, tmp_path / "carried")
+    assert (codec / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def write_recordings(root: Path) -> Path:
+    """Write a set `digits` of one second and return the folder that holds it."""
+    (root / "digits" / "dev").mkdir(parents=True)
+    noise = 0.1 * torch.randn(1, 1, 16_000, generator=torch.Generator().manual_seed(3))
+    (root / "digits" / "one.wav").write_bytes(wav_bytes(noise, 16_000))
+    row = {"path": "digits/one.wav", "labels": {"text": "one"}, "speaker": "her"}
+    (root / "digits" / "dev" / "manifest.jsonl").write_text(json.dumps(row))
+    return root
+
+
+def test_a_prepared_training_names_no_other_teachers_and_is_about_its_own_clips(
+    encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    path, out = tmp_path / "config.json", tmp_path / "out"
+    source = TeacherSource(whisper=str(encoders["whisper"]))
+    path.write_text(json.dumps({**CONFIG, "codebooks": {}}))
+    prepare(path, out, teachers=source)
+    with pytest.raises(ValueError, match="is prepared with its teachers"):
+        train_codec(path, out, teachers=source)
+    path.write_text(json.dumps({**CONFIG, "codebooks": {}, "codec": {**CONFIG["codec"], "latent_dim": 4}}))  # type: ignore[dict-item]
+    with pytest.raises(CheckpointMismatch, match="in 8 dimensions"):
+        train_codec(path, out)
+    path.write_text(json.dumps({**CONFIG, "codebooks": {}, "data": {"manifest": "train.jsonl"}}))
+    with pytest.raises(ValueError, match="only a training from a bank"):
+        prepare(path, out)
