@@ -181,8 +181,18 @@ def _lost(session: Session, claim: RunClaim) -> RunLost:
     return RunLost(
         f"run {run.id} is {run.status} at attempt {run.attempts}, this process is attempt {claim.attempt}"
         + (f" for night {night.id}, which is {night.status}" if claim.night else "")
-        + ": another process took it over. Nothing more is written here; run again if that one did not finish"
+        + f": {_why_lost(run, claim)}"
     )
+
+
+def _why_lost(run: RecordedRun, claim: RunClaim) -> str:
+    """Return what became of the run, and what to do. A process that is told to end closes its own run."""
+    if run.attempts != claim.attempt:
+        return (
+            "another process took it over. Nothing more is written here; run again if that one did not finish"
+        )
+    closed = "its night was given up" if run.status == "running" else f"it was closed as {run.status}"
+    return f"{closed} while this was under way, which is not written; the next run does it again"
 
 
 def shard_counts(session: Session, night: UUID) -> Counter[str]:

@@ -101,8 +101,22 @@ def test_a_claim_ends_when_another_process_takes_the_run_up_or_finishes_it(
         lambda: finish_run(session, mine, {}, "failed"),
     )
     for write in writes:
-        with pytest.raises(RunLost, match=f"run {mine.id} is .* at attempt 2, this process is attempt 1"):
+        with pytest.raises(
+            RunLost, match=f"run {mine.id} is .* at attempt 2, this process is attempt 1: another"
+        ):
             write()
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_what_is_under_way_when_its_own_process_closes_the_run_blames_no_other(
+    session: Session, status: FinalStatus
+) -> None:
+    mine = claim(session)
+    finish_run(session, mine, {}, status)
+    with pytest.raises(RunLost) as lost:
+        hold_run(session, mine)
+    assert f"it was closed as {status} while this was under way" in str(lost.value)
+    assert "another process" not in str(lost.value)
 
 
 def test_a_shard_writes_unless_its_night_failed_whoever_leads_it(session: Session) -> None:
@@ -112,7 +126,7 @@ def test_a_shard_writes_unless_its_night_failed_whoever_leads_it(session: Sessio
     hold_run(session, shard)
     hold_run(session, shard := RunClaim(own.id, own.attempt, claim(session).id))
     finish_run(session, RunClaim(night.id, 2), {}, "failed")
-    with pytest.raises(RunLost, match=f"night {night.id}, which is failed"):
+    with pytest.raises(RunLost, match=f"night {night.id}, which is failed: its night was given up"):
         hold_run(session, shard)
 
 
