@@ -20,6 +20,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -80,9 +81,10 @@ class Clip(Base):
     __table_args__ = (
         UniqueConstraint("uri", "version_token"),
         Index("uq_clips_current_uri", "uri", unique=True, postgresql_where=text("missing_since IS NULL")),
-        Index(None, "content_sha256"),
+        Index(None, "content_sha256", postgresql_include=["first_seen", "missing_since", "is_newest"]),
         Index(None, "day"),
         Index(None, "missing_since", postgresql_where=text("missing_since IS NOT NULL")),
+        Index("ix_clips_replaced", "uri", "id", postgresql_where=text("NOT is_newest")),
         CheckConstraint("size >= 0", name="size"),
     )
 
@@ -535,7 +537,17 @@ class CurrentAnswer(_CountingAnswer, Base):
     """
 
     __tablename__ = "current_answers"
-    __table_args__ = (Index(None, "library", "margin"), Index(None, "since"))
+    __table_args__ = (
+        # what questions about all labels read
+        PrimaryKeyConstraint(
+            "content_sha256",
+            "task",
+            "library",
+            postgresql_include=["label", "margin", "since", "prediction_id"],
+        ),
+        Index(None, "library", "margin"),
+        Index(None, "since"),
+    )
 
     since: Mapped[datetime] = _written_at()
 

@@ -174,22 +174,24 @@ def check_answers() -> None:
 
     Every answer is looked at: on a large database this takes minutes.
     """
-    from db.counted_days import count_day_differences
+    from db.counted_days import count_agreement_differences, count_day_differences
     from db.current_answers import count_differences
     from db.engine import session_scope
 
     with runtime_for() as runtime, session_scope(runtime.engine) as session:
         differences, day_differences = count_differences(session), count_day_differences(session)
+        agreement_differences = count_agreement_differences(session)
     if differences:
         raise click.ClickException(
             f"{differences} current answers differ from their definition: somebody wrote past the triggers. "
             "As wordwave_owner, call refresh_current_answers_of with the ids of all demonstration_sets"
         )
-    if day_differences:
-        raise click.ClickException(
-            f"{day_differences} counts of labels differ from the labels of their days: somebody wrote past "
-            "the triggers. As wordwave_owner, add the days of clips to days_to_count"
-        )
+    for counted, wrong in (("labels", day_differences), ("agreement", agreement_differences)):
+        if wrong:
+            raise click.ClickException(
+                f"{wrong} counts of {counted} differ from the answers of their days: somebody wrote past "
+                "the triggers. As wordwave_owner, add the days of clips to days_to_count"
+            )
     click.echo("every current answer is the one that its definition says", err=True)
 
 

@@ -26,9 +26,16 @@ from tests.db.rows import (
     sha256,
     tokenized,
 )
+from tests.db.test_counted_days import World
 from tests.fixtures_postgres import Database
 
 Row = tuple[str | None, str | None, str]
+NEW_BYTES = text(
+    "SELECT uri, task, library, label_before, label, changed_at, answer_before, answer "
+    "FROM analytics.changes WHERE reason = 'new bytes'"
+)
+SPANS = text("SELECT * FROM analytics.label_spans ORDER BY since")
+VERSIONS = text("SELECT uri, clip_id, is_newest FROM analytics.versions")
 
 
 class Scene:
@@ -140,6 +147,39 @@ def test_other_bytes_under_the_same_name_are_the_reason(scene: Scene) -> None:
     scene.answer("dog", about="new bytes")
     scene.answer("dog", about="b.wav")
     assert scene.changes() == [("cat", "dog", "new bytes")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_new_bytes_are_the_reason_where_the_last_label_before_is_not_the_first_one_since(
+    database: Database, seed: int
+) -> None:
+    engine, seen = make_engine(database.url("owner")), 0
+    with Session(engine, expire_on_commit=False) as session:
+        world = World(session, seed)
+        for _ in range(150):
+            session.commit()
+            world.happen()
+            shown = sorted(map(tuple, session.execute(NEW_BYTES)))
+            assert shown == sorted(_new_bytes(session))
+            seen += len(shown)
+    engine.dispose()
+    assert seen
+
+
+def _new_bytes(session: Session) -> Iterator[tuple[object, ...]]:
+    """Compare each replaced version of a clip with the next one, where both answers are still there."""
+    kept = set(session.scalars(text("SELECT id FROM predictions")))
+    spans: dict[int, dict[tuple[str, str], list[Any]]] = {}
+    for span in session.execute(SPANS):
+        spans.setdefault(span.clip_id, {}).setdefault((span.task, span.library), []).append(span)
+    versions = session.execute(VERSIONS).all()
+    for before in (version for version in versions if not version.is_newest):
+        later = [one.clip_id for one in versions if one.uri == before.uri and one.clip_id > before.clip_id]
+        first = spans.get(min(later, default=-1), {})
+        for key, ended in spans.get(before.clip_id, {}).items():
+            old, new = ended[-1], first[key][0] if key in first else ended[-1]
+            if new.label != old.label and {old.answer, new.answer} <= kept:
+                yield new.uri, *key, old.label, new.label, new.since, old.answer, new.answer
 
 
 def test_answers_that_people_reviewed_at_random_tell_the_accuracy_of_their_night(scene: Scene) -> None:

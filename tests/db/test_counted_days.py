@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from db.clips import add_clips
-from db.counted_days import count_day_differences, count_marked_days
+from db.counted_days import count_agreement_differences, count_day_differences, count_marked_days
 from db.engine import make_engine, session_scope
 from db.model_registry import ensure_codec
 from db.models import Clip, Content, LabelCountRow, PredictionRow
@@ -154,6 +154,7 @@ def test_after_anything_labels_and_agreement_are_counted_as_they_are(
         assert counted == _truth(owner_session)
         different += [counted] * (counted not in different)
         assert count_day_differences(owner_session) == 0
+        assert count_agreement_differences(owner_session) == 0
         agreement = sorted(map(tuple, owner_session.execute(AGREEMENT)))
         assert agreement == sorted(map(tuple, owner_session.execute(ANSWERS_AGAINST_ANSWERS)))
     assert len(different) > 5
