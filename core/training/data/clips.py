@@ -150,7 +150,7 @@ class Bank:
 
 
 def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
-    """Write the clips to one file and read it back."""
+    """Write the clips to one file, which is whole once it has its name, and read it back."""
     kept = list(clips)
     samples = np.concatenate(
         [np.round(np.clip(clip.samples, -1, 1) * 32767).astype(np.int16) for clip in kept]
@@ -160,7 +160,11 @@ def write_bank(path: Path, clips: Iterable[TrainingClip]) -> Bank:
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside the list, over which the bank's hash is: the samples are the same with and without them
     captions = json.dumps([clip.caption for clip in kept])
-    save_file({"samples": samples, "ends": ends}, path, {"clips": json.dumps(listed), "captions": captions})
+    partial = path.with_suffix(".partial")
+    save_file(
+        {"samples": samples, "ends": ends}, partial, {"clips": json.dumps(listed), "captions": captions}
+    )
+    partial.replace(path)
     return Bank(path)
 
 

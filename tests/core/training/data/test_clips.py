@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.training.data import clips
 from core.training.data.clips import (
     Bank,
     BankSpec,
@@ -35,6 +36,19 @@ def test_a_bank_holds_every_clip_with_its_class(bank: Bank) -> None:
     assert bank.text(0) == bank.text(1) != bank.text(2)
     assert len(bank.samples(0)) == 4800
     np.testing.assert_allclose(bank.samples(7), -0.5, atol=1e-4)
+
+
+def test_a_bank_whose_writing_was_killed_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: object, path: Path, *__: object) -> None:
+        path.write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clips, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_bank(tmp_path / "bank.safetensors", make_clips(SPEC))
+    assert not (tmp_path / "bank.safetensors").exists()
 
 
 def test_the_same_seed_makes_the_same_bank_and_hash(tmp_path: Path) -> None:
