@@ -169,12 +169,13 @@ def test_two_writers_a_promotion_a_choice_and_an_undo_at_once_end_as_the_definit
     engine.dispose()
 
 
+# a table of fewer rows is read as a whole, which takes a millisecond
 ANSWERS_ABOUT_OTHERS = text(
     """
     INSERT INTO current_answers
     SELECT sha256(number::text::bytea), 'label', 'animals', number, 'dog', 0.5, 'labeled', false, false,
       false, now(), now()
-    FROM generate_series(1, 2000) AS number
+    FROM generate_series(1, 20000) AS number
     """
 )
 ROWS_READ = text(
