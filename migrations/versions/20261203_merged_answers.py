@@ -1,9 +1,9 @@
-"""Answer questions about all labels by two indexes in the same order, and look for labels before at last.
+"""Answer questions about all labels from two indexes in the same order, and look up earlier labels last.
 
-Both indexes have what such questions read, so that answers and clips are merged as they are read: before, the
-clips were put into a table in memory, which was searched for each answer. The moment of `labels_as_of` is
-computed once, no longer for each row. `changes` looks up the label before other bytes only where the one
-since then is asked for.
+Both indexes hold what such questions read, so that answers and clips are merged as they are read: before, all
+clips were hashed in memory, and each answer searched there. The moment of `labels_as_of` is computed once, no
+longer for each row. `changes` looks up the label of the bytes before only where the one since then is asked
+for.
 """
 
 from importlib import import_module
