@@ -11,19 +11,10 @@ from core.errors import CheckpointMismatch
 from core.training.codec.config import CodebookSource, DataSource, TeacherSource, TrainingConfig
 from core.training.codec.start import projection, start_from
 from core.training.codec.updates import CodecNetworks
-
-CODEC = CodecConfig(
-    encoder_dim=16,
-    latent_dim=8,
-    decoder_dim=16,
-    codebook_sizes=(16, 32, 32),
-    codebook_dim=12,
-    noise=False,
-    blocks="mel",
-)
+from tests.core.training.codec.test_updates import MINI
 
 
-def networks(*, books: int = 0, codec: CodecConfig = CODEC) -> CodecNetworks:
+def networks(*, books: int = 0, codec: CodecConfig = MINI) -> CodecNetworks:
     """Return networks with random weights, and codebooks by a seed."""
     generator = torch.Generator().manual_seed(books)
     codebooks = [torch.randn(size, codec.codebook_dim, generator=generator) for size in codec.codebook_sizes]
@@ -46,13 +37,13 @@ def networks(*, books: int = 0, codec: CodecConfig = CODEC) -> CodecNetworks:
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """Return a directory of a codec with the codebooks of `networks()`."""
-    write_directory(tmp_path / "trained", CODEC, canonical(networks().state_dict()), ())
+    write_directory(tmp_path / "trained", MINI, canonical(networks().state_dict()), ())
     return tmp_path / "trained"
 
 
 def test_a_training_begins_with_the_weights_of_the_codec_it_starts_from(tmp_path: Path) -> None:
     first, second = networks(), networks()
-    write_directory(tmp_path / "trained", CODEC, canonical(first.state_dict()), ())
+    write_directory(tmp_path / "trained", MINI, canonical(first.state_dict()), ())
     start_from(tmp_path / "trained", second)
     torch.testing.assert_close(canonical(second.state_dict()), canonical(first.state_dict()))
 
@@ -63,7 +54,7 @@ def test_other_codebooks_than_the_codec_was_trained_with_are_refused(trained: Pa
 
 
 def test_another_shape_is_refused(trained: Path) -> None:
-    other = CodecConfig(**(vars(CODEC) | {"encoder_dim": 24}))
+    other = CodecConfig(**(vars(MINI) | {"encoder_dim": 24}))
     with pytest.raises(CheckpointMismatch, match="configuration says"):
         start_from(trained, networks(codec=other))
 
