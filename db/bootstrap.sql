@@ -88,7 +88,7 @@ ALTER ROLE wordwave_analyst SET search_path = analytics;
 ALTER ROLE wordwave_analyst SET default_transaction_read_only = on;
 ALTER ROLE wordwave_analyst SET statement_timeout = '5min';
 ALTER ROLE wordwave_analyst SET work_mem = '64MB';
--- Indexes are in memory or on disks that need not turn, and the other processors are the flows'.
+-- Pages are cached or on SSDs, where random reads cost little more. The other processors are for the flows.
 ALTER ROLE wordwave_analyst SET random_page_cost = 1.1;
 ALTER ROLE wordwave_analyst SET max_parallel_workers_per_gather = 0;
 ALTER ROLE wordwave_analyst SET idle_in_transaction_session_timeout = '5min';

@@ -21,7 +21,7 @@ USAGE_DECAY = 0.99
 
 
 class Unfinished(Exception):
-    """Raise when a leg is over before the training; its checkpoint is written."""
+    """A training whose leg is over before it is done; its checkpoint is written."""
 
     def __init__(self, step: int, steps: int) -> None:
         super().__init__(
